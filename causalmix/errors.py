@@ -1,0 +1,52 @@
+"""Exceptions that say what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CausalMixError(ValueError):
+    """Base class of every error that a user of the package can cause and mend."""
+
+
+class DataError(CausalMixError):
+    """A table that cannot be used as it is; the message names the column or value."""
+
+
+class UnknownNameError(CausalMixError):
+    """A name that is none of the valid ones; the message lists the nearest first."""
+
+
+class CheckpointError(CausalMixError):
+    """A foundation-model checkpoint that is missing, unreadable or of the wrong kind."""
+
+
+def check_name(name: str, valid: Iterable[str], kind: str) -> str:
+    """Return `name` if it is valid, else raise with the nearest valid names.
+
+    Parameters
+    ----------
+    name : str
+        The name a user gave.
+    valid : iterable of str
+        All names that are accepted.
+    kind : str
+        What the name stands for, as it reads in the message ("dataset", "arm", ...).
+
+    Returns
+    -------
+    str
+        `name`, unchanged.
+
+    Raises
+    ------
+    UnknownNameError
+        If `name` is not in `valid`.
+    """
+    names = list(valid)
+    if name in names:
+        return name
+    near = get_close_matches(str(name), names, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    raise UnknownNameError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(names)}.")
