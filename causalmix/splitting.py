@@ -1,0 +1,167 @@
+"""Stratified splits for the low-data regime."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from numbers import Integral
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from causalmix.columns import listed
+from causalmix.errors import DataError
+
+if TYPE_CHECKING:
+    from causalmix.data import TabularDataset
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Train, validation and test part of a dataset, without a row in common.
+
+    Parameters
+    ----------
+    train, val, test : TabularDataset
+        The parts; all know all classes and categories.
+    seed : int
+        Seed that drew them.
+    """
+
+    train: TabularDataset
+    val: TabularDataset
+    test: TabularDataset
+    seed: int
+
+
+def low_data_split(
+    dataset: TabularDataset, n_train: int, n_val: int, seed: int, n_test: int | None = None
+) -> Split:
+    """Draw a small stratified training and validation set; the rest is for testing.
+
+    Each part has its classes in the proportions of the data, rounded by largest remainders,
+    but at least one training row for every class and one validation row for every class
+    with two rows or more. The single row of a class with one row goes to the training set,
+    and classes that do not fit into a validation set of fewer rows than classes are left
+    out of it, the rarest first; both with a warning.
+
+    Parameters
+    ----------
+    dataset : TabularDataset
+        The table.
+    n_train, n_val : int
+        Rows for training and for validation.
+    seed : int
+        Seed of the draw.
+    n_test : int, optional
+        Rows for testing, drawn the same way from the remaining rows; by default all of them.
+
+    Returns
+    -------
+    Split
+        Rows in random order.
+
+    Raises
+    ------
+    DataError
+        If the sizes are not positive integers, ask for more rows than there are, or leave
+        the training set fewer rows than there are classes.
+    """
+    counts = np.bincount(dataset.y.cat.codes, minlength=dataset.n_classes)
+    _check_sizes(counts, n_train, n_val, n_test)
+    in_train, in_val, in_test = _allocate_parts(counts, n_train, n_val, n_test)
+    _warn_about_rare(dataset, counts, in_val)
+
+    rng = np.random.default_rng(seed)
+    parts: list[list[np.ndarray]] = [[], [], []]
+    for code, sizes in enumerate(zip(in_train, in_val, in_test, strict=True)):
+        rows = rng.permutation(np.flatnonzero(dataset.y.cat.codes == code))
+        pieces = np.split(rows, np.cumsum(sizes))
+        for part, piece in zip(parts, pieces[:3], strict=True):
+            part.append(piece)
+    train, val, test = (dataset.take(rng.permutation(np.concatenate(part))) for part in parts)
+    return Split(train, val, test, seed)
+
+
+def allocate(total: int, shares: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Divide a number of rows among classes in proportion, within bounds.
+
+    The result is the integer vector nearest (in squares) to the proportional one that keeps
+    the bounds; where they do not bind, it is that of the largest-remainder method.
+
+    Parameters
+    ----------
+    total : int
+        Rows to divide; between the sums of the bounds.
+    shares : np.ndarray, shape (n_classes,)
+        Non-negative weights, not all zero.
+    lower, upper : np.ndarray, shape (n_classes,)
+        Fewest and most rows of each class.
+
+    Returns
+    -------
+    np.ndarray, shape (n_classes,)
+        Rows of each class, int64; their sum is `total`.
+    """
+    quota = total * shares / shares.sum()
+    rows = np.clip(np.floor(quota).astype(np.int64), lower, upper)
+    while rows.sum() != total:
+        step = 1 if rows.sum() < total else -1
+        movable = rows < upper if step == 1 else rows > lower
+        rows[np.argmax(np.where(movable, step * (quota - rows), -np.inf))] += step
+    return rows
+
+
+def _check_sizes(counts: np.ndarray, n_train: int, n_val: int, n_test: int | None) -> None:
+    """Raise if a split of these sizes cannot be drawn from classes of these counts."""
+    for name, size in (("n_train", n_train), ("n_val", n_val), ("n_test", n_test)):
+        if name == "n_test" and size is None:
+            continue
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
+            raise DataError(f"{name} must be a positive whole number, not {size!r}.")
+    n_rows, n_classes = int(counts.sum()), int((counts > 0).sum())
+    least_test = 1 if n_test is None else n_test
+    if n_train + n_val + least_test > n_rows:
+        raise DataError(
+            f"n_train={n_train} and n_val={n_val} leave {max(n_rows - n_train - n_val, 0)} of "
+            f"{n_rows} rows for testing, but {least_test} must be left. Ask for fewer."
+        )
+    if n_train < n_classes:
+        raise DataError(
+            f"n_train={n_train} is smaller than the number of classes, {n_classes}: every class "
+            "needs a training row."
+        )
+
+
+def _allocate_parts(
+    counts: np.ndarray, n_train: int, n_val: int, n_test: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows of each class in the training, validation and test part."""
+    splittable = counts >= 2
+    in_each = (splittable if n_val >= splittable.sum() else np.zeros_like(splittable)).astype(int)
+    in_train = allocate(n_train, counts, np.minimum(counts, 1), counts - in_each)
+    left = counts - in_train
+    in_val = allocate(n_val, counts, in_each, left)
+    left = left - in_val
+    if n_test is None:
+        return in_train, in_val, left
+    least = np.minimum(left, 1) * (n_test >= (left > 0).sum())
+    return in_train, in_val, allocate(n_test, left, least, left)
+
+
+def _warn_about_rare(dataset: TabularDataset, counts: np.ndarray, in_val: np.ndarray) -> None:
+    """Warn about classes that the validation set lacks."""
+    names = np.array(dataset.class_names, dtype=object)
+    single, unfit = names[counts == 1], names[(counts > 1) & (in_val == 0)]
+    if len(single):
+        warnings.warn(
+            f"{dataset.name}: classes with a single row are in the training set only: "
+            f"{listed(list(single))}.",
+            stacklevel=3,
+        )
+    if len(unfit):
+        warnings.warn(
+            f"{dataset.name}: n_val={in_val.sum()} is too small for every class; not in the "
+            f"validation set: {listed(list(unfit))}.",
+            stacklevel=3,
+        )
