@@ -1,0 +1,130 @@
+"""Files in TabPFN's checkpoint format: read safely, written in one step.
+
+A checkpoint holds `state_dict`, `config` (of the architecture), `architecture_name` and
+`inference_config`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from tabpfn.architectures import ARCHITECTURES
+from tabpfn.checkpoint import Checkpoint, save_as_safetensors
+
+from causalmix.errors import CheckpointError
+
+
+def build_network(architecture_name: str, config: Mapping[str, Any]) -> torch.nn.Module:
+    """Build a freshly initialised network of one of TabPFN's architectures.
+
+    Parameters
+    ----------
+    architecture_name : str
+        Name in `tabpfn.architectures`.
+    config : mapping
+        Configuration; what it leaves out keeps the architecture's default.
+
+    Returns
+    -------
+    torch.nn.Module
+    """
+    architecture = ARCHITECTURES[architecture_name]
+    parsed, _ = architecture.parse_config(dict(config))
+    return architecture.get_architecture(parsed)
+
+
+def write_checkpoint(
+    path: Path,
+    state_dict: Mapping[str, torch.Tensor],
+    *,
+    architecture_name: str,
+    config: Mapping[str, Any],
+    inference_config: Mapping[str, Any],
+) -> None:
+    """Write a checkpoint in TabPFN's safetensors format, in one step.
+
+    Parameters
+    ----------
+    path : Path
+        File to write or replace.
+    state_dict : mapping of str to torch.Tensor
+        Weights.
+    architecture_name : str
+        Name in `tabpfn.architectures`.
+    config, inference_config : mapping
+        Configuration of the architecture and of inference.
+    """
+    checkpoint = {
+        "state_dict": dict(state_dict),
+        "config": dict(config),
+        "architecture_name": architecture_name,
+        "inference_config": dict(inference_config),
+    }
+    replace_file(path, lambda temporary: save_as_safetensors(checkpoint, temporary))
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file so that a reader, or a kill, sees the old one or the new one, never half.
+
+    Parameters
+    ----------
+    path : Path
+        File to write or replace.
+    write : callable
+        Takes the path of a temporary file beside it and writes the content there.
+    """
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a file without ever unpickling anything but tensors and plain containers.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.safetensors`` or ``.ckpt`` file.
+
+    Returns
+    -------
+    dict
+        With ``state_dict``, ``config`` and what else the file holds.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, unsafe to read, or not in TabPFN's format.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            checkpoint = Checkpoint(path).load()
+        else:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path.name} was not loaded: it is damaged, or it holds Python objects besides "
+            "tensors, and reading those can run code. If you trust where it comes from, convert "
+            "it once with tabpfn.checkpoint.save_as_safetensors("
+            "torch.load(FILE, weights_only=False), NEW_FILE) and load the new file."
+        ) from error
+    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+        raise CheckpointError(
+            f"{path.name} cannot be read as a checkpoint; it may be truncated. "
+            f"Get the file again. ({str(error).splitlines()[0] if str(error) else 'empty file'})"
+        ) from error
+    missing = [key for key in ("state_dict", "config") if key not in checkpoint]
+    if missing:
+        raise CheckpointError(
+            f"{path.name} is no TabPFN checkpoint: it lacks {' and '.join(missing)}."
+        )
+    return checkpoint
