@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Hashable
 from decimal import Decimal
 from numbers import Real
 from typing import Literal
@@ -77,7 +78,7 @@ def parse_column(
         raise DataError(f"Column {column.name!r} holds complex numbers; split it in two columns.")
     if pd.api.types.is_numeric_dtype(dtype):
         return _plain_numbers(column), "number"
-    if pd.api.types.is_datetime64_any_dtype(dtype):
+    if pd.api.types.is_datetime64_any_dtype(dtype) and want != "category":
         return _days(column), "date"
     if pd.api.types.is_timedelta64_dtype(dtype):
         return (column / _DAY).astype(np.float64), "number"
@@ -104,10 +105,12 @@ def _parse_objects(
     column: pd.Series, want: str | None, decimal_comma: bool
 ) -> tuple[pd.Series, Kind]:
     """Parse a column of Python objects by way of its distinct values."""
+    if not decimal_comma and (numbers := _fractions(column)) is not None:
+        return numbers, "number"
     try:
         codes, levels = pd.factorize(column.astype(object))
     except TypeError:  # unhashable: lists, dicts, arrays
-        raise _nested(column, next(v for v in column if not np.isscalar(v))) from None
+        raise _nested(column, next(v for v in column if not isinstance(v, Hashable))) from None
     for level in levels:
         if not isinstance(level, str | Real | Decimal | dt.date | np.bool_):
             raise _nested(column, level)
@@ -129,9 +132,23 @@ def _parse_objects(
     return pd.Series(cells, index=column.index, name=column.name), kind
 
 
+def _fractions(column: pd.Series) -> pd.Series | None:
+    """Return plain numbers in text of which some have fractions; None for any other column.
+
+    This is the quick way for measurements, whose distinct values are too many to look at.
+    """
+    if pd.api.types.infer_dtype(column, skipna=True) != "string":
+        return None
+    numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
+    unread = column[numbers.isna()].dropna()
+    if (numbers.dropna() % 1 == 0).all() or not all(_gone(text) for text in unread.unique()):
+        return None
+    return numbers
+
+
 def _gone(text: str) -> bool:
     """Say whether a cell stands for a missing value in any column."""
-    return text.lower() in MISSING
+    return text.strip().lower() in MISSING
 
 
 def _parse_texts(
@@ -143,14 +160,17 @@ def _parse_texts(
     if len(unread) < len(texts) and all(
         _gone(text) or text.lower() in MISSING_AMONG_NUMBERS for text in unread
     ):
-        whole = not unread and bool((np.abs(numbers) < 2**53).all() and (numbers % 1 == 0).all())
-        if want or not any(_LEADING_ZERO.fullmatch(text) for text in texts):
-            exact = whole and all(text.lstrip("+-").isdecimal() for text in texts)
+        read = numbers[~np.isnan(numbers)]
+        whole = bool((np.abs(read) < 2**53).all() and (read % 1 == 0).all())
+        if want or not (whole and any(_LEADING_ZERO.fullmatch(text) for text in texts)):
+            exact = whole and not unread and all(text.lstrip("+-").isdecimal() for text in texts)
             return (numbers.astype(np.int64) if exact else numbers), "number"
     missing = np.array([_gone(text) for text in texts], dtype=bool)
     present = [text for text, gone in zip(texts, missing, strict=True) if not gone]
     if present and want != "category" and all(_DATE.fullmatch(text) for text in present):
-        return _dates(texts, missing), "date"
+        days = _dates(texts)
+        if not np.isnan(days[~missing]).any():
+            return days, "date"
     values = np.array(texts, dtype=object)
     values[missing] = np.nan
     return values, "text"
@@ -169,17 +189,17 @@ def _numbers(texts: list[str], decimal_comma: bool) -> np.ndarray:
     return numbers
 
 
-def _dates(texts: list[str], missing: np.ndarray) -> np.ndarray:
-    """Read dates as days since 1970-01-01; day or month first as the column as a whole allows."""
+def _dates(texts: list[str]) -> np.ndarray:
+    """Read dates as days since 1970-01-01; NaN where a text is no date.
+
+    In ``1/2/2024`` the month comes first, unless another cell of the column rules that out.
+    """
     parts = [_DATE.fullmatch(text) for text in texts]
-    first = [int(part[2]) for part in parts if part and part[2]]
-    days = pd.to_datetime(
-        pd.Series(texts).mask(missing),
-        format="mixed",
-        dayfirst=max(first, default=0) > 12,
-        utc=True,
+    first = max((int(part[2]) for part in parts if part and part[2]), default=0)
+    stamps = pd.to_datetime(
+        pd.Series(texts), format="mixed", dayfirst=first > 12, utc=True, errors="coerce"
     )
-    return _days(days).to_numpy()
+    return _days(stamps).to_numpy()
 
 
 def _nested(column: pd.Series, value: object) -> DataError:

@@ -36,7 +36,7 @@ MAX_TEXT_CATEGORIES = 255
 """Most distinct values that text may have to count as a category."""
 
 _ID_NAME = re.compile(
-    r"(.*[\W_])?(?i:id|index|uuid|guid)|.*[a-z]I[dD]|(?i:unnamed: \d+|row_?names?)"
+    r"(.*[\W_])?(?i:id|uuid|guid)|.*[a-z]I[dD]|(?i:index|row_?names?|unnamed: \d+)"
 )
 
 
@@ -62,7 +62,7 @@ def is_code(values: pd.Series) -> bool:
     An ordered scale (a rating from 1 to 5) and a nominal code (a region from 1 to 5) cannot
     be told apart by their values; both count as codes. On the 1,312 feature columns of 41
     classification tables, categories replaced by numbers, the rule agrees with the published
-    types for 93 %: 95 % of the columns it calls categorical are, and it finds 84 % of them.
+    types for 93 %: 95 % of the columns it calls categorical are, and it finds 83 % of them.
     """
     counts = values.value_counts().sort_index()
     levels = counts.index.to_numpy(dtype=np.float64)
@@ -211,8 +211,6 @@ def _wanted_types(
 ) -> dict[str, Literal["category", "number"]]:
     """Return the type a user asked for, by column, after checking the names."""
     for option, names in (("categorical", categorical), ("numeric", numeric)):
-        if isinstance(names, str):
-            raise DataError(f"{option}={names!r} must be a list of column names: [{names!r}].")
         for name in names:
             check_name(name, frame.columns, f"column in {option}=")
     both = [name for name in categorical if name in set(numeric)]

@@ -296,6 +296,9 @@ def _clean(
     name: str, raw: RawTable, target: str, categorical: Sequence[str], numeric: Sequence[str]
 ) -> tuple[TabularDataset, list[str]]:
     """Make a dataset of a raw table; also return notes on what was changed."""
+    for option, names in (("categorical", categorical), ("numeric", numeric)):
+        if isinstance(names, str):
+            raise DataError(f"{option}={names!r} must be a list of column names: [{names!r}].")
     check_name(target, raw.frame.columns, "target column")
     if target in numeric:
         raise DataError(f"The target {target!r} must be classes; take it out of numeric=.")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 from sklearn import datasets as sk
+from statsmodels.datasets import anes96, fair, modechoice, randhie
 
 from causalmix.files import RawTable
 
@@ -85,7 +85,7 @@ def _from_sklearn(load: Callable, target: str, provenance: str) -> RawTable:
 
 def _anes96() -> RawTable:
     """Voters: the choice between Clinton and Dole in 1996 by person and opinions."""
-    data = sm.datasets.anes96.load_pandas().data
+    data = anes96.load_pandas().data
     whole = ["popul", "TVnews", "selfLR", "ClinLR", "DoleLR", "age", "income"]
     frame = (
         data[whole]
@@ -106,7 +106,7 @@ def _anes96() -> RawTable:
 
 def _fair() -> RawTable:
     """Married women: any extramarital affair, by marriage and person."""
-    data = sm.datasets.fair.load_pandas().data
+    data = fair.load_pandas().data
     whole = ["rate_marriage", "religious"]
     frame = data.drop(columns=["affairs"]).assign(
         **data[whole].astype(np.int64),
@@ -125,7 +125,7 @@ def _fair() -> RawTable:
 
 def _modechoice() -> RawTable:
     """Travellers: plane, train, bus or car, by time and cost of each."""
-    data = sm.datasets.modechoice.load_pandas().data
+    data = modechoice.load_pandas().data
     mode = data["mode"].map(TRAVEL_MODE)
     wide = data.assign(mode=mode).pivot(index="individual", columns="mode")
     offers = {
@@ -149,7 +149,7 @@ def _modechoice() -> RawTable:
 
 def _randhie() -> RawTable:
     """People in the RAND health insurance experiment: self-rated health."""
-    data = sm.datasets.randhie.load_pandas().data
+    data = randhie.load_pandas().data
     dummies = ["hlthg", "hlthf", "hlthp"]
     rating = data[dummies].to_numpy() @ np.array([1, 2, 3])
     names = {0: "excellent", 1: "good", 2: "fair", 3: "poor"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +73,9 @@ def read_table(path: Path) -> RawTable:
             f"use one of {', '.join(SUFFIXES)}."
         )
     if not path.is_file():
-        raise DataError(f"No file {path} (working folder: {Path.cwd()}).")
+        near = get_close_matches(path.name, (p.name for p in path.parent.glob("*")), n=3)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise DataError(f"There is no file {path}.{hint}")
     read = _read_csv if path.suffix.lower() in (".csv", ".tsv") else _read_parquet
     frame, how = read(path)
     if frame.empty:

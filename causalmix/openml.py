@@ -39,6 +39,7 @@ def fetch_table(identifier: str) -> RawTable:
     DataError
         If openml.org cannot be reached, or the download is not a table.
     """
+    identifier = identifier.strip()
     if not identifier:
         raise UnknownNameError("openml: needs a number or a name, such as openml:31.")
     key = {"data_id": int(identifier)} if identifier.isdecimal() else {"name": identifier}
