@@ -1,0 +1,126 @@
+"""Degenerate-Gaussian test of conditional independence for numeric and categorical columns.
+
+causal-learn has no test for mixed data. This one is registered with it under the name
+`DEGENERATE_GAUSSIAN`, so that its algorithms find it like their own:
+``pc(data, indep_test=DEGENERATE_GAUSSIAN, categorical=[2, 5])``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from causallearn.utils.cit import NO_SPECIFIED_PARAMETERS_MSG, CIT_Base, register_ci_test
+from scipy.special import chdtrc
+
+DEGENERATE_GAUSSIAN = "degenerate_gaussian"
+
+# Keeps every determinant positive when columns are constant, duplicated or collinear: an exactly
+# determined column is left with independent noise of this variance (columns have variance 1).
+RIDGE = 1e-6
+
+
+class DegenerateGaussian(CIT_Base):
+    """Likelihood-ratio test that treats one-hot encoded categories as jointly Gaussian.
+
+    Every column becomes a block of standardised dimensions: a numeric column itself, a categorical
+    one an indicator for each level but one. With Σ the correlation matrix of all dimensions, the
+    statistic for X ⊥ Y | Z is −c·log(|Σ_XYZ|·|Σ_Z| / (|Σ_XZ|·|Σ_YZ|)), Bartlett's
+    c = n − 1 − |Z| − (|X| + |Y| + 1)/2, compared with χ² on |X|·|Y| degrees of freedom. The
+    determinants are cached for the life of the test.
+
+    A column without variance is independent of everything, and so is any pair for which the rows
+    are too few to test at all (c ≤ 0).
+
+    Parameters
+    ----------
+    data : numpy.ndarray of shape (n_rows, n_columns)
+        Numbers without missing values; codes in the categorical columns.
+    categorical : sequence of int, default=()
+        Positions of the categorical columns.
+    max_levels : int, default=8
+        Categories with indicators of their own: the most frequent ones. The others share the
+        reference level, which bounds the size of a block.
+    min_rows : int, default=5
+        Rows that a category needs for an indicator of its own; χ² does not hold below that.
+    sample_size : float, optional
+        Independent rows that the data are worth; default: all. Rows drawn with replacement from a
+        table of n are worth n/2: they vary about the table as the table about the population.
+
+    References
+    ----------
+    Andrews, Ramsey, Cooper (2019), "Learning high-dimensional directed acyclic graphs with mixed
+    data-types", Proceedings of Machine Learning Research 104. Bartlett (1938) for the factor c.
+    """
+
+    def __init__(
+        self,
+        data: np.ndarray,
+        categorical: Sequence[int] = (),
+        max_levels: int = 8,
+        min_rows: int = 5,
+        sample_size: float | None = None,
+    ) -> None:
+        super().__init__(data)
+        self.sample_size = sample_size or len(data)
+        self.check_cache_method_consistent(DEGENERATE_GAUSSIAN, NO_SPECIFIED_PARAMETERS_MSG)
+        self.assert_input_data_is_valid()
+        codes = set(categorical)
+        blocks = [
+            _indicators(column, max_levels, min_rows) if j in codes else column[:, None]
+            for j, column in enumerate(data.T)
+        ]
+        dimensions, owner = _standardise(blocks)
+        self._blocks = [np.flatnonzero(owner == j) for j in range(len(blocks))]
+        self._correlation = dimensions.T @ dimensions / len(data) + RIDGE * np.eye(len(owner))
+        self._logdets = {0: 0.0}  # key: the set of columns as the bits of an integer
+
+    def __call__(self, X: int, Y: int, condition_set: Iterable[int] | None = None) -> float:
+        """Return the p-value of column `X` being independent of column `Y` given the others."""
+        statistic, df = self.statistic(X, Y, condition_set or ())
+        return float(chdtrc(df, statistic)) if df else 1.0
+
+    def statistic(self, x: int, y: int, given: Iterable[int] = ()) -> tuple[float, int]:
+        """Return the test statistic and its degrees of freedom (0: nothing to test)."""
+        given = [int(j) for j in given]
+        size_x, size_y = len(self._blocks[x]), len(self._blocks[y])
+        size_z = sum(len(self._blocks[j]) for j in given)
+        factor = self.sample_size - 1 - size_z - (size_x + size_y + 1) / 2
+        if size_x * size_y == 0 or factor <= 0:
+            return 0.0, 0
+        z = sum(1 << j for j in given)
+        xz, yz = z | 1 << int(x), z | 1 << int(y)
+        log_ratio = self._logdet(xz | yz) + self._logdet(z) - self._logdet(xz) - self._logdet(yz)
+        return max(0.0, -factor * log_ratio), size_x * size_y
+
+    def _logdet(self, columns: int) -> float:
+        value = self._logdets.get(columns)
+        if value is None:
+            members = [j for j in range(columns.bit_length()) if columns >> j & 1]
+            index = np.concatenate([self._blocks[j] for j in members])
+            value = float(np.linalg.slogdet(self._correlation[index[:, None], index])[1])
+            self._logdets[columns] = value
+        return value
+
+
+def _indicators(codes: np.ndarray, max_levels: int, min_rows: int) -> np.ndarray:
+    """Return 0/1 indicators (n_rows, n_levels − 1) of the frequent levels of one column."""
+    levels, counts = np.unique(codes, return_counts=True)
+    ranked = levels[np.argsort(-counts, kind="stable")]
+    # The most frequent level is the reference; rare levels fall to it as well.
+    kept = [level for level in ranked[1 : max_levels + 1] if np.sum(codes == level) >= min_rows]
+    return (codes[:, None] == np.array(kept, dtype=codes.dtype)).astype(float)
+
+
+def _standardise(blocks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the standardised dimensions that vary, and the block that each belongs to."""
+    stacked = np.concatenate(blocks, axis=1)
+    owner = np.repeat(np.arange(len(blocks)), [block.shape[1] for block in blocks])
+    centred = stacked - stacked.mean(axis=0)
+    scale = centred.std(axis=0)
+    # A constant column keeps rounding errors, of the order of its size, as its spread.
+    varies = scale > 1e-10 * np.maximum(1.0, np.abs(stacked).max(axis=0, initial=0.0))
+    return centred[:, varies] / scale[varies], owner[varies]
+
+
+register_ci_test(DEGENERATE_GAUSSIAN, DegenerateGaussian)

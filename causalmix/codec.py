@@ -1,0 +1,122 @@
+"""From a table to numbers and back: dtypes, categories, ranges and missing cells restored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from causalmix.errors import DataError
+
+
+class TableCodec:
+    """Learns the columns of a table, then codes such tables as numbers and decodes numbers to it.
+
+    Numeric columns stay what they are, with NaN for a missing cell. Every other column (category,
+    string, bool) becomes the codes of its levels, with −1 for a missing cell: "missing" is a level
+    of its own, so that whatever models the codes also models when the cell is missing. Missing
+    numeric cells are restored completely at random, at the share seen in the column.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The table to learn; at least one row and one column, unique column names, no infinities.
+    categorical : sequence of str, default=()
+        Numeric columns to be coded as levels nevertheless.
+
+    Attributes
+    ----------
+    columns : pandas.Index
+        Column names, in order.
+    categorical : tuple of str
+        Names of the columns that are coded as levels.
+    missing : dict of str to float
+        Share of missing cells in each numeric column.
+
+    Raises
+    ------
+    DataError
+        If the table is empty, repeats a column name or contains an infinity.
+    """
+
+    def __init__(self, frame: pd.DataFrame, categorical: Sequence[str] = ()) -> None:
+        _check(frame)
+        self.columns = frame.columns
+        self.categorical = tuple(
+            name for name in frame if name in categorical or not _is_number(frame[name].dtype)
+        )
+        self._dtypes = frame.dtypes
+        self._levels = {name: frame[name].astype("category").dtype for name in self.categorical}
+        numeric = frame.drop(columns=list(self.categorical)).astype(float)
+        self.missing = numeric.isna().mean().to_dict()
+        self._low, self._high = numeric.min(), numeric.max()
+        # Counts stored as floats, as columns with missing cells are, are whole numbers too.
+        self._whole = {name for name in numeric if (numeric[name].dropna() % 1 == 0).all()}
+
+    def encode(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return `frame` as float64 columns of the same names, with a new index 0..n−1."""
+        coded = {
+            name: frame[name].astype(self._levels[name]).cat.codes.to_numpy(float)
+            if name in self._levels
+            else frame[name].to_numpy(float, na_value=np.nan)
+            for name in self.columns
+        }
+        return pd.DataFrame(coded, columns=self.columns)
+
+    def decode(self, coded: pd.DataFrame, rng: np.random.Generator | None = None) -> pd.DataFrame:
+        """Return coded rows as a table like the one that was learned.
+
+        Numeric values are clipped to the observed range, and rounded where all observed values are
+        whole.
+
+        Parameters
+        ----------
+        coded : pandas.DataFrame
+            Numbers as `encode` gives them, in any column order.
+        rng : numpy.random.Generator, optional
+            If given, numeric cells are made missing at random, at the observed share.
+        """
+        decoded = {
+            name: self._decode_levels(name, coded[name])
+            if name in self._levels
+            else self._decode_numbers(name, coded[name].to_numpy(float), rng)
+            for name in self.columns
+        }
+        return pd.DataFrame(decoded, columns=self.columns)
+
+    def _decode_levels(self, name: str, codes: pd.Series) -> pd.Series:
+        levels = pd.Categorical.from_codes(codes.to_numpy(int), dtype=self._levels[name])
+        dtype = self._dtypes[name]
+        return pd.Series(levels if isinstance(dtype, pd.CategoricalDtype) else levels.astype(dtype))
+
+    def _decode_numbers(
+        self, name: str, values: np.ndarray, rng: np.random.Generator | None
+    ) -> pd.Series:
+        values = values.clip(self._low[name], self._high[name])
+        if name in self._whole:
+            values = values.round()
+        if rng is not None and self.missing[name] > 0:
+            values = np.where(rng.random(len(values)) < self.missing[name], np.nan, values)
+        return pd.Series(values).astype(self._dtypes[name])
+
+
+def _is_number(dtype: np.dtype) -> bool:
+    return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
+
+
+def _check(frame: pd.DataFrame) -> None:
+    if frame.empty:
+        raise DataError(
+            f"The table has {frame.shape[0]} rows and {frame.shape[1]} columns; "
+            "at least one of each is needed."
+        )
+    if not frame.columns.is_unique:
+        name = frame.columns[frame.columns.duplicated()][0]
+        raise DataError(f"Column {name!r} appears more than once; rename or drop one.")
+    for name in frame.columns:
+        if (
+            _is_number(frame[name].dtype)
+            and np.isinf(frame[name].to_numpy(float, na_value=np.nan)).any()
+        ):
+            raise DataError(f"Column {name!r} contains infinities; replace or drop those rows.")
