@@ -139,7 +139,7 @@ def _fractions(column: pd.Series) -> pd.Series | None:
     """
     if pd.api.types.infer_dtype(column, skipna=True) != "string":
         return None
-    numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
+    numbers = pd.Series(_floats(column), index=column.index, name=column.name)
     unread = column[numbers.isna()].dropna()
     if (numbers.dropna() % 1 == 0).all() or not all(_gone(text) for text in unread.unique()):
         return None
@@ -180,12 +180,20 @@ def _numbers(texts: list[str], decimal_comma: bool) -> np.ndarray:
     """Read texts as float64; NaN where a text is not a number."""
     if decimal_comma and any(_DECIMAL_COMMA.fullmatch(text) for text in texts):
         texts = [text.replace(".", "").replace(",", ".") for text in texts]
-    parsed = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce")
-    numbers = parsed.to_numpy(dtype=np.float64).copy()
+    numbers = _floats(pd.Series(texts, dtype=object))
     if not decimal_comma:
         for i in np.flatnonzero(np.isnan(numbers)):
             if _GROUPED.fullmatch(texts[i]):
                 numbers[i] = float(texts[i].replace(",", ""))
+    return numbers
+
+
+def _floats(texts: pd.Series) -> np.ndarray:
+    """Read plain decimal numbers as float64; NaN where a text is not one."""
+    numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64).copy()
+    # pandas knows what is a number, but is off in the last digit; Python's float is exact.
+    read = ~np.isnan(numbers)
+    numbers[read] = texts.to_numpy(dtype=object)[read].astype(np.float64)
     return numbers
 
 

@@ -64,7 +64,8 @@ class TabularDataset:
             )
         check_columns(list(self.X.columns), self.name)
         odd = [c for c, dtype in self.X.dtypes.items() if not _is_clean(dtype)]
-        if odd or not isinstance(self.y.dtype, pd.CategoricalDtype) or self.y.hasnans:
+        is_category = isinstance(self.y.dtype, pd.CategoricalDtype)
+        if odd or not (is_category and _is_clean(self.y.dtype)) or self.y.hasnans:
             raise DataError(
                 f"{self.name}: columns must be int64, float64 or categories of strings and the "
                 f"target complete categories; not so: {listed(odd) or repr(self.y.name)}. "
@@ -309,9 +310,9 @@ def _clean(
     known = y.notna()
     notes = []
     if not known.all():
-        notes.append(
-            f"Dropped {int((~known).sum())} rows without a value of the target {target!r}."
-        )
+        n_gone = int((~known).sum())
+        rows = "row" if n_gone == 1 else "rows"
+        notes.append(f"Dropped {n_gone} {rows} without a value of the target {target!r}.")
         y = y[known].reset_index(drop=True)
         features = features[known].reset_index(drop=True)
     X, changes = clean_columns(
