@@ -15,6 +15,7 @@ Shapes: R rows, C columns, B tasks, K classes.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import platform
@@ -112,7 +113,7 @@ class PretrainConfig:
         Configuration of the architecture.
     """
 
-    steps: int = 6_000
+    steps: int = 5_000
     tasks_per_step: int = 8
     learning_rate: float = 2e-3
     betas: tuple[float, float] = (0.9, 0.98)
@@ -132,7 +133,6 @@ def pretrain(
     config: PretrainConfig | None = None,
     *,
     device: str = "cpu",
-    stop_after: int | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Pre-train a network, or go on with a run that was interrupted.
@@ -145,8 +145,6 @@ def pretrain(
         Configuration of the run; the default is the one of the embedded checkpoint.
     device : str, default="cpu"
         Device of the network.
-    stop_after : int, optional
-        Leave after this step as if the run had been interrupted.
     progress : bool, default=False
         Show a progress bar.
 
@@ -167,10 +165,9 @@ def pretrain(
     run = _Run(config, torch.device(device))
     run.resume(folder / "state.pt")
     held_out = _held_out_tasks(config)
-    last_step = min(config.steps, stop_after or config.steps)
     started, losses = time.perf_counter() - run.seconds, []
-    steps = range(run.step + 1, last_step + 1)
-    for step in tqdm(steps, initial=run.step, total=last_step, disable=not progress):
+    steps = range(run.step + 1, config.steps + 1)
+    for step in tqdm(steps, initial=run.step, total=config.steps, disable=not progress):
         losses.append(run.train_step(step))
         if step % config.evaluate_every == 0 or step == config.steps:
             run.seconds = time.perf_counter() - started
@@ -240,7 +237,7 @@ class _Run:
                 inference_config=INFERENCE_CONFIG,
             )
         replace_file(folder / "log.csv", lambda path: self.log.to_csv(path, index=False))
-        manifest = json.dumps(self._manifest(), indent=2) + "\n"
+        manifest = json.dumps(self._manifest(folder / "model.safetensors"), indent=2) + "\n"
         replace_file(folder / "manifest.json", lambda path: path.write_text(manifest))
         state = {
             "config": asdict(self.config),
@@ -267,7 +264,7 @@ class _Run:
         self.step, self.seconds = state["step"], state["seconds"]
         self.log = pd.DataFrame(state["log"])
 
-    def _manifest(self) -> dict[str, Any]:
+    def _manifest(self, checkpoint: Path) -> dict[str, Any]:
         best = self.log.loc[self.log["held_out_loss"].idxmin()]
         return {
             "config": asdict(self.config),
@@ -276,6 +273,7 @@ class _Run:
             "steps_done": self.step,
             "best_step": int(best["step"]),
             "best_held_out_loss": round(float(best["held_out_loss"]), 5),
+            "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
             "training_seconds": round(self.seconds, 1),
             "device": str(self.device),
             "torch_threads": torch.get_num_threads(),
