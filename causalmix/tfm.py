@@ -209,7 +209,7 @@ class FoundationModel:
         X : pandas.DataFrame
             Features; columns of dtype ``category`` are categorical, missing values are allowed.
         y : numpy.ndarray
-            Class codes from 0, int64 of shape (rows,).
+            Class codes from 0, integers of shape (rows,).
         n_estimators : int, optional
             Members of the ensemble; by default as many as the checkpoint asks for.
         random_state : int, default=0
@@ -225,9 +225,10 @@ class FoundationModel:
         DataError
             If the table exceeds the model's limits.
         """
-        self.check(len(X), X.shape[1], int(np.max(y)) + 1)
-        classifier = _classifier(self, n_estimators, random_state).fit(X, y)
-        return Encoder(classifier, y, self.limits.max_classes)
+        codes = np.asarray(y, dtype=np.int64)  # pandas counts categories in int8
+        self.check(len(X), X.shape[1], codes.max() + 1)
+        classifier = _classifier(self, n_estimators, random_state).fit(X, codes)
+        return Encoder(classifier, codes, self.limits.max_classes)
 
 
 def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> FoundationModel:

@@ -149,7 +149,7 @@ def test_embedded_checkpoint_predicts_as_tabpfn_predicts(embedded, table):
     by_path = TabPFNClassifier(model_path=str(EMBEDDED_CHECKPOINT), device="cpu", **options)
     expected = by_path.fit(X[:100], y[:100]).predict_proba(X[100:])
     by_specs = embedded.classifier(**options).fit(X[:100], y[:100]).predict_proba(X[100:])
-    encoder = embedded.encoder(X[:100], y[:100], **options)
+    encoder = embedded.encoder(X[:100], y[:100].astype(np.int8), **options)
     rows = encoder.transform(X[100:])
     np.testing.assert_array_equal(by_specs, expected)
     np.testing.assert_allclose(
