@@ -9,21 +9,15 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 import pandas as pd
-from causallearn.graph.GeneralGraph import GeneralGraph
-from causallearn.graph.GraphClass import CausalGraph
-from causallearn.graph.GraphNode import GraphNode
-from causallearn.search.ConstraintBased import FCI
-from causallearn.utils.PCUtils import Meek, UCSepset
-from causallearn.utils.PCUtils.SkeletonDiscovery import skeleton_discovery
 from joblib import Parallel, delayed, parallel_config
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from causalmix.citest import DegenerateGaussian
 from causalmix.codec import TableCodec
 from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.search import ALGORITHMS, MARKS, complete, search_bootstrap
 
-ALGORITHMS = ("pc", "fci")
+TARGET_PARENTS = ("adjacent", "all")
 
 # What an edge mark contributes to P(source → target) and to P(target → source). An arrowhead at
 # the target alone ("o->") rules out the reverse and leaves latent confounding possible. Strictly,
@@ -36,17 +30,6 @@ MARK_WEIGHTS: Mapping[str, tuple[float, float]] = {
     "---": (0.5, 0.5),
     "o-o": (0.5, 0.5),
     "<->": (0.5, 0.5),
-}
-
-# causal-learn stores the mark at i of the edge between i and j in graph[i, j].
-TAIL, ARROW, CIRCLE = -1, 1, 2
-_MARKS = {
-    "-->": (TAIL, ARROW),
-    "o->": (CIRCLE, ARROW),
-    "--o": (TAIL, CIRCLE),
-    "---": (TAIL, TAIL),
-    "o-o": (CIRCLE, CIRCLE),
-    "<->": (ARROW, ARROW),
 }
 
 
@@ -101,7 +84,9 @@ def discover(
 
     Each bootstrap draws rows with replacement, permutes the columns (the algorithms depend on
     their order), and searches one skeleton with the degenerate-Gaussian test, from which both
-    algorithms orient the edges with causal-learn's rules:
+    algorithms orient the edges with causal-learn's rules. The n resampled rows are tested as n/2:
+    their statistics vary twice as much as those of fresh rows, and tested as n, columns without
+    any relation would be joined several times too often.
 
     - ``"pc"``: stable PC; unshielded colliders, then Meek's rules.
     - ``"fci"``: FCI without its possible-d-sep stage, whose cost no setting of causal-learn
@@ -160,7 +145,7 @@ def discover(
     searched = _screen(values, categorical, names, target, max_columns)
 
     jobs = (
-        delayed(_bootstrap)(
+        delayed(search_bootstrap)(
             values[:, searched], categorical[searched], algorithms, alpha, max_conditioning, b, seed
         )
         for b in range(n_bootstraps)
@@ -172,7 +157,7 @@ def discover(
     frequency = {
         (algorithm, mark): _frequency([g[algorithm] for g in graphs], mark, searched, len(names))
         for algorithm in algorithms
-        for mark in _MARKS
+        for mark in MARKS
     }
     matrix = sum(
         (mark_weights[mark][0] * share + mark_weights[mark][1] * share.T) / len(algorithms)
@@ -182,13 +167,19 @@ def discover(
 
 
 def sample_dags(
-    edges: EdgeProbabilities, n_dags: int, seed: int, *, target: str | None = None
+    edges: EdgeProbabilities,
+    n_dags: int,
+    seed: int,
+    *,
+    target: str | None = None,
+    target_parents: str = "adjacent",
 ) -> list[nx.DiGraph]:
     """Draw directed acyclic graphs whose edges are as frequent as the probabilities say.
 
-    For every pair of nodes one of →, ← and no edge is drawn. A cycle is then broken at its least
-    probable edge, which is turned round if that direction is possible and does not close another
-    cycle, and dropped otherwise.
+    For every pair of nodes one of →, ← and no edge is drawn. The edges enter the graph in random
+    order; one that would close a cycle is turned round, or dropped if that direction has
+    probability 0. Which pairs are adjacent therefore keeps its probabilities nearly exactly, and
+    directions are distorted little (less than if cycles lost their least probable edge).
 
     Parameters
     ----------
@@ -196,10 +187,11 @@ def sample_dags(
     n_dags : int
     seed : int
     target : str, optional
-        A node that is made a sink in every graph, with the same parents: all nodes that can be
-        adjacent to it. A target drawn like the others has no parents in about half of the graphs,
-        whose rows then have labels without signal. If no node can be adjacent to it, all nodes
-        become its parents and the mechanism decides what matters.
+        A node that is made a sink with the same parents in every graph. Drawn like the others, it
+        has no parents in about half of the graphs, whose rows then have labels without signal.
+    target_parents : {"adjacent", "all"}, default="adjacent"
+        The parents of `target`: all nodes that can be adjacent to it (P > 0), or all nodes at all.
+        Where no node can be adjacent, both mean all: the mechanism decides what matters.
 
     Returns
     -------
@@ -209,19 +201,22 @@ def sample_dags(
     Raises
     ------
     UnknownNameError
-        If `target` is not one of the names.
+        If `target` is not one of the names, or `target_parents` is unknown.
     CausalMixError
         If `n_dags` is below 1.
     """
     if n_dags < 1:
         raise CausalMixError(f"n_dags is {n_dags}; at least 1 graph is needed.")
+    check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
     matrix = edges.matrix.copy()
     parents: list[str] = []
     if target is not None:
         t = edges.names.index(check_name(target, edges.names, "node"))
-        adjacent = matrix[t] + matrix[:, t] > 0
         others = [name for name in edges.names if name != target]
-        parents = [n for n, near in zip(edges.names, adjacent, strict=True) if near] or others
+        if target_parents == "adjacent":
+            adjacent = np.flatnonzero(matrix[t] + matrix[:, t])
+            parents = [edges.names[i] for i in adjacent]
+        parents = parents or others
         matrix[t] = matrix[:, t] = 0
     rng = np.random.default_rng(seed)
     dags = []
@@ -247,8 +242,8 @@ def _check_options(
     if n_bootstraps < 1:
         raise CausalMixError(f"n_bootstraps is {n_bootstraps}; at least 1 is needed.")
     for mark in mark_weights:
-        check_name(mark, _MARKS, "edge mark")
-    for mark in _MARKS:
+        check_name(mark, MARKS, "edge mark")
+    for mark in MARKS:
         forward, backward = mark_weights.get(mark, (-1, -1))
         if min(forward, backward) < 0 or forward + backward > 1:
             raise CausalMixError(
@@ -268,7 +263,7 @@ def _screen(
     d = len(names)
     if d <= max_columns:
         return np.arange(d)
-    test = DegenerateGaussian(_complete(values, categorical), np.flatnonzero(categorical))
+    test = DegenerateGaussian(complete(values, categorical), np.flatnonzero(categorical))
     rivals = range(d) if target is None else [names.index(target)]
     strength = [
         np.inf if names[j] == target else max(_dependence(test, i, j) for i in rivals if i != j)
@@ -289,102 +284,9 @@ def _dependence(test: DegenerateGaussian, i: int, j: int) -> float:
     return statistic - df  # the statistic's mean under independence is df
 
 
-def _complete(values: np.ndarray, categorical: np.ndarray) -> np.ndarray:
-    """Return `values` with missing numbers replaced by the median (0 in an empty column)."""
-    values = values.copy()
-    for j in np.flatnonzero(~categorical & np.isnan(values).any(axis=0)):
-        missing = np.isnan(values[:, j])
-        values[missing, j] = 0.0 if missing.all() else np.median(values[~missing, j])
-    return values
-
-
-def _bootstrap(
-    values: np.ndarray,
-    categorical: np.ndarray,
-    algorithms: Sequence[str],
-    alpha: float,
-    max_conditioning: int,
-    bootstrap: int,
-    seed: int,
-) -> dict[str, np.ndarray]:
-    """Return each algorithm's graph (d, d) on one resample, in causal-learn's coding."""
-    rng = np.random.default_rng([seed, bootstrap])
-    n, d = values.shape
-    rows, order = rng.integers(n, size=n), rng.permutation(d)
-    sample = _complete(values[np.ix_(rows, order)], categorical[order])
-    with threadpool_limits(1):
-        test = DegenerateGaussian(sample, np.flatnonzero(categorical[order]), sample_size=n / 2)
-        skeleton = skeleton_discovery(
-            sample,
-            alpha,
-            test,
-            show_progress=False,
-            node_names=[_NodeName(f"{j:05d}") for j in range(d)],
-            max_k=max_conditioning,
-        )
-        orient = {"pc": _orient_pc, "fci": _orient_fci}
-        back = np.argsort(order)
-        return {a: orient[a](skeleton, test, alpha)[np.ix_(back, back)] for a in algorithms}
-
-
-class _NodeName(str):
-    """A number as a name. Its hash is the number, so the order of sets of nodes is fixed."""
-
-    __slots__ = ()
-
-    def __hash__(self) -> int:
-        return int(self)
-
-
-class _Graph(GeneralGraph):
-    """causal-learn's graph; the table of directed paths is updated by whole rows and columns."""
-
-    def __init__(self, matrix: np.ndarray, names: Sequence[str]) -> None:
-        super().__init__([GraphNode(name) for name in names])
-        self.graph = matrix
-
-    def adjust_dpath(self, i: int, j: int) -> None:
-        self.dpath[j, i] = 1
-        self.dpath[j] |= self.dpath[i]
-        self.dpath[:, i] |= self.dpath[:, j]
-
-
-def _orient_pc(skeleton: CausalGraph, test: DegenerateGaussian, alpha: float) -> np.ndarray:
-    """Orient as causal-learn's `pc` does by default (existing colliders take priority)."""
-    graph = CausalGraph(0)
-    graph.G = _Graph(skeleton.G.graph.copy(), skeleton.G.get_node_names())
-    graph.sepset = skeleton.sepset
-    return Meek.meek(UCSepset.uc_sepset(graph, priority=2)).G.graph
-
-
-def _orient_fci(skeleton: CausalGraph, test: DegenerateGaussian, alpha: float) -> np.ndarray:
-    """Orient as causal-learn's `fci` does after its possible-d-sep stage."""
-    adjacent = skeleton.G.graph != 0
-    graph = _Graph(np.where(adjacent, CIRCLE, 0), skeleton.G.get_node_names())
-    separators = {
-        (int(i), int(j)): {k for found in skeleton.sepset[i, j] or () for k in found}
-        for i, j in zip(*np.nonzero(~adjacent), strict=True)
-        if i != j
-    }
-    FCI.rule0(graph, graph.get_nodes(), separators, None, False)
-    changed = True
-    while changed:  # ends: every change turns a circle into a tail or an arrowhead
-        changed = FCI.rulesR1R2cycle(graph, None, False)
-        changed = FCI.ruleR3(graph, separators, None, changed)
-        if changed:
-            changed = FCI.ruleR4B(graph, -1, test.data, test, alpha, separators, changed, None)
-        changed = FCI.ruleR5(graph, changed)
-        changed = FCI.ruleR6(graph, changed)
-        changed = FCI.ruleR7(graph, changed)
-        changed = FCI.rule8(graph, graph.get_nodes(), changed)
-        changed = FCI.rule9(graph, graph.get_nodes(), changed)
-        changed = FCI.rule10(graph, changed)
-    return graph.graph
-
-
 def _frequency(graphs: Sequence[np.ndarray], mark: str, searched: np.ndarray, d: int) -> np.ndarray:
     """Return the share (d, d) of graphs in which i and j are joined by `mark` from i to j."""
-    at_source, at_target = _MARKS[mark]
+    at_source, at_target = MARKS[mark]
     found = np.mean([(g == at_source) & (at_target == g.T) for g in graphs], axis=0)
     if at_source == at_target:
         found = np.triu(found)
@@ -407,17 +309,18 @@ def _draw_dag(matrix: np.ndarray, rng: np.random.Generator) -> nx.DiGraph:
     d = len(matrix)
     upper = np.triu_indices(d, 1)
     forward, backward = matrix[upper], matrix.T[upper]
-    u = rng.random(len(forward))
+    draws = rng.random(len(forward))
     dag = nx.DiGraph()
     dag.add_nodes_from(range(d))
-    for i, j, draw, p, q in zip(*upper, u, forward, backward, strict=True):
-        if draw < p:
-            dag.add_edge(int(i), int(j))
-        elif draw < p + q:
-            dag.add_edge(int(j), int(i))
-    while not nx.is_directed_acyclic_graph(dag):
-        i, j = min(nx.find_cycle(dag), key=lambda edge: (matrix[edge], edge))
-        dag.remove_edge(i, j)
-        if matrix[j, i] > 0 and not nx.has_path(dag, i, j):
-            dag.add_edge(j, i)
+    reaches = np.eye(d, dtype=bool)  # reaches[i, j]: there is a path from i to j
+    # The pairs that are joined, in random order: none is favoured where edges would close a cycle.
+    for pair in rng.permutation(np.flatnonzero(draws < forward + backward)):
+        i, j = int(upper[0][pair]), int(upper[1][pair])
+        if draws[pair] >= forward[pair]:
+            i, j = j, i
+        if reaches[j, i]:
+            i, j = j, i
+        if matrix[i, j] > 0:
+            dag.add_edge(i, j)
+            reaches |= np.outer(reaches[:, i], reaches[j])
     return dag

@@ -11,7 +11,7 @@ import pandas as pd
 from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
 
 from causalmix.codec import TableCodec
-from causalmix.discovery import ALGORITHMS, MARK_WEIGHTS, discover, sample_dags
+from causalmix.discovery import ALGORITHMS, MARK_WEIGHTS, TARGET_PARENTS, discover, sample_dags
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.scm import StructuralCausalModel
 
@@ -103,12 +103,14 @@ class CausalGenerator(_TableGenerator):
 
     Discovers edge probabilities on features and target together, draws DAGs from them, fits a
     structural causal model to each and draws an equal number of rows from each. The target is a
-    sink whose parents are all features that discovery ever joins to it
-    (`causalmix.discovery.sample_dags`).
+    sink in every graph; its mechanism, not the search, decides by default which features matter.
 
     Parameters
     ----------
     n_dags : int, default=10
+    target_parents : {"all", "adjacent"}, default="all"
+        See `causalmix.discovery.sample_dags`. A search in few rows misses features that matter for
+        the label, and what it misses is missing in every synthetic row.
     mechanism : {"linear", "boosting"}, default="linear"
         See `causalmix.scm.StructuralCausalModel`.
     n_bootstraps, algorithms, alpha, mark_weights, n_jobs, progress
@@ -133,6 +135,7 @@ class CausalGenerator(_TableGenerator):
         self,
         *,
         n_dags: int = 10,
+        target_parents: str = "all",
         mechanism: str = "linear",
         n_bootstraps: int = 10,
         algorithms: Sequence[str] = ALGORITHMS,
@@ -143,6 +146,7 @@ class CausalGenerator(_TableGenerator):
         progress: bool = False,
     ) -> None:
         self.n_dags = n_dags
+        self.target_parents = check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
         self.mechanism = mechanism
         self.n_bootstraps = n_bootstraps
         self.algorithms = algorithms
@@ -164,7 +168,13 @@ class CausalGenerator(_TableGenerator):
             n_jobs=self.n_jobs,
             progress=self.progress,
         )
-        self.dags_ = sample_dags(self.edges_, self.n_dags, self.seed, target=self.target_)
+        self.dags_ = sample_dags(
+            self.edges_,
+            self.n_dags,
+            self.seed,
+            target=self.target_,
+            target_parents=self.target_parents,
+        )
         fitted: dict = {}
         self._models = [
             StructuralCausalModel(dag, mechanism=self.mechanism).fit(table, fitted=fitted)
