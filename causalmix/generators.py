@@ -13,6 +13,7 @@ from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
 from causalmix.codec import TableCodec
 from causalmix.discovery import ALGORITHMS, MARK_WEIGHTS, TARGET_PARENTS, discover, sample_dags
 from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.mechanisms import MECHANISMS
 from causalmix.scm import StructuralCausalModel
 
 
@@ -147,7 +148,7 @@ class CausalGenerator(_TableGenerator):
     ) -> None:
         self.n_dags = n_dags
         self.target_parents = check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
-        self.mechanism = mechanism
+        self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
         self.n_bootstraps = n_bootstraps
         self.algorithms = algorithms
         self.alpha = alpha
@@ -217,6 +218,8 @@ class SMOTENCGenerator(_TableGenerator):
     """
 
     def __init__(self, *, k_neighbors: int = 5) -> None:
+        if k_neighbors < 1:
+            raise CausalMixError(f"k_neighbors is {k_neighbors}; at least 1 is needed.")
         self.k_neighbors = k_neighbors
 
     def _fit(self, table: pd.DataFrame) -> None:
@@ -330,7 +333,7 @@ def make_generator(name: str, **options: Any) -> Generator:
     generator = GENERATORS[check_name(name, GENERATORS, "generator")]
     valid = inspect.signature(generator).parameters
     for option in options:
-        check_name(option, valid, f"option of the generator {name!r}:")
+        check_name(option, valid, f"{name} generator option")
     return generator(**options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from dowhy import gcm
 from dowhy.gcm.ml import ClassificationModel, PredictionModel
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
-from sklearn.dummy import DummyClassifier
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import KFold, cross_val_predict
@@ -88,12 +89,16 @@ def make_mechanism(node: str, parents: Sequence[str], columns: Columns, mechanis
     for k, parent in enumerate(parents):
         predictors[:, k] = columns.values[parent][observed]
     encoders = [columns.encoders[parent] for parent in parents]
+    constant = len(set(child)) == 1
     if isinstance(child[0], str):
-        learner = classifier() if len(set(child)) > 1 else DummyClassifier()
+        learner = DummyClassifier() if constant else classifier()
         fitted = gcm.ClassifierFCM(_Classifier(learner, encoders))
     else:
-        fitted = _AdditiveNoise(_Regressor(regressor(), encoders))
-    with config_context(assume_finite=True, skip_parameter_validation=True):  # half of the time
+        learner = DummyRegressor() if constant else regressor()
+        fitted = _AdditiveNoise(_Regressor(learner, encoders))
+    with warnings.catch_warnings(), config_context(assume_finite=True):
+        # scikit-learn takes a category with many levels for a regression target.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         fitted.fit(predictors, child)
     return fitted
 

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from causalmix.errors import CausalMixError, DataError, UnknownNameError
+from causalmix.generators import (
+    GENERATORS,
+    CausalGenerator,
+    PerturbationGenerator,
+    SMOTENCGenerator,
+    make_generator,
+)
+
+Table = tuple[pd.DataFrame, pd.Series]
+
+
+def from_sklearn(loader, n: int) -> Table:
+    X, y = loader(as_frame=True, return_X_y=True)
+    y = y.astype(str).astype("category")
+    X, _, y, _ = train_test_split(X, y, train_size=n, stratify=y, random_state=0)
+    return X, y
+
+
+def mixed(n: int = 90) -> Table:
+    """Every kind of column; missing cells; a class with one row; an unseen category and class."""
+    rng = np.random.default_rng(0)
+    size = rng.normal(10, 3, n)
+    X = pd.DataFrame(
+        {
+            "size": np.where(rng.random(n) < 0.2, np.nan, size),
+            "count": rng.poisson(size),
+            "colour": pd.Categorical(
+                np.where(size > 10, "red", "blue"), categories=["red", "blue", "green"]
+            ),
+            "shape": pd.Categorical(np.where(rng.random(n) < 0.3, None, "round")),
+            "constant": np.ones(n, dtype=int),
+            "y": rng.normal(size=n),  # the target's own name
+        },
+        index=rng.permutation(n),
+    )
+    label = np.where(size + rng.normal(size=n) > 10, "big", "small")
+    label[0] = "odd"
+    categories = ["big", "never", "odd", "small"]
+    return X, pd.Series(pd.Categorical(label, categories=categories), index=X.index, name="y")
+
+
+def categorical(n: int = 60) -> Table:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({c: pd.Categorical(rng.choice(list("pqr"), n)) for c in "abc"})
+    return X, pd.Series(pd.Categorical(np.where(X.a == "p", "1", "0")), name="label")
+
+
+def shared(folder, path: str, target: str, n: int) -> Table:
+    frame = pd.read_parquet(folder / "classification" / path).sample(n, random_state=0)
+    y = frame.pop(target).astype(str).astype("category")
+    for name in frame.select_dtypes(exclude="number"):
+        frame[name] = frame[name].astype("category")
+    return frame, y
+
+
+TABLES = {
+    "iris": lambda: from_sklearn(load_iris, 60),
+    "wine": lambda: from_sklearn(load_wine, 60),
+    "mixed": mixed,
+    "categorical": categorical,
+    "one feature": lambda: (mixed()[0][["size"]], mixed()[1]),
+    "five rows": lambda: (mixed()[0][:5], mixed()[1][:5]),
+}
+
+
+def quick(name: str):
+    options = {"n_dags": 2, "n_bootstraps": 2} if name == "causal" else {}
+    return make_generator(name, **options)
+
+
+def check_like_training(X, y, X_new, y_new, n) -> None:
+    assert len(X_new) == len(y_new) == n
+    pd.testing.assert_series_equal(X_new.dtypes, X.dtypes)  # names, order, dtypes, categories
+    assert y_new.dtype == y.dtype
+    assert y_new.name == y.name
+    assert list(X_new.index) == list(y_new.index) == list(range(n))
+    assert set(y_new) <= set(y)
+    for name in X:
+        seen, new = X[name].dropna(), X_new[name].dropna()
+        assert X_new[name].isna().any() <= X[name].isna().any()
+        if X[name].dtype == "category":
+            assert set(new) <= set(seen)
+        else:
+            assert new.between(seen.min(), seen.max()).all()
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("table", TABLES)
+def test_samples_are_like_the_training_table(table, name):
+    X, y = TABLES[table]()
+    before = X.copy(), y.copy()
+    generator = quick(name)
+    assert generator.fit(X, y) is generator
+    for n in (1, 200):
+        X_new, y_new = generator.sample(n, seed=5)
+        check_like_training(X, y, X_new, y_new, n)
+    again_X, again_y = generator.sample(200, seed=5)
+    pd.testing.assert_frame_equal(X_new, again_X)
+    pd.testing.assert_series_equal(y_new, again_y)
+    assert not (X_new.equals(generator.sample(200, seed=6)[0]))
+    pd.testing.assert_frame_equal(X, before[0])
+    pd.testing.assert_series_equal(y, before[1])
+    refitted = quick(name).fit(X, y).sample(200, seed=5)
+    pd.testing.assert_frame_equal(X_new, refitted[0])
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [("cc18/dresses-sales.parquet", "target"), ("tabarena/anneal.parquet", "target")],
+)
+def test_samples_are_like_real_tables(shared_data, path, target, name):
+    X, y = shared(shared_data, path, target, 100)
+    X_new, y_new = quick(name).fit(X, y).sample(150, seed=0)
+    check_like_training(X, y, X_new, y_new, 150)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_missing_shares_and_class_balance_are_kept(name):
+    X, y = mixed()
+    X_new, y_new = quick(name).fit(X, y).sample(2000, seed=0)
+    assert X_new["size"].isna().mean() == pytest.approx(X["size"].isna().mean(), abs=0.05)
+    assert X_new["shape"].isna().mean() == pytest.approx(X["shape"].isna().mean(), abs=0.15)
+    share, new = (s.value_counts(normalize=True, sort=False) for s in (y, y_new))
+    assert (share - new).abs().max() < 0.12
+    assert new["odd"] > 0  # one training row
+    assert (X_new["count"] % 1 == 0).all()
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_generated_rows_train_a_classifier(name):
+    X, y = load_breast_cancer(as_frame=True, return_X_y=True)
+    X = X.iloc[:, :12]
+    X, X_test, y, y_test = train_test_split(X, y, train_size=120, stratify=y, random_state=0)
+    X_new, y_new = quick(name).fit(X, y.astype(str).astype("category")).sample(500, seed=0)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X_new, y_new)
+    assert roc_auc_score(y_test, model.predict_proba(X_test)[:, 1]) > 0.95
+
+
+def test_causal_rows_come_from_all_graphs():
+    X, y = TABLES["iris"]()
+    generator = CausalGenerator(n_dags=3, n_bootstraps=4).fit(X, y)
+    assert len(generator.dags_) == 3
+    assert generator.target_ == "target"
+    assert generator.edges_.names == (*X.columns, "target")
+    assert all(set(dag.predecessors("target")) == set(X.columns) for dag in generator.dags_)
+    adjacent = CausalGenerator(n_dags=1, n_bootstraps=1, target_parents="adjacent").fit(X, y)
+    assert set(adjacent.dags_[0].predecessors("target")) < set(X.columns)
+
+
+def test_smote_interpolates_within_a_class():
+    rng = np.random.default_rng(0)
+    low, high = rng.normal(0, 1, (40, 2)), rng.normal(20, 1, (10, 2))
+    X = pd.DataFrame(np.vstack([low, high]), columns=["a", "b"])
+    y = pd.Series(["l"] * 40 + ["h"] * 10, dtype="category", name="y")
+    X_new, y_new = SMOTENCGenerator().fit(X, y).sample(500, seed=0)
+    assert (y_new == "h").sum() == 100  # the share of training, not balanced
+    assert ((X_new.a > 10) == (y_new == "h")).all()
+    assert len(X_new.merge(X)) < 10  # synthetic rows, no copies
+
+
+def test_perturbation_keeps_rows_recognisable():
+    X, y = TABLES["iris"]()
+    copies = PerturbationGenerator(noise=0, swap=0).fit(X, y).sample(50, seed=0)[0]
+    assert len(copies.merge(X.drop_duplicates())) == 50
+    X_new, _ = PerturbationGenerator(noise=0.1).fit(X, y).sample(2000, seed=0)
+    nearest = [np.abs(X.to_numpy() - row).mean(axis=1).min() for row in X_new.to_numpy()[:200]]
+    assert 0 < np.mean(nearest) < 0.1 * X.to_numpy().std(axis=0).mean()
+    X, y = categorical()
+    X_new, _ = PerturbationGenerator(swap=1.0).fit(X, y).sample(3000, seed=0)
+    np.testing.assert_allclose(
+        X_new.a.value_counts(normalize=True).sort_index(),
+        X.a.value_counts(normalize=True).sort_index(),
+        atol=0.03,
+    )
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_targets_of_other_types_come_back_as_they_were(name):
+    X, y = TABLES["iris"]()
+    for dtype in (int, object):
+        codes = y.astype(str).astype(dtype).rename(None)
+        _, y_new = quick(name).fit(X, codes).sample(20, seed=0)
+        assert y_new.dtype == codes.dtype
+        assert y_new.name is None
+
+
+def test_unknown_names_and_options():
+    with pytest.raises(UnknownNameError, match="Did you mean 'causal'"):
+        make_generator("casual")
+    with pytest.raises(UnknownNameError, match="n_dags"):
+        make_generator("causal", n_dag=3)
+    with pytest.raises(UnknownNameError, match="mechanism"):
+        make_generator("causal", mechanism="lineal")
+    with pytest.raises(CausalMixError, match="swap"):
+        make_generator("perturbation", swap=2)
+    with pytest.raises(CausalMixError, match="k_neighbors is 0"):
+        make_generator("smote_nc", k_neighbors=0)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_errors_name_what_is_wrong(name):
+    X, y = TABLES["iris"]()
+    with pytest.raises(CausalMixError, match="not fitted"):
+        quick(name).sample(1, 0)
+    with pytest.raises(CausalMixError, match="Cannot draw 0 rows"):
+        quick(name).fit(X, y).sample(0, 0)
+    with pytest.raises(DataError, match="60 rows and y 59"):
+        quick(name).fit(X, y[:-1])
+    with pytest.raises(DataError, match="0 rows"):
+        quick(name).fit(X[:0], y[:0])
+    with pytest.raises(DataError, match="'target' is missing in 1 rows"):
+        quick(name).fit(X, y.where(np.arange(60) > 0))
+    with pytest.raises(DataError, match="infinities"):
+        quick(name).fit(X * np.inf, y)
