@@ -69,10 +69,10 @@ def test_boosting_learns_what_is_not_linear_and_its_noise_is_not_too_small():
 @pytest.mark.parametrize("mechanism", ["linear", "boosting"])
 def test_samples_look_like_the_training_table(mechanism):
     data = mixed(150)
-    state = np.random.get_state()[1].copy()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
     model = StructuralCausalModel(MIXED_DAG, mechanism=mechanism).fit(data)
     sample = model.sample(500, seed=3)
-    assert (np.random.get_state()[1] == state).all()
+    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
     pd.testing.assert_series_equal(sample.dtypes, data.dtypes)
     assert list(sample.index) == list(range(500))
     assert sample.a.between(data.a.min(), data.a.max()).sum() == sample.a.notna().sum()
