@@ -1,0 +1,178 @@
+"""The command `causalmix`: run a notebook or the book with parameters, list data, check a setup."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+import causalmix
+from causalmix.errors import CausalMixError
+
+# Everything heavy (torch, papermill, scikit-learn) is imported by the command that needs it.
+
+_PARAMETERS = click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="Replace a parameter's default; may be given several times. Lists: a,b,c.",
+)
+
+
+class _Commands(click.Group):
+    """A group whose commands turn a user's mistake into one message and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except CausalMixError as error:
+            click.echo(f"causalmix: {error}", err=True)
+            ctx.exit(1 if type(error).__name__ == "NotebookError" else 2)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(causalmix.__version__, prog_name="causalmix")
+def main() -> None:
+    """Causal data augmentation for fine-tuning tabular foundation models."""
+
+
+@main.command()
+@click.argument("notebook")
+@_PARAMETERS
+@click.option("--output", type=click.Path(path_type=Path), help="Where the executed copy goes.")
+def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | None) -> None:
+    """Run one NOTEBOOK, named by its stem or a prefix: causalmix run 03 -p dataset wine."""
+    from causalmix.notebooks import run_notebook
+
+    result = run_notebook(notebook, _by_name(parameters), output, progress=True)
+    click.echo(_shown(result))
+
+
+@main.command()
+@_PARAMETERS
+@click.option("--smoke", is_flag=True, help="Start from small parameters, for a quick look.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the HTML.")
+def book(parameters: tuple[tuple[str, str], ...], smoke: bool, out: Path | None) -> None:
+    """Build the whole book; each parameter goes to every notebook that has it."""
+    from causalmix.book import build_book
+
+    result = build_book(
+        _by_name(parameters), smoke=smoke, out=out, report=lambda line: click.echo(line, err=True)
+    )
+    click.echo(_shown(result))
+
+
+@main.command()
+def datasets() -> None:
+    """List the embedded datasets."""
+    from causalmix.data import dataset_names, load_dataset
+
+    rows = [("name", "rows", "features", "classes", "origin")]
+    for name in dataset_names():
+        table = load_dataset(name)
+        sizes = (table.n_rows, table.n_features, table.n_classes)
+        rows.append((name, *map(str, sizes), table.provenance))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3))]
+        click.echo("  ".join([*cells, row[4]]))
+    click.echo("Also: a CSV or Parquet file (-p target COLUMN), or openml:<id or name>.")
+
+
+@main.command()
+def doctor() -> None:
+    """Check the installation; exit code 1 with the reason if something is broken."""
+    problems = []
+    for name, check in _CHECKS.items():
+        try:
+            click.echo(f"{name:<12}{check()}")
+        except Exception as error:  # whatever is broken, the other checks still help
+            problems.append(name)
+            click.echo(f"{name:<12}BROKEN: {error}")
+    if problems:
+        click.echo(f"causalmix: broken: {', '.join(problems)}", err=True)
+        raise SystemExit(1)
+    click.echo("All is well.")
+
+
+def _check_packages() -> str:
+    from causalmix.record import dependency_versions, requirements
+
+    versions = dependency_versions()
+    wrong = [
+        f"{need} is needed, {versions[name]} is installed"
+        for name, need in requirements().items()
+        if versions[name] == "missing" or not need.specifier.contains(versions[name], True)
+    ]
+    if wrong:
+        raise CausalMixError("; ".join(wrong))
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _check_cores() -> str:
+    import torch
+
+    limit = os.environ.get("OMP_NUM_THREADS", "not set")
+    return f"{os.cpu_count()}, torch threads {torch.get_num_threads()}, OMP_NUM_THREADS {limit}"
+
+
+def _check_device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"cuda ({torch.cuda.get_device_name()})"
+    return "cpu"
+
+
+def _check_checkpoint() -> str:
+    from causalmix.tfm import load_tfm
+
+    model = load_tfm("embedded")
+    limits = model.limits
+    return (
+        f"{model.source}, {model.architecture_name}, sha256 {model.checkpoint_hash[:16]}, at most "
+        f"{limits.max_rows} rows, {limits.max_features} features, {limits.max_classes} classes"
+    )
+
+
+def _check_notebooks() -> str:
+    from causalmix.notebooks import notebook_paths, read_parameters
+
+    paths = notebook_paths()
+    if not paths:
+        raise CausalMixError("the folder notebooks/ holds none")
+    return ", ".join(f"{path.stem} ({len(read_parameters(path))} parameters)" for path in paths)
+
+
+_CHECKS: dict[str, Callable[[], str]] = {
+    "causalmix": lambda: causalmix.__version__,
+    "python": platform.python_version,
+    "packages": _check_packages,
+    "cores": _check_cores,
+    "device": _check_device,
+    "checkpoint": _check_checkpoint,
+    "notebooks": _check_notebooks,
+}
+
+
+def _by_name(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise CausalMixError(f"Given more than once: -p {', -p '.join(twice)}.")
+    return dict(pairs)
+
+
+def _shown(path: Path) -> str:
+    """Return a path as short as it can be said from the working directory."""
+    return min(os.path.relpath(path), str(path), key=len)
+
+
+if __name__ == "__main__":
+    main()

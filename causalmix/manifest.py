@@ -1,0 +1,94 @@
+"""Manifests: what produced a set of results, in one JSON file beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from causalmix import __version__
+
+PACKAGES = ("causal-learn", "dowhy", "numpy", "pandas", "scikit-learn", "tabpfn", "torch")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python, of this package and of the libraries that results depend on.
+
+    Returns
+    -------
+    dict of str to str
+        By distribution name; ``"not installed"`` where one is missing.
+    """
+    versions = {"python": platform.python_version(), "causalmix": __version__}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that the package is imported from.
+
+    Returns
+    -------
+    str or None
+        The hash, followed by ``+`` where tracked files differ from it; None outside a checkout.
+    """
+    folder = Path(__file__).resolve().parent
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def make_manifest(settings: dict[str, object], data: dict[str, str]) -> dict[str, object]:
+    """Describe a set of results well enough to produce it again.
+
+    Parameters
+    ----------
+    settings : dict
+        Whatever the results depend on, JSON-serialisable: sizes, seeds, checkpoint hash.
+    data : dict of str to str
+        Content hash of every dataset by name.
+
+    Returns
+    -------
+    dict
+        Keys ``settings``, ``data``, ``versions`` and ``commit``.
+    """
+    return {
+        "settings": settings,
+        "data": data,
+        "versions": package_versions(),
+        "commit": git_commit(),
+    }
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """Write JSON so that a reader sees the whole file or none of it.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write; replaced if it exists.
+    content : object
+        Anything JSON can hold.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial.write_text(json.dumps(content, indent=1, allow_nan=True) + "\n")
+    os.replace(partial, path)
