@@ -8,12 +8,15 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from causallearn.search.ConstraintBased import FCI
 from causallearn.search.ConstraintBased.PC import pc
 from causallearn.utils.cit import CIT
+from causallearn.utils.PCUtils.SkeletonDiscovery import skeleton_discovery
 
 from causalmix.citest import DEGENERATE_GAUSSIAN, DegenerateGaussian
 from causalmix.discovery import MARK_WEIGHTS, EdgeProbabilities, discover, sample_dags
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
+from causalmix.search import search_bootstrap, search_skeleton
 
 
 def collider(n: int, seed: int = 1) -> pd.DataFrame:
@@ -121,6 +124,39 @@ def test_is_registered_with_causal_learn():
 
 
 # --- discovery -----------------------------------------------------------------------------------
+
+
+def test_searches_the_skeleton_of_causal_learn():
+    rng = np.random.default_rng(0)
+    weights = np.triu(rng.normal(size=(14, 14)) * (rng.random((14, 14)) < 0.3), 1)
+    data = rng.normal(size=(200, 14)) @ np.linalg.inv(np.eye(14) - weights)
+    test = DegenerateGaussian(data)
+    ours = search_skeleton(test, 14, 0.05, max_conditioning=2)
+    theirs = skeleton_discovery(data, 0.05, test, show_progress=False, max_k=2)
+    np.testing.assert_array_equal(ours.adjacent, theirs.G.graph != 0)
+    for pair in zip(*np.nonzero(~ours.adjacent & ~np.eye(14, dtype=bool)), strict=True):
+        assert ours.separators[pair] == set().union(*theirs.sepset[pair])
+
+
+def test_orients_like_causal_learn(monkeypatch):
+    """On the resampled rows themselves, in their permuted order of columns."""
+    monkeypatch.setattr(FCI, "removeByPossibleDsep", lambda *_: None)
+    shared = {"alpha": 0.05, "show_progress": False, "sample_size": 150}
+    marks = set()
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        weights = np.triu(rng.normal(size=(12, 12)) * (rng.random((12, 12)) < 0.3), 1)
+        data = (rng.normal(size=(300, 12)) @ np.linalg.inv(np.eye(12) - weights))[:, 2:]
+        ours = search_bootstrap(data, np.zeros(10, bool), ["pc", "fci"], 0.05, 2, 1, seed)
+        rng = np.random.default_rng([seed, 1])
+        rows, order = rng.integers(300, size=300), rng.permutation(10)
+        sample = data[np.ix_(rows, order)]
+        pattern = pc(sample, indep_test=DEGENERATE_GAUSSIAN, max_k=2, **shared).G.graph
+        pag, _ = FCI.fci(sample, DEGENERATE_GAUSSIAN, depth=2, **shared)
+        np.testing.assert_array_equal(ours["pc"][np.ix_(order, order)], pattern)
+        np.testing.assert_array_equal(ours["fci"][np.ix_(order, order)], pag.graph)
+        marks |= set(np.unique(pag.graph))
+    assert marks == {0, -1, 1, 2}  # no edge, tail, arrowhead, circle
 
 
 @pytest.mark.parametrize("algorithm", ["pc", "fci"])
