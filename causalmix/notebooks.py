@@ -338,6 +338,7 @@ def execute(
                 Path(folder) / source.name,
                 parameters=dict(parameters),
                 kernel_name="python3",
+                language="python",
                 progress_bar={"desc": source.stem, **bar} if bar is not None else False,
                 request_save_on_cell_execute=False,
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no notices on our stderr

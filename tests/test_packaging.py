@@ -1,0 +1,163 @@
+"""The files around the package agree with each other."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+import causalmix
+from causalmix.notebooks import read_parameters
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = {
+    canonicalize_name(name): version
+    for name, version in (
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    )
+}
+
+
+def tracked_files():
+    done = subprocess.run(["git", "-C", ROOT, "ls-files"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.splitlines()]
+
+
+def test_lock_pins_everything_the_project_asks_for():
+    extras = [need for needs in PROJECT["optional-dependencies"].values() for need in needs]
+    for need in map(Requirement, PROJECT["dependencies"] + extras):
+        assert need.specifier.contains(PINS[canonicalize_name(need.name)]), need
+
+
+def test_lock_is_closed_under_what_its_packages_need():
+    from importlib.metadata import PackageNotFoundError, requires
+
+    for name in PINS:
+        try:
+            needs = map(Requirement, requires(name) or [])
+        except PackageNotFoundError:
+            continue  # of an extra that is not installed, or of another system
+        for need in needs:
+            if need.marker and not need.marker.evaluate({"extra": ""}):
+                continue
+            if not canonicalize_name(need.name).startswith(("nvidia", "cuda", "triton")):
+                assert canonicalize_name(need.name) in PINS, (name, need)
+
+
+def test_lock_has_the_agreed_versions_and_no_local_ones():
+    assert PINS["torch"] == "2.13.0"
+    assert PINS["jupyter-book"] == "1.0.4.post1"
+    assert not [version for version in PINS.values() if "+" in version or "@" in version]
+
+
+def test_conda_environment_installs_this_package_with_the_lock():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *conda, pip = environment["dependencies"]
+    assert environment["name"] == PROJECT["name"]
+    assert pip == {"pip": ["-c constraints.txt", "-e .[dev]"]}
+    assert "dev" in PROJECT["optional-dependencies"]
+    python = next(entry for entry in conda if entry.startswith("python="))
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python="))
+    assert conda == [python, "pip"]  # nothing that pyproject does not know
+
+
+def test_version_is_the_same_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"] == causalmix.__version__
+    assert citation["license"] == PROJECT["license"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_is_a_clean_parameterised_source(path):
+    nb = nbformat.read(path, as_version=4)
+    nbformat.validate(nb)
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    assert not [cell for cell in code if cell.outputs or cell.execution_count]
+    parameters = read_parameters(path)
+    assert "dataset" in parameters
+    assert parameters["target"].default == ""
+    assert all(parameter.help for parameter in parameters.values())
+    assert len(parameters) == len(tagged[0].source.splitlines())  # one line each
+    assert nb.metadata.kernelspec.name == "python3"
+
+
+def test_smoke_parameters_are_parameters():
+    smoke = yaml.safe_load((ROOT / "notebooks" / "smoke.yml").read_text())
+    assert set(smoke) <= {path.stem for path in NOTEBOOKS}
+    for stem, values in smoke.items():
+        parameters = read_parameters(ROOT / "notebooks" / f"{stem}.ipynb")
+        for name, value in values.items():
+            parameters[name].convert(value)
+
+
+def test_contents_list_every_notebook_and_only_what_exists():
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    chapters = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
+    assert {f"notebooks/{path.stem}" for path in NOTEBOOKS} <= set(chapters)
+    written = [name for name in chapters if name not in ("book/record",)]  # made by the build
+    assert all(list(ROOT.glob(f"{name}.*")) for name in [contents["root"], *written])
+
+
+def test_citations_in_the_text_are_in_the_bibliography():
+    known = set(re.findall(r"^@\w+\{([^,]+),", (ROOT / "book/references.bib").read_text(), re.M))
+    pages = [*(ROOT / "book").glob("*.md"), *NOTEBOOKS]
+    cited = {
+        key.strip()
+        for page in pages
+        for keys in re.findall(r"\{cite\w*(?::\w+)?\}`([^`]+)`", page.read_text())
+        for key in keys.split(",")
+    }
+    assert cited
+    assert cited <= known
+
+
+def test_tracked_files_name_no_folder_of_this_machine():
+    private = {str(ROOT) + "/", str(Path.home()) + "/"} - {"//"}
+    for path in tracked_files():
+        if path.is_file() and path.suffix not in {".safetensors", ".js"}:
+            text = path.read_text(encoding="utf-8", errors="replace")
+            assert not [folder for folder in private if folder in text], path
+
+
+def test_make_names_what_it_can_do_and_refuses_an_old_python(tmp_path):
+    make = ["make", "--no-print-directory", "-C", ROOT]
+    shown = subprocess.run(make, capture_output=True, text=True, check=True).stdout
+    for target in ("book", "test", "lab", "clean", "help"):
+        assert f"make {target} " in shown
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    venv = tmp_path / "venv"
+    refused = subprocess.run(
+        [*make, f"VENV={venv}", f"PYTHON={old}", "test"], capture_output=True, text=True
+    )
+    assert refused.returncode != 0
+    assert "CausalMix needs Python 3.11 or newer" in refused.stderr
+    assert not venv.exists()
+
+
+def test_make_leaves_no_stamp_when_the_installation_fails(tmp_path):
+    for name in ("Makefile", "constraints.txt"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / "pyproject.toml").write_text("not a project")
+    make = ["make", "-C", tmp_path, f"PYTHON={sys.executable}", "test"]
+    failed = subprocess.run(make, capture_output=True, text=True)
+    assert failed.returncode != 0
+    assert not (tmp_path / ".venv" / ".installed").exists()
