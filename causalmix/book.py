@@ -187,7 +187,7 @@ def check_private_paths(html: Path, root: Path) -> None:
             continue
         text = page.read_text(encoding="utf-8", errors="replace")
         for folder in private_folders(root):
-            if folder + os.sep in text:
+            if re.search(rf"(?<![\w./]){re.escape(folder)}(?![\w.-])", text):
                 raise CausalMixError(
                     f"The page {page.relative_to(html)} shows a path of this machine, below "
                     f"{folder}: print file names only."

@@ -142,7 +142,8 @@ def _check_checkpoint() -> str:
 
 
 def _check_notebooks() -> str:
-    from causalmix.notebooks import notebook_paths, read_parameters
+    from causalmix.notebooks import notebook_paths
+    from causalmix.parameters import read_parameters
 
     paths = notebook_paths()
     if not paths:

@@ -22,12 +22,11 @@ from causalmix.notebooks import (
     BUILD,
     PACKAGE,
     NotebookError,
-    check_parameters,
     execute,
     notebook_paths,
-    read_parameters,
     save_notebook,
 )
+from causalmix.parameters import check_parameters, read_parameters
 from causalmix.record import dependency_versions, execution_record
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

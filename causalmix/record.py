@@ -64,7 +64,7 @@ def execution_record(
     """
     return {
         "notebook": notebook,
-        "started": datetime.fromtimestamp(start, UTC).isoformat(timespec="seconds"),
+        "started": datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "seconds": round(seconds, 1),
         "commit": git_commit() or "not in a git repository",
         "parameters": dict(parameters),

@@ -13,14 +13,8 @@ from causalmix import execution
 from causalmix.book import book_name, build_book
 from causalmix.errors import CausalMixError, UnknownNameError
 from causalmix.execution import plan
-from causalmix.notebooks import (
-    NotebookError,
-    Parameter,
-    check_parameters,
-    find_notebook,
-    read_parameters,
-    run_notebook,
-)
+from causalmix.notebooks import NotebookError, find_notebook, run_notebook
+from causalmix.parameters import Parameter, check_parameters, read_parameters
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
@@ -41,7 +35,7 @@ def project(tmp_path, monkeypatch):
         "rows: int = 3  # rows\nfile: str = ''  # a file",
         "import pathlib, warnings\n"
         "print('content', pathlib.Path(file).read_text() if file else rows)\n"
-        "print(pathlib.Path.cwd() / 'somewhere')\n"
+        "print(pathlib.Path.cwd(), pathlib.Path.cwd() / 'somewhere')\n"
         "warnings.warn('careful')",
     )
     write_notebook(tmp_path / "notebooks" / "02_two.ipynb", "k: int = 0  # a number", "6 / (2 - k)")
@@ -150,7 +144,7 @@ def test_run_replaces_defaults_in_the_working_directory_and_shows_no_path(projec
     text = path.read_text()
     assert path == project / "_build" / "runs" / "01_one.ipynb"
     assert "content of the file" in text
-    assert "somewhere" in text
+    assert ". somewhere" in text
     assert "careful" in text
     for hidden in (str(project), str(Path.home()) + "/", "ipykernel_"):
         assert hidden not in text
