@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from causalmix.columns import listed
 from causalmix.errors import DataError
@@ -32,6 +34,18 @@ class Split:
     val: TabularDataset
     test: TabularDataset
     seed: int
+
+    def context(self) -> TabularDataset:
+        """Return training and validation rows together, the context of a final prediction.
+
+        Returns
+        -------
+        TabularDataset
+            Training rows first.
+        """
+        X = pd.concat([self.train.X, self.val.X], ignore_index=True)
+        y = pd.concat([self.train.y, self.val.y], ignore_index=True)
+        return dataclasses.replace(self.train, X=X, y=y)
 
 
 def low_data_split(

@@ -1,0 +1,271 @@
+"""Arms compared on the same splits of several datasets.
+
+An *arm* is a way to adapt the foundation model: not at all, by fine-tuning on real rows, or by
+fine-tuning on real and synthetic rows. All arms of one dataset and seed share one split and one
+fine-tuning seed, so that their differences are paired.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from causalmix.data import Split, TabularDataset, load_dataset, low_data_split
+from causalmix.errors import CausalMixError, check_name
+from causalmix.finetune import FinetuneConfig, finetune, predict_proba
+from causalmix.generators import make_generator
+from causalmix.manifest import make_manifest, write_json
+from causalmix.metrics import score
+from causalmix.tfm import FoundationModel, load_tfm
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to adapt the foundation model to a table.
+
+    Parameters
+    ----------
+    label : str
+        As figures and tables name it.
+    finetuned : bool, default=True
+        Whether weights are updated at all.
+    generator : str or None, default=None
+        Name of the generator whose rows are mixed in.
+    options : dict, optional
+        Keyword arguments of the generator.
+    """
+
+    label: str
+    finetuned: bool = True
+    generator: str | None = None
+    options: dict[str, object] = field(default_factory=dict)
+
+
+ARMS: dict[str, Arm] = {
+    "zero_shot": Arm("Zero-shot", finetuned=False),
+    "default": Arm("Default fine-tuning"),
+    "causal": Arm("CausalMixFT", generator="causal"),
+    "smote_nc": Arm("SMOTE-NC", generator="smote_nc"),
+    "perturbation": Arm("Row perturbation", generator="perturbation"),
+}
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """Tidy results of a benchmark.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        A row per dataset, seed and arm: test ``auc``, ``log_loss`` (nats) and ``accuracy`` with
+        training and validation rows as context, ``best_step``, ``seconds``,
+        ``generator_seconds``.
+    histories : DataFrame
+        The fine-tuning histories, with columns ``dataset``, ``seed`` and ``arm`` in front.
+    manifest : dict
+        Settings, versions, data and checkpoint hashes that produced them.
+    """
+
+    scores: pd.DataFrame
+    histories: pd.DataFrame
+    manifest: dict[str, object]
+
+
+def run_benchmark(
+    datasets: Sequence[str | TabularDataset],
+    *,
+    arms: Sequence[str] = tuple(ARMS),
+    seeds: Sequence[int] = (0, 1, 2),
+    n_train: int = 100,
+    n_val: int = 30,
+    n_test: int | None = 500,
+    target: str | None = None,
+    tfm: FoundationModel | None = None,
+    config: FinetuneConfig | None = None,
+    out: str | Path | None = None,
+    progress: bool = False,
+) -> BenchmarkResult:
+    """Run every arm on every split of every dataset.
+
+    Parameters
+    ----------
+    datasets : sequence of str or TabularDataset
+        Names or files as :func:`causalmix.data.load_dataset` takes them, or loaded tables.
+    arms : sequence of str, optional
+        Keys of `ARMS`; all by default. ``"zero_shot"`` is needed for the improvements.
+    seeds : sequence of int, default=(0, 1, 2)
+        One split and one fine-tuning run per arm each.
+    n_train, n_val : int, default=100 and 30
+        Rows of the training and the validation part.
+    n_test : int or None, default=500
+        Test rows at most; None takes all that are left.
+    target : str, optional
+        Target column of datasets given as files.
+    tfm : FoundationModel, optional
+        Defaults to the embedded one.
+    config : FinetuneConfig, optional
+        Settings shared by all arms.
+    out : str or Path, optional
+        Folder for ``scores.csv``, ``histories.csv`` and ``manifest.json``. Finished runs found
+        there are not run again, so an interrupted benchmark resumes.
+    progress : bool, default=False
+        Whether to show a progress bar on standard error.
+
+    Returns
+    -------
+    BenchmarkResult
+        Scores, histories and manifest.
+
+    Raises
+    ------
+    UnknownNameError
+        If an arm or a dataset is unknown.
+    CausalMixError
+        If `out` holds results of other settings, or two datasets share a name.
+    """
+    for arm in arms:
+        check_name(arm, ARMS, "arm")
+    tables = [_as_table(item, target) for item in datasets]
+    names = [table.name for table in tables]
+    if len(set(names)) < len(names):
+        raise CausalMixError(f"Two datasets share a name: {', '.join(sorted(names))}.")
+    tfm = tfm or load_tfm()
+    config = config or FinetuneConfig()
+    settings = {
+        "n_train": n_train,
+        "n_val": n_val,
+        "n_test": n_test,
+        "config": asdict(config),
+        "checkpoint": tfm.checkpoint_hash,
+    }
+    store = _RunStore(Path(out) if out is not None else None, settings)
+    plan = [(table, seed, arm) for table in tables for seed in seeds for arm in arms]
+    bar = tqdm(plan, desc="benchmark", unit="run", disable=not progress)
+    for table, seed, arm in bar:
+        bar.set_postfix_str(f"{table.name} seed {seed} {arm}")
+        key = (table.name, table.content_hash, seed, arm)
+        if not store.has(key):
+            split = low_data_split(table, n_train, n_val, seed, n_test=n_test)
+            store.add(key, run_arm(arm, split, tfm=tfm, config=config))
+    manifest = make_manifest(
+        settings | {"arms": list(arms), "seeds": list(seeds)},
+        data={table.name: table.content_hash for table in tables},
+    )
+    keys = [(table.name, table.content_hash, seed, arm) for table, seed, arm in plan]
+    return store.collect(keys, manifest)
+
+
+def run_arm(
+    arm: str, split: Split, *, tfm: FoundationModel, config: FinetuneConfig
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Adapt the model by one arm and score it on the split's test rows.
+
+    Training and validation rows together are the context of the final prediction, for every
+    arm. The split's seed is also the seed of the fine-tuning run.
+
+    Parameters
+    ----------
+    arm : str
+        Key of `ARMS`.
+    split : Split
+        Training, validation and test rows.
+    tfm : FoundationModel
+        The model to start from.
+    config : FinetuneConfig
+        Settings of the fine-tuning run.
+
+    Returns
+    -------
+    scores : dict of str to float
+        Test scores, ``best_step``, ``seconds`` and ``generator_seconds``.
+    history : DataFrame
+        Of the run; empty for zero-shot.
+
+    Raises
+    ------
+    UnknownNameError
+        If `arm` is unknown.
+    """
+    spec = ARMS[check_name(arm, ARMS, "arm")]
+    start = time.perf_counter()
+    adapted, history, run = tfm, pd.DataFrame(), {"best_step": 0, "generator_seconds": 0.0}
+    if spec.finetuned:
+        generator = make_generator(spec.generator, **spec.options) if spec.generator else None
+        result = finetune(
+            tfm, split, generator=generator, config=config, seed=split.seed, record_test=True
+        )
+        adapted, history = result.tfm, result.history
+        run = {"best_step": result.best_step, "generator_seconds": result.generator_seconds}
+    proba = predict_proba(adapted, split.context(), split.test.X)
+    y = split.test.y.cat.codes.to_numpy()
+    return score(y, proba) | run | {"seconds": time.perf_counter() - start}, history
+
+
+def _as_table(item: str | TabularDataset, target: str | None) -> TabularDataset:
+    if isinstance(item, TabularDataset):
+        return item
+    return load_dataset(item, target=target)
+
+
+class _RunStore:
+    """Finished runs, kept in memory and, where there is a folder, in one JSON file each."""
+
+    def __init__(self, out: Path | None, settings: dict[str, object]) -> None:
+        self.out = out
+        self.runs: dict[tuple, dict] = {}
+        if out is None:
+            return
+        (out / "runs").mkdir(parents=True, exist_ok=True)
+        self._check_settings(settings)
+        for path in sorted((out / "runs").glob("*.json")):
+            run = json.loads(path.read_text())
+            self.runs[tuple(run["key"])] = run
+
+    def _check_settings(self, settings: dict[str, object]) -> None:
+        path = self.out / "settings.json"
+        wanted = json.loads(json.dumps(settings))
+        if not path.exists():
+            write_json(path, wanted)
+            return
+        found = json.loads(path.read_text())
+        changed = [name for name in wanted if found.get(name) != wanted[name]]
+        if changed:
+            raise CausalMixError(
+                f"{self.out} holds results of other settings ({', '.join(changed)} differ); "
+                "choose another folder, or delete this one."
+            )
+
+    def has(self, key: tuple) -> bool:
+        return key in self.runs
+
+    def add(self, key: tuple, result: tuple[dict[str, float], pd.DataFrame]) -> None:
+        scores, history = result
+        run = {"key": list(key), "scores": scores, "history": history.to_dict("list")}
+        self.runs[key] = run
+        if self.out is not None:
+            name, content_hash, seed, arm = key
+            write_json(self.out / "runs" / f"{name}-{content_hash[:8]}-{seed}-{arm}.json", run)
+
+    def collect(self, keys: Iterable[tuple], manifest: dict[str, object]) -> BenchmarkResult:
+        scores, histories = [], []
+        for key in keys:
+            name, _, seed, arm = key
+            where = {"dataset": name, "seed": seed, "arm": arm}
+            scores.append(where | self.runs[key]["scores"])
+            history = pd.DataFrame(self.runs[key]["history"])
+            histories.append(history.assign(**where)[[*where, *history.columns]])
+        filled = [history for history in histories if len(history)]
+        result = BenchmarkResult(
+            pd.DataFrame(scores), pd.concat(filled) if filled else pd.DataFrame(), manifest
+        )
+        if self.out is not None:
+            result.scores.to_csv(self.out / "scores.csv", index=False)
+            result.histories.to_csv(self.out / "histories.csv", index=False)
+            write_json(self.out / "manifest.json", manifest)
+        return result

@@ -1,0 +1,158 @@
+"""Benchmark runs: paired, resumable, and summed up as defined."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix import benchmark
+from causalmix.benchmark import BenchmarkResult, run_benchmark
+from causalmix.errors import CausalMixError, UnknownNameError
+from causalmix.finetune import FinetuneConfig
+from causalmix.summary import improvements, mean_ranks, run_gaps, run_table, summarise
+
+SMALL = {
+    "arms": ("zero_shot", "default", "perturbation"),
+    "seeds": (0,),
+    "n_train": 30,
+    "n_val": 12,
+    "n_test": 60,
+    "config": FinetuneConfig(steps=2, validate_every=1, n_synthetic=40),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("benchmark")
+    return out, run_benchmark(["iris", "wine"], out=out, **SMALL)
+
+
+def test_every_run_is_there_once(finished):
+    _, result = finished
+    keys = result.scores[["dataset", "seed", "arm"]]
+    assert len(keys) == 6
+    assert not keys.duplicated().any()
+    assert result.scores["auc"].between(0, 1).all()
+    assert set(result.histories["arm"]) == {"default", "perturbation"}
+    assert result.histories["test_auc"].notna().all()
+    assert set(result.manifest["data"]) == {"iris", "wine"}
+    assert list(summarise(result).index) != []
+    assert len(run_table(result)) == 6
+
+
+def test_finished_runs_are_not_run_again(finished, monkeypatch):
+    out, result = finished
+    monkeypatch.setattr(benchmark, "run_arm", lambda *a, **k: pytest.fail("ran again"))
+    again = run_benchmark(["iris", "wine"], out=out, **SMALL)
+    pd.testing.assert_frame_equal(again.scores, result.scores)
+    pd.testing.assert_frame_equal(
+        again.histories.reset_index(drop=True), result.histories.reset_index(drop=True)
+    )
+    pd.testing.assert_frame_equal(pd.read_csv(out / "scores.csv"), result.scores)
+    assert json.loads((out / "manifest.json").read_text())["settings"]["n_train"] == 30
+
+
+def test_an_interrupted_benchmark_resumes(finished, tmp_path, monkeypatch):
+    _, result = finished
+    run_arm, calls = benchmark.run_arm, []
+
+    def dies_at_the_third(arm, split, **options):
+        calls.append(arm)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run_arm(arm, split, **options)
+
+    monkeypatch.setattr(benchmark, "run_arm", dies_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run_benchmark(["iris", "wine"], out=tmp_path, **SMALL)
+    resumed = run_benchmark(["iris", "wine"], out=tmp_path, **SMALL)
+    assert len(calls) == 3 + 4  # two were kept
+    columns = ["dataset", "arm", "auc", "log_loss", "best_step"]
+    pd.testing.assert_frame_equal(resumed.scores[columns], result.scores[columns])
+
+
+def test_results_of_other_settings_are_not_mixed_in(finished):
+    out, _ = finished
+    with pytest.raises(CausalMixError, match="n_train"):
+        run_benchmark(["iris"], out=out, **(SMALL | {"n_train": 31}))
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="'smote_nc'"):
+        run_benchmark(["iris"], arms=["smote"])
+    with pytest.raises(UnknownNameError, match="'wine'"):
+        run_benchmark(["wines"])
+
+
+def test_two_tables_of_one_name_are_refused():
+    with pytest.raises(CausalMixError, match="share a name: iris, iris"):
+        run_benchmark(["iris", "iris"])
+
+
+@pytest.fixture
+def scores():
+    """Two datasets, two seeds, three arms, with figures that can be checked by hand."""
+    auc = {
+        ("a", 0): (0.80, 0.90, 0.70),
+        ("a", 1): (0.60, 0.80, 0.60),
+        ("b", 0): (0.90, 0.85, 0.95),
+        ("b", 1): (1.00, 0.90, 1.00),
+    }
+    arms = ("zero_shot", "default", "causal")
+    rows = [
+        {"dataset": d, "seed": s, "arm": arm, "auc": v, "seconds": 1.0}
+        for (d, s), values in auc.items()
+        for arm, v in zip(arms, values, strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_improvements_average_splits_then_datasets(scores):
+    table = improvements(scores).set_index(["dataset", "arm"])
+    assert table.loc[("a", "default"), "improvement"] == pytest.approx((0.5 + 0.5) / 2)
+    assert table.loc[("a", "causal"), "improvement"] == pytest.approx((-0.5 + 0.0) / 2)
+    assert table.loc[("b", "default"), "improvement"] == pytest.approx((-0.5 + 0.0) / 2)
+    assert table.loc[("b", "causal"), "improvement"] == pytest.approx((0.5 + 0.0) / 2)
+    assert table.loc[("a", "default"), "minmax"] == 1
+    assert table.loc[("b", "default"), "minmax"] == 0
+    assert table.loc[("b", "causal"), "auc_change"] == pytest.approx(0.025)
+
+
+def test_ranks_are_of_the_mean_over_splits(scores):
+    # a: default .85, zero-shot .70, causal .65;  b: causal .975, zero-shot .95, default .875
+    assert mean_ranks(scores).to_dict() == {"default": 2.0, "zero_shot": 2.0, "causal": 2.0}
+
+
+def test_improvements_need_zero_shot(scores):
+    with pytest.raises(CausalMixError, match="zero_shot"):
+        improvements(scores[scores["arm"] != "zero_shot"])
+
+
+def test_the_summary_reports_median_spread_and_gap(scores):
+    steps = [0, 4, 8, 12]
+    test = [0.5, 0.6, 0.7, 0.8]
+    histories = pd.DataFrame(
+        {
+            "dataset": "a",
+            "seed": 0,
+            "arm": "default",
+            "step": steps,
+            "val_auc": [0.5, 0.6, 0.8, 0.7],
+            "test_auc": test,
+            "val_log_loss": [1.0, 0.6, 0.505, 0.5],
+            "test_log_loss": [1.0, 0.9, 0.8, 0.7],
+        }
+    )
+    gaps = run_gaps(histories)
+    assert gaps["gap_auc"].item() == pytest.approx(0.2)
+    assert gaps["gap_log_loss"].item() == pytest.approx(0)
+    assert gaps["converged_step"].item() == 8
+    table = summarise(BenchmarkResult(scores, histories, {}))
+    default = table.loc["Default fine-tuning"]
+    assert default["median improvement"] == pytest.approx((0.5 - 0.25) / 2)
+    assert default["SD of improvement"] == pytest.approx(np.std([0.5, -0.25], ddof=1))
+    assert default["median gap (AUC)"] == pytest.approx(0.2)
+    assert np.isnan(table.loc["Zero-shot", "median improvement"])

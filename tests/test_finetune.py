@@ -1,0 +1,147 @@
+"""Fine-tuning: what is kept, what may be seen, and that a seed fixes it all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from causalmix.data import load_dataset, low_data_split
+from causalmix.errors import CausalMixError, DataError
+from causalmix.finetune import FinetuneConfig, _Rows, finetune, predict_proba
+from causalmix.generators import make_generator
+from causalmix.tfm import load_tfm
+
+SHORT = FinetuneConfig(steps=4, validate_every=2, n_synthetic=60)
+
+
+@pytest.fixture(scope="module")
+def tfm():
+    return load_tfm()
+
+
+@pytest.fixture(scope="module")
+def split():
+    return low_data_split(load_dataset("wine"), 40, 20, seed=0, n_test=60)
+
+
+class Recorder:
+    """A generator that remembers what it was fitted on and repeats those rows."""
+
+    def fit(self, X: pd.DataFrame, y: pd.Series) -> Recorder:
+        self.X, self.y = X, y
+        return self
+
+    def sample(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
+        rows = np.random.default_rng(seed).integers(len(self.X), size=n)
+        return self.X.iloc[rows].reset_index(drop=True), self.y.iloc[rows].reset_index(drop=True)
+
+
+def test_the_same_seed_gives_the_same_history(tfm, split):
+    first, again = (
+        finetune(tfm, split, generator=make_generator("perturbation"), config=SHORT, seed=3)
+        for _ in range(2)
+    )
+    timeless = ["step", "train_loss", "val_auc", "val_log_loss", "synthetic_share"]
+    pd.testing.assert_frame_equal(first.history[timeless], again.history[timeless])
+    other = finetune(tfm, split, config=SHORT, seed=4)
+    assert other.history["train_loss"].iloc[-1] != first.history["train_loss"].iloc[-1]
+
+
+def test_the_model_passed_in_is_untouched_and_the_result_differs(tfm, split):
+    before = {name: w.clone() for name, w in tfm.network.state_dict().items()}
+    config = FinetuneConfig(steps=6, validate_every=2, learning_rate=1e-3)
+    result = finetune(tfm, split, config=config)
+    after = tfm.network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert result.best_step > 0
+    tuned = result.tfm.network.state_dict()
+    assert any(not torch.equal(before[name], tuned[name]) for name in before)
+
+
+def test_fine_tuning_lowers_the_loss_it_minimises(tfm, split):
+    config = FinetuneConfig(steps=30, validate_every=10, learning_rate=1e-3, patience=30)
+    losses = finetune(tfm, split, config=config).history["train_loss"].dropna()
+    assert losses.iloc[-1] < 0.8 * losses.iloc[0]
+
+
+def test_a_run_that_only_does_harm_changes_nothing(tfm, split):
+    ruinous = FinetuneConfig(steps=6, validate_every=2, learning_rate=1.0, warmup_steps=0)
+    result = finetune(tfm, split, config=ruinous)
+    assert result.best_step == 0
+    np.testing.assert_array_equal(
+        predict_proba(result.tfm, split.train, split.test.X),
+        predict_proba(tfm, split.train, split.test.X),
+    )
+
+
+def test_the_kept_weights_are_those_of_the_best_step(tfm, split):
+    config = FinetuneConfig(steps=8, validate_every=2, learning_rate=3e-3)
+    result = finetune(tfm, split, config=config)
+    best = result.history.set_index("step").loc[result.best_step]
+    assert best["val_log_loss"] == result.history["val_log_loss"].min()
+    proba = predict_proba(result.tfm, split.train, split.val.X)
+    codes = split.val.y.cat.codes.to_numpy()
+    assert -np.log(proba[np.arange(len(codes)), codes]).mean() == pytest.approx(
+        best["val_log_loss"], abs=1e-5
+    )
+
+
+def test_generators_see_training_rows_only(tfm, split):
+    generator = Recorder()
+    finetune(tfm, split, generator=generator, config=SHORT)
+    pd.testing.assert_frame_equal(generator.X, split.train.X)
+    pd.testing.assert_series_equal(generator.y, split.train.y)
+
+
+def test_recording_test_scores_does_not_influence_the_run(tfm, split):
+    blind = finetune(tfm, split, config=SHORT)
+    seeing = finetune(tfm, split, config=SHORT, record_test=True)
+    columns = ["train_loss", "val_auc"]
+    pd.testing.assert_frame_equal(blind.history[columns], seeing.history[columns])
+    assert blind.best_step == seeing.best_step
+    assert blind.history["test_auc"].isna().all()
+    assert seeing.history["test_auc"].notna().all()
+
+
+def test_a_run_stops_when_patience_is_spent(tfm, split):
+    config = FinetuneConfig(
+        steps=50, validate_every=1, patience=3, learning_rate=1.0, warmup_steps=0
+    )
+    assert finetune(tfm, split, config=config).history["step"].iloc[-1] == 3
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.8])
+def test_tasks_mix_rows_as_asked(tfm, split, share):
+    config = FinetuneConfig(rows_per_task=50, synthetic_share=share)
+    encoder = tfm.encoder(split.train.X, split.train.y.cat.codes.to_numpy())
+    made = Recorder().fit(split.train.X, split.train.y).sample(300, 0) if share else None
+    rows = _Rows.build(encoder, split.train, made, config)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        context, query = rows.draw_task(rng)
+        assert not set(context) & set(query)
+        assert set(rows.labels[context]) == {0, 1, 2}
+        drawn = np.concatenate([context, query])
+        assert len(drawn) <= 50
+        assert np.mean(drawn >= split.train.n_rows) == pytest.approx(share, abs=0.03)
+        assert np.mean(drawn >= split.train.n_rows) == pytest.approx(rows.synthetic_share)
+        assert len(query) / len(drawn) == pytest.approx(0.3, abs=0.05)
+
+
+def test_as_many_rows_as_classes_are_too_few(tfm):
+    split = low_data_split(load_dataset("iris"), 3, 3, seed=0)
+    with pytest.raises(DataError, match="3 training rows for 3 classes"):
+        finetune(tfm, split)
+    split = low_data_split(load_dataset("iris"), 4, 3, seed=0)
+    assert len(finetune(tfm, split, config=SHORT).history) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 0), ("learning_rate", 0.0), ("query_share", 1.0), ("synthetic_share", 1.0)],
+)
+def test_impossible_settings_are_named(name, value):
+    with pytest.raises(CausalMixError, match=name):
+        FinetuneConfig(**{name: value})
