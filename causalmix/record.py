@@ -120,8 +120,10 @@ def record_page(records: list[dict[str, Any]]) -> str:
         for record in records
         for name, value in record["parameters"].items()
     ]
-    data = sorted({pair for record in records for pair in record["data"].items()})
-    checkpoints = sorted({pair for record in records for pair in record["checkpoint"].items()})
+    hashes = {
+        kind: sorted({(name, code[:16]) for r in records for name, code in r[kind].items()})
+        for kind in ("data", "checkpoint")
+    }
     versions = {("Python", record["python"]) for record in records}
     versions |= {pair for record in records for pair in record["packages"].items()}
     by_name = sorted(versions, key=lambda pair: pair[0].lower())
@@ -131,8 +133,8 @@ def record_page(records: list[dict[str, Any]]) -> str:
         "## Runs\n\n" + _table(["Notebook", "Started", "Took", "Commit", "Machine"], runs),
         "## Parameters\n\nEvery value of every notebook, its seeds among them.\n\n"
         + _table(["Notebook", "Parameter", "Value"], values),
-        "## Data\n\n" + _table(["Dataset", "SHA-256 of the content"], data),
-        "## Checkpoint\n\n" + _table(["File", "SHA-256"], checkpoints),
+        "## Data\n\n" + _table(["Dataset", "SHA-256 of the content, first digits"], hashes["data"]),
+        "## Checkpoint\n\n" + _table(["File", "SHA-256, first digits"], hashes["checkpoint"]),
         "## Versions\n\n" + _table(["Package", "Version"], by_name),
     ]
     return "\n\n".join(sections) + "\n"
