@@ -324,3 +324,46 @@ def _draw_dag(matrix: np.ndarray, rng: np.random.Generator) -> nx.DiGraph:
             dag.add_edge(i, j)
             reaches |= np.outer(reaches[:, i], reaches[j])
     return dag
+
+
+def describe_dags(
+    edges: EdgeProbabilities, samples: Mapping[str, Sequence[nx.DiGraph]], target: str
+) -> pd.DataFrame:
+    """Hold samples of DAGs against the probabilities that they were drawn from.
+
+    Parameters
+    ----------
+    edges : EdgeProbabilities
+    samples : mapping of str to sequence of networkx.DiGraph
+        DAGs on the nodes of `edges`, by the name of their row in the result.
+    target : str
+        Node whose parents are counted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per sample: ``distortion`` (mean absolute difference between the frequency and the
+        probability of an edge, over the pairs without the target), ``edges per graph``,
+        ``parents of the target`` (mean) and ``graphs without parents of the target`` (share).
+
+    Raises
+    ------
+    UnknownNameError
+        If `target` is not one of the names.
+    """
+    t = edges.names.index(check_name(target, edges.names, "node"))
+    others = [i for i in range(len(edges.names)) if i != t]
+    pairs = np.ix_(others, others)
+    off_diagonal = ~np.eye(len(others), dtype=bool)
+    rows = {}
+    for name, dags in samples.items():
+        drawn = np.mean([nx.to_numpy_array(dag, nodelist=edges.names) > 0 for dag in dags], axis=0)
+        parents = np.array([dag.in_degree(target) for dag in dags])
+        distance = np.abs(drawn - edges.matrix)[pairs][off_diagonal]
+        rows[name] = {
+            "distortion": distance.mean() if distance.size else 0.0,
+            "edges per graph": np.mean([dag.number_of_edges() for dag in dags]),
+            "parents of the target": parents.mean(),
+            "graphs without parents of the target": (parents == 0).mean(),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")

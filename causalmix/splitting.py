@@ -68,7 +68,8 @@ def low_data_split(
     seed : int
         Seed of the draw.
     n_test : int, optional
-        Rows for testing, drawn the same way from the remaining rows; by default all of them.
+        Rows for testing at most, drawn the same way from the remaining rows; by default all of
+        them.
 
     Returns
     -------
@@ -83,6 +84,8 @@ def low_data_split(
     """
     counts = np.bincount(dataset.y.cat.codes, minlength=dataset.n_classes)
     _check_sizes(counts, n_train, n_val, n_test)
+    if n_test is not None:
+        n_test = min(n_test, dataset.n_rows - n_train - n_val)
     in_train, in_val, in_test = _allocate_parts(counts, n_train, n_val, n_test)
     _warn_about_rare(dataset, counts, in_val)
 
@@ -134,11 +137,10 @@ def _check_sizes(counts: np.ndarray, n_train: int, n_val: int, n_test: int | Non
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise DataError(f"{name} must be a positive whole number, not {size!r}.")
     n_rows, n_classes = int(counts.sum()), int((counts > 0).sum())
-    least_test = 1 if n_test is None else n_test
-    if n_train + n_val + least_test > n_rows:
+    if n_train + n_val >= n_rows:
         raise DataError(
-            f"n_train={n_train} and n_val={n_val} leave {max(n_rows - n_train - n_val, 0)} of "
-            f"{n_rows} rows for testing, but {least_test} must be left. Ask for fewer."
+            f"n_train={n_train} and n_val={n_val} leave none of {n_rows} rows for testing. "
+            "Ask for fewer."
         )
     if n_train < n_classes:
         raise DataError(
