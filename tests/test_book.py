@@ -30,6 +30,7 @@ def write_notebook(path, parameters, code, title="Title"):
 def project(tmp_path, monkeypatch):
     """Two notebooks and the least a book needs; the working directory is its root."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(execution, "PACKAGE", tmp_path / "package")  # does not change meanwhile
     write_notebook(
         tmp_path / "notebooks" / "01_one.ipynb",
         "rows: int = 3  # rows\nfile: str = ''  # a file",
@@ -184,11 +185,10 @@ def test_copy_depends_on_the_content_of_data_files(project):
 
 
 @pytest.mark.parametrize("name", ["module.py", "checkpoints/model.safetensors"])
-def test_copy_depends_on_package_sources_and_checkpoints(project, tmp_path, monkeypatch, name):
-    package = tmp_path / "package"
+def test_copy_depends_on_package_sources_and_checkpoints(project, name):
+    package = project / "package"
     (package / "checkpoints").mkdir(parents=True)
     (package / name).write_text("one")
-    monkeypatch.setattr(execution, "PACKAGE", package)
     before = executed(project)
     (package / "__pycache__").mkdir()
     (package / "__pycache__" / "module.pyc").write_text("compiled")
