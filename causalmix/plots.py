@@ -246,11 +246,13 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
         :func:`causalmix.quality.association_matrix`).
     """
     d = len(next(iter(frames.values())).columns)
+    n_rows = -(-len(frames) // 2)
     figure, axes = plt.subplots(
-        1, len(frames), figsize=(4.2 * len(frames), 4.6), squeeze=False, layout="constrained"
+        n_rows, 2, figsize=(9.5, 4.3 * n_rows), squeeze=False, layout="constrained"
     )
-    for ax, (title, frame) in zip(axes.flat, frames.items(), strict=True):
-        first = ax is axes.flat[0]
+    for ax in axes.flat[len(frames) :]:
+        ax.axis("off")
+    for ax, (title, frame) in zip(axes.flat, frames.items(), strict=False):
         sns.heatmap(
             association_matrix(frame),
             vmin=-1,
@@ -259,7 +261,7 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
             square=True,
             cbar=False,
             xticklabels=d <= 40,
-            yticklabels=first and d <= 40,
+            yticklabels=d <= 40,
             ax=ax,
         )
         ax.set_title(title)
@@ -320,8 +322,8 @@ def plot_histories(
         rows = "Validation" if part == "val" else "Test"
         ax.set(
             xlabel="Optimiser step",
-            ylabel=f"Change of {METRIC_LABELS[metric]} ({better} is better)",
-            title=f"{rows} rows",
+            ylabel=f"Change of {METRIC_LABELS[metric]}",
+            title=f"{rows} rows ({better} is better)",
         )
     _name_arms_in_legend(axes[1])
     return axes

@@ -1,0 +1,98 @@
+"""Figures show the data they are given, with labels a reader needs."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix.discovery import EdgeProbabilities
+from causalmix.errors import UnknownNameError
+from causalmix.plots import (
+    plot_associations,
+    plot_edge_probabilities,
+    plot_gaps,
+    plot_graph,
+    plot_histories,
+    plot_improvements,
+    plot_marginals,
+)
+
+mpl.use("Agg")
+NO_MARKS = pd.DataFrame(columns=["algorithm", "source", "target", "mark", "frequency"])
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    mpl.pyplot.close("all")
+
+
+@pytest.fixture
+def edges() -> EdgeProbabilities:
+    matrix = np.array([[0, 0.8, 0.1], [0.1, 0, 0], [0, 0, 0]])
+    return EdgeProbabilities(("a", "b", "c"), matrix, NO_MARKS)
+
+
+def test_the_heat_map_shows_the_matrix(edges):
+    ax = plot_edge_probabilities(edges)
+    shown = [float(text.get_text()) for text in ax.texts]
+    np.testing.assert_allclose(np.reshape(shown, (3, 3)), edges.matrix)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Effect", "Cause")
+
+
+def test_the_graph_shows_edges_above_the_threshold_only(edges):
+    arrows = plot_graph(edges, target="b", threshold=0.2).patches
+    assert len(arrows) == 1  # a → b; a → c has probability 0.1
+    assert len(plot_graph(edges, threshold=0.05).patches) == 2
+    names = {text.get_text() for text in plot_graph(edges).texts}
+    assert names == {"a", "b", "c"}
+
+
+def test_marginals_draw_a_panel_a_column():
+    real = pd.DataFrame({"x": np.arange(20.0), "k": pd.Categorical(["u", "v"] * 10)})
+    figure = plot_marginals(real, {"made": real.iloc[::2]})
+    x, k = figure.axes[:2]
+    assert x.get_xlabel() == "x"
+    heights = [bar.get_height() for bar in k.patches if bar.get_height() > 0]
+    np.testing.assert_allclose(heights, [0.5, 0.5, 1.0])  # real u and v; every other row is u
+    with pytest.raises(UnknownNameError, match="'k'"):
+        plot_marginals(real, {}, columns=["kk"])
+
+
+def test_associations_share_one_scale():
+    frame = pd.DataFrame({"x": np.arange(9.0), "y": -np.arange(9.0)})
+    figure = plot_associations({"real": frame, "made": frame, "other": frame})
+    meshes = [ax.collections[0] for ax in figure.axes[:3]]
+    assert all(mesh.get_clim() == (-1, 1) for mesh in meshes)
+    np.testing.assert_allclose(meshes[0].get_array().ravel(), [1, -1, -1, 1])
+
+
+def test_histories_average_the_change_since_step_zero_over_seeds():
+    curves = {0: [1.0, 0.8, 0.6], 1: [2.0, 2.0]}  # the second run stopped early
+    rows = [
+        {"seed": seed, "arm": "default", "step": 4 * i, "val_log_loss": v, "test_log_loss": v}
+        for seed, values in curves.items()
+        for i, v in enumerate(values)
+    ]
+    validation, test = plot_histories(pd.DataFrame(rows), "log_loss")
+    np.testing.assert_allclose(validation.lines[0].get_ydata(), [0, -0.1, -0.2])
+    assert test.get_legend().get_texts()[0].get_text() == "Default fine-tuning"
+    assert "nats" in validation.get_ylabel()
+
+
+def test_improvements_mark_the_median():
+    table = pd.DataFrame({"dataset": list("abc"), "arm": "causal", "improvement": [0.1, 0.4, -0.2]})
+    ax = plot_improvements(table)
+    bars = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
+    assert bars[0] == pytest.approx([0.1, 0.1])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["CausalMixFT"]
+
+
+def test_gaps_leave_out_undefined_runs():
+    gaps = pd.DataFrame(
+        {"dataset": "a", "seed": [0, 1], "arm": "default", "gap_auc": [0.5, np.nan]}
+    ).assign(gap_log_loss=[0.1, 0.2])
+    ax = plot_gaps(gaps)
+    assert ax.get_xlabel().startswith("Validation-test gap")
