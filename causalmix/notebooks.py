@@ -20,6 +20,7 @@ PACKAGE = Path(__file__).resolve().parent
 BUILD = "_build"  # everything that is built lies here, below the project's root
 
 _TRACEBACK_LINES = 12
+_NO_WIDGETS = "ignore:IProgress not found"  # tqdm misses widgets, which pages could not show
 _CELL_FILE = re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py")
 
 
@@ -162,8 +163,7 @@ def execute(
     from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it knows no `int | None`
-    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a notice of no use here
+    os.environ.update(_kernel_environment())
     with tempfile.TemporaryDirectory() as folder:
         try:
             nb = papermill.execute_notebook(
@@ -184,6 +184,16 @@ def execute(
                 "use fewer rows or close other programs."
             ) from None
     return _without_paths(nb, root)
+
+
+def _kernel_environment() -> dict[str, str]:
+    """Return variables that kernels inherit, on top of those there are."""
+    warnings = os.environ.get("PYTHONWARNINGS", "").removesuffix(_NO_WIDGETS).rstrip(",")
+    return {
+        "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel before the user's
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # a notice of no use here
+        "PYTHONWARNINGS": f"{warnings},{_NO_WIDGETS}".lstrip(","),
+    }
 
 
 def _describe(source: Path, error: Any, root: Path) -> str:
