@@ -497,9 +497,8 @@ def test_splits_of_a_subset_that_lacks_a_class():
         ((5.0, 5), "not 5.0"),
         ((True, 5), "not True"),
         ((5, 5, 0, 0), "n_test must be a positive"),
-        ((30, 30), "leave 0 of 60 rows"),
-        ((50, 30), "leave 0 of 60 rows"),
-        ((20, 20, 0, 21), "but 21 must be left"),
+        ((30, 30), "leave none of 60 rows"),
+        ((50, 30), "leave none of 60 rows"),
         ((2, 10), "n_train=2 is smaller than the number of classes, 3"),
     ],
 )
@@ -507,6 +506,11 @@ def test_impossible_sizes(sizes, message):
     n_train, n_val, seed, n_test = (*sizes, 0, None)[:4] if len(sizes) == 2 else sizes
     with pytest.raises(DataError, match=message):
         low_data_split(table_of([20, 20, 20]), n_train, n_val, seed, n_test)
+
+
+def test_fewer_test_rows_than_asked_for_are_taken_as_they_are():
+    split = low_data_split(table_of([20, 20, 20]), 20, 20, seed=0, n_test=21)
+    assert split.test.n_rows == 20
 
 
 def test_errors_are_of_one_family():
