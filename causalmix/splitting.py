@@ -83,21 +83,54 @@ def low_data_split(
         the training set fewer rows than there are classes.
     """
     counts = np.bincount(dataset.y.cat.codes, minlength=dataset.n_classes)
-    _check_sizes(counts, n_train, n_val, n_test)
+    _check_sizes(counts, n_test, n_train=n_train, n_val=n_val)
     if n_test is not None:
         n_test = min(n_test, dataset.n_rows - n_train - n_val)
     in_train, in_val, in_test = _allocate_parts(counts, n_train, n_val, n_test)
     _warn_about_rare(dataset, counts, in_val)
 
-    rng = np.random.default_rng(seed)
-    parts: list[list[np.ndarray]] = [[], [], []]
-    for code, sizes in enumerate(zip(in_train, in_val, in_test, strict=True)):
-        rows = rng.permutation(np.flatnonzero(dataset.y.cat.codes == code))
-        pieces = np.split(rows, np.cumsum(sizes))
-        for part, piece in zip(parts, pieces[:3], strict=True):
-            part.append(piece)
-    train, val, test = (dataset.take(rng.permutation(np.concatenate(part))) for part in parts)
+    train, val, test = _draw(dataset, (in_train, in_val, in_test), seed)
     return Split(train, val, test, seed)
+
+
+def holdout_split(
+    dataset: TabularDataset, n_train: int, n_test: int, seed: int
+) -> tuple[TabularDataset, TabularDataset]:
+    """Draw stratified training and test rows, for methods that need no validation rows.
+
+    Every class has a training row, and a test row too if it has two rows and the test set room.
+
+    Parameters
+    ----------
+    dataset : TabularDataset
+        The table.
+    n_train : int
+        Rows for training.
+    n_test : int
+        Rows for testing at most.
+    seed : int
+        Seed of the draw.
+
+    Returns
+    -------
+    train, test : TabularDataset
+        In random order, without a row in common; both know all classes and categories.
+
+    Raises
+    ------
+    DataError
+        If the sizes are not positive integers, leave no row for testing, or leave the training
+        set fewer rows than there are classes.
+    """
+    counts = np.bincount(dataset.y.cat.codes, minlength=dataset.n_classes)
+    _check_sizes(counts, n_test, n_train=n_train)
+    n_test = min(n_test, dataset.n_rows - n_train)
+    most = counts - (counts >= 2)
+    if n_train > most.sum():  # then some class goes without a test row
+        most = counts
+    in_train = allocate(n_train, counts, np.minimum(counts, 1), most)
+    train, test = _draw(dataset, (in_train, _share_test(n_test, counts - in_train)), seed)
+    return train, test
 
 
 def allocate(total: int, shares: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
@@ -129,23 +162,22 @@ def allocate(total: int, shares: np.ndarray, lower: np.ndarray, upper: np.ndarra
     return rows
 
 
-def _check_sizes(counts: np.ndarray, n_train: int, n_val: int, n_test: int | None) -> None:
-    """Raise if a split of these sizes cannot be drawn from classes of these counts."""
-    for name, size in (("n_train", n_train), ("n_val", n_val), ("n_test", n_test)):
+def _check_sizes(counts: np.ndarray, n_test: int | None, **sizes: int) -> None:
+    """Raise if parts of these sizes cannot be drawn from classes of these counts."""
+    for name, size in {**sizes, "n_test": n_test}.items():
         if name == "n_test" and size is None:
             continue
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise DataError(f"{name} must be a positive whole number, not {size!r}.")
     n_rows, n_classes = int(counts.sum()), int((counts > 0).sum())
-    if n_train + n_val >= n_rows:
+    if sum(sizes.values()) >= n_rows:
+        asked = " and ".join(f"{name}={size}" for name, size in sizes.items())
+        verb = "leaves" if len(sizes) == 1 else "leave"
+        raise DataError(f"{asked} {verb} none of {n_rows} rows for testing. Ask for fewer.")
+    if sizes["n_train"] < n_classes:
         raise DataError(
-            f"n_train={n_train} and n_val={n_val} leave none of {n_rows} rows for testing. "
-            "Ask for fewer."
-        )
-    if n_train < n_classes:
-        raise DataError(
-            f"n_train={n_train} is smaller than the number of classes, {n_classes}: every class "
-            "needs a training row."
+            f"n_train={sizes['n_train']} is smaller than the number of classes, {n_classes}: "
+            "every class needs a training row."
         )
 
 
@@ -159,10 +191,27 @@ def _allocate_parts(
     left = counts - in_train
     in_val = allocate(n_val, counts, in_each, left)
     left = left - in_val
-    if n_test is None:
-        return in_train, in_val, left
+    return in_train, in_val, left if n_test is None else _share_test(n_test, left)
+
+
+def _share_test(n_test: int, left: np.ndarray) -> np.ndarray:
+    """Divide test rows among the rows that are left of each class, one each if there is room."""
     least = np.minimum(left, 1) * (n_test >= (left > 0).sum())
-    return in_train, in_val, allocate(n_test, left, least, left)
+    return allocate(n_test, left, least, left)
+
+
+def _draw(
+    dataset: TabularDataset, sizes: tuple[np.ndarray, ...], seed: int
+) -> list[TabularDataset]:
+    """Draw disjoint parts with the given number of rows of each class."""
+    rng = np.random.default_rng(seed)
+    parts: list[list[np.ndarray]] = [[] for _ in sizes]
+    for code, of_class in enumerate(zip(*sizes, strict=True)):
+        rows = rng.permutation(np.flatnonzero(dataset.y.cat.codes == code))
+        pieces = np.split(rows, np.cumsum(of_class))
+        for part, piece in zip(parts, pieces, strict=False):  # the last piece is not drawn
+            part.append(piece)
+    return [dataset.take(rng.permutation(np.concatenate(part))) for part in parts]
 
 
 def _warn_about_rare(dataset: TabularDataset, counts: np.ndarray, in_val: np.ndarray) -> None:
