@@ -142,7 +142,7 @@ class Encoder:
     ) -> np.ndarray:
         """Class probabilities given the fitted rows, averaged over the members.
 
-        Equal to `TabPFNClassifier.predict_proba` with the same weights.
+        Equal to `TabPFNClassifier.predict_proba` with the same weights in single precision.
 
         Parameters
         ----------

@@ -179,7 +179,7 @@ class FoundationModel:
     def classifier(
         self, *, n_estimators: int | None = None, random_state: int = 0
     ) -> TabPFNClassifier:
-        """Make an unfitted TabPFN classifier on a copy of these weights.
+        """Make an unfitted TabPFN classifier on a copy of these weights, in single precision.
 
         Parameters
         ----------
@@ -298,6 +298,7 @@ def _classifier(
         model_path=ModelSpecs(model.network, parsed, deepcopy(model.inference_config)),
         n_estimators="auto" if n_estimators is None else n_estimators,
         device=str(model.device),
+        inference_precision=torch.float32,  # "auto" is bfloat16 on some processors only
         random_state=random_state,
     )
 

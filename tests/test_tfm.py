@@ -19,6 +19,9 @@ from causalmix.errors import CheckpointError, DataError, UnknownNameError
 from causalmix.pretrain import INFERENCE_CONFIG
 from causalmix.tfm import EMBEDDED_CHECKPOINT, FoundationModel, load_tfm
 
+# TabPFN's default precision depends on the processor; comparisons need the same one everywhere.
+REFERENCE = {"device": "cpu", "inference_precision": torch.float32}
+
 SMALL_V3 = {
     "embed_dim": 16,
     "dist_embed_num_blocks": 1,
@@ -104,7 +107,7 @@ def test_every_architecture_agrees_with_tabpfn_and_survives_saving(name, table, 
     path = write_official(name, tmp_path)
     options = {"n_estimators": 2, "random_state": 1}
     expected = (
-        TabPFNClassifier(model_path=str(path), device="cpu", **options)
+        TabPFNClassifier(model_path=str(path), **REFERENCE, **options)
         .fit(X_context, y_context)
         .predict_proba(X_query)
     )
@@ -119,7 +122,7 @@ def test_every_architecture_agrees_with_tabpfn_and_survives_saving(name, table, 
     saved = tfm.save(tmp_path / "saved.safetensors")
     again = load_tfm(saved)
     assert again.checkpoint_hash == tfm.checkpoint_hash
-    reloaded = TabPFNClassifier(model_path=str(saved), device="cpu", **options)
+    reloaded = TabPFNClassifier(model_path=str(saved), **REFERENCE, **options)
     np.testing.assert_array_equal(
         reloaded.fit(X_context, y_context).predict_proba(X_query), expected
     )
@@ -146,7 +149,7 @@ def test_a_gradient_step_changes_the_copy_only(name, table, tmp_path):
 def test_embedded_checkpoint_predicts_as_tabpfn_predicts(embedded, table):
     X, y = table
     options = {"n_estimators": 4, "random_state": 3}
-    by_path = TabPFNClassifier(model_path=str(EMBEDDED_CHECKPOINT), device="cpu", **options)
+    by_path = TabPFNClassifier(model_path=str(EMBEDDED_CHECKPOINT), **REFERENCE, **options)
     expected = by_path.fit(X[:100], y[:100]).predict_proba(X[100:])
     by_specs = embedded.classifier(**options).fit(X[:100], y[:100]).predict_proba(X[100:])
     encoder = embedded.encoder(X[:100], y[:100].astype(np.int8), **options)
