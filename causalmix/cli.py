@@ -36,6 +36,22 @@ class _Commands(click.Group):
             ctx.exit(1 if type(error).__name__ == "NotebookError" else 2)
 
 
+class _ListOptions(click.Command):
+    """A command whose repeatable options also take several values in a row: --n-train 64 128."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        lists = {name for p in self.params if getattr(p, "multiple", False) for name in p.opts}
+        spread: list[str] = []
+        option = None  # the list that is being read
+        for argument in args:
+            if argument.startswith("-"):
+                option = argument if argument in lists else None
+            elif option and spread[-1] != option:
+                spread.append(option)
+            spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(causalmix.__version__, prog_name="causalmix")
 def main() -> None:
@@ -83,6 +99,38 @@ def datasets() -> None:
         cells = [row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3))]
         click.echo("  ".join([*cells, row[4]]))
     click.echo("Also: a CSV or Parquet file (-p target COLUMN), or openml:<id or name>.")
+
+
+@main.command(cls=_ListOptions)
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
+@click.option("--n-train", type=int, multiple=True, default=(64, 128, 256, 512), show_default=True)
+@click.option("--seeds", type=int, default=5, show_default=True, help="Splits of every table.")
+@click.option("--n-test", type=int, default=1000, show_default=True, help="Test rows at most.")
+@click.option("--methods", multiple=True, help="Which methods to run; all by default.")
+@click.option("--tuning", multiple=True, help="Tables the checkpoint was chosen on: kept apart.")
+@click.option("--target", help="Target column of all tables, if it is not named target.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
+@click.option("--speed", is_flag=True, help="Also time it against a random forest of 500 trees.")
+def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options: object) -> None:
+    """Compare a checkpoint, zero-shot, with the usual classifiers on every table of a folder.
+
+    Scores go to the CSV file as they come, and what is there is not computed again. Options in the
+    plural take several values: --n-train 64 128.
+    """
+    from causalmix.evaluation import METHODS, describe, evaluate_tfm
+
+    if data is None and not speed:
+        raise CausalMixError("Nothing to do: give --data FOLDER, or --speed, or both.")
+    if data is not None:
+        options["methods"] = options["methods"] or METHODS
+        click.echo(describe(evaluate_tfm(data, out, tfm=tfm, progress=True, **options)))
+        click.echo(_shown(out))
+    if speed:
+        from causalmix.speed import write_speed
+
+        click.echo(_shown(write_speed(tfm, out.with_name(f"{out.stem}_speed.json"))))
 
 
 @main.command()
