@@ -54,10 +54,9 @@ def low_data_split(
     """Draw a small stratified training and validation set; the rest is for testing.
 
     Each part has its classes in the proportions of the data, rounded by largest remainders,
-    but at least one training row for every class and one validation row for every class
-    with two rows or more. The single row of a class with one row goes to the training set,
-    and classes that do not fit into a validation set of fewer rows than classes are left
-    out of it, the rarest first; both with a warning.
+    but every class has at least one training and one validation row. Only classes that do not
+    fit into a validation set of fewer rows than classes are left out of it, the rarest first,
+    with a warning.
 
     Parameters
     ----------
@@ -79,16 +78,17 @@ def low_data_split(
     Raises
     ------
     DataError
-        If the sizes are not positive integers, ask for more rows than there are, or leave
-        the training set fewer rows than there are classes.
+        If a class has a single row, which cannot be both trained on and validated with; if the
+        sizes are not positive integers, ask for more rows than there are, or leave the training
+        set fewer rows than there are classes.
     """
     counts = np.bincount(dataset.y.cat.codes, minlength=dataset.n_classes)
+    _check_rare(dataset, counts)
     _check_sizes(counts, n_test, n_train=n_train, n_val=n_val)
     if n_test is not None:
         n_test = min(n_test, dataset.n_rows - n_train - n_val)
     in_train, in_val, in_test = _allocate_parts(counts, n_train, n_val, n_test)
-    _warn_about_rare(dataset, counts, in_val)
-
+    _warn_about_unfit(dataset, counts, in_val)
     train, val, test = _draw(dataset, (in_train, in_val, in_test), seed)
     return Split(train, val, test, seed)
 
@@ -185,9 +185,9 @@ def _allocate_parts(
     counts: np.ndarray, n_train: int, n_val: int, n_test: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the rows of each class in the training, validation and test part."""
-    splittable = counts >= 2
-    in_each = (splittable if n_val >= splittable.sum() else np.zeros_like(splittable)).astype(int)
-    in_train = allocate(n_train, counts, np.minimum(counts, 1), counts - in_each)
+    present = np.minimum(counts, 1)
+    in_each = present if n_val >= present.sum() else np.zeros_like(present)
+    in_train = allocate(n_train, counts, present, counts - in_each)
     left = counts - in_train
     in_val = allocate(n_val, counts, in_each, left)
     left = left - in_val
@@ -214,19 +214,23 @@ def _draw(
     return [dataset.take(rng.permutation(np.concatenate(part))) for part in parts]
 
 
-def _warn_about_rare(dataset: TabularDataset, counts: np.ndarray, in_val: np.ndarray) -> None:
-    """Warn about classes that the validation set lacks."""
-    names = np.array(dataset.class_names, dtype=object)
-    single, unfit = names[counts == 1], names[(counts > 1) & (in_val == 0)]
-    if len(single):
-        warnings.warn(
-            f"{dataset.name}: classes with a single row are in the training set only: "
-            f"{listed(list(single))}.",
-            stacklevel=3,
+def _check_rare(dataset: TabularDataset, counts: np.ndarray) -> None:
+    """Raise if a class has one row only."""
+    single = [name for name, n in zip(dataset.class_names, counts, strict=True) if n == 1]
+    if single:
+        raise DataError(
+            f"{dataset.name}: one row only of {listed(single)} in the target {dataset.y.name!r}. "
+            "A class needs a row to train on and one to validate with: merge it with another, or "
+            "remove the row."
         )
-    if len(unfit):
+
+
+def _warn_about_unfit(dataset: TabularDataset, counts: np.ndarray, in_val: np.ndarray) -> None:
+    """Warn about classes that the validation set lacks."""
+    unfit = [dataset.class_names[k] for k in np.flatnonzero((counts > 0) & (in_val == 0))]
+    if unfit:
         warnings.warn(
             f"{dataset.name}: n_val={in_val.sum()} is too small for every class; not in the "
-            f"validation set: {listed(list(unfit))}.",
+            f"validation set: {listed(unfit)}.",
             stacklevel=3,
         )

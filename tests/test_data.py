@@ -408,7 +408,7 @@ def random_splits(n_cases):
     """Draw class counts and sizes that leave a test row and fit every class."""
     rng = np.random.default_rng(1)
     while n_cases:
-        counts = rng.geometric(1 / rng.uniform(2, 60), size=rng.integers(2, 12))
+        counts = 1 + rng.geometric(1 / rng.uniform(2, 60), size=rng.integers(2, 12))
         k, n = len(counts), counts.sum()
         if n < 2 * k + 1:
             continue
@@ -419,7 +419,6 @@ def random_splits(n_cases):
             yield counts, n_train, n_val, int(rng.integers(1000))
 
 
-@pytest.mark.filterwarnings("ignore:.*single row")
 def test_splits_are_exact_disjoint_and_stratified():
     for counts, n_train, n_val, seed in random_splits(300):
         dataset = table_of(counts)
@@ -431,7 +430,7 @@ def test_splits_are_exact_disjoint_and_stratified():
 
         train, val, _ = (np.bincount(p.y.cat.codes, minlength=len(counts)) for p in parts)
         assert (train >= 1).all()
-        assert (val[counts >= 2] >= 1).all()
+        assert (val >= 1).all()
         # Proportions hold to within a row in every class if no bound can have mattered.
         quota = n_train * counts / counts.sum()
         if quota.min() >= 1 and (quota <= counts - 2).all():
@@ -468,12 +467,9 @@ def test_test_part_of_a_given_size_is_stratified():
     assert np.bincount(split.test.y.cat.codes).tolist() == [25, 15, 10]
 
 
-def test_a_class_with_one_row_is_trained_on():
-    with pytest.warns(UserWarning, match="single row .* training set only: 'class 1'") as caught:
-        split = low_data_split(table_of([50, 1, 30]), 10, 10, seed=0)
-    assert caught[0].filename == __file__
-    assert (split.train.y == "class 1").sum() == 1
-    assert split.val.class_names == ("class 0", "class 1", "class 2")
+def test_a_class_with_one_row_is_an_error_that_names_it():
+    with pytest.raises(DataError, match=r"one row only of 'class 1' in the target .* merge it"):
+        low_data_split(table_of([50, 1, 30]), 10, 10, seed=0)
 
 
 def test_a_small_validation_set_lacks_the_rarest_classes_with_a_warning():
