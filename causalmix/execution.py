@@ -22,6 +22,7 @@ from causalmix.notebooks import (
     BUILD,
     PACKAGE,
     NotebookError,
+    NotebookInputError,
     execute,
     notebook_paths,
     save_notebook,
@@ -174,14 +175,16 @@ def run_notebooks(
 
     Raises
     ------
+    NotebookInputError
+        If notebooks failed by the user's data or parameters only.
     NotebookError
-        If any notebook failed; shows each one's cell.
+        If any notebook failed otherwise; shows its cell.
     """
     if not runs:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = min(workers or min(2, cores), len(runs))
-    failures = []
+    failures: list[NotebookError] = []
     report(f"running {', '.join(run.source.stem for run in runs)} ({workers} at a time)")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _limit_threads, (max(1, cores // workers),)) as pool:
@@ -192,9 +195,11 @@ def run_notebooks(
                 report(f"  {stem}: {future.result()}")
             except NotebookError as error:
                 report(f"  {stem}: failed")
-                failures.append(str(error))
+                failures.append(error)
     if failures:
-        raise NotebookError("\n\n".join(failures))
+        by_input = all(isinstance(error, NotebookInputError) for error in failures)
+        kind = NotebookInputError if by_input else NotebookError
+        raise kind("\n\n".join(map(str, failures)))
 
 
 def _limit_threads(threads: int) -> None:

@@ -28,6 +28,10 @@ class NotebookError(CausalMixError):
     """A notebook that stopped with an error; the message shows the cell."""
 
 
+class NotebookInputError(NotebookError):
+    """A notebook that a user's data or parameter stopped; the message is that of the error."""
+
+
 def project_root() -> Path:
     """Return the folder that holds the notebooks and the book's sources.
 
@@ -119,8 +123,10 @@ def run_notebook(
         If there is no such notebook or parameter.
     CausalMixError
         If a value has the wrong type.
+    NotebookInputError
+        If a cell raises one of this package's errors, which say what to change.
     NotebookError
-        If a cell fails.
+        If a cell fails otherwise.
     """
     root = root or project_root()
     source = find_notebook(name, root)
@@ -155,8 +161,10 @@ def execute(
 
     Raises
     ------
+    NotebookInputError
+        If a cell raises one of this package's errors.
     NotebookError
-        If a cell fails or the kernel dies.
+        If a cell fails otherwise or the kernel dies.
     """
     # Imported here: papermill takes a second, and `causalmix --help` should not.
     import papermill
@@ -177,7 +185,7 @@ def execute(
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no notices on our stderr
             )
         except papermill.PapermillExecutionError as error:
-            raise NotebookError(_describe(source, error, root)) from None
+            raise _as_notebook_error(source, error, root) from None
         except DeadKernelError:
             raise NotebookError(
                 f"{source.stem}: the kernel died, most often because memory ran out; "
@@ -194,6 +202,18 @@ def _kernel_environment() -> dict[str, str]:
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # a notice of no use here
         "PYTHONWARNINGS": f"{warnings},{_NO_WIDGETS}".lstrip(","),
     }
+
+
+def _as_notebook_error(source: Path, error: Any, root: Path) -> NotebookError:
+    """Return what to raise for an error of papermill's: short where the message says it all."""
+    if error.ename in _package_errors(CausalMixError):
+        return NotebookInputError(f"{source.stem}, cell [{error.exec_count}]: {error.evalue}")
+    return NotebookError(_describe(source, error, root))
+
+
+def _package_errors(kind: type[CausalMixError]) -> set[str]:
+    """Return the names of an exception and of all those derived from it."""
+    return {kind.__name__}.union(*map(_package_errors, kind.__subclasses__()))
 
 
 def _describe(source: Path, error: Any, root: Path) -> str:

@@ -13,7 +13,7 @@ from causalmix import execution
 from causalmix.book import book_name, build_book
 from causalmix.errors import CausalMixError, UnknownNameError
 from causalmix.execution import plan
-from causalmix.notebooks import NotebookError, find_notebook, run_notebook
+from causalmix.notebooks import NotebookError, NotebookInputError, find_notebook, run_notebook
 from causalmix.parameters import Parameter, check_parameters, read_parameters
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
@@ -160,6 +160,14 @@ def test_failing_run_keeps_the_earlier_result(project):
     assert [p.name for p in path.parent.iterdir()] == ["02_two.ipynb"]
 
 
+def test_error_of_the_package_is_told_without_a_traceback(project):
+    code = "from causalmix.data import load_dataset\nload_dataset(file)"
+    write_notebook(project / "notebooks" / "03_load.ipynb", "file: str = ''  # a file", code)
+    with pytest.raises(NotebookInputError) as caught:
+        run_notebook("03", {"file": "no.csv"}, root=project)
+    assert str(caught.value) == "03_load, cell [3]: There is no file no.csv."
+
+
 # What decides whether a copy is kept
 
 
@@ -252,6 +260,11 @@ def test_book_is_built_reused_and_kept_when_a_notebook_fails(project):
         build_book(root=project, report=lines.append)
     assert {path: path.stat().st_mtime_ns for path in html.rglob("*")} == before
     assert not list((project / "_build").glob("stage-*"))
+
+    code = "from causalmix.errors import DataError\nraise DataError('All empty.')"
+    write_notebook(project / "notebooks" / "02_two.ipynb", "k: int = 2  # a number", code)
+    with pytest.raises(NotebookInputError, match=r"^02_two, cell \[2\]: All empty\.$"):
+        build_book(root=project, report=lines.append)
 
 
 def test_book_with_parameters_says_so_and_warnings_fail_it(project):
