@@ -35,6 +35,8 @@ def roc_auc(y: np.ndarray, proba: np.ndarray) -> float:
         return float("nan")
     if proba.shape[1] == 2:
         return float(roc_auc_score(y, proba[:, 1]))
+    if len(present) == proba.shape[1]:  # as they are: rescaling would break ties by rounding
+        return float(roc_auc_score(y, proba, multi_class="ovo", average="macro"))
     kept = np.clip(proba[:, present], 1e-12, None)
     kept = kept / kept.sum(axis=1, keepdims=True)
     codes = np.searchsorted(present, y)

@@ -35,6 +35,18 @@ def test_multiclass_scores_equal_scikit_learn(three_classes):
     assert accuracy(y, proba) == sklearn.metrics.accuracy_score(y, proba.argmax(axis=1))
 
 
+def test_ties_stay_ties(three_classes):
+    y = three_classes[0]
+    votes = np.random.default_rng(1).multinomial(10, [0.2, 0.3, 0.5], size=200)
+    proba = np.mean([votes / 10] * 7, axis=0)  # rows sum to one up to rounding
+    pairs = []
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        for one, other in ((a, b), (b, a)):
+            difference = votes[y == one, one][:, None] - votes[y == other, one][None, :]
+            pairs.append((difference > 0).mean() + (difference == 0).mean() / 2)
+    assert roc_auc(y, proba) == pytest.approx(np.mean(pairs), abs=1e-12)
+
+
 def test_binary_auc_counts_ordered_pairs():
     y = np.array([0, 0, 1, 1])
     p = np.array([0.1, 0.6, 0.5, 0.9])  # of the 4 pairs, only (0.6, 0.5) is out of order
