@@ -141,7 +141,7 @@ def fit_predict_proba(
     name : str
         Key of `BASELINES`.
     train : TabularDataset
-        Labelled rows; every class occurs.
+        Labelled rows; every class occurs. Columns without a value in them are left out.
     X : DataFrame, shape (n_rows, n_features)
         Rows to predict, with the training rows' columns.
     seed : int, default=0
@@ -163,6 +163,8 @@ def fit_predict_proba(
     """
     baseline = BASELINES[check_name(name, BASELINES, "baseline")]
     _ = baseline.version  # says what to install
+    known = train.X.columns[train.X.notna().any()]
     y = train.y.cat.codes.to_numpy(dtype=np.int64)
     with threadpool_limits(threads):
-        return baseline.build(seed, threads).fit(train.X, y).predict_proba(X)
+        model = baseline.build(seed, threads).fit(train.X[known], y)
+        return model.predict_proba(X[known])
