@@ -16,7 +16,13 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from causalmix.data import Split, TabularDataset, load_dataset, low_data_split
+from causalmix.data import (
+    Split,
+    TabularDataset,
+    dataset_names,
+    load_dataset,
+    low_data_split,
+)
 from causalmix.errors import CausalMixError, check_name
 from causalmix.finetune import FinetuneConfig, finetune, predict_proba
 from causalmix.generators import make_generator
@@ -106,7 +112,7 @@ def run_benchmark(
     n_test : int or None, default=500
         Test rows at most; None takes all that are left.
     target : str, optional
-        Target column of datasets given as files.
+        Target column of datasets given as files; embedded ones keep their own.
     tfm : FoundationModel, optional
         Defaults to the embedded one.
     config : FinetuneConfig, optional
@@ -127,8 +133,12 @@ def run_benchmark(
     UnknownNameError
         If an arm or a dataset is unknown.
     CausalMixError
-        If `out` holds results of other settings, or two datasets share a name.
+        If `datasets`, `arms` or `seeds` is empty, `out` holds results of other settings, or two
+        datasets share a name.
     """
+    for name, values in (("datasets", datasets), ("arms", arms), ("seeds", seeds)):
+        if not len(values):
+            raise CausalMixError(f"{name} is empty: nothing to run.")
     for arm in arms:
         check_name(arm, ARMS, "arm")
     tables = [_as_table(item, target) for item in datasets]
@@ -210,7 +220,7 @@ def run_arm(
 def _as_table(item: str | TabularDataset, target: str | None) -> TabularDataset:
     if isinstance(item, TabularDataset):
         return item
-    return load_dataset(item, target=target)
+    return load_dataset(item, target=None if item in dataset_names() else target)
 
 
 class _RunStore:

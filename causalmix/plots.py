@@ -1,4 +1,4 @@
-"""Figures of the book. Each function draws tidy data on an axes (or a figure) and returns it."""
+"""Figures of graphs and rows. Each function draws on an axes or a figure and returns it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,22 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from causalmix.benchmark import ARMS
 from causalmix.discovery import EdgeProbabilities
 from causalmix.errors import check_name
 from causalmix.quality import association_matrix
 
-METRIC_LABELS = {"auc": "ROC-AUC", "log_loss": "Log-loss (nats)"}
-ARM_COLOURS = dict(zip(ARMS, sns.color_palette("colorblind", len(ARMS)), strict=True))
 REAL_COLOUR = "0.25"
 
 
 def use_book_style() -> None:
-    """Set the look that all figures of the book share."""
+    """Set the look that all figures and tables of the book share."""
     sns.set_theme(
         context="notebook",
         style="whitegrid",
         palette="colorblind",
         rc={"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlesize": "medium"},
     )
+    pd.set_option("display.max_colwidth", None)  # cells wrap on the page
 
 
 def plot_edge_probabilities(edges: EdgeProbabilities, ax: Axes | None = None) -> Axes:
@@ -45,21 +43,23 @@ def plot_edge_probabilities(edges: EdgeProbabilities, ax: Axes | None = None) ->
     Returns
     -------
     Axes
-        Rows are causes, columns are effects; cells show the probability where there are at most
-        12 columns.
+        Rows are causes, columns are effects; cells show the probability, if it is not 0.00, where
+        there are at most 12 columns.
     """
     d = len(edges.names)
+    table = pd.DataFrame(edges.matrix, index=edges.names, columns=edges.names)
+    shown = table.map(lambda p: f"{p:.2f}" if p >= 0.005 else "")
     size = min(max(4.5, 0.42 * d + 2), 14)
     ax = ax or plt.subplots(figsize=(size + 1, size))[1]
     sns.heatmap(
-        pd.DataFrame(edges.matrix, index=edges.names, columns=edges.names),
+        table,
         vmin=0,
         vmax=1,
         cmap="Blues",
         square=True,
-        annot=d <= 12,
-        fmt=".2f",
-        annot_kws={"size": 8},
+        annot=shown if d <= 12 else None,
+        fmt="",
+        annot_kws={"size": 9},
         linewidths=0.5,
         xticklabels=True,
         yticklabels=True,
@@ -180,7 +180,7 @@ def plot_marginals(
     sources = {"real": real, **synthetic}
     colours = [REAL_COLOUR, *sns.color_palette("colorblind", len(synthetic))]
     n_rows = -(-len(columns) // 3)
-    figure, axes = plt.subplots(n_rows, 3, figsize=(11, 3.1 * n_rows), squeeze=False)
+    figure, axes = plt.subplots(n_rows, 3, figsize=(9, 2.7 * n_rows), squeeze=False)
     for ax, column in zip(axes.flat, columns, strict=False):
         tidy = pd.concat(
             [
@@ -193,14 +193,14 @@ def plot_marginals(
             _category_shares(tidy, column, ax, colours)
         else:
             sns.ecdfplot(tidy, x=column, hue="rows", palette=colours, ax=ax, legend=False)
-            ax.set_ylabel("Cumulative share of rows")
+            ax.set_ylabel("Cumulative share")
     for ax in axes.flat[len(columns) :]:
         ax.axis("off")
     handles = [
         plt.Line2D([], [], color=c, lw=3, label=n) for n, c in zip(sources, colours, strict=True)
     ]
     figure.legend(handles=handles, loc="lower center", ncols=len(sources), frameon=False)
-    figure.tight_layout(rect=(0, 0.16 / n_rows, 1, 1))
+    figure.tight_layout(rect=(0, 0.18 / n_rows, 1, 1))
     return figure
 
 
@@ -248,7 +248,7 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
     d = len(next(iter(frames.values())).columns)
     n_rows = -(-len(frames) // 2)
     figure, axes = plt.subplots(
-        n_rows, 2, figsize=(9.5, 4.3 * n_rows), squeeze=False, layout="constrained"
+        n_rows, 2, figsize=(8.5, 3.9 * n_rows), squeeze=False, layout="constrained"
     )
     for ax in axes.flat[len(frames) :]:
         ax.axis("off")
@@ -273,142 +273,3 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
         shrink=0.6,
     )
     return figure
-
-
-def plot_histories(
-    histories: pd.DataFrame, metric: str = "log_loss", axes: Sequence[Axes] | None = None
-) -> Sequence[Axes]:
-    """Draw validation and test curves of the arms over the optimiser steps.
-
-    Parameters
-    ----------
-    histories : DataFrame
-        Of one dataset, with columns ``seed``, ``arm``, ``step``, ``val_*`` and ``test_*``.
-    metric : {"log_loss", "auc"}, default="log_loss"
-        Score to draw.
-    axes : pair of Axes, optional
-        For validation and test; a new figure by default.
-
-    Returns
-    -------
-    sequence of Axes
-        A line is the mean over seeds of the change since step 0, its band one standard error
-        (no band with a single seed). Runs that stopped early keep their last value, so that all
-        steps average the same runs.
-    """
-    check_name(metric, METRIC_LABELS, "metric")
-    if axes is None:
-        axes = plt.subplots(1, 2, figsize=(11, 3.9), layout="constrained")[1]
-    for ax, part in zip(axes, ("val", "test"), strict=True):
-        wide = histories.pivot_table(
-            index="step", columns=["arm", "seed"], values=f"{part}_{metric}"
-        )
-        wide = wide.ffill()
-        tidy = (wide - wide.iloc[0]).reset_index().melt(id_vars=[("step", "")])
-        tidy.columns = ["step", "arm", "seed", "change"]
-        sns.lineplot(
-            tidy,
-            x="step",
-            y="change",
-            hue="arm",
-            hue_order=[arm for arm in ARMS if arm in set(tidy["arm"])],
-            palette=ARM_COLOURS,
-            errorbar="se" if tidy["seed"].nunique() > 1 else None,
-            legend=part == "test",
-            ax=ax,
-        )
-        ax.axhline(0, color=REAL_COLOUR, lw=1, ls=":")
-        better = "lower" if metric == "log_loss" else "higher"
-        rows = "Validation" if part == "val" else "Test"
-        ax.set(
-            xlabel="Optimiser step",
-            ylabel=f"Change of {METRIC_LABELS[metric]}",
-            title=f"{rows} rows ({better} is better)",
-        )
-    _name_arms_in_legend(axes[1])
-    return axes
-
-
-def plot_improvements(per_dataset: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw each arm's normalised improvement on every dataset.
-
-    Parameters
-    ----------
-    per_dataset : DataFrame
-        As :func:`causalmix.summary.improvements` returns it.
-    ax : Axes, optional
-        A new figure by default.
-
-    Returns
-    -------
-    Axes
-        A point is a dataset, a bar the median over datasets.
-    """
-    ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
-    order = [arm for arm in ARMS if arm in set(per_dataset["arm"])]
-    sns.stripplot(
-        per_dataset,
-        x="improvement",
-        y="arm",
-        hue="dataset",
-        order=order,
-        jitter=0.18,
-        size=7,
-        alpha=0.85,
-        ax=ax,
-    )
-    medians = per_dataset.groupby("arm")["improvement"].median()
-    for row, arm in enumerate(order):
-        ax.plot([medians[arm]] * 2, [row - 0.33, row + 0.33], color=REAL_COLOUR, lw=2.5, zorder=5)
-    ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
-    ax.set_yticks(range(len(order)), [ARMS[arm].label for arm in order])
-    ax.set(xlabel="Normalised ROC-AUC improvement over zero-shot (1 = no error left)", ylabel="")
-    sns.move_legend(ax, "center left", bbox_to_anchor=(1.01, 0.5), title="Dataset", frameon=False)
-    return ax
-
-
-def plot_gaps(gaps: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw each arm's validation-test gaps.
-
-    Parameters
-    ----------
-    gaps : DataFrame
-        As :func:`causalmix.summary.run_gaps` returns it.
-    ax : Axes, optional
-        A new figure by default.
-
-    Returns
-    -------
-    Axes
-        Boxes over runs of the gap on ROC-AUC and on log-loss.
-    """
-    ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
-    tidy = gaps.melt(
-        id_vars=["dataset", "seed", "arm"],
-        value_vars=["gap_auc", "gap_log_loss"],
-        var_name="monitored",
-        value_name="gap",
-    ).dropna(subset=["gap"])
-    tidy["monitored"] = tidy["monitored"].map({"gap_auc": "ROC-AUC", "gap_log_loss": "Log-loss"})
-    order = [arm for arm in ARMS if arm in set(tidy["arm"])]
-    sns.boxplot(
-        tidy,
-        x="gap",
-        y="arm",
-        hue="monitored",
-        hue_order=["ROC-AUC", "Log-loss"],
-        order=order,
-        fliersize=3,
-        ax=ax,
-    )
-    ax.set_yticks(range(len(order)), [ARMS[arm].label for arm in order])
-    ax.set(xlabel="Validation-test gap (0 = same order, 1 = unrelated, 2 = reversed)", ylabel="")
-    sns.move_legend(ax, "center left", bbox_to_anchor=(1.01, 0.5), title="Curve", frameon=False)
-    return ax
-
-
-def _name_arms_in_legend(ax: Axes) -> None:
-    legend = ax.get_legend()
-    for text in legend.get_texts():
-        text.set_text(ARMS[text.get_text()].label)
-    legend.set_title("Arm")

@@ -88,8 +88,9 @@ def _data_hashes(parameters: Mapping[str, Any]) -> dict[str, str]:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the notebook has shown them
-            target = parameters.get("target") or None
-            hashes[name] = load_dataset(name, target=target).content_hash
+            # In a list, `target` is that of the files; see `causalmix.benchmark.run_benchmark`.
+            target = parameters.get("target") if isinstance(names, str) else None
+            hashes[name] = load_dataset(name, target=target or None).content_hash
     return hashes
 
 

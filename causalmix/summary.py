@@ -13,6 +13,8 @@ from causalmix.metrics import (
     validation_test_gap,
 )
 
+_GAPS = ["gap_auc", "gap_log_loss", "converged_step"]
+
 
 def improvements(scores: pd.DataFrame) -> pd.DataFrame:
     """Normalised improvement of every arm over zero-shot, per dataset.
@@ -32,11 +34,13 @@ def improvements(scores: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     CausalMixError
-        If zero-shot was not run.
+        If zero-shot, or everything else, was not run.
     """
     wide = scores.pivot_table(index=["dataset", "seed"], columns="arm", values="auc")
     if "zero_shot" not in wide:
         raise CausalMixError("Improvements need the arm 'zero_shot' among the arms that were run.")
+    if wide.shape[1] == 1:
+        raise CausalMixError("Improvements need an arm besides 'zero_shot'.")
     spread = (wide.max(axis=1) - wide.min(axis=1)).replace(0, float("nan"))
     parts = []
     for arm in wide.columns.drop("zero_shot"):
@@ -90,6 +94,8 @@ def run_gaps(histories: pd.DataFrame) -> pd.DataFrame:
         A row per dataset, seed and arm: ``gap_auc`` and ``gap_log_loss`` (one minus Spearman's
         correlation of the validation and the test curve), ``converged_step``.
     """
+    if histories.empty:
+        return pd.DataFrame(columns=["dataset", "seed", "arm", *_GAPS])
     rows = []
     for (dataset, seed, arm), run in histories.groupby(["dataset", "seed", "arm"], sort=False):
         rows.append(
@@ -122,8 +128,7 @@ def summarise(result: BenchmarkResult) -> pd.DataFrame:
         run (both medians). Cells that do not apply to zero-shot are NaN.
     """
     per_dataset = improvements(result.scores).groupby("arm")
-    per_run = run_gaps(result.histories).groupby("arm") if len(result.histories) else None
-    gap = per_run.median(numeric_only=True) if per_run is not None else pd.DataFrame()
+    gap = run_gaps(result.histories).groupby("arm")[_GAPS].median()
     table = pd.DataFrame(
         {
             "mean rank": mean_ranks(result.scores),
@@ -131,9 +136,9 @@ def summarise(result: BenchmarkResult) -> pd.DataFrame:
             "median improvement": per_dataset["improvement"].median(),
             "SD of improvement": per_dataset["improvement"].std(),
             "min-max AUC": per_dataset["minmax"].mean(),
-            "median gap (AUC)": gap.get("gap_auc"),
-            "median gap (log-loss)": gap.get("gap_log_loss"),
-            "steps to converge": gap.get("converged_step"),
+            "median gap (AUC)": gap["gap_auc"],
+            "median gap (log-loss)": gap["gap_log_loss"],
+            "steps to converge": gap["converged_step"],
             "seconds": result.scores.groupby("arm")["seconds"].median(),
         }
     ).sort_values("mean rank")
@@ -141,7 +146,7 @@ def summarise(result: BenchmarkResult) -> pd.DataFrame:
 
 
 def run_table(result: BenchmarkResult) -> pd.DataFrame:
-    """List every run with its test scores and what was kept.
+    """List every run with its test scores, what was kept, and how far validation told the truth.
 
     Parameters
     ----------
@@ -152,8 +157,10 @@ def run_table(result: BenchmarkResult) -> pd.DataFrame:
     -------
     DataFrame
         Indexed by dataset, seed and the arm's label: test ``auc``, ``log_loss`` (nats),
-        ``accuracy``, ``best_step`` (0: the weights before fine-tuning), ``seconds``.
+        ``accuracy``, ``best_step`` (0: the weights before fine-tuning), ``seconds``, and the
+        columns of `run_gaps` (NaN for runs without fine-tuning).
     """
-    labels = result.scores.assign(arm=result.scores["arm"].map(lambda name: ARMS[name].label))
-    columns = [*SCORES, "best_step", "seconds"]
-    return labels.set_index(["dataset", "seed", "arm"])[columns]
+    keys = ["dataset", "seed", "arm"]
+    table = result.scores[[*keys, *SCORES, "best_step", "seconds"]]
+    table = table.merge(run_gaps(result.histories), on=keys, how="left").set_index(keys)
+    return table.rename(index={name: arm.label for name, arm in ARMS.items()}, level="arm")

@@ -10,6 +10,7 @@ import pytest
 
 from causalmix import benchmark
 from causalmix.benchmark import BenchmarkResult, run_benchmark
+from causalmix.data import load_dataset
 from causalmix.errors import CausalMixError, UnknownNameError
 from causalmix.finetune import FinetuneConfig
 from causalmix.summary import improvements, mean_ranks, run_gaps, run_table, summarise
@@ -40,7 +41,42 @@ def test_every_run_is_there_once(finished):
     assert result.histories["test_auc"].notna().all()
     assert set(result.manifest["data"]) == {"iris", "wine"}
     assert list(summarise(result).index) != []
-    assert len(run_table(result)) == 6
+
+
+def test_the_table_of_runs_joins_scores_and_gaps(finished):
+    _, result = finished
+    table = run_table(result)
+    assert len(table) == 6
+    assert table.loc[("iris", 0, "Zero-shot"), "gap_auc":].isna().all()
+    gaps = run_gaps(result.histories).set_index(["dataset", "seed", "arm"])
+    run = table.loc[("wine", 0, "Default fine-tuning")]
+    assert run["converged_step"] == gaps.loc[("wine", 0, "default"), "converged_step"]
+    scores = result.scores.set_index(["dataset", "arm"])
+    assert run["auc"] == scores.loc[("wine", "default"), "auc"]
+
+
+def test_zero_shot_alone_has_no_gap_and_no_improvement(finished):
+    _, result = finished
+    zero_shot = result.scores[result.scores["arm"] == "zero_shot"]
+    alone = BenchmarkResult(zero_shot, pd.DataFrame(), {})
+    assert run_table(alone)["gap_auc"].isna().all()
+    with pytest.raises(CausalMixError, match="besides 'zero_shot'"):
+        summarise(alone)
+
+
+@pytest.mark.parametrize("name", ["datasets", "arms", "seeds"])
+def test_nothing_to_run_is_an_error(name):
+    options = {"datasets": ["iris"]} | {name: []}
+    with pytest.raises(CausalMixError, match=f"{name} is empty"):
+        run_benchmark(**options)
+
+
+def test_target_is_that_of_files_only(tmp_path):
+    table = load_dataset("iris").frame().rename(columns={"species": "kind"})
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    datasets = ["wine", str(tmp_path / "mine.csv")]
+    result = run_benchmark(datasets, target="kind", **(SMALL | {"arms": ("zero_shot",)}))
+    assert result.scores["dataset"].tolist() == ["wine", "mine"]
 
 
 def test_finished_runs_are_not_run_again(finished, monkeypatch):

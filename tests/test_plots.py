@@ -8,16 +8,14 @@ import pandas as pd
 import pytest
 
 from causalmix.discovery import EdgeProbabilities
-from causalmix.errors import UnknownNameError
+from causalmix.errors import CausalMixError, UnknownNameError
 from causalmix.plots import (
     plot_associations,
     plot_edge_probabilities,
-    plot_gaps,
     plot_graph,
-    plot_histories,
-    plot_improvements,
     plot_marginals,
 )
+from causalmix.result_plots import plot_gaps, plot_histories, plot_improvements
 
 mpl.use("Agg")
 NO_MARKS = pd.DataFrame(columns=["algorithm", "source", "target", "mark", "frequency"])
@@ -37,7 +35,7 @@ def edges() -> EdgeProbabilities:
 
 def test_the_heat_map_shows_the_matrix(edges):
     ax = plot_edge_probabilities(edges)
-    shown = [float(text.get_text()) for text in ax.texts]
+    shown = [float(text.get_text() or 0) for text in ax.texts]
     np.testing.assert_allclose(np.reshape(shown, (3, 3)), edges.matrix)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Effect", "Cause")
 
@@ -78,8 +76,14 @@ def test_histories_average_the_change_since_step_zero_over_seeds():
     ]
     validation, test = plot_histories(pd.DataFrame(rows), "log_loss")
     np.testing.assert_allclose(validation.lines[0].get_ydata(), [0, -0.1, -0.2])
-    assert test.get_legend().get_texts()[0].get_text() == "Default fine-tuning"
+    (legend,) = test.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["Default fine-tuning"]
     assert "nats" in validation.get_ylabel()
+
+
+def test_no_history_is_an_error():
+    with pytest.raises(CausalMixError, match="none that fine-tunes"):
+        plot_histories(pd.DataFrame())
 
 
 def test_improvements_mark_the_median():
