@@ -15,9 +15,11 @@ from sklearn.model_selection import train_test_split
 from tabpfn import TabPFNClassifier
 
 from causalmix.checkpoint import build_network, write_checkpoint
+from causalmix.data import TabularDataset, low_data_split
 from causalmix.errors import CheckpointError, DataError, UnknownNameError
+from causalmix.finetune import FinetuneConfig, finetune, predict_proba
 from causalmix.pretrain import INFERENCE_CONFIG
-from causalmix.tfm import EMBEDDED_CHECKPOINT, FoundationModel, load_tfm
+from causalmix.tfm import EMBEDDED_CHECKPOINT, OFFICIAL_VERSIONS, FoundationModel, load_tfm
 
 # TabPFN's default precision depends on the processor; comparisons need the same one everywhere.
 REFERENCE = {"device": "cpu", "inference_precision": torch.float32}
@@ -80,24 +82,22 @@ def random_network(name: str) -> tuple[torch.nn.Module, dict]:
     return network, config
 
 
-def write_official(name: str, folder: Path) -> Path:
-    """A file as Prior Labs writes it for this architecture."""
+def write_official(name: str, folder: Path, path: Path | None = None) -> Path:
+    """A file as Prior Labs writes it for this architecture; the suffix decides the format."""
+    old = name in ("tabpfn_v2", "tabpfn_v2_5")
+    path = path or folder / ("model.ckpt" if old else "model.safetensors")
     network, config = random_network(name)
     checkpoint = {"state_dict": network.state_dict(), "config": config}
     if name == "tabpfn_v2_5":
         checkpoint["architecture_name"] = "base"
-    elif name != "tabpfn_v2":
-        path = folder / "model.safetensors"
-        write_checkpoint(
-            path,
-            checkpoint["state_dict"],
-            architecture_name=name,
-            config=config,
-            inference_config=INFERENCE_CONFIG | {"FINGERPRINT_FEATURE": True},
-        )
-        return path
-    torch.save(checkpoint, folder / "model.ckpt")
-    return folder / "model.ckpt"
+    elif not old:
+        checkpoint["architecture_name"] = name
+        checkpoint["inference_config"] = INFERENCE_CONFIG | {"FINGERPRINT_FEATURE": True}
+    if path.suffix == ".safetensors":
+        write_checkpoint(path, **checkpoint)
+    else:
+        torch.save(checkpoint, path)
+    return path
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -117,7 +117,7 @@ def test_every_architecture_agrees_with_tabpfn_and_survives_saving(name, table, 
     assert tfm.architecture_name == name
     encoder = tfm.encoder(X_context, y_context, **options)
     got = encoder.predict_proba(tfm.network, encoder.transform(X_query), 3)
-    np.testing.assert_allclose(got, expected, atol=1e-5)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
 
     saved = tfm.save(tmp_path / "saved.safetensors")
     again = load_tfm(saved)
@@ -145,6 +145,15 @@ def test_a_gradient_step_changes_the_copy_only(name, table, tmp_path):
     assert tuned.checkpoint_hash != before
     assert tfm.checkpoint_hash == before
 
+    saved = tuned.save(tmp_path / "tuned.safetensors")
+    assert load_tfm(saved).checkpoint_hash == tuned.checkpoint_hash
+    by_tabpfn = TabPFNClassifier(model_path=str(saved), **REFERENCE, n_estimators=1)
+    expected = by_tabpfn.fit(X[:60], y[:60]).predict_proba(X[60:])
+    queries = encoder.transform(X[60:])
+    got = encoder.predict_proba(tuned.network.eval(), queries, 3)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert np.abs(encoder.predict_proba(tfm.network, queries, 3) - expected).max() > 1e-4
+
 
 def test_embedded_checkpoint_predicts_as_tabpfn_predicts(embedded, table):
     X, y = table
@@ -156,7 +165,7 @@ def test_embedded_checkpoint_predicts_as_tabpfn_predicts(embedded, table):
     rows = encoder.transform(X[100:])
     np.testing.assert_array_equal(by_specs, expected)
     np.testing.assert_allclose(
-        encoder.predict_proba(embedded.network, rows, 3), expected, atol=1e-5
+        encoder.predict_proba(embedded.network, rows, 3), expected, atol=1e-6
     )
     assert len(encoder.members) == 4
     assert all(row.shape == (50, X.shape[1]) for row in rows)  # no column is multiplied
@@ -266,14 +275,31 @@ def test_missing_file_is_named_and_not_downloaded(tmp_path):
         load_tfm(tmp_path / "weights.bin")
 
 
-def test_official_weights_are_found_where_tabpfn_keeps_them(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("version", "name"), zip(OFFICIAL_VERSIONS, SMALL, strict=True))
+def test_official_weights_are_found_where_tabpfn_keeps_them(
+    version, name, table, tmp_path, monkeypatch
+):
     monkeypatch.setattr("tabpfn.model_loading.get_cache_dir", lambda: tmp_path)
-    with pytest.raises(CheckpointError, match=r"tabpfn-v2-classifier.*\.ckpt.*licen[cs]e") as info:
-        load_tfm("v2")
+    with pytest.raises(CheckpointError, match=rf"tabpfn-{version}.*licen[cs]e") as info:
+        load_tfm(version)
     expected = Path(str(info.value).removeprefix("No checkpoint at ").split(". The")[0])
-    write_official("tabpfn_v2", tmp_path).rename(expected)
-    tfm = load_tfm("v2")
-    assert (tfm.name, tfm.source) == ("v2", expected.name)
+    assert expected.parent == tmp_path
+    write_official(name, tmp_path, expected)
+    tfm = load_tfm(version)
+    assert (tfm.name, tfm.source, tfm.architecture_name) == (version, expected.name, name)
+
+    X, y = table
+    dataset = TabularDataset.from_frame(X.assign(target=[f"c{k}" for k in y]), "target")
+    split = low_data_split(dataset, 60, 30, seed=0)
+    got = predict_proba(tfm, split.train, split.test.X)
+    by_tabpfn = TabPFNClassifier(model_path=str(expected), **REFERENCE)
+    codes = split.train.y.cat.codes.to_numpy(dtype=int)
+    np.testing.assert_allclose(
+        got, by_tabpfn.fit(split.train.X, codes).predict_proba(split.test.X), atol=1e-6
+    )
+    step = FinetuneConfig(steps=1, validate_every=1, warmup_steps=0, learning_rate=1e-3)
+    before, after = finetune(tfm, split, config=step).history["val_log_loss"]
+    assert after != before  # it is the step that moved the weights
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".ckpt"])
