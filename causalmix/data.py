@@ -266,8 +266,8 @@ def load_dataset(
     chosen = target or raw.target
     if chosen is None:
         raise DataError(
-            f"{name}: say which column is the target (target=); there is none named 'target'. "
-            f"Columns: {listed(list(raw.frame.columns), 50)}."
+            f"{name}: say which column is the target (target=, or -p target NAME); none is named "
+            f"'target'. Columns: {listed(list(raw.frame.columns), 50)}."
         )
     dataset, notes = _clean(name, raw, chosen, categorical or (), numeric or ())
     for note in notes:
