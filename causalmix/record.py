@@ -131,12 +131,12 @@ def record_page(records: list[dict[str, Any]]) -> str:
     sections = [
         "# Execution record\n\nWhat this copy of the book was computed with. The same as data: "
         "{download}`record.json`.",
-        "## Runs\n\n" + _table(["Notebook", "Started", "Took", "Commit", "Machine"], runs),
+        "## Runs\n\n" + markdown_table(["Notebook", "Started", "Took", "Commit", "Machine"], runs),
         "## Parameters\n\nEvery value of every notebook, its seeds among them.\n\n"
-        + _table(["Notebook", "Parameter", "Value"], values),
-        "## Data\n\n" + _table(["Dataset", "SHA-256 of the content, first digits"], hashes["data"]),
-        "## Checkpoint\n\n" + _table(["File", "SHA-256, first digits"], hashes["checkpoint"]),
-        "## Versions\n\n" + _table(["Package", "Version"], by_name),
+        + markdown_table(["Notebook", "Parameter", "Value"], values),
+        "## Data\n\n" + markdown_table(["Dataset", "SHA-256 of the content, first digits"], hashes["data"]),
+        "## Checkpoint\n\n" + markdown_table(["File", "SHA-256, first digits"], hashes["checkpoint"]),
+        "## Versions\n\n" + markdown_table(["Package", "Version"], by_name),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -146,7 +146,8 @@ def _short(commit: str) -> str:
     return commit if " " in commit else commit[:12] + commit[40:]
 
 
-def _table(head: list[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(head: list[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
     lines = [
         list(head),
         ["---"] * len(head),
