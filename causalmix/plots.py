@@ -252,7 +252,7 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
     )
     for ax in axes.flat[len(frames) :]:
         ax.axis("off")
-    for ax, (title, frame) in zip(axes.flat, frames.items(), strict=False):
+    for k, (ax, (title, frame)) in enumerate(zip(axes.flat, frames.items(), strict=False)):
         sns.heatmap(
             association_matrix(frame),
             vmin=-1,
@@ -261,7 +261,7 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
             square=True,
             cbar=False,
             xticklabels=d <= 40,
-            yticklabels=d <= 40,
+            yticklabels=d <= 40 and k % 2 == 0,
             ax=ax,
         )
         ax.set_title(title)
