@@ -134,8 +134,10 @@ def record_page(records: list[dict[str, Any]]) -> str:
         "## Runs\n\n" + markdown_table(["Notebook", "Started", "Took", "Commit", "Machine"], runs),
         "## Parameters\n\nEvery value of every notebook, its seeds among them.\n\n"
         + markdown_table(["Notebook", "Parameter", "Value"], values),
-        "## Data\n\n" + markdown_table(["Dataset", "SHA-256 of the content, first digits"], hashes["data"]),
-        "## Checkpoint\n\n" + markdown_table(["File", "SHA-256, first digits"], hashes["checkpoint"]),
+        "## Data\n\n"
+        + markdown_table(["Dataset", "SHA-256 of the content, first digits"], hashes["data"]),
+        "## Checkpoint\n\n"
+        + markdown_table(["File", "SHA-256, first digits"], hashes["checkpoint"]),
         "## Versions\n\n" + markdown_table(["Package", "Version"], by_name),
     ]
     return "\n\n".join(sections) + "\n"
