@@ -1,22 +1,29 @@
-"""Synthetic classification tasks drawn from random structural causal models.
+"""Synthetic classification tasks drawn from random structural causal models, in batches.
 
 A task is made the way a table comes about: a sparse random graph, a random mechanism and noise at
-every node, a class derived from it, and then what happens to real columns on their way into a file
-(units, rounding, category codes, gaps). The idea of pre-training on such tasks is TabPFN's
-(Hollmann et al., Nature 637, 2025); this prior is small and written for one CPU core.
+every node (`causalmix.prior_nodes`), a class derived from it, and then what happens to real columns
+on their way into a file (units, rounding, category codes, gaps). The idea of pre-training on such
+tasks is TabPFN's (Hollmann et al., Nature 637, 2025). All tasks of a batch are made at once, on the
+training device.
 
-Shapes: R rows, C columns, B tasks.
+Shapes: R rows, C columns, B tasks, K classes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from causalmix.prior_nodes import MECHANISMS, Source, sample_nodes, standardise
 
 NO_CLASS = -100  # label of a query row whose class the context lacks (torch's `ignore_index`)
+
+_ROW_COST = 16  # cells
+_MAX_LEVELS = 12  # of a categorical column
+_MAX_USED = 12  # columns that one target depends on
 
 
 @dataclass(frozen=True)
@@ -31,25 +38,32 @@ class PriorConfig:
         Largest number of columns.
     max_classes : int
         Largest number of classes.
-    max_cells : int
-        Bound on rows × columns of one task: it bounds the cost of a training step.
+    budget : int
+        Bounds the cost of a batch: rows × (columns + 16) over all its tasks. A row costs the
+        network (`causalmix.pretrain`) as much as 16 cells.
+    max_tasks : int
+        Most tasks in a batch.
     binary_share : float
         Share of the tasks with two classes; the others draw 3 to `max_classes`.
     observed_share : float
-        Share of the targets that are a random function of a few observed columns. The rest is
-        split evenly between a node of the graph and a cause of all of it. Mostly unobserved
-        targets make tasks too hard for in-context learning to appear.
+        Share of the targets that are a random function of some observed columns. The rest is
+        split evenly between a hidden node of the graph and a cause of all of it. Mostly
+        unobserved targets make tasks too hard for in-context learning to appear.
     missing_share : float
         Share of the tasks with missing values.
+    one_hot_share : float
+        Share of the batches in which some categorical columns come one-hot encoded.
     """
 
-    rows: tuple[int, int] = (48, 320)
-    max_features: int = 40
+    rows: tuple[int, int] = (48, 800)
+    max_features: int = 60
     max_classes: int = 10
-    max_cells: int = 1_800
+    budget: int = 22_000
+    max_tasks: int = 24
     binary_share: float = 0.5
     observed_share: float = 0.7
     missing_share: float = 0.25
+    one_hot_share: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -67,13 +81,35 @@ class TaskBatch:
         Number of context rows.
     """
 
-    x: torch.Tensor
-    y: torch.Tensor
+    x: Tensor
+    y: Tensor
     n_context: int
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """What the tasks of a batch share: sizes, and which columns come one-hot encoded."""
+
+    n_tasks: int
+    n_rows: int
+    n_context: int
+    n_nodes: int
+    depth: int
+    one_hot: tuple[int, ...]  # levels of each column that is one-hot encoded
+    n_plain: int  # other columns
+
+    @property
+    def n_columns(self) -> int:
+        """Columns before one-hot encoding."""
+        return len(self.one_hot) + self.n_plain
+
+
 def sample_batch(
-    config: PriorConfig, n_tasks: int, rng: np.random.Generator, *, difficulty: float = 1.0
+    config: PriorConfig,
+    rng: np.random.Generator,
+    *,
+    difficulty: float = 1.0,
+    device: torch.device | str = "cpu",
 ) -> TaskBatch:
     """Draw tasks that share their numbers of rows, columns and context rows.
 
@@ -81,282 +117,312 @@ def sample_batch(
     ----------
     config : PriorConfig
         Ranges of the prior.
-    n_tasks : int
-        Number of tasks, B.
     rng : numpy.random.Generator
-        Source of all randomness.
+        Source of all randomness; the same state gives the same batch on the same kind of device.
     difficulty : float, default=1.0
         From 0 (two classes, up to four columns, shallow graphs) to 1 (the whole prior).
+    device : torch.device or str, default="cpu"
+        Where the batch is made.
 
     Returns
     -------
     TaskBatch
     """
-    max_features = round(4 + difficulty * (config.max_features - 4))
-    n_features = round(np.exp(rng.uniform(np.log(2), np.log(max_features))))
-    most_rows = min(config.rows[1], max(config.max_cells // n_features, 2 * config.rows[0]))
-    n_rows = int(rng.integers(config.rows[0], most_rows + 1))
-    n_context = round(n_rows * rng.uniform(0.4, 0.85))
-    tasks = [sample_task(config, n_rows, n_features, rng, difficulty) for _ in range(n_tasks)]
-    y = [_context_codes(classes, n_context, rng) for _, classes in tasks]
-    x = [_rescale(table, n_context, rng) for table, _ in tasks]
+    shape = _draw_shape(config, difficulty, rng)
+    source = Source(int(rng.integers(2**62)), device)
+    n_classes = _numbers_of_classes(config, shape.n_tasks, difficulty, source)
+    observed, cause = config.observed_share, (1 - config.observed_share) / 2
+    kind = source.pick([observed, cause, cause], shape.n_tasks)  # observed, cause, node
+
+    prototypes = _draw_classes(shape, n_classes, source)
+    scale = source.log_uniform(shape.n_tasks, low=0.3, high=2.0)
+    scale = scale * ((kind == 1) | source.happens(0.15, shape.n_tasks))
+    nodes = sample_nodes(shape.n_rows, shape.n_nodes, shape.depth, prototypes, scale, rng, source)
+    order = source.permutations(shape.n_nodes, shape.n_tasks)
+    nodes = nodes.gather(2, order[:, None].expand(-1, shape.n_rows, -1))
+
+    columns = _read_columns(nodes[:, :, : shape.n_columns], shape, difficulty, source)
+    y = torch.where(
+        (kind == 1)[:, None],
+        prototypes,
+        torch.where(
+            (kind == 2)[:, None],
+            _cut(nodes[:, :, -1], n_classes, source),
+            _classes_of_columns(columns.value, n_classes, rng, source),
+        ),
+    )
+    y = _with_label_noise(_with_two_classes(y, shape, source), source)
+    x = columns.emitted[:, :, torch.from_numpy(rng.permutation(columns.emitted.shape[2]))]
+    x = _with_gaps(x, config.missing_share * difficulty, source)
     return TaskBatch(
-        x=torch.from_numpy(np.stack(x, axis=1).astype(np.float32)),
-        y=torch.from_numpy(np.stack(y, axis=1)),
-        n_context=n_context,
+        x=_rescale(x, shape.n_context, rng, source).transpose(0, 1).contiguous(),
+        y=_context_codes(y, shape.n_context, config.max_classes, source).T.contiguous(),
+        n_context=shape.n_context,
     )
 
 
-def sample_task(
-    config: PriorConfig,
-    n_rows: int,
-    n_features: int,
-    rng: np.random.Generator,
-    difficulty: float = 1.0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one table and its classes.
-
-    Parameters
-    ----------
-    config : PriorConfig
-        Ranges of the prior.
-    n_rows, n_features : int
-        Shape of the table.
-    rng : numpy.random.Generator
-        Source of all randomness.
-    difficulty : float, default=1.0
-        As in `sample_batch`.
-
-    Returns
-    -------
-    x : numpy.ndarray
-        Columns of shape (R, C), float64; missing values are NaN.
-    y : numpy.ndarray
-        Class codes of shape (R,), int64, at least two distinct values.
-    """
-    n_classes = _number_of_classes(config, difficulty, rng)
-    kind = _target_kind(config, rng)
-    n_hidden = round(difficulty * rng.integers(0, n_features + 1)) + 1
-    root = _classes_from_prototypes(n_rows, n_classes, rng) if kind == "cause" else None
-    nodes = _sample_nodes(n_rows, n_features + n_hidden, root, rng)  # (R, C + hidden)
-    order = rng.permutation(nodes.shape[1])
-    observed, hidden = nodes[:, order[:n_features]], nodes[:, order[n_features:]]
-    if root is not None:
-        y = root
-    elif kind == "node":
-        y = _cut(hidden[:, 0], n_classes, rng)
-    else:
-        y = _classes_of_columns(observed, n_classes, rng)
-    x = np.column_stack([_measure(column, rng) for column in observed.T])
-    if rng.random() < config.missing_share * difficulty:
-        x = _with_gaps(x, rng)
-    if rng.random() < 0.3:
-        y = _with_label_noise(y, rng)
-    return (x, y) if y.min() < y.max() else (x, rng.permutation(np.arange(n_rows) % 2))
-
-
-# ---- graph and mechanisms ------------------------------------------------------------------------
-
-
-def _sample_nodes(
-    n_rows: int, n_nodes: int, root: np.ndarray | None, rng: np.random.Generator
-) -> np.ndarray:
-    """Run a random SCM: nodes in causal order, standardised, shape (R, nodes).
-
-    `root`, where given, is a class that shifts every node without another parent and some with.
-    """
-    values = np.empty((n_rows, n_nodes))
-    mean_parents = rng.uniform(0.3, 2.5)
-    noise = rng.choice(["normal", "uniform", "laplace", "mixture"])
-    noise_scale = np.exp(rng.uniform(np.log(0.05), np.log(1.0)))
-    for node in range(n_nodes):
-        n_parents = min(node, rng.poisson(mean_parents), 5)
-        value = _noise(n_rows, noise, rng)
-        if n_parents:
-            parents = values[:, rng.choice(node, n_parents, replace=False)]
-            value = _mechanism(parents, rng) + noise_scale * value
-        if root is not None and (n_parents == 0 or rng.random() < 0.3):
-            shift = rng.normal(size=root.max() + 1) * rng.choice([0.0, 0.5, 1.5], p=[0.3, 0.4, 0.3])
-            value = value + shift[root]
-        values[:, node] = _standardise(value)
-    return values
-
-
-def _noise(n_rows: int, kind: str, rng: np.random.Generator) -> np.ndarray:
-    """Exogenous noise of unit scale; a mixture makes clusters."""
-    if kind == "normal":
-        return rng.standard_normal(n_rows)
-    if kind == "uniform":
-        return rng.uniform(-1.7, 1.7, n_rows)
-    if kind == "laplace":
-        return rng.laplace(scale=0.7, size=n_rows)
-    centres = rng.normal(scale=1.5, size=rng.integers(2, 5))
-    return centres[rng.integers(len(centres), size=n_rows)] + 0.4 * rng.standard_normal(n_rows)
-
-
-def _mechanism(parents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Random function of the parents (R, P), standardised, shape (R,)."""
-    kind = rng.choice(["linear", "mlp", "tree", "product"], p=[0.35, 0.3, 0.25, 0.1])
-    if kind == "tree":
-        return _standardise(_tree(parents, rng))
-    if kind == "mlp":
-        hidden = parents @ rng.normal(size=(parents.shape[1], 6)) + rng.normal(size=6)
-        return _standardise(_activation(hidden, rng) @ rng.normal(size=6))
-    if kind == "product":
-        pair = parents[:, rng.integers(parents.shape[1], size=2)]
-        return _standardise(pair[:, 0] * pair[:, 1])
-    return _standardise(parents @ _weights(parents.shape[1], rng))
-
-
-def _weights(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Weights of different sizes, so that a few parents matter most."""
-    return rng.normal(size=n) * np.exp(rng.normal(scale=0.5, size=n))
-
-
-def _activation(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    functions = (np.tanh, np.abs, np.sin, lambda v: np.maximum(v, 0), np.sign)
-    return functions[rng.integers(len(functions))](values)
-
-
-def _tree(parents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Oblivious decision tree: one threshold a level, random values at the leaves."""
-    depth = int(rng.integers(1, 5))
-    split = parents[:, rng.integers(parents.shape[1], size=depth)]  # (R, depth)
-    threshold = split[rng.integers(len(split), size=depth), np.arange(depth)]
-    leaf = (split > threshold) @ (1 << np.arange(depth))
-    return rng.normal(size=1 << depth)[leaf]
+def _draw_shape(config: PriorConfig, difficulty: float, rng: np.random.Generator) -> _Shape:
+    max_features = round(4 + difficulty * (config.max_features - 4))
+    n_features = round(np.exp(rng.uniform(np.log(2), np.log(max_features))))
+    low, high = config.rows
+    affordable = config.budget // (n_features + _ROW_COST)
+    high = int(np.clip(affordable, low, high))
+    n_rows = round(np.exp(rng.uniform(np.log(low), np.log(high))))
+    n_tasks = int(np.clip(affordable // n_rows, 1, config.max_tasks))
+    one_hot: list[int] = []
+    if n_features >= 4 and rng.random() < config.one_hot_share * difficulty:
+        budget = n_features * rng.uniform(0.3, 1.0)
+        while True:
+            levels = int(rng.choice([3, 4, 5, 6, 7, 8], p=[0.3, 0.25, 0.2, 0.1, 0.1, 0.05]))
+            if sum(one_hot) + levels > budget:
+                break
+            one_hot.append(levels)
+    n_plain = max(n_features - sum(one_hot), 0 if len(one_hot) > 1 else 1)
+    n_hidden = 1 + round(difficulty * rng.integers(0, min(n_features, 20) + 1))
+    return _Shape(
+        n_tasks=n_tasks,
+        n_rows=n_rows,
+        n_context=round(n_rows * rng.uniform(0.4, 0.85)),
+        n_nodes=len(one_hot) + n_plain + n_hidden,
+        depth=1 + round(5 * difficulty),
+        one_hot=tuple(one_hot),
+        n_plain=n_plain,
+    )
 
 
 # ---- target --------------------------------------------------------------------------------------
 
 
-def _target_kind(
-    config: PriorConfig, rng: np.random.Generator
-) -> Literal["observed", "node", "cause"]:
-    if rng.random() < config.observed_share:
-        return "observed"
-    return "node" if rng.random() < 0.5 else "cause"
-
-
-def _number_of_classes(config: PriorConfig, difficulty: float, rng: np.random.Generator) -> int:
+def _numbers_of_classes(
+    config: PriorConfig, n_tasks: int, difficulty: float, source: Source
+) -> Tensor:
+    """Draw the number of classes of each task, int64 (B,), most often two, three or four."""
     most = round(2 + difficulty * (config.max_classes - 2))
-    if most == 2 or rng.random() < config.binary_share:
-        return 2
-    # Log-uniform: three and four classes are the common case.
-    return int(np.exp(rng.uniform(np.log(3), np.log(most + 1))))
+    if most == 2:
+        return torch.full((n_tasks,), 2, device=source.device)
+    many = source.log_uniform(n_tasks, low=3.0, high=most + 0.999).long()
+    return torch.where(source.happens(config.binary_share, n_tasks), 2, many)
+
+
+def _class_shares(n_classes: Tensor, n_most: int, source: Source) -> Tensor:
+    """Shares of the classes, (B, n_most), zero from `n_classes` on; how even they are varies."""
+    evenness = source.log_uniform(len(n_classes), 1, low=0.05, high=1.3)
+    weight = (-source.uniform(len(n_classes), n_most, low=1e-6).log()).pow(evenness)
+    weight = weight * (torch.arange(n_most, device=source.device) < n_classes[:, None])
+    return weight / weight.sum(1, keepdim=True)
+
+
+def _draw_classes(shape: _Shape, n_classes: Tensor, source: Source) -> Tensor:
+    """Draw a class for every row, int64 (B, R)."""
+    edges = _class_shares(n_classes, int(n_classes.max()), source).cumsum(1)[:, :-1]
+    draw = source.uniform(shape.n_tasks, shape.n_rows)
+    return (draw[..., None] > edges[:, None]).sum(-1)
+
+
+def _cut(score: Tensor, n_classes: Tensor, source: Source) -> Tensor:
+    """Cut a score (B, R) at random quantiles: ordinal classes, int64 (B, R)."""
+    edges = _class_shares(n_classes, int(n_classes.max()), source).cumsum(1)[:, :-1]
+    last = torch.arange(1, edges.shape[1] + 1, device=score.device) >= n_classes[:, None]
+    edges = edges.clamp(0.04, 0.96).masked_fill(last, 2.0)
+    rank = score.argsort(dim=1).argsort(dim=1) / score.shape[1]
+    return (rank[..., None] >= edges[:, None]).sum(-1)
 
 
 def _classes_of_columns(
-    columns: np.ndarray, n_classes: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Classes as a random function of a few columns, shape (R,)."""
-    n_used = min(columns.shape[1], 1 + rng.geometric(0.3))
-    used = columns[:, rng.choice(columns.shape[1], n_used, replace=False)]
-    noise = np.exp(rng.uniform(np.log(0.02), np.log(0.6)))
-    n_rows = len(columns)
-    if n_classes == 2 or rng.random() < 0.4:  # one score, cut: ordinal classes
-        return _cut(_score(used, rng) + noise * rng.standard_normal(n_rows), n_classes, rng)
-    scores = np.column_stack([_score(used, rng) for _ in range(n_classes)])
-    scores = scores + noise * rng.standard_normal(scores.shape)
-    return (scores + rng.normal(scale=0.3, size=n_classes)).argmax(axis=1)
+    values: Tensor, n_classes: Tensor, rng: np.random.Generator, source: Source
+) -> Tensor:
+    """Classes as a random function of some of the columns (B, R, C), int64 (B, R)."""
+    n_tasks, n_rows, _ = values.shape
+    n_most = int(n_classes.max())
+    scores = _scores(values, n_most, rng, source)  # (B, R, K)
+    noise = source.log_uniform(n_tasks, 1, 1, low=0.01, high=0.7)
+    uniform = source.uniform(n_tasks, n_rows, n_most, low=1e-6, high=1 - 1e-6)
+    # Gumbel noise on scores of classes is a softmax, logistic noise on one score a sigmoid.
+    ordinal = _cut(scores[..., 0] + (noise * uniform.logit())[..., 0], n_classes, source)
+    scores = scores - noise * (-uniform.log()).log()
+    scores = scores + 0.4 * source.normal(n_tasks, 1, n_most)
+    absent = torch.arange(n_most, device=values.device) >= n_classes[:, None]
+    nominal = scores.masked_fill(absent[:, None], -torch.inf).argmax(-1)
+    ordered = (n_classes == 2) | source.happens(0.35, n_tasks)
+    return torch.where(ordered[:, None], ordinal, nominal)
 
 
-def _score(used: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One mechanism, or the sum of two: mostly smooth signal with some structure on top."""
-    score = _mechanism(used, rng)
-    return score + rng.uniform(0.3, 1) * _mechanism(used, rng) if rng.random() < 0.5 else score
+def _scores(values: Tensor, n_scores: int, rng: np.random.Generator, source: Source) -> Tensor:
+    """Random functions of a few columns of each task, standardised, (B, R, n_scores)."""
+    n_tasks, n_rows, n_columns = values.shape
+    n_slots = min(n_columns, _MAX_USED)
+    slots = source.permutations(n_columns, n_tasks)[:, :n_slots]
+    # Most targets use few columns, some use many; unused slots repeat the first.
+    n_used = source.log_uniform(n_tasks, 1, low=1.0, high=n_slots + 0.999).long()
+    unused = torch.arange(n_slots, device=values.device) >= n_used
+    slots = torch.where(unused, slots[:, :1], slots)
+    used = values.gather(2, slots[:, None].expand(-1, n_rows, -1))  # (B, R, slots)
+    main = _functions(used, n_scores, rng, source)
+    extra = _functions(used[:, :, : min(n_slots, 4)], n_scores, rng, source)
+    weight = source.uniform(n_tasks, 1, 1, low=0.2) * source.happens(0.4, n_tasks, 1, 1)
+    return standardise(main + weight * extra)
 
 
-def _classes_from_prototypes(n_rows: int, n_classes: int, rng: np.random.Generator) -> np.ndarray:
-    share = rng.dirichlet(np.full(n_classes, rng.choice([2.0, 20.0])))
-    return rng.choice(n_classes, size=n_rows, p=share)
+def _functions(used: Tensor, n_scores: int, rng: np.random.Generator, source: Source) -> Tensor:
+    """Apply one kind of mechanism a task, with other weights for every score."""
+    parents = used[:, :, None].expand(-1, -1, n_scores, -1)
+    kinds = rng.choice(list(MECHANISMS), len(used), p=_TARGET_SHARES)
+    scores = torch.empty(parents.shape[:3], device=used.device)
+    for kind in np.unique(kinds):
+        tasks = torch.from_numpy(np.flatnonzero(kinds == kind)).to(used.device)
+        scores[tasks] = MECHANISMS[kind](parents[tasks], source)
+    return standardise(scores)
 
 
-def _cut(score: np.ndarray, n_classes: int, rng: np.random.Generator) -> np.ndarray:
-    """Cut a score at random quantiles; the spread of the class shares is itself random."""
-    share = rng.dirichlet(np.full(n_classes, rng.choice([2.0, 20.0])))
-    edges = np.quantile(score, np.clip(np.cumsum(share)[:-1], 0.04, 0.96))
-    return np.searchsorted(edges, score)
+_TARGET_SHARES = [0.38, 0.2, 0.07, 0.05, 0.12, 0.18]  # in the order of MECHANISMS
 
 
-def _with_label_noise(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    flip = rng.random(len(y)) < rng.uniform(0, 0.15)
-    return np.where(flip, rng.permutation(y), y)
+def _with_two_classes(y: Tensor, shape: _Shape, source: Source) -> Tensor:
+    """Replace the classes of a task whose context has a single one by a random half."""
+    context = y[:, : shape.n_context]
+    single = (context == context[:, :1]).all(dim=1)
+    half = source.permutations(shape.n_rows, shape.n_tasks) % 2
+    return torch.where(single[:, None], half, y)
 
 
-def _context_codes(y: np.ndarray, n_context: int, rng: np.random.Generator) -> np.ndarray:
+def _with_label_noise(y: Tensor, source: Source) -> Tensor:
+    """Give some rows of some tasks the class of another row."""
+    n_tasks, n_rows = y.shape
+    share = source.uniform(n_tasks, 1, high=0.15) * source.happens(0.3, n_tasks, 1)
+    other = y.gather(1, source.integers(n_rows, n_tasks, n_rows))
+    return torch.where(source.happens(share, n_tasks, n_rows), other, y)
+
+
+def _context_codes(y: Tensor, n_context: int, max_classes: int, source: Source) -> Tensor:
     """Give the classes of the context random codes 0 … K-1 and all others `NO_CLASS`."""
-    present = rng.permutation(np.unique(y[:n_context]))
-    codes = np.full(y.max() + 1, NO_CLASS, dtype=np.int64)
-    codes[present] = np.arange(len(present))
-    return codes[y]
+    present = torch.zeros(len(y), max_classes, dtype=torch.bool, device=y.device)
+    present.scatter_(1, y[:, :n_context], True)
+    # Rank random keys among the present classes; absent ones come last.
+    key = torch.where(present, source.uniform(*present.shape), 2.0)
+    code = key.argsort(dim=1).argsort(dim=1)
+    return torch.where(present, code, NO_CLASS).gather(1, y)
 
 
 # ---- what happens to a column before it is seen --------------------------------------------------
 
 
-def _measure(column: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turn a node into a column of a table: warped, rounded, or category codes."""
-    kind = rng.random()
-    if kind < 0.2:  # category codes in an arbitrary order
-        levels = _levels(column, rng)
-        return rng.permutation(levels.max() + 1)[levels].astype(float)
-    if kind < 0.3:  # ordered codes
-        return _levels(column, rng).astype(float)
-    if kind < 0.4:
-        return np.exp(rng.uniform(0.3, 1.5) * column)
-    if kind < 0.5:
-        return np.sign(column) * np.abs(column) ** rng.uniform(0.5, 3)
-    if kind < 0.6:  # counts and rounded readings
-        return np.round(column * rng.uniform(1, 8))
-    return column
+@dataclass(frozen=True)
+class _Columns:
+    """Columns as the target sees them, (B, R, C), and as the table holds them, (B, R, C')."""
+
+    value: Tensor
+    emitted: Tensor
 
 
-def _levels(column: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    n_levels = 2 + min(int(rng.geometric(0.3)) - 1, 20)
-    return _cut(column, n_levels, rng)
+def _read_columns(nodes: Tensor, shape: _Shape, difficulty: float, source: Source) -> _Columns:
+    """Turn nodes (B, R, C) into columns of a table: warped, rounded, or category codes."""
+    n_tasks, n_rows, n_columns = nodes.shape
+    # A third of the tasks is all numeric, some are all categorical, the rest is mixed.
+    share = source.uniform(n_tasks, 1, low=-0.6, high=1.4).clamp(0, 1) * min(1.0, 2 * difficulty)
+    categorical = source.happens(share, n_tasks, n_columns)
+    n_levels = 2 + source.log_uniform(n_tasks, n_columns, low=0.3, high=_MAX_LEVELS - 1.01).long()
+    n_hot = len(shape.one_hot)
+    if n_hot:
+        categorical[:, :n_hot] = True
+        n_levels[:, :n_hot] = torch.tensor(shape.one_hot, device=nodes.device)
+    flat = nodes.transpose(1, 2).reshape(-1, n_rows)
+    level = _cut(flat, n_levels.flatten(), source).view(n_tasks, n_columns, n_rows)
+    level = level.transpose(1, 2)  # (B, R, C)
+    value = torch.where(categorical[:, None], standardise(level.float()), nodes)
+
+    nominal = source.happens(0.6, n_tasks, 1, n_columns)
+    codes = torch.where(nominal, _permuted(level, n_levels, source), level).float()
+    emitted = torch.where(categorical[:, None], codes, _warp(nodes, source))
+    if n_hot:
+        hot = [
+            torch.nn.functional.one_hot(level[:, :, j].clamp(max=k - 1), k).float()
+            for j, k in enumerate(shape.one_hot)
+        ]
+        emitted = torch.cat([*hot, emitted[:, :, n_hot:]], dim=2)
+    return _Columns(value, emitted)
 
 
-def _with_gaps(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _permuted(level: Tensor, n_levels: Tensor, source: Source) -> Tensor:
+    """Give the levels of each column numbers in a random order."""
+    key = source.uniform(*n_levels.shape, _MAX_LEVELS)
+    beyond = torch.arange(_MAX_LEVELS, device=level.device) >= n_levels[..., None]
+    code = torch.where(beyond, 2.0, key).argsort(-1).argsort(-1)  # (B, C, levels)
+    return code[:, None].expand(-1, level.shape[1], -1, -1).gather(3, level[..., None]).squeeze(3)
+
+
+def _warp(nodes: Tensor, source: Source) -> Tensor:
+    """Read numbers in other units, skewed, or rounded to counts."""
+    n_tasks, _, n_columns = nodes.shape
+    size = (n_tasks, 1, n_columns)
+    kind = source.pick([0.55, 0.15, 0.15, 0.15], *size)
+    skewed = (source.uniform(*size, low=0.3, high=1.5) * nodes).exp()
+    power = nodes.sign() * nodes.abs().pow(source.uniform(*size, low=0.5, high=3.0))
+    counts = (nodes * source.log_uniform(*size, low=0.7, high=8.0)).round()
+    warped = torch.where(kind == 1, skewed, nodes)
+    return torch.where(kind == 2, power, torch.where(kind == 3, counts, warped))
+
+
+def _with_gaps(x: Tensor, task_share: float, source: Source) -> Tensor:
     """Remove cells at random, in some columns the more often the larger the value."""
-    share = rng.uniform(0, 0.4, x.shape[1]) * (rng.random(x.shape[1]) < rng.uniform(0.1, 1))
-    by_value = rng.random(x.shape[1]) < 0.3
-    chance = np.where(by_value, share * 2 / (1 + np.exp(-_standardise(x))), share)
-    return np.where(rng.random(x.shape) < chance, np.nan, x)
+    n_tasks, n_rows, n_columns = x.shape
+    chosen = source.happens(task_share, n_tasks, 1, 1)
+    columns = source.happens(source.uniform(n_tasks, 1, 1, low=0.1), n_tasks, 1, n_columns)
+    share = source.uniform(n_tasks, 1, n_columns, high=0.4) * chosen * columns
+    by_value = source.happens(0.3, n_tasks, 1, n_columns)
+    chance = torch.where(by_value, 2 * share * standardise(x).sigmoid(), share)
+    return x.masked_fill(source.happens(chance, n_tasks, n_rows, n_columns), torch.nan)
 
 
-def _rescale(x: np.ndarray, n_context: int, rng: np.random.Generator) -> np.ndarray:
-    """Apply one of the scalings that inference uses, fitted on the context, to a table."""
-    kind = rng.choice(["none", "squash", "rank"], p=[0.3, 0.4, 0.3])
-    if kind == "none":
-        return np.clip(_standardise(x), -12, 12)
+def _rescale(x: Tensor, n_context: int, rng: np.random.Generator, source: Source) -> Tensor:
+    """Apply one of the scalings that inference uses, fitted on the context, to (B, R, C)."""
+    kind = rng.choice(["none", "squash", "rank"], p=[0.35, 0.4, 0.25])
     if kind == "squash":
         return squash(x, n_context)
-    return np.column_stack([_rank(column, n_context) for column in x.T])
+    if kind == "rank":
+        return _rank(x, n_context, normal=bool(rng.random() < 0.5))
+    known = ~x[:, :n_context].isnan()
+    count = known.sum(1, keepdim=True).clamp(min=1)
+    mean = x[:, :n_context].nan_to_num().sum(1, keepdim=True) / count
+    centred = x - mean
+    spread = (centred[:, :n_context].square().nan_to_num().sum(1, keepdim=True) / count).sqrt()
+    return (centred / spread.clamp(min=1e-6)).clamp(-12, 12)
 
 
-def squash(x: np.ndarray, n_context: int) -> np.ndarray:
-    """Scale columns (R, C) by the context's quartiles and bound them smoothly to ±3."""
-    with np.errstate(all="ignore"):
-        low, middle, high = np.nanquantile(x[:n_context], [0.25, 0.5, 0.75], axis=0)
-    spread = high - low
-    spread = np.where(spread > 1e-9, spread, np.nan_to_num(np.nanstd(x[:n_context], axis=0)) + 1e-9)
-    scaled = (x - np.nan_to_num(middle)) / np.nan_to_num(spread, nan=1.0)
-    return scaled / np.sqrt(1 + (scaled / 3) ** 2)
+def squash(x: Tensor, n_context: int) -> Tensor:
+    """Scale columns by the context's quartiles and bound them smoothly to ±3.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Columns, shape (B, R, C); NaN is missing.
+    n_context : int
+        The first rows, which the scale is fitted on.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (B, R, C).
+    """
+    context = x[:, :n_context]
+    quartiles = context.nanquantile(
+        torch.tensor([0.25, 0.5, 0.75], device=x.device, dtype=x.dtype), dim=1, keepdim=True
+    ).nan_to_num()
+    low, middle, high = quartiles
+    deviation = (context - middle).square().nan_to_num().mean(1, keepdim=True).sqrt()
+    spread = torch.where(high - low > 1e-6, high - low, deviation + 1e-6)
+    scaled = (x - middle) / spread
+    return scaled / (1 + (scaled / 3).square()).sqrt()
 
 
-def _rank(column: np.ndarray, n_context: int) -> np.ndarray:
-    """Rank of each value among the context's, in [0, 1]; missing stays missing."""
-    known = np.sort(column[:n_context][~np.isnan(column[:n_context])])
-    if known.size == 0:
-        return column
-    left, right = np.searchsorted(known, column), np.searchsorted(known, column, side="right")
-    return np.where(np.isnan(column), np.nan, (left + right) / (2 * known.size))
-
-
-def _standardise(values: np.ndarray) -> np.ndarray:
-    """Zero mean and unit deviation down the rows, ignoring missing values."""
-    mean = np.mean if np.isfinite(values.sum()) else np.nanmean  # the latter is far slower
-    centred = values - mean(values, axis=0)
-    spread = np.sqrt(mean(centred * centred, axis=0))
-    return centred / np.where(spread > 1e-9, spread, 1.0)
+def _rank(x: Tensor, n_context: int, *, normal: bool) -> Tensor:
+    """Rank of each value among the context's, in (0, 1) or as a normal score."""
+    columns = x.transpose(1, 2)  # (B, C, R)
+    known = columns[:, :, :n_context].isnan().logical_not().sum(2, keepdim=True).clamp(min=1)
+    ordered = columns[:, :, :n_context].nan_to_num(nan=torch.inf).sort(dim=2).values.contiguous()
+    query = columns.nan_to_num(nan=0.0).contiguous()
+    left = torch.searchsorted(ordered, query)
+    right = torch.searchsorted(ordered, query, right=True)
+    rank = (left + right).clamp(max=2 * known) / (2 * known)
+    if normal:
+        rank = torch.special.ndtri(rank.clamp(0.5 / known, 1 - 0.5 / known))
+    return torch.where(columns.isnan(), torch.nan, rank).transpose(1, 2)

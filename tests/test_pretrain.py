@@ -1,30 +1,32 @@
-"""The synthetic prior and a pre-training that survives being interrupted."""
+"""A pre-training that survives being interrupted."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.ensemble import RandomForestClassifier
-from tabpfn.preprocessing.steps.squashing_scaler_transformer import SquashingScaler
 
 from causalmix import pretrain as module
 from causalmix.errors import CheckpointError
-from causalmix.pretrain import PretrainConfig, mean_auc, pretrain
-from causalmix.prior import NO_CLASS, PriorConfig, sample_batch, sample_task, squash
+from causalmix.heldout import logits_and_targets, mean_auc
+from causalmix.pretrain import PretrainConfig, pretrain
+from causalmix.prior import NO_CLASS, PriorConfig, sample_batch
 from causalmix.tfm import EMBEDDED_CHECKPOINT, load_tfm
 
 TINY = PretrainConfig(
     steps=6,
-    tasks_per_step=2,
+    batches_per_step=2,
     warmup_steps=2,
+    decay_steps=2,
+    curriculum_steps=2,
     evaluate_every=2,
     n_held_out=2,
-    prior=PriorConfig(rows=(24, 32), max_features=4),
+    prior=PriorConfig(rows=(24, 32), max_features=4, max_tasks=2),
     network={
         "max_num_classes": 10,
         "num_buckets": 2,
@@ -46,83 +48,6 @@ TINY = PretrainConfig(
 @pytest.fixture(autouse=True)
 def no_real_tables(monkeypatch):
     monkeypatch.setattr(module, "evaluate_real_tables", lambda network: {})
-
-
-# ---- prior ---------------------------------------------------------------------------------------
-
-
-def test_a_batch_has_the_shapes_and_codes_a_network_takes():
-    config = PriorConfig()
-    rng = np.random.default_rng(0)
-    for _ in range(40):
-        batch = sample_batch(config, 3, rng)
-        n_rows, n_tasks, n_features = batch.x.shape
-        assert batch.y.shape == (n_rows, n_tasks) == (n_rows, 3)
-        assert config.rows[0] <= n_rows <= config.rows[1]
-        assert 2 <= n_features <= config.max_features
-        assert not torch.isinf(batch.x).any()
-        for y in batch.y.T:
-            context, query = y[: batch.n_context], y[batch.n_context :]
-            present = context.unique()
-            assert present.tolist() == list(range(len(present)))  # dense, none ignored
-            assert len(present) <= config.max_classes
-            assert set(query.unique().tolist()) <= {*present.tolist(), NO_CLASS}
-
-
-def test_the_same_seed_gives_the_same_tasks():
-    first, second, other = (
-        sample_batch(PriorConfig(), 2, np.random.default_rng(seed)) for seed in (1, 1, 2)
-    )
-    torch.testing.assert_close(first.x, second.x, equal_nan=True)
-    torch.testing.assert_close(first.y, second.y)
-    assert first.x.shape != other.x.shape or not torch.equal(first.x, other.x)
-
-
-def test_the_curriculum_begins_binary_and_narrow_and_widens():
-    def spread(difficulty: float) -> tuple[int, int, bool]:
-        rng = np.random.default_rng(0)
-        batches = [sample_batch(PriorConfig(), 2, rng, difficulty=difficulty) for _ in range(60)]
-        return (
-            max(batch.x.shape[2] for batch in batches),
-            max(int(batch.y.max()) + 1 for batch in batches),
-            any(batch.x.isnan().any() for batch in batches),
-        )
-
-    assert spread(0.0) == (4, 2, False)
-    features, classes, gaps = spread(1.0)
-    assert features > 25
-    assert classes >= 8
-    assert gaps
-
-
-def test_classes_are_imbalanced_in_some_tasks_and_balanced_in_others():
-    rng = np.random.default_rng(0)
-    rare = [
-        np.bincount(sample_task(PriorConfig(binary_share=1.0), 200, 5, rng)[1]).min() / 200
-        for _ in range(60)
-    ]
-    assert min(rare) < 0.2
-    assert max(rare) > 0.4
-
-
-def test_most_tasks_can_be_learned():
-    # At a mean of .62, in-context learning did not appear; at .8 it did.
-    rng = np.random.default_rng(0)
-    aucs = []
-    for _ in range(40):
-        x, y = sample_task(PriorConfig(binary_share=1.0), 300, 8, rng)
-        forest = RandomForestClassifier(30, random_state=0).fit(x[:200], y[:200])
-        if len(forest.classes_) == 2:
-            aucs.append(mean_auc(y[200:], forest.predict_proba(x[200:])))
-    assert 0.72 < np.nanmean(aucs) < 0.92
-
-
-def test_squash_is_tabpfns_squashing_scaler():
-    rng = np.random.default_rng(0)
-    x = rng.standard_t(2, size=(120, 4)) * [1, 10, 0.1, 3] + [0, 5, 0, -7]
-    x[rng.random(x.shape) < 0.1] = np.nan
-    expected = SquashingScaler().fit(x[:80]).transform(x)
-    np.testing.assert_allclose(squash(x, 80), expected, rtol=1e-6, atol=1e-9)
 
 
 # ---- training ------------------------------------------------------------------------------------
@@ -174,26 +99,55 @@ def test_a_finished_run_is_not_run_again(tmp_path, monkeypatch):
 
 def test_another_configuration_does_not_take_over_a_run(tmp_path):
     pretrain(tmp_path, TINY)
-    other = PretrainConfig(**{**vars(TINY), "seed": 1})
+    other = replace(TINY, seed=1)
     with pytest.raises(CheckpointError, match="another configuration"):
         pretrain(tmp_path, other)
 
 
+def test_two_workers_take_the_same_steps_as_one(tmp_path):
+    alone = pretrain(tmp_path / "one", TINY)
+    shared = pretrain(tmp_path / "two", TINY, workers=2)
+    losses = ["step", "held_out_loss", "held_out_auc"]
+    pd.testing.assert_frame_equal(shared[losses], alone[losses], rtol=1e-3)
+
+
+def test_a_run_that_is_made_longer_keeps_its_plateau(tmp_path):
+    pretrain(tmp_path, replace(TINY, steps=4))
+    log = pretrain(tmp_path, replace(TINY, steps=8))
+    assert log["step"].tolist() == [2, 4, 6, 8]
+    assert log["learning_rate"].tolist() == pytest.approx([2e-3, 1e-3, 2e-3, 1e-3])
+
+
+def test_a_run_starts_from_the_weights_of_a_checkpoint(tmp_path):
+    pretrain(tmp_path / "first", TINY)
+    start = tmp_path / "first" / "model.safetensors"
+    digest = hashlib.sha256(start.read_bytes()).hexdigest()
+    config = replace(TINY, steps=1, learning_rate=1e-12, start=digest)
+    log = pretrain(tmp_path / "second", config, start_from=start)
+    first = pd.read_csv(tmp_path / "first" / "log.csv")
+    assert log["held_out_loss"].iloc[0] == pytest.approx(first["held_out_loss"].min(), rel=1e-5)
+    with pytest.raises(CheckpointError, match="starts from a checkpoint with SHA-256"):
+        pretrain(tmp_path / "third", replace(config, start="0"), start_from=start)
+    with pytest.raises(CheckpointError, match="No checkpoint at"):
+        pretrain(tmp_path / "third", config, start_from=tmp_path / "missing.safetensors")
+
+
 def test_training_lowers_the_loss():
     torch.manual_seed(0)
-    run = module._Run(PretrainConfig(**{**vars(TINY), "learning_rate": 1e-2}), torch.device("cpu"))
-    batch = sample_batch(TINY.prior, 4, np.random.default_rng(0), difficulty=0.0)
+    config = replace(TINY, learning_rate=1e-2)
+    run = module._Run(config, None, torch.device("cpu"), rank=0, workers=1)
+    batch = sample_batch(TINY.prior, np.random.default_rng(0), difficulty=0.0)
 
     def loss() -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(
-            *module._logits_and_targets(run.network, batch), ignore_index=NO_CLASS
-        )
+        logits, targets = logits_and_targets(run.network, batch)
+        return torch.nn.functional.cross_entropy(logits, targets, ignore_index=NO_CLASS)
 
     before = loss().item()
     for _ in range(30):
-        run.optimiser.zero_grad()
+        run.network.zero_grad()
         loss().backward()
-        run.optimiser.step()
+        for optimiser in run.optimisers:
+            optimiser.step()
     assert loss().item() < before - 0.02
 
 
