@@ -21,10 +21,10 @@ from tqdm import tqdm
 
 from causalmix.baselines import BASELINES, fit_predict_proba
 from causalmix.comparison import compare_methods
-from causalmix.data import TabularDataset, load_dataset
+from causalmix.data import TabularDataset
 from causalmix.errors import CausalMixError, DataError, check_name
-from causalmix.files import SUFFIXES
 from causalmix.finetune import predict_proba
+from causalmix.folder import read_tables
 from causalmix.manifest import make_manifest, write_json
 from causalmix.metrics import SCORES, score
 from causalmix.rowstore import RowStore
@@ -35,6 +35,9 @@ TFM = "tfm"
 """Name of the checkpoint among the methods."""
 
 METHODS = (TFM, *BASELINES)
+
+LABELS = {TFM: "CausalMix TFM"} | {name: each.label for name, each in BASELINES.items()}
+"""Names of the methods in tables and figures."""
 
 MIN_TEST_ROWS = 50
 """A table that leaves fewer rows for testing is skipped: its ranks would be drawn by lot."""
@@ -191,54 +194,6 @@ def evaluate_tfm(
     summary.to_csv(out.with_name(f"{out.stem}_summary.csv"), index=False, float_format="%.6f")
     write_json(out.with_name(f"{out.stem}_manifest.json"), manifest)
     return Evaluation(rows, summary, manifest)
-
-
-def read_tables(
-    folder: str | Path, target: str | None = None
-) -> tuple[dict[str, TabularDataset], list[dict[str, object]]]:
-    """Read every table of a folder and its subfolders.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Where to look for CSV and Parquet files.
-    target : str, optional
-        Target column of all tables; by default the one named ``target``.
-
-    Returns
-    -------
-    tables : dict of str to TabularDataset
-        By file name without its ending, in alphabetical order; files that would share a name
-        are named by their path below the folder.
-    skipped : list of dict
-        Files that are no classification table: ``dataset`` (the file's name), ``n_train``
-        (None: at any size) and ``reason``.
-
-    Raises
-    ------
-    DataError
-        If there is no such folder, or no file of a known type in it.
-    """
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; give one with CSV or Parquet files.")
-    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix.lower() in SUFFIXES]
-    if not paths:
-        raise DataError(f"{folder} holds no file of a type in {', '.join(SUFFIXES)}.")
-    stems = [path.stem for path in paths]
-    tables, skipped = {}, []
-    for path in paths:
-        relative = path.relative_to(folder).as_posix()
-        name = path.stem if stems.count(path.stem) == 1 else relative
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what is cleaned matters to every method alike
-                table = load_dataset(path, target=target)
-        except CausalMixError as error:
-            skipped.append({"dataset": name, "n_train": None, "reason": str(error)})
-            continue
-        tables[name] = TabularDataset(name, table.X, table.y, table.provenance)
-    return dict(sorted(tables.items(), key=lambda item: item[0].lower())), skipped
 
 
 def describe_skipped(skipped: Sequence[dict[str, object]]) -> str:

@@ -289,6 +289,22 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
     )
 
 
+def official_path(version: str) -> Path:
+    """Say where TabPFN keeps the weights of an official version, whether they are there or not.
+
+    Parameters
+    ----------
+    version : str
+        One of `OFFICIAL_VERSIONS`.
+
+    Returns
+    -------
+    Path
+    """
+    paths, *_ = resolve_model_path(None, "classifier", ModelVersion(version).value)
+    return paths[0]
+
+
 def _classifier(
     model: FoundationModel, n_estimators: int | None, random_state: int
 ) -> TabPFNClassifier:
@@ -319,8 +335,7 @@ def _checkpoint_path(name: str | Path) -> Path:
             raise CheckpointError(f"{path} is no checkpoint: expected {' or '.join(_SUFFIXES)}.")
     else:
         check_name(name, ("embedded", *OFFICIAL_VERSIONS), "foundation model")
-        paths, *_ = resolve_model_path(None, "classifier", ModelVersion(name).value)
-        path = paths[0]
+        path = official_path(name)
         hint = (
             "The official TabPFN weights are licensed apart from the software, most versions for "
             "non-commercial use only, and are not downloaded here. Accept the licence and get the "

@@ -1,0 +1,373 @@
+"""The model card's page: its text is written, its numbers come from the committed results.
+
+`book/model_card.md` has blanks such as ``{{ limits }}``. When the book is built they are filled
+from the checkpoint, from ``results/pretrain`` (how it was trained) and from ``results/tfm`` (how it
+compares), and the figures are drawn beside the page.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from causalmix.checkpoint import read_checkpoint
+from causalmix.errors import CausalMixError
+from causalmix.evaluation import LABELS, METHODS, TFM
+from causalmix.evaluation_plots import plot_evaluation, plot_pretraining
+from causalmix.plots import use_book_style
+from causalmix.record import file_hash, markdown_table
+from causalmix.tfm import (
+    EMBEDDED_CHECKPOINT,
+    OFFICIAL_VERSIONS,
+    FoundationModel,
+    load_tfm,
+    official_path,
+)
+
+MARGIN = 0.005
+"""How far the mean ROC-AUC is meant to be above the best other method's, up to `MARGIN_UP_TO`."""
+
+MARGIN_UP_TO = 256
+"""Largest number of labelled rows at which that is meant to hold."""
+
+_BLANK = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What the page's numbers are computed from."""
+
+    model: FoundationModel
+    pretraining: Mapping[str, Any]
+    log: pd.DataFrame
+    rows: pd.DataFrame
+    summary: pd.DataFrame
+    evaluation: Mapping[str, Any]
+    speed: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> _Results:
+        """Read them from the folder of results."""
+        tfm = folder / "tfm" / "evaluation"
+        names = [f"{tfm}{end}" for end in (".csv", "_summary.csv", "_manifest.json", "_speed.json")]
+        names += [f"{folder}/pretrain/{name}" for name in ("manifest.json", "log.csv")]
+        missing = [Path(name).name for name in names if not Path(name).is_file()]
+        if missing:
+            raise CausalMixError(
+                f"The model card needs {', '.join(missing)} below {folder.name}/: run "
+                "'causalmix evaluate-tfm' as the page says, or take the page out of _toc.yml."
+            )
+        evaluation = _json(f"{tfm}_manifest.json")
+        rows = pd.read_csv(f"{tfm}.csv", dtype={"dataset": str})
+        known = rows["dataset"].isin(evaluation["data"]) & rows["method"].isin(METHODS)
+        sizes = rows["n_train"].isin(evaluation["settings"]["n_train"])
+        return cls(
+            model=load_tfm(),
+            pretraining=_json(f"{folder}/pretrain/manifest.json"),
+            log=pd.read_csv(folder / "pretrain" / "log.csv"),
+            rows=rows[known & sizes & (rows["seed"] < evaluation["settings"]["seeds"])],
+            summary=pd.read_csv(f"{tfm}_summary.csv"),
+            evaluation=evaluation,
+            speed=_json(f"{tfm}_speed.json"),
+        )
+
+    @property
+    def held_out(self) -> pd.DataFrame:
+        """Summary over the tables that the checkpoint was not tuned on."""
+        return self.summary[self.summary["tables"] == "held-out"]
+
+    @property
+    def per_table(self) -> pd.DataFrame:
+        """Mean ROC-AUC over seeds: a row a held-out table and size, a column a method."""
+        tuning = self.evaluation["settings"]["tuning"]
+        rows = self.rows[~self.rows["dataset"].isin(tuning)]
+        return rows.pivot_table(index=["dataset", "n_train"], columns="method", values="auc")
+
+
+def fill_model_card(page: Path, results: Path) -> None:
+    """Fill the blanks of the model card's page, and draw its figures beside it.
+
+    Parameters
+    ----------
+    page : pathlib.Path
+        The page, changed in place.
+    results : pathlib.Path
+        The project's folder of results.
+
+    Raises
+    ------
+    CausalMixError
+        If results are missing, or the page has a blank that is none of `BLANKS`.
+    """
+    text = page.read_text(encoding="utf-8")
+    unknown = sorted(set(_BLANK.findall(text)) - set(BLANKS))
+    if unknown:
+        raise CausalMixError(
+            f"{page.name} has unknown blanks: {', '.join(unknown)}. Known: {', '.join(BLANKS)}."
+        )
+    found = _Results.read(results)
+    page.write_text(_BLANK.sub(lambda blank: BLANKS[blank.group(1)](found), text), encoding="utf-8")
+    use_book_style()
+    # The same input gives the same file, so that an unchanged book is not rendered again.
+    with mpl.rc_context({"svg.hashsalt": "causalmix", "svg.fonttype": "path"}):
+        for name, figure in (
+            ("evaluation", plot_evaluation(found.held_out)[0].figure),
+            ("pretraining", plot_pretraining(found.log).figure),
+        ):
+            figure.savefig(page.with_name(f"model_card_{name}.svg"), metadata={"Date": None})
+            plt.close(figure)
+
+
+def _json(path: str) -> dict[str, Any]:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+# ---- What it is ----------------------------------------------------------------------------------
+
+
+def _facts(found: _Results) -> str:
+    training, weights = found.pretraining, read_checkpoint(EMBEDDED_CHECKPOINT)["state_dict"]
+    precision = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in weights.values()})
+    n_parameters = sum(parameter.numel() for parameter in found.model.network.parameters())
+    where = f"{training.get('workers', 1)} × {training.get('torch_threads', 1)} CPU threads"
+    if training["device"] != "cpu":
+        where = f"one {training['device']} device"
+    rows = [
+        (
+            "File",
+            f"`{EMBEDDED_CHECKPOINT.name}`, {EMBEDDED_CHECKPOINT.stat().st_size / 1e6:.1f} MB",
+        ),
+        ("SHA-256", f"`{file_hash(EMBEDDED_CHECKPOINT)[:16]}…`"),
+        ("Architecture", f"`{found.model.architecture_name}` of the package `tabpfn`"),
+        ("Parameters", f"{n_parameters:,}, stored as {' and '.join(precision)}"),
+        ("Training", f"{training['steps_done']:,} steps, {_duration(training)} on {where}"),
+        (
+            "Kept",
+            f"step {training['best_step']:,}, the lowest log-loss on held-out synthetic tasks "
+            f"({training['best_held_out_loss']:.3f} nats)",
+        ),
+        ("Trained with", ", ".join(f"{k} {v}" for k, v in training["versions"].items())),
+        ("At commit", f"`{str(training['commit'])[:12]}`"),
+    ]
+    return markdown_table(["", ""], rows)
+
+
+def _duration(training: Mapping[str, Any]) -> str:
+    minutes = round(training["training_seconds"] / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 100 else f"{minutes} min"
+
+
+def _limits(found: _Results) -> str:
+    limits, prior = found.model.limits, found.pretraining["config"]["prior"]
+    return (
+        f"- It accepts at most {limits.max_rows:,} labelled rows, {limits.max_features} columns "
+        f"and {limits.max_classes} classes, and refuses larger tables with an error.\n"
+        f"- It was trained on tables of {prior['rows'][0]} to {prior['rows'][1]} rows, labelled "
+        f"ones and queries together, with up to {prior['max_features']} columns and "
+        f"{prior['max_classes']} classes. Beyond those its quality is extrapolated."
+    )
+
+
+def _settings(found: _Results) -> str:
+    flat = pd.json_normalize(found.pretraining["config"]).iloc[0]
+    return markdown_table(["Setting", "Value"], [(f"`{k}`", f"`{v}`") for k, v in flat.items()])
+
+
+# ---- How it compares -----------------------------------------------------------------------------
+
+
+def _protocol(found: _Results) -> str:
+    settings = found.evaluation["settings"]
+    n_tuning = len(set(settings["tuning"]) & set(found.evaluation["data"]))
+    return (
+        f"{len(found.evaluation['data'])} tables, of which {n_tuning} are tuning tables; "
+        f"{_listing(settings['n_train'])} labelled rows; {settings['seeds']} splits of every table "
+        f"and size; up to {settings['n_test']:,} test rows; "
+        f"an ensemble of {found.model.inference_config.N_ESTIMATORS} for the TFM"
+    )
+
+
+def _same_checkpoint(found: _Results) -> str:
+    if found.evaluation["settings"]["checkpoint"] == found.model.checkpoint_hash:
+        return f"checkpoint `{found.model.checkpoint_hash[:16]}`, the one shipped here"
+    return (
+        f"checkpoint `{str(found.evaluation['settings']['checkpoint'])[:16]}`. **It is not the one "
+        f"shipped here, `{found.model.checkpoint_hash[:16]}`: run the evaluation again**"
+    )
+
+
+def _tuning_tables(found: _Results) -> str:
+    return _listing(found.evaluation["settings"]["tuning"])
+
+
+def _goals(found: _Results) -> str:
+    rows = []
+    for size, table in found.held_out.groupby("n_train"):
+        table = table.set_index("method")
+        ours, others = table.loc[TFM], table.drop(index=TFM)
+        by_rank = others["mean_rank"].idxmin()
+        rival = others.loc[others["auc"].idxmax()]
+        verdict = _yes(ours["mean_rank"] < others["mean_rank"].min())
+        margin = _yes(rival["auc_difference"] >= MARGIN) if size <= MARGIN_UP_TO else "not set"
+        rows.append(
+            (
+                size,
+                int(ours["datasets"]),
+                f"{ours['mean_rank']:.2f}",
+                f"{LABELS[by_rank]} {others.loc[by_rank, 'mean_rank']:.2f}",
+                verdict,
+                f"{ours['auc']:.3f}",
+                f"{LABELS[rival.name]} {rival['auc']:.3f}",
+                _interval(rival, "auc"),
+                margin,
+            )
+        )
+    head = ["Rows", "Tables", "Mean rank", "Best other", "Best rank?"]
+    head += ["Mean ROC-AUC", "Best other", "Difference", f"{MARGIN} ahead?"]
+    return (
+        "Two goals were set before the comparison was run: the best mean rank at every size, and a "
+        f"mean ROC-AUC at least {MARGIN} above that of the best other method at up to "
+        f"{MARGIN_UP_TO} labelled rows.\n\n{markdown_table(head, rows)}"
+    )
+
+
+def _comparison(found: _Results, tables: str) -> str:
+    summary = found.summary[found.summary["tables"] == tables]
+    rows = []
+    for row in summary.to_dict("records"):
+        ours = row["method"] == TFM
+        scores = (f"{row['mean_rank']:.2f}", *(f"{row[s]:.3f}" for s in ("auc", "log_loss")))
+        cells = (LABELS[row["method"]], *scores, f"{row['accuracy']:.3f}")
+        differences = ("", "", "")
+        if not ours:
+            record = "–".join(str(int(row[name])) for name in ("wins", "ties", "losses"))
+            differences = (_interval(row, "auc"), _interval(row, "log_loss"), record)
+        cells = [f"**{cell}**" if ours else cell for cell in cells]
+        rows.append((row["n_train"], *cells, *differences, f"{row['seconds']:.2f}"))
+    head = ["Rows", "Method", "Mean rank", "ROC-AUC", "Log-loss", "Accuracy", "Δ ROC-AUC"]
+    return markdown_table([*head, "Δ log-loss", "W–T–L", "Seconds"], rows)
+
+
+def _losses(found: _Results) -> str:
+    lines = []
+    for size, table in found.held_out.groupby("n_train"):
+        table = table.set_index("method")
+        lines.append(
+            f"- **{size} rows.** "
+            + _behind(table, "mean_rank", "mean rank", "{:.2f}", smaller=True)
+            + _behind(table, "auc", "mean ROC-AUC", "{:.3f}", smaller=False)
+            + _behind(table, "log_loss", "mean log-loss", "{:.3f}", smaller=True).rstrip()
+        )
+    margin = found.per_table[TFM] - found.per_table.drop(columns=TFM).max(axis=1)
+    by_table = margin.groupby("dataset").mean().sort_values()
+    worst, best = by_table[by_table < 0].head(8), by_table[by_table > 0].tail(8)[::-1]
+    for word, part in (("It loses most on", worst), ("It wins most on", best)):
+        if len(part):
+            shown = ", ".join(f"{name} ({_signed(value)})" for name, value in part.items())
+            lines.append(
+                f"- **{word}** {shown}: ROC-AUC minus that of the best other method on that "
+                "table, mean over sizes."
+            )
+    return "\n".join(lines)
+
+
+def _behind(table: pd.DataFrame, column: str, what: str, shape: str, *, smaller: bool) -> str:
+    ours, others = table.loc[TFM, column], table[column].drop(TFM)
+    ahead = others[others < ours if smaller else others > ours].sort_values(ascending=smaller)
+    if ahead.empty:
+        return f"Best {what} ({shape.format(ours)}). "
+    names = ", ".join(f"{LABELS[name]} ({shape.format(value)})" for name, value in ahead.items())
+    return f"{what[0].upper()}{what[1:]} {shape.format(ours)}, behind {names}. "
+
+
+def _each_table(found: _Results) -> str:
+    sizes = found.evaluation["settings"]["n_train"]
+    rows = []
+    for name, part in found.per_table.groupby("dataset"):
+        at_size = part.droplevel("dataset")
+        cells = [
+            _against_best(at_size.loc[size]) if size in at_size.index else "" for size in sizes
+        ]
+        rows.append((name, *cells))
+    return markdown_table(["Table", *(f"{size} rows" for size in sizes)], rows)
+
+
+def _against_best(auc: pd.Series) -> str:
+    others = auc.drop(TFM)
+    return f"{auc[TFM]:.3f} ({_signed(auc[TFM] - others.max())} {LABELS[others.idxmax()]})"
+
+
+def _skipped(found: _Results) -> str:
+    rows = [
+        (
+            entry["dataset"],
+            _listing(entry["n_train"]) if entry["n_train"] else "all",
+            entry["reason"],
+        )
+        for entry in found.evaluation["skipped"]
+    ]
+    return markdown_table(["File", "Rows", "Reason"], rows) if rows else "Nothing was left out."
+
+
+def _speed(found: _Results) -> str:
+    rows = [
+        (
+            each["threads"],
+            f"{each['tfm_seconds']:.3f}",
+            f"{each['random_forest_seconds']:.3f}",
+            f"{each['ratio']:.2f}",
+        )
+        for each in found.speed["measured"]
+    ]
+    head = ["Threads", "CausalMix TFM (s)", "Random forest (s)", "Forest ÷ TFM"]
+    return markdown_table(head, rows)
+
+
+def _official(found: _Results) -> str:
+    rows = [(f"`{name}`", f"`{official_path(name).name}`") for name in OFFICIAL_VERSIONS]
+    return markdown_table(["`tfm=`", "File"], rows)
+
+
+def _interval(row: Mapping[str, Any] | pd.Series, name: str) -> str:
+    low, high = _signed(row[f"{name}_low"]), _signed(row[f"{name}_high"])
+    return f"{_signed(row[f'{name}_difference'])} [{low}, {high}]"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _yes(condition: bool) -> str:
+    return "yes" if condition else "**no**"
+
+
+def _listing(values: list[Any]) -> str:
+    *first, last = map(str, values)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+BLANKS: dict[str, Callable[[_Results], str]] = {
+    "facts": _facts,
+    "limits": _limits,
+    "settings": _settings,
+    "protocol": _protocol,
+    "same_checkpoint": _same_checkpoint,
+    "tuning_tables": _tuning_tables,
+    "goals": _goals,
+    "held_out": lambda found: _comparison(found, "held-out"),
+    "tuning": lambda found: _comparison(found, "tuning"),
+    "losses": _losses,
+    "each_table": _each_table,
+    "skipped": _skipped,
+    "speed": _speed,
+    "official": _official,
+}
+"""What fills each blank of the page."""
