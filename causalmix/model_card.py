@@ -331,6 +331,19 @@ def _speed(found: _Results) -> str:
     return markdown_table(head, rows)
 
 
+def _command(found: _Results) -> str:
+    settings = found.evaluation["settings"]
+    options = [
+        f"--data {settings['folder']}",
+        f"--n-train {' '.join(map(str, settings['n_train']))}",
+        f"--seeds {settings['seeds']}",
+        f"--tuning {' '.join(settings['tuning'])}",
+        "--speed",
+        "--out results/tfm/evaluation.csv",
+    ]
+    return "$ causalmix evaluate-tfm " + " \\\n    ".join(options)
+
+
 def _official(found: _Results) -> str:
     rows = [(f"`{name}`", f"`{official_path(name).name}`") for name in OFFICIAL_VERSIONS]
     return markdown_table(["`tfm=`", "File"], rows)
@@ -368,6 +381,7 @@ BLANKS: dict[str, Callable[[_Results], str]] = {
     "each_table": _each_table,
     "skipped": _skipped,
     "speed": _speed,
+    "command": _command,
     "official": _official,
 }
 """What fills each blank of the page."""
