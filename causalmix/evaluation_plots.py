@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from causalmix.evaluation import LABELS, METHODS, TFM
 from causalmix.plots import REAL_COLOUR
@@ -17,51 +16,45 @@ _COLOURS = {TFM: REAL_COLOUR} | dict(
 )
 
 
-def plot_evaluation(summary: pd.DataFrame, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
+def plot_evaluation(summary: pd.DataFrame) -> Figure:
     """Draw scores against the number of labelled rows, a line a method.
 
     Parameters
     ----------
     summary : DataFrame
         As :class:`causalmix.evaluation.Evaluation` holds it, of one group of tables.
-    axes : three Axes, optional
-        A new figure by default.
 
     Returns
     -------
-    sequence of Axes
-        Mean ROC-AUC; the checkpoint's paired difference from every other method with its 95 %
-        interval; mean rank, the best on top.
+    Figure
+        Three axes: mean ROC-AUC; mean rank, the best on top; and the checkpoint's paired
+        difference from every other method with its 95 % interval.
     """
-    if axes is None:
-        axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")[1]
+    figure, axes = plt.subplot_mosaic("AR;DD", figsize=(8.5, 7.5), layout="constrained")
     sizes = sorted(summary["n_train"].unique())
     methods = [method for method in METHODS if method in set(summary["method"])]
     for number, method in enumerate(methods):
         at = summary[summary["method"] == method].set_index("n_train").reindex(sizes)
         style = {"color": _COLOURS[method], "marker": "o", "ms": 5, "label": LABELS[method]}
         style |= {"lw": 3, "zorder": 5} if method == TFM else {"lw": 1.5}
-        axes[0].plot(range(len(sizes)), at["auc"], **style)
-        axes[2].plot(range(len(sizes)), at["mean_rank"], **style)
+        axes["A"].plot(range(len(sizes)), at["auc"], **style)
+        axes["R"].plot(range(len(sizes)), at["mean_rank"], **style)
         if method != TFM and at["auc_difference"].notna().any():
-            beside = [i + 0.1 * (number - len(methods) / 2) for i in range(len(sizes))]
+            middle = [place + 0.12 * (number - len(methods) / 2) for place in range(len(sizes))]
             ends = [at["auc_difference"] - at["auc_low"], at["auc_high"] - at["auc_difference"]]
-            axes[1].errorbar(
-                beside, at["auc_difference"], ends, color=_COLOURS[method], fmt="o", ms=5, capsize=2
-            )
-    axes[1].axhline(0, color=REAL_COLOUR, lw=1, ls=":")
-    axes[0].set(ylabel="Mean ROC-AUC")
-    axes[1].set(ylabel=f"Difference in ROC-AUC:\n{LABELS[TFM]} − method")
-    axes[2].set(ylabel="Mean rank (1 = best)")
-    axes[2].invert_yaxis()
-    for ax in axes:
+            look = {"color": _COLOURS[method], "fmt": "o", "ms": 5, "capsize": 3}
+            axes["D"].errorbar(middle, at["auc_difference"], ends, **look)
+    axes["D"].axhline(0, color=REAL_COLOUR, lw=1.5, ls=":")
+    axes["A"].set(ylabel="Mean ROC-AUC")
+    axes["R"].set(ylabel="Mean rank (1 = best)")
+    axes["D"].set(ylabel=f"ROC-AUC of {LABELS[TFM]}\nminus that of the method")
+    axes["R"].invert_yaxis()
+    for ax in axes.values():
         ax.set_xticks(range(len(sizes)), sizes)
         ax.set_xlabel("Labelled rows")
-    handles, labels = axes[0].get_legend_handles_labels()
-    axes[0].figure.legend(
-        handles, labels, loc="outside lower center", ncols=len(methods), frameon=False
-    )
-    return axes
+    handles, labels = axes["A"].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return figure
 
 
 def plot_pretraining(log: pd.DataFrame, ax: Axes | None = None) -> Axes:

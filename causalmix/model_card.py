@@ -22,6 +22,7 @@ from causalmix.checkpoint import read_checkpoint
 from causalmix.errors import CausalMixError
 from causalmix.evaluation import LABELS, METHODS, TFM
 from causalmix.evaluation_plots import plot_evaluation, plot_pretraining
+from causalmix.metrics import SCORES
 from causalmix.plots import use_book_style
 from causalmix.record import file_hash, markdown_table
 from causalmix.tfm import (
@@ -119,7 +120,7 @@ def fill_model_card(page: Path, results: Path) -> None:
     # The same input gives the same file, so that an unchanged book is not rendered again.
     with mpl.rc_context({"svg.hashsalt": "causalmix", "svg.fonttype": "path"}):
         for name, figure in (
-            ("evaluation", plot_evaluation(found.held_out)[0].figure),
+            ("evaluation", plot_evaluation(found.held_out)),
             ("pretraining", plot_pretraining(found.log).figure),
         ):
             figure.savefig(page.with_name(f"model_card_{name}.svg"), metadata={"Date": None})
@@ -157,7 +158,7 @@ def _facts(found: _Results) -> str:
         ("Trained with", ", ".join(f"{k} {v}" for k, v in training["versions"].items())),
         ("At commit", f"`{str(training['commit'])[:12]}`"),
     ]
-    return markdown_table(["", ""], rows)
+    return markdown_table(["", EMBEDDED_CHECKPOINT.stem], rows)
 
 
 def _duration(training: Mapping[str, Any]) -> str:
@@ -239,21 +240,30 @@ def _goals(found: _Results) -> str:
     )
 
 
-def _comparison(found: _Results, tables: str) -> str:
-    summary = found.summary[found.summary["tables"] == tables]
+def _scores(found: _Results, tables: str) -> str:
     rows = []
-    for row in summary.to_dict("records"):
-        ours = row["method"] == TFM
-        scores = (f"{row['mean_rank']:.2f}", *(f"{row[s]:.3f}" for s in ("auc", "log_loss")))
-        cells = (LABELS[row["method"]], *scores, f"{row['accuracy']:.3f}")
-        differences = ("", "", "")
-        if not ours:
-            record = "–".join(str(int(row[name])) for name in ("wins", "ties", "losses"))
-            differences = (_interval(row, "auc"), _interval(row, "log_loss"), record)
-        cells = [f"**{cell}**" if ours else cell for cell in cells]
-        rows.append((row["n_train"], *cells, *differences, f"{row['seconds']:.2f}"))
-    head = ["Rows", "Method", "Mean rank", "ROC-AUC", "Log-loss", "Accuracy", "Δ ROC-AUC"]
-    return markdown_table([*head, "Δ log-loss", "W–T–L", "Seconds"], rows)
+    for row in found.summary[found.summary["tables"] == tables].to_dict("records"):
+        means = [f"{row[name]:.3f}" for name in SCORES]
+        cells = [LABELS[row["method"]], f"{row['mean_rank']:.2f}", *means, f"{row['seconds']:.2f}"]
+        strong = "**" if row["method"] == TFM else ""
+        rows.append((row["n_train"], *(f"{strong}{cell}{strong}" for cell in cells)))
+    head = ["Rows", "Method", "Mean rank", "ROC-AUC", "Log-loss", "Accuracy", "Seconds"]
+    return markdown_table(head, rows)
+
+
+def _differences(found: _Results) -> str:
+    rows = [
+        (
+            row["n_train"],
+            LABELS[row["method"]],
+            _interval(row, "auc"),
+            _interval(row, "log_loss"),
+            "–".join(str(int(row[name])) for name in ("wins", "ties", "losses")),
+        )
+        for row in found.held_out.to_dict("records")
+        if row["method"] != TFM
+    ]
+    return markdown_table(["Rows", "Against", "Δ ROC-AUC", "Δ log-loss", "W–T–L"], rows)
 
 
 def _losses(found: _Results) -> str:
@@ -375,8 +385,9 @@ BLANKS: dict[str, Callable[[_Results], str]] = {
     "same_checkpoint": _same_checkpoint,
     "tuning_tables": _tuning_tables,
     "goals": _goals,
-    "held_out": lambda found: _comparison(found, "held-out"),
-    "tuning": lambda found: _comparison(found, "tuning"),
+    "held_out": lambda found: _scores(found, "held-out"),
+    "differences": _differences,
+    "tuning": lambda found: _scores(found, "tuning"),
     "losses": _losses,
     "each_table": _each_table,
     "skipped": _skipped,
