@@ -94,7 +94,7 @@ class _Results:
 
 
 def fill_model_card(page: Path, results: Path) -> None:
-    """Fill the blanks of the model card's page, and draw its figures beside it.
+    """Fill the blanks of the model card's page, and draw the figures it shows beside it.
 
     Parameters
     ----------
@@ -117,13 +117,15 @@ def fill_model_card(page: Path, results: Path) -> None:
     found = _Results.read(results)
     page.write_text(_BLANK.sub(lambda blank: BLANKS[blank.group(1)](found), text), encoding="utf-8")
     use_book_style()
+    figures = {
+        "model_card_evaluation.svg": lambda: plot_evaluation(found.held_out),
+        "model_card_pretraining.svg": lambda: plot_pretraining(found.log).figure,
+    }
     # The same input gives the same file, so that an unchanged book is not rendered again.
     with mpl.rc_context({"svg.hashsalt": "causalmix", "svg.fonttype": "path"}):
-        for name, figure in (
-            ("evaluation", plot_evaluation(found.held_out)),
-            ("pretraining", plot_pretraining(found.log).figure),
-        ):
-            figure.savefig(page.with_name(f"model_card_{name}.svg"), metadata={"Date": None})
+        for name in sorted(name for name in figures if name in text):
+            figure = figures[name]()
+            figure.savefig(page.with_name(name), metadata={"Date": None})
             plt.close(figure)
 
 
