@@ -437,3 +437,15 @@ def test_speed_is_a_ratio_of_paired_seconds(monkeypatch):
     assert measured["ratios"] == [4, 3, 8]
     assert measured["ratio"] == 4
     assert (measured["tfm_seconds"], measured["random_forest_seconds"]) == (1, 6)
+
+
+def test_speed_alone_needs_no_data_and_says_what_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr("causalmix.speed.measure_speed", lambda tfm, threads: {"threads": threads})
+    out = tmp_path / "new" / "scores.csv"
+    result = CliRunner().invoke(cli.main, ["evaluate-tfm", "--speed", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    written = json.loads((tmp_path / "new" / "scores_speed.json").read_text())
+    assert written["measured"][0] == {"threads": 1}
+    assert written["settings"]["checkpoint"] == load_tfm().checkpoint_hash
+    assert "torch" in written["versions"]
+    assert not out.exists()
