@@ -16,6 +16,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import causalmix
+from causalmix.data import dataset_names, load_dataset, low_data_split
 from causalmix.parameters import read_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,6 +97,16 @@ def test_notebook_is_a_clean_parameterised_source(path):
     assert all(parameter.help for parameter in parameters.values())
     assert len(parameters) == len(tagged[0].source.splitlines())  # one line each
     assert nb.metadata.kernelspec.name == "python3"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_default_sizes_fit_every_embedded_dataset(path):
+    sizes = {name: p.default for name, p in read_parameters(path).items()}
+    if "n_val" not in sizes:
+        return  # it splits nothing
+    for name in dataset_names():
+        split = low_data_split(load_dataset(name), sizes["n_train"], sizes["n_val"], seed=0)
+        assert split.test.n_rows >= 20, name
 
 
 def test_smoke_parameters_are_parameters():
