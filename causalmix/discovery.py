@@ -1,12 +1,10 @@
-"""Causal discovery: PC and FCI over bootstrap resamples, edge probabilities, sampled DAGs."""
+"""Causal discovery: PC and FCI over bootstrap resamples of a table."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import networkx as nx
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed, parallel_config
@@ -14,56 +12,20 @@ from tqdm import tqdm
 
 from causalmix.citest import DegenerateGaussian
 from causalmix.codec import TableCodec
+from causalmix.dag_sampling import TARGET_PARENTS, describe_dags, sample_dags
+from causalmix.edge_probabilities import MARK_WEIGHTS, EdgeProbabilities, check_mark_weights
 from causalmix.errors import CausalMixError, DataError, check_name
-from causalmix.search import ALGORITHMS, MARKS, complete, search_bootstrap
+from causalmix.search import ALGORITHMS, complete, search_bootstrap
 
-TARGET_PARENTS = ("adjacent", "all")
-
-# What an edge mark contributes to P(source → target) and to P(target → source). An arrowhead at
-# the target alone ("o->") rules out the reverse and leaves latent confounding possible. Strictly,
-# "<->" says that neither causes the other; it counts here because it is most of what FCI finds on
-# real tables, and rows generated without it lose the dependence that it stands for.
-MARK_WEIGHTS: Mapping[str, tuple[float, float]] = {
-    "-->": (1.0, 0.0),
-    "o->": (0.75, 0.0),
-    "--o": (0.75, 0.25),
-    "---": (0.5, 0.5),
-    "o-o": (0.5, 0.5),
-    "<->": (0.5, 0.5),
-}
-
-
-@dataclass(frozen=True)
-class EdgeProbabilities:
-    """How probable every directed edge is, and the findings behind it.
-
-    Attributes
-    ----------
-    names : tuple of str
-        The d columns, in the order of the matrix.
-    matrix : numpy.ndarray of shape (d, d)
-        ``matrix[i, j]`` is P(i → j) in [0, 1]. The diagonal is 0 and
-        ``matrix[i, j] + matrix[j, i]``, the probability of an edge between the two, at most 1.
-    marks : pandas.DataFrame
-        One row for each algorithm, pair and mark that was found: algorithm, source, target, mark
-        (a key of `MARK_WEIGHTS`), frequency (share of the algorithm's bootstraps). Symmetric
-        marks name the pair once, in the order of `names`.
-    """
-
-    names: tuple[str, ...]
-    matrix: np.ndarray
-    marks: pd.DataFrame
-
-    def __post_init__(self) -> None:
-        d = len(self.names)
-        if self.matrix.shape != (d, d):
-            raise CausalMixError(f"The matrix is {self.matrix.shape}, but there are {d} names.")
-        adjacent = self.matrix + self.matrix.T
-        if (self.matrix < 0).any() or (adjacent > 1 + 1e-9).any() or self.matrix.diagonal().any():
-            raise CausalMixError(
-                "Edge probabilities must be at least 0, 0 on the diagonal, and at most 1 in sum "
-                "over the two directions of a pair."
-            )
+__all__ = [
+    "ALGORITHMS",
+    "MARK_WEIGHTS",
+    "TARGET_PARENTS",
+    "EdgeProbabilities",
+    "describe_dags",
+    "discover",
+    "sample_dags",
+]
 
 
 def discover(
@@ -139,7 +101,7 @@ def discover(
     codec = TableCodec(data)
     if target is not None and target not in data:
         raise DataError(f"The table has no column {target!r}; it has {', '.join(map(str, data))}.")
-    names = tuple(data.columns)
+    names, d = tuple(data.columns), data.shape[1]
     values = codec.encode(data).to_numpy()
     categorical = np.isin(names, codec.categorical)
     searched = _screen(values, categorical, names, target, max_columns)
@@ -154,77 +116,11 @@ def discover(
         done = Parallel(return_as="generator")(jobs)
         graphs = list(tqdm(done, "bootstraps", n_bootstraps, disable=not progress))
 
-    frequency = {
-        (algorithm, mark): _frequency([g[algorithm] for g in graphs], mark, searched, len(names))
-        for algorithm in algorithms
-        for mark in MARKS
-    }
-    matrix = sum(
-        (mark_weights[mark][0] * share + mark_weights[mark][1] * share.T) / len(algorithms)
-        for (_, mark), share in frequency.items()
-    )
-    return EdgeProbabilities(names, matrix, _tidy(frequency, names))
-
-
-def sample_dags(
-    edges: EdgeProbabilities,
-    n_dags: int,
-    seed: int,
-    *,
-    target: str | None = None,
-    target_parents: str = "adjacent",
-) -> list[nx.DiGraph]:
-    """Draw directed acyclic graphs whose edges are as frequent as the probabilities say.
-
-    For every pair of nodes one of →, ← and no edge is drawn. The edges enter the graph in random
-    order; one that would close a cycle is turned round, or dropped if that direction has
-    probability 0. Which pairs are adjacent therefore keeps its probabilities nearly exactly, and
-    directions are distorted little (less than if cycles lost their least probable edge).
-
-    Parameters
-    ----------
-    edges : EdgeProbabilities
-    n_dags : int
-    seed : int
-    target : str, optional
-        A node that is made a sink with the same parents in every graph. Drawn like the others, it
-        has no parents in about half of the graphs, whose rows then have labels without signal.
-    target_parents : {"adjacent", "all"}, default="adjacent"
-        The parents of `target`: all nodes that can be adjacent to it (P > 0), or all nodes at all.
-        Where no node can be adjacent, both mean all: the mechanism decides what matters.
-
-    Returns
-    -------
-    list of networkx.DiGraph
-        Every graph has all nodes, in the order of ``edges.names``.
-
-    Raises
-    ------
-    UnknownNameError
-        If `target` is not one of the names, or `target_parents` is unknown.
-    CausalMixError
-        If `n_dags` is below 1.
-    """
-    if n_dags < 1:
-        raise CausalMixError(f"n_dags is {n_dags}; at least 1 graph is needed.")
-    check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
-    matrix = edges.matrix.copy()
-    parents: list[str] = []
-    if target is not None:
-        t = edges.names.index(check_name(target, edges.names, "node"))
-        others = [name for name in edges.names if name != target]
-        if target_parents == "adjacent":
-            adjacent = np.flatnonzero(matrix[t] + matrix[:, t])
-            parents = [edges.names[i] for i in adjacent]
-        parents = parents or others
-        matrix[t] = matrix[:, t] = 0
-    rng = np.random.default_rng(seed)
-    dags = []
-    for _ in range(n_dags):
-        dag = nx.relabel_nodes(_draw_dag(matrix, rng), dict(enumerate(edges.names)))
-        dag.add_edges_from((parent, target) for parent in parents)
-        dags.append(dag)
-    return dags
+    full = {algorithm: np.zeros((n_bootstraps, d, d), dtype=int) for algorithm in algorithms}
+    for b, found in enumerate(graphs):
+        for algorithm, graph in found.items():
+            full[algorithm][b][np.ix_(searched, searched)] = graph
+    return EdgeProbabilities.from_graphs(names, full, mark_weights=mark_weights)
 
 
 def _check_options(
@@ -241,15 +137,7 @@ def _check_options(
         raise CausalMixError(f"alpha is {alpha}; a test level lies between 0 and 1.")
     if n_bootstraps < 1:
         raise CausalMixError(f"n_bootstraps is {n_bootstraps}; at least 1 is needed.")
-    for mark in mark_weights:
-        check_name(mark, MARKS, "edge mark")
-    for mark in MARKS:
-        forward, backward = mark_weights.get(mark, (-1, -1))
-        if min(forward, backward) < 0 or forward + backward > 1:
-            raise CausalMixError(
-                f"mark_weights needs two weights for {mark!r}, neither negative, with a sum of "
-                f"at most 1; got {mark_weights.get(mark)}."
-            )
+    check_mark_weights(mark_weights)
 
 
 def _screen(
@@ -282,88 +170,3 @@ def _screen(
 def _dependence(test: DegenerateGaussian, i: int, j: int) -> float:
     statistic, df = test.statistic(i, j)
     return statistic - df  # the statistic's mean under independence is df
-
-
-def _frequency(graphs: Sequence[np.ndarray], mark: str, searched: np.ndarray, d: int) -> np.ndarray:
-    """Return the share (d, d) of graphs in which i and j are joined by `mark` from i to j."""
-    at_source, at_target = MARKS[mark]
-    found = np.mean([(g == at_source) & (at_target == g.T) for g in graphs], axis=0)
-    if at_source == at_target:
-        found = np.triu(found)
-    share = np.zeros((d, d))
-    share[np.ix_(searched, searched)] = found
-    return share
-
-
-def _tidy(frequency: dict[tuple[str, str], np.ndarray], names: Sequence[str]) -> pd.DataFrame:
-    rows = [
-        (algorithm, names[i], names[j], mark, share[i, j])
-        for (algorithm, mark), share in frequency.items()
-        for i, j in zip(*np.nonzero(share), strict=True)
-    ]
-    return pd.DataFrame(rows, columns=["algorithm", "source", "target", "mark", "frequency"])
-
-
-def _draw_dag(matrix: np.ndarray, rng: np.random.Generator) -> nx.DiGraph:
-    """Draw one DAG on the nodes 0..d−1."""
-    d = len(matrix)
-    upper = np.triu_indices(d, 1)
-    forward, backward = matrix[upper], matrix.T[upper]
-    draws = rng.random(len(forward))
-    dag = nx.DiGraph()
-    dag.add_nodes_from(range(d))
-    reaches = np.eye(d, dtype=bool)  # reaches[i, j]: there is a path from i to j
-    # The pairs that are joined, in random order: none is favoured where edges would close a cycle.
-    for pair in rng.permutation(np.flatnonzero(draws < forward + backward)):
-        i, j = int(upper[0][pair]), int(upper[1][pair])
-        if draws[pair] >= forward[pair]:
-            i, j = j, i
-        if reaches[j, i]:
-            i, j = j, i
-        if matrix[i, j] > 0:
-            dag.add_edge(i, j)
-            reaches |= np.outer(reaches[:, i], reaches[j])
-    return dag
-
-
-def describe_dags(
-    edges: EdgeProbabilities, samples: Mapping[str, Sequence[nx.DiGraph]], target: str
-) -> pd.DataFrame:
-    """Hold samples of DAGs against the probabilities that they were drawn from.
-
-    Parameters
-    ----------
-    edges : EdgeProbabilities
-    samples : mapping of str to sequence of networkx.DiGraph
-        DAGs on the nodes of `edges`, by the name of their row in the result.
-    target : str
-        Node whose parents are counted.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per sample: ``distortion`` (mean absolute difference between the frequency and the
-        probability of an edge, over the pairs without the target), ``edges per graph``,
-        ``parents of the target`` (mean) and ``graphs without parents of the target`` (share).
-
-    Raises
-    ------
-    UnknownNameError
-        If `target` is not one of the names.
-    """
-    t = edges.names.index(check_name(target, edges.names, "node"))
-    others = [i for i in range(len(edges.names)) if i != t]
-    pairs = np.ix_(others, others)
-    off_diagonal = ~np.eye(len(others), dtype=bool)
-    rows = {}
-    for name, dags in samples.items():
-        drawn = np.mean([nx.to_numpy_array(dag, nodelist=edges.names) > 0 for dag in dags], axis=0)
-        parents = np.array([dag.in_degree(target) for dag in dags])
-        distance = np.abs(drawn - edges.matrix)[pairs][off_diagonal]
-        rows[name] = {
-            "distortion": distance.mean() if distance.size else 0.0,
-            "edges per graph": np.mean([dag.number_of_edges() for dag in dags]),
-            "parents of the target": parents.mean(),
-            "graphs without parents of the target": (parents == 0).mean(),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")

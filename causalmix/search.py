@@ -15,17 +15,7 @@ from causallearn.utils.PCUtils import Meek, UCSepset
 from threadpoolctl import threadpool_limits
 
 from causalmix.citest import DegenerateGaussian
-
-# causal-learn stores the mark at i of the edge between i and j in graph[i, j].
-TAIL, ARROW, CIRCLE = -1, 1, 2
-MARKS = {
-    "-->": (TAIL, ARROW),
-    "o->": (CIRCLE, ARROW),
-    "--o": (TAIL, CIRCLE),
-    "---": (TAIL, TAIL),
-    "o-o": (CIRCLE, CIRCLE),
-    "<->": (ARROW, ARROW),
-}
+from causalmix.edge_probabilities import CIRCLE, TAIL
 
 
 def complete(values: np.ndarray, categorical: np.ndarray) -> np.ndarray:
