@@ -194,7 +194,8 @@ def run_notebooks(
             try:
                 report(f"  {stem}: {future.result()}")
             except NotebookError as error:
-                report(f"  {stem}: failed")
+                told = str(error) if isinstance(error, NotebookInputError) else f"{stem}: failed"
+                report(f"  {told}")
                 failures.append(error)
     if failures:
         by_input = all(isinstance(error, NotebookInputError) for error in failures)

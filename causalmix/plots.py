@@ -245,7 +245,8 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
         A heat map each, on one colour scale from -1 to 1 (see
         :func:`causalmix.quality.association_matrix`).
     """
-    d = len(next(iter(frames.values())).columns)
+    names = [_shorten(str(name)) for name in next(iter(frames.values())).columns]
+    labels = names if len(names) <= 40 else False
     n_rows = -(-len(frames) // 2)
     figure, axes = plt.subplots(
         n_rows, 2, figsize=(8.5, 3.9 * n_rows), squeeze=False, layout="constrained"
@@ -260,12 +261,12 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
             cmap="vlag",
             square=True,
             cbar=False,
-            xticklabels=d <= 40,
-            yticklabels=d <= 40 and k % 2 == 0,
+            xticklabels=labels if k + 2 >= len(frames) else False,  # nothing below
+            yticklabels=labels if k % 2 == 0 else False,
             ax=ax,
         )
         ax.set_title(title)
-        ax.tick_params(labelsize=8 if d <= 15 else 6)
+        ax.tick_params(labelsize=8 if len(names) <= 15 else 6)
     figure.colorbar(
         axes.flat[0].collections[0],
         ax=axes.ravel().tolist(),

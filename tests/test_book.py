@@ -265,6 +265,7 @@ def test_book_is_built_reused_and_kept_when_a_notebook_fails(project):
     write_notebook(project / "notebooks" / "02_two.ipynb", "k: int = 2  # a number", code)
     with pytest.raises(NotebookInputError, match=r"^02_two, cell \[2\]: All empty\.$"):
         build_book(root=project, report=lines.append)
+    assert "  02_two, cell [2]: All empty." in lines  # at once, while others run on
 
 
 def test_book_with_parameters_says_so_and_warnings_fail_it(project):
