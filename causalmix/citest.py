@@ -19,6 +19,10 @@ DEGENERATE_GAUSSIAN = "degenerate_gaussian"
 # determined column is left with independent noise of this variance (columns have variance 1).
 RIDGE = 1e-6
 
+# A column is determined by others where they leave less than this share of its variance: more than
+# the ridge leaves of an exact linear function, less than any measured column leaves.
+DETERMINED = 1e-4
+
 
 class DegenerateGaussian(CIT_Base):
     """Likelihood-ratio test that treats one-hot encoded categories as jointly Gaussian.
@@ -47,6 +51,13 @@ class DegenerateGaussian(CIT_Base):
         Independent rows that the data are worth; default: all. Rows drawn with replacement from a
         table of n are worth n/2: they vary about the table as the table about the population.
 
+    Attributes
+    ----------
+    dimensions : numpy.ndarray of shape (n_rows, n_dimensions)
+        All dimensions that vary, standardised.
+    blocks : list of numpy.ndarray of int
+        By column, the positions of its dimensions.
+
     References
     ----------
     Andrews, Ramsey, Cooper (2019), "Learning high-dimensional directed acyclic graphs with mixed
@@ -70,9 +81,10 @@ class DegenerateGaussian(CIT_Base):
             _indicators(column, max_levels, min_rows) if j in codes else column[:, None]
             for j, column in enumerate(data.T)
         ]
-        dimensions, owner = _standardise(blocks)
-        self._blocks = [np.flatnonzero(owner == j) for j in range(len(blocks))]
-        self._correlation = dimensions.T @ dimensions / len(data) + RIDGE * np.eye(len(owner))
+        self.dimensions, owner = _standardise(blocks)
+        self.blocks = [np.flatnonzero(owner == j) for j in range(len(blocks))]
+        self._correlation = self.dimensions.T @ self.dimensions / len(data)
+        self._correlation += RIDGE * np.eye(len(owner))
         self._logdets = {0: 0.0}  # key: the set of columns as the bits of an integer
 
     def __call__(self, X: int, Y: int, condition_set: Iterable[int] | None = None) -> float:
@@ -83,8 +95,8 @@ class DegenerateGaussian(CIT_Base):
     def statistic(self, x: int, y: int, given: Iterable[int] = ()) -> tuple[float, int]:
         """Return the test statistic and its degrees of freedom (0: nothing to test)."""
         given = [int(j) for j in given]
-        size_x, size_y = len(self._blocks[x]), len(self._blocks[y])
-        size_z = sum(len(self._blocks[j]) for j in given)
+        size_x, size_y = len(self.blocks[x]), len(self.blocks[y])
+        size_z = sum(len(self.blocks[j]) for j in given)
         factor = self.sample_size - 1 - size_z - (size_x + size_y + 1) / 2
         if size_x * size_y == 0 or factor <= 0:
             return 0.0, 0
@@ -93,11 +105,19 @@ class DegenerateGaussian(CIT_Base):
         log_ratio = self._logdet(xz | yz) + self._logdet(z) - self._logdet(xz) - self._logdet(yz)
         return max(0.0, -factor * log_ratio), size_x * size_y
 
+    def determines(self, given: Iterable[int], x: int) -> bool:
+        """Say whether `given` determine column x up to rounding, linearly in their indicators."""
+        z = sum(1 << int(j) for j in given)
+        size = len(self.blocks[x])
+        if not z or not size:
+            return False
+        return self._logdet(z | 1 << int(x)) - self._logdet(z) < size * np.log(DETERMINED)
+
     def _logdet(self, columns: int) -> float:
         value = self._logdets.get(columns)
         if value is None:
             members = [j for j in range(columns.bit_length()) if columns >> j & 1]
-            index = np.concatenate([self._blocks[j] for j in members])
+            index = np.concatenate([self.blocks[j] for j in members])
             value = float(np.linalg.slogdet(self._correlation[index[:, None], index])[1])
             self._logdets[columns] = value
         return value

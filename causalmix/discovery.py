@@ -10,17 +10,19 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
-from causalmix.citest import DegenerateGaussian
+from causalmix.citest import DEGENERATE_GAUSSIAN, DegenerateGaussian
 from causalmix.codec import TableCodec
 from causalmix.dag_sampling import TARGET_PARENTS, describe_dags, sample_dags
 from causalmix.edge_probabilities import MARK_WEIGHTS, EdgeProbabilities, check_mark_weights
 from causalmix.errors import CausalMixError, DataError, check_name
-from causalmix.search import ALGORITHMS, complete, search_bootstrap
+from causalmix.independence import TESTS, check_test
+from causalmix.search import ALGORITHMS, SearchOptions, complete, search_bootstrap
 
 __all__ = [
     "ALGORITHMS",
     "MARK_WEIGHTS",
     "TARGET_PARENTS",
+    "TESTS",
     "EdgeProbabilities",
     "describe_dags",
     "discover",
@@ -32,6 +34,7 @@ def discover(
     data: pd.DataFrame,
     *,
     algorithms: Sequence[str] = ALGORITHMS,
+    test: str = DEGENERATE_GAUSSIAN,
     n_bootstraps: int = 20,
     alpha: float = 0.05,
     max_conditioning: int = 2,
@@ -45,17 +48,20 @@ def discover(
     """Estimate how probable every directed edge is, by PC and FCI on bootstrap resamples.
 
     Each bootstrap draws rows with replacement, permutes the columns (the algorithms depend on
-    their order), and searches one skeleton with the degenerate-Gaussian test, from which both
-    algorithms orient the edges with causal-learn's rules. The n resampled rows are tested as n/2:
-    their statistics vary twice as much as those of fresh rows, and tested as n, columns without
-    any relation would be joined several times too often.
+    their order), and searches one skeleton, from which both algorithms orient the edges with
+    causal-learn's rules. The n resampled rows are tested as n/2: their statistics vary twice as
+    much as those of fresh rows, and tested as n, columns without any relation would be joined
+    several times too often. Causal-learn's own tests cannot be told so; with them, a "bootstrap"
+    is half of the rows, drawn without replacement, which vary as much.
 
     - ``"pc"``: stable PC; unshielded colliders, then Meek's rules.
     - ``"fci"``: FCI without its possible-d-sep stage, whose cost no setting of causal-learn
       bounds; its adjacencies are therefore PC's, and an edge may remain that only a larger
       separating set would remove. Rules R0 to R10 orient.
 
-    In both, conditioning sets have at most `max_conditioning` columns (anytime FCI; Spirtes 2001).
+    In both, conditioning sets have at most `max_conditioning` columns (anytime FCI; Spirtes 2001),
+    and a set that determines a column exactly does not separate it from others: copies and exact
+    sums of columns keep their edges.
     The result depends on the data, the options and `seed` alone, not on `n_jobs`.
 
     Parameters
@@ -65,6 +71,11 @@ def discover(
         median of its column in the bootstrap, a missing category a level of its own.
     algorithms : sequence of {"pc", "fci"}, default=("pc", "fci")
         Averaged with equal weight.
+    test : {"degenerate_gaussian", "fisherz", "kci", "rcit", "chisq"}, default="degenerate_gaussian"
+        Test of conditional independence. The default takes columns of both kinds and is by far the
+        fastest; it sees linear dependence of numbers and of indicators of categories. The kernel
+        tests ``"kci"`` and ``"rcit"`` see other dependence as well, in tens and hundreds of times
+        the time; ``"fisherz"`` needs numbers or two categories, ``"chisq"`` categories.
     n_bootstraps : int, default=20
         Resamples; each runs every algorithm.
     alpha : float, default=0.05
@@ -91,9 +102,10 @@ def discover(
     Raises
     ------
     DataError
-        If the table is empty, repeats a column, contains infinities or lacks `target`.
+        If the table is empty, repeats a column, contains infinities or lacks `target`, or if
+        `test` does not fit the type of a column.
     UnknownNameError
-        If an algorithm or a mark is unknown.
+        If an algorithm, the test or a mark is unknown.
     CausalMixError
         If `alpha`, `n_bootstraps` or a weight is out of its range.
     """
@@ -104,12 +116,12 @@ def discover(
     names, d = tuple(data.columns), data.shape[1]
     values = codec.encode(data).to_numpy()
     categorical = np.isin(names, codec.categorical)
+    check_test(test, names, categorical, values)
     searched = _screen(values, categorical, names, target, max_columns)
 
+    options = SearchOptions(tuple(algorithms), test, alpha, max_conditioning)
     jobs = (
-        delayed(search_bootstrap)(
-            values[:, searched], categorical[searched], algorithms, alpha, max_conditioning, b, seed
-        )
+        delayed(search_bootstrap)(values[:, searched], categorical[searched], options, b, seed)
         for b in range(n_bootstraps)
     )
     with parallel_config("loky", n_jobs=n_jobs, inner_max_num_threads=1):

@@ -14,8 +14,9 @@ from causallearn.search.ConstraintBased import FCI
 from causallearn.utils.PCUtils import Meek, UCSepset
 from threadpoolctl import threadpool_limits
 
-from causalmix.citest import DegenerateGaussian
+from causalmix.citest import DEGENERATE_GAUSSIAN
 from causalmix.edge_probabilities import CIRCLE, TAIL
+from causalmix.independence import IndependenceTest, draw_rows, make_test
 
 
 def complete(values: np.ndarray, categorical: np.ndarray) -> np.ndarray:
@@ -27,14 +28,18 @@ def complete(values: np.ndarray, categorical: np.ndarray) -> np.ndarray:
     return values
 
 
+@dataclass(frozen=True)
+class SearchOptions:
+    """How every resample is searched; see `causalmix.discovery.discover`."""
+
+    algorithms: tuple[str, ...] = ("pc", "fci")
+    test: str = DEGENERATE_GAUSSIAN
+    alpha: float = 0.05
+    max_conditioning: int = 2
+
+
 def search_bootstrap(
-    values: np.ndarray,
-    categorical: np.ndarray,
-    algorithms: Sequence[str],
-    alpha: float,
-    max_conditioning: int,
-    bootstrap: int,
-    seed: int,
+    values: np.ndarray, categorical: np.ndarray, options: SearchOptions, bootstrap: int, seed: int
 ) -> dict[str, np.ndarray]:
     """Search one resample with each algorithm.
 
@@ -43,26 +48,28 @@ def search_bootstrap(
     values : numpy.ndarray of shape (n_rows, d)
         The whole table as `causalmix.codec.TableCodec` codes it.
     categorical : numpy.ndarray of bool of shape (d,)
-    algorithms : sequence of {"pc", "fci"}
-    alpha, max_conditioning
-        See `causalmix.discovery.discover`.
+    options : SearchOptions
     bootstrap, seed : int
         The resample and the permutation of the columns depend on these two alone.
 
     Returns
     -------
     dict of str to numpy.ndarray of shape (d, d)
-        Each algorithm's graph: the mark at i of the edge between i and j (`MARKS`), or 0.
+        Each algorithm's graph: the mark at i of the edge between i and j
+        (`causalmix.edge_probabilities.MARKS`), or 0.
     """
     rng = np.random.default_rng([seed, bootstrap])
     n, d = values.shape
-    rows, order = rng.integers(n, size=n), rng.permutation(d)
+    rows, order = draw_rows(options.test, n, rng), rng.permutation(d)
     sample = complete(values[np.ix_(rows, order)], categorical[order])
     with threadpool_limits(1):  # the sums of several threads differ in their last bits
-        test = DegenerateGaussian(sample, np.flatnonzero(categorical[order]), sample_size=n / 2)
-        skeleton = search_skeleton(test, d, alpha, max_conditioning)
+        test = make_test(options.test, sample, categorical[order])
+        skeleton = search_skeleton(test, d, options.alpha, options.max_conditioning)
         back = np.argsort(order)
-        return {a: _ORIENT[a](skeleton, test, alpha)[np.ix_(back, back)] for a in algorithms}
+        return {
+            algorithm: _ORIENT[algorithm](skeleton, test, options.alpha)[np.ix_(back, back)]
+            for algorithm in options.algorithms
+        }
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class Skeleton:
 
 
 def search_skeleton(
-    test: DegenerateGaussian, d: int, alpha: float, max_conditioning: int
+    test: IndependenceTest, d: int, alpha: float, max_conditioning: int
 ) -> Skeleton:
     """Search the skeleton as causal-learn's stable `skeleton_discovery` does, only faster.
 
@@ -97,7 +104,12 @@ def search_skeleton(
             near = [int(j) for j in np.flatnonzero(adjacent[x])]
             for y in near:
                 others = [j for j in near if j != y]
-                sets = [s for s in combinations(others, size) if test(x, y, s) > alpha]
+                sets = [
+                    s
+                    for s in combinations(others, size)
+                    if test(x, y, s) > alpha
+                    and not (test.determines(s, x) or test.determines(s, y))
+                ]
                 if sets:
                     both = found.setdefault((min(x, y), max(x, y)), set())
                     both.update(*sets)
@@ -105,6 +117,16 @@ def search_skeleton(
             adjacent[x, y] = adjacent[y, x] = False
             separators[x, y] = separators[y, x] = separator
     return Skeleton(adjacent, separators)
+
+
+def separates(test: IndependenceTest, x: int, y: int, given: Sequence[int], alpha: float) -> bool:
+    """Say whether x and y are independent given others that determine neither.
+
+    Given what determines it, a column is independent of everything: without this exception, copies
+    of a column and the terms of an exact sum would lose their edges to all others.
+    """
+    independent = test(x, y, given) > alpha
+    return independent and not (test.determines(given, x) or test.determines(given, y))
 
 
 class _NodeName(str):
@@ -129,7 +151,7 @@ class _Graph(GeneralGraph):
         self.dpath[:, i] |= self.dpath[:, j]
 
 
-def _orient_pc(skeleton: Skeleton, test: DegenerateGaussian, alpha: float) -> np.ndarray:
+def _orient_pc(skeleton: Skeleton, test: IndependenceTest, alpha: float) -> np.ndarray:
     """Orient as causal-learn's `pc` does by default (existing colliders take priority)."""
     pattern = CausalGraph(0)
     pattern.G = _Graph(skeleton.adjacent, TAIL)
@@ -139,17 +161,17 @@ def _orient_pc(skeleton: Skeleton, test: DegenerateGaussian, alpha: float) -> np
     return Meek.meek(UCSepset.uc_sepset(pattern, priority=2)).G.graph
 
 
-def _orient_fci(skeleton: Skeleton, test: DegenerateGaussian, alpha: float) -> np.ndarray:
+def _orient_fci(skeleton: Skeleton, test: IndependenceTest, alpha: float) -> np.ndarray:
     """Orient as causal-learn's `fci` does after its possible-d-sep stage."""
     graph = _Graph(skeleton.adjacent, CIRCLE)
-    separators = skeleton.separators
+    separators, data = skeleton.separators, np.empty((0, 0))  # the test has the data
     FCI.rule0(graph, graph.get_nodes(), separators, None, False)
     changed = True
     while changed:  # ends: every change turns a circle into a tail or an arrowhead
         changed = FCI.rulesR1R2cycle(graph, None, False)
         changed = FCI.ruleR3(graph, separators, None, changed)
         if changed:
-            changed = FCI.ruleR4B(graph, -1, test.data, test, alpha, separators, changed, None)
+            changed = FCI.ruleR4B(graph, -1, data, test, alpha, separators, changed, None)
         changed = FCI.ruleR5(graph, changed)
         changed = FCI.ruleR6(graph, changed)
         changed = FCI.ruleR7(graph, changed)

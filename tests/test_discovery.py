@@ -10,117 +10,17 @@ import pandas as pd
 import pytest
 from causallearn.search.ConstraintBased import FCI
 from causallearn.search.ConstraintBased.PC import pc
-from causallearn.utils.cit import CIT
 from causallearn.utils.PCUtils.SkeletonDiscovery import skeleton_discovery
+from made_tables import collider, mixed
 
 from causalmix.citest import DEGENERATE_GAUSSIAN, DegenerateGaussian
 from causalmix.discovery import MARK_WEIGHTS, EdgeProbabilities, discover, sample_dags
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
-from causalmix.search import search_bootstrap, search_skeleton
-
-
-def collider(n: int, seed: int = 1) -> pd.DataFrame:
-    """a → c ← b, c → d."""
-    rng = np.random.default_rng(seed)
-    a, b = rng.normal(size=(2, n))
-    c = a + b + 0.5 * rng.normal(size=n)
-    return pd.DataFrame({"a": a, "b": b, "c": c, "d": c + 0.5 * rng.normal(size=n)})
-
-
-def mixed(n: int, seed: int = 0) -> pd.DataFrame:
-    """Independent columns of every kind, with missing cells in two of them."""
-    rng = np.random.default_rng(seed)
-    frame = pd.DataFrame(
-        {
-            "normal": rng.normal(size=n),
-            "skewed": rng.exponential(size=n),
-            "binary": rng.choice(["yes", "no"], n, p=[0.2, 0.8]),
-            "letters": rng.choice(list("abcde"), n, p=[0.4, 0.3, 0.15, 0.1, 0.05]),
-            "count": rng.poisson(3, n),
-            "flag": rng.random(n) < 0.3,
-        }
-    )
-    frame.loc[rng.random(n) < 0.2, "normal"] = np.nan
-    frame.loc[rng.random(n) < 0.2, "letters"] = np.nan
-    return frame.astype({"binary": "category", "letters": "category"})
+from causalmix.search import SearchOptions, search_bootstrap, search_skeleton
 
 
 def edge(edges: EdgeProbabilities, source: str, target: str) -> float:
     return edges.matrix[edges.names.index(source), edges.names.index(target)]
-
-
-# --- the independence test -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("given", [(), (2,), (2, 3)])
-def test_agrees_with_fisher_z_on_gaussian_data(given):
-    data = collider(400).to_numpy()
-    data = data + 1.5 * np.random.default_rng(1).normal(size=data.shape)  # p-values off 0
-    ours = DegenerateGaussian(data)(0, 1, given)
-    assert ours == pytest.approx(CIT(data, "fisherz")(0, 1, given), abs=0.01)
-
-
-def test_agrees_with_likelihood_ratio_of_a_two_way_table():
-    rng = np.random.default_rng(3)
-    x = rng.integers(0, 3, 2000)
-    y = np.where(rng.random(2000) < 0.05, x, rng.integers(0, 3, 2000))
-    data = np.column_stack([x, y]).astype(float)
-    test = DegenerateGaussian(data, categorical=(0, 1))
-    statistic, df = test.statistic(0, 1)
-    assert df == 4
-    expected = np.outer(np.bincount(x), np.bincount(y)) / 2000
-    table = np.histogram2d(x, y, bins=(3, 3))[0]
-    assert statistic == pytest.approx(((table - expected) ** 2 / expected).sum(), rel=0.05)
-
-
-def test_level_on_independent_mixed_columns():
-    rejected = []
-    for seed in range(60):
-        frame = mixed(200, seed)
-        codes = frame.apply(lambda s: pd.factorize(s)[0] if s.dtype.kind not in "if" else s)
-        data = codes.fillna(0.0).to_numpy(float)
-        test = DegenerateGaussian(data, categorical=(2, 3, 5))
-        rejected += [test(i, j, (k,)) < 0.05 for i, j, k in [(0, 2, 3), (1, 3, 4), (2, 5, 0)]]
-        rejected += [test(i, j) < 0.05 for i, j in [(0, 1), (2, 3), (3, 4), (1, 5)]]
-    assert 0.025 < np.mean(rejected) < 0.08  # 420 tests: three standard errors are 0.03
-
-
-def test_power_and_separation_through_a_category():
-    rng = np.random.default_rng(0)
-    z = rng.integers(0, 4, 500)
-    x = rng.normal(size=500) + np.array([0.0, 2.0, -1.0, 1.0])[z]
-    y = rng.normal(size=500) + np.array([1.0, 0.0, 2.0, -2.0])[z]
-    test = DegenerateGaussian(np.column_stack([x, y, z]), categorical=(2,))
-    assert test(0, 2) < 1e-6
-    assert test(0, 1) < 1e-6
-    assert test(0, 1, (2,)) > 0.05
-
-
-def test_survives_degenerate_columns():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=100)
-    y = x + rng.normal(size=100)
-    data = np.column_stack([x, x, 2 * x - 1, np.full(100, 0.1), y, rng.normal(size=100)])
-    test = DegenerateGaussian(data)
-    assert test(0, 3) == 1.0
-    assert test(0, 1) < 1e-6
-    assert test(0, 4, (1, 2)) > 0.05  # x tells nothing beyond its copies
-    assert test(0, 4, (3, 5)) < 1e-6
-
-
-def test_too_few_rows_decide_nothing():
-    data = np.random.default_rng(0).normal(size=(4, 4))
-    assert DegenerateGaussian(data)(0, 1, (2, 3)) == 1.0
-
-
-def test_is_registered_with_causal_learn():
-    graph = pc(
-        collider(500).to_numpy(),
-        indep_test=DEGENERATE_GAUSSIAN,
-        categorical=(),
-        show_progress=False,
-    )
-    assert graph.is_fully_directed(0, 2)
 
 
 # --- discovery -----------------------------------------------------------------------------------
@@ -147,7 +47,7 @@ def test_orients_like_causal_learn(monkeypatch):
         rng = np.random.default_rng(seed)
         weights = np.triu(rng.normal(size=(12, 12)) * (rng.random((12, 12)) < 0.3), 1)
         data = (rng.normal(size=(300, 12)) @ np.linalg.inv(np.eye(12) - weights))[:, 2:]
-        ours = search_bootstrap(data, np.zeros(10, bool), ["pc", "fci"], 0.05, 2, 1, seed)
+        ours = search_bootstrap(data, np.zeros(10, bool), SearchOptions(), 1, seed)
         rng = np.random.default_rng([seed, 1])
         rows, order = rng.integers(300, size=300), rng.permutation(10)
         sample = data[np.ix_(rows, order)]
@@ -277,6 +177,21 @@ def test_wide_tables_are_screened_with_a_warning():
     assert edges.matrix.shape == (13, 13)
     touched = {edges.names[i] for i in np.flatnonzero(edges.matrix.sum(0) + edges.matrix.sum(1))}
     assert touched == {"x3", "x7", "y"}
+
+
+def test_copies_and_sums_of_columns_keep_their_edges():
+    """Given its copy, a column is independent of everything; that must not cost the edge."""
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 300))
+    frame = pd.DataFrame({"a": a, "twice": 2 * a - 1, "b": b, "sum": a + b})
+    frame["y"] = a + b + 0.5 * rng.normal(size=300)
+    frame["k"] = pd.Categorical(np.where(b > 0, "u", "v"))
+    frame["l"] = frame["k"].map({"u": "p", "v": "q"})
+    edges = discover(frame, n_bootstraps=4)
+    joined = pd.DataFrame(edges.matrix + edges.matrix.T, edges.names, edges.names)
+    assert joined.loc["a", "twice"] == joined.loc["k", "l"] == 1
+    assert joined.loc["y", ["a", "twice", "b", "sum"]].max() > 0.7
+    assert joined.loc["b", ["k", "l"]].min() > 0.7
 
 
 @pytest.mark.parametrize(
