@@ -16,6 +16,7 @@ from causalmix.dag_sampling import TARGET_PARENTS, describe_dags, sample_dags
 from causalmix.edge_probabilities import MARK_WEIGHTS, EdgeProbabilities, check_mark_weights
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.independence import TESTS, check_test
+from causalmix.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.search import ALGORITHMS, SearchOptions, complete, search_bootstrap
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "MARK_WEIGHTS",
     "TARGET_PARENTS",
     "TESTS",
+    "BackgroundKnowledge",
     "EdgeProbabilities",
     "describe_dags",
     "discover",
@@ -40,6 +42,7 @@ def discover(
     max_conditioning: int = 2,
     max_columns: int = 100,
     target: str | None = None,
+    knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
     mark_weights: Mapping[str, tuple[float, float]] = MARK_WEIGHTS,
     seed: int = 0,
     n_jobs: int = 1,
@@ -87,6 +90,11 @@ def discover(
         on any other column if there is no target. The others get no edges, and a warning says so.
     target : str, optional
         Column that is always searched; it has no other effect.
+    knowledge : BackgroundKnowledge, optional
+        Required and forbidden edges and tiers. Both algorithms keep them: a required pair is
+        always adjacent, one with both directions forbidden never; in FCI, a column that may not
+        cause another gets an arrowhead there. Required edges have probability 1, forbidden ones 0
+        and what evidence there is for them goes to the other direction.
     mark_weights : mapping of str to (float, float), default=MARK_WEIGHTS
         What each mark adds to P(source → target) and P(target → source).
     seed : int, default=0
@@ -105,7 +113,7 @@ def discover(
         If the table is empty, repeats a column, contains infinities or lacks `target`, or if
         `test` does not fit the type of a column.
     UnknownNameError
-        If an algorithm, the test or a mark is unknown.
+        If an algorithm, the test, a mark or a column in `knowledge` is unknown.
     CausalMixError
         If `alpha`, `n_bootstraps` or a weight is out of its range.
     """
@@ -114,16 +122,15 @@ def discover(
     if target is not None and target not in data:
         raise DataError(f"The table has no column {target!r}; it has {', '.join(map(str, data))}.")
     names, d = tuple(data.columns), data.shape[1]
+    known = knowledge.constraints(names)
     values = codec.encode(data).to_numpy()
     categorical = np.isin(names, codec.categorical)
     check_test(test, names, categorical, values)
     searched = _screen(values, categorical, names, target, max_columns)
 
     options = SearchOptions(tuple(algorithms), test, alpha, max_conditioning)
-    jobs = (
-        delayed(search_bootstrap)(values[:, searched], categorical[searched], options, b, seed)
-        for b in range(n_bootstraps)
-    )
+    table = values[:, searched], categorical[searched], known.take(searched)
+    jobs = (delayed(search_bootstrap)(*table, options, b, seed) for b in range(n_bootstraps))
     with parallel_config("loky", n_jobs=n_jobs, inner_max_num_threads=1):
         done = Parallel(return_as="generator")(jobs)
         graphs = list(tqdm(done, "bootstraps", n_bootstraps, disable=not progress))
@@ -132,7 +139,9 @@ def discover(
     for b, found in enumerate(graphs):
         for algorithm, graph in found.items():
             full[algorithm][b][np.ix_(searched, searched)] = graph
-    return EdgeProbabilities.from_graphs(names, full, mark_weights=mark_weights)
+    return EdgeProbabilities.from_graphs(
+        names, full, mark_weights=mark_weights, knowledge=knowledge
+    )
 
 
 def _check_options(

@@ -1,4 +1,4 @@
-"""PC and FCI on one bootstrap resample: causal-learn's rules on one shared skeleton."""
+"""One resample searched by every algorithm: a shared skeleton, then each one's orientation."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from causallearn.graph.GeneralGraph import GeneralGraph
-from causallearn.graph.GraphClass import CausalGraph
-from causallearn.graph.GraphNode import GraphNode
-from causallearn.search.ConstraintBased import FCI
-from causallearn.utils.PCUtils import Meek, UCSepset
 from threadpoolctl import threadpool_limits
 
 from causalmix.citest import DEGENERATE_GAUSSIAN
-from causalmix.edge_probabilities import CIRCLE, TAIL
 from causalmix.independence import IndependenceTest, draw_rows, make_test
+from causalmix.knowledge import Constraints
+from causalmix.orientation import Skeleton, orient_fci, orient_pc
+
+_ORIENT = {"pc": orient_pc, "fci": orient_fci}
+ALGORITHMS = tuple(_ORIENT)
 
 
 def complete(values: np.ndarray, categorical: np.ndarray) -> np.ndarray:
@@ -39,7 +38,12 @@ class SearchOptions:
 
 
 def search_bootstrap(
-    values: np.ndarray, categorical: np.ndarray, options: SearchOptions, bootstrap: int, seed: int
+    values: np.ndarray,
+    categorical: np.ndarray,
+    known: Constraints,
+    options: SearchOptions,
+    bootstrap: int,
+    seed: int,
 ) -> dict[str, np.ndarray]:
     """Search one resample with each algorithm.
 
@@ -48,6 +52,8 @@ def search_bootstrap(
     values : numpy.ndarray of shape (n_rows, d)
         The whole table as `causalmix.codec.TableCodec` codes it.
     categorical : numpy.ndarray of bool of shape (d,)
+    known : Constraints
+        On the same columns.
     options : SearchOptions
     bootstrap, seed : int
         The resample and the permutation of the columns depend on these two alone.
@@ -64,59 +70,62 @@ def search_bootstrap(
     sample = complete(values[np.ix_(rows, order)], categorical[order])
     with threadpool_limits(1):  # the sums of several threads differ in their last bits
         test = make_test(options.test, sample, categorical[order])
-        skeleton = search_skeleton(test, d, options.alpha, options.max_conditioning)
-        back = np.argsort(order)
+        known = known.take(order)
+        skeleton = search_skeleton(test, known, options.alpha, options.max_conditioning)
+        back = np.ix_(np.argsort(order), np.argsort(order))
         return {
-            algorithm: _ORIENT[algorithm](skeleton, test, options.alpha)[np.ix_(back, back)]
+            algorithm: _ORIENT[algorithm](skeleton, test, options.alpha, known)[back]
             for algorithm in options.algorithms
         }
 
 
-@dataclass(frozen=True)
-class Skeleton:
-    """Which columns are adjacent, and what separates the others.
-
-    Attributes
-    ----------
-    adjacent : numpy.ndarray of bool of shape (d, d)
-    separators : dict of (int, int) to set of int
-        For each pair that is not adjacent, in both orders: the union of the sets that were found
-        to separate it, as causal-learn keeps them.
-    """
-
-    adjacent: np.ndarray
-    separators: dict[tuple[int, int], set[int]]
-
-
 def search_skeleton(
-    test: IndependenceTest, d: int, alpha: float, max_conditioning: int
+    test: IndependenceTest, known: Constraints, alpha: float, max_conditioning: int
 ) -> Skeleton:
     """Search the skeleton as causal-learn's stable `skeleton_discovery` does, only faster.
 
     Edges leave after all conditioning sets of one size have been tried, so that the result does
-    not depend on the order of the tests.
+    not depend on the order of the tests. Required edges never leave; pairs with both directions
+    forbidden are not adjacent from the start, and what comes nearest to separating them stands as
+    their separator.
     """
-    adjacent = ~np.eye(d, dtype=bool)
+    d = len(known.forbidden)
+    required, banned = known.required | known.required.T, known.forbidden & known.forbidden.T
+    adjacent = ~np.eye(d, dtype=bool) & ~banned
     separators: dict[tuple[int, int], set[int]] = {}
     for size in range(max_conditioning + 1):
         found: dict[tuple[int, int], set[int]] = {}
         for x in range(d):
             near = [int(j) for j in np.flatnonzero(adjacent[x])]
             for y in near:
+                if required[x, y]:
+                    continue
                 others = [j for j in near if j != y]
-                sets = [
-                    s
-                    for s in combinations(others, size)
-                    if test(x, y, s) > alpha
-                    and not (test.determines(s, x) or test.determines(s, y))
-                ]
+                sets = [s for s in combinations(others, size) if separates(test, x, y, s, alpha)]
                 if sets:
                     both = found.setdefault((min(x, y), max(x, y)), set())
                     both.update(*sets)
         for (x, y), separator in found.items():
             adjacent[x, y] = adjacent[y, x] = False
             separators[x, y] = separators[y, x] = separator
+    for x, y in zip(*np.nonzero(np.triu(banned, 1)), strict=True):
+        separator = _nearest_separator(test, int(x), int(y), adjacent, max_conditioning)
+        separators[x, y] = separators[y, x] = separator
     return Skeleton(adjacent, separators)
+
+
+def _nearest_separator(
+    test: IndependenceTest, x: int, y: int, adjacent: np.ndarray, max_conditioning: int
+) -> set[int]:
+    """Return the set of neighbours of x, or of y, given which the p-value is largest."""
+    sets = [
+        given
+        for near in (np.flatnonzero(adjacent[x]).tolist(), np.flatnonzero(adjacent[y]).tolist())
+        for size in range(max_conditioning + 1)
+        for given in combinations(near, size)
+        if not (test.determines(given, x) or test.determines(given, y))
+    ]
+    return set(max(sets, key=lambda given: test(x, y, given)))
 
 
 def separates(test: IndependenceTest, x: int, y: int, given: Sequence[int], alpha: float) -> bool:
@@ -127,59 +136,3 @@ def separates(test: IndependenceTest, x: int, y: int, given: Sequence[int], alph
     """
     independent = test(x, y, given) > alpha
     return independent and not (test.determines(given, x) or test.determines(given, y))
-
-
-class _NodeName(str):
-    """A number as a name. Its hash is the number, so the order of sets of nodes is fixed."""
-
-    __slots__ = ()
-
-    def __hash__(self) -> int:
-        return int(self)
-
-
-class _Graph(GeneralGraph):
-    """causal-learn's graph on a skeleton; directed paths are kept by whole rows and columns."""
-
-    def __init__(self, adjacent: np.ndarray, mark: int) -> None:
-        super().__init__([GraphNode(_NodeName(f"{j:05d}")) for j in range(len(adjacent))])
-        self.graph = np.where(adjacent, mark, 0)
-
-    def adjust_dpath(self, i: int, j: int) -> None:
-        self.dpath[j, i] = 1
-        self.dpath[j] |= self.dpath[i]
-        self.dpath[:, i] |= self.dpath[:, j]
-
-
-def _orient_pc(skeleton: Skeleton, test: IndependenceTest, alpha: float) -> np.ndarray:
-    """Orient as causal-learn's `pc` does by default (existing colliders take priority)."""
-    pattern = CausalGraph(0)
-    pattern.G = _Graph(skeleton.adjacent, TAIL)
-    pattern.sepset = np.empty(skeleton.adjacent.shape, dtype=object)
-    for pair, separator in skeleton.separators.items():
-        pattern.sepset[pair] = [tuple(separator)]
-    return Meek.meek(UCSepset.uc_sepset(pattern, priority=2)).G.graph
-
-
-def _orient_fci(skeleton: Skeleton, test: IndependenceTest, alpha: float) -> np.ndarray:
-    """Orient as causal-learn's `fci` does after its possible-d-sep stage."""
-    graph = _Graph(skeleton.adjacent, CIRCLE)
-    separators, data = skeleton.separators, np.empty((0, 0))  # the test has the data
-    FCI.rule0(graph, graph.get_nodes(), separators, None, False)
-    changed = True
-    while changed:  # ends: every change turns a circle into a tail or an arrowhead
-        changed = FCI.rulesR1R2cycle(graph, None, False)
-        changed = FCI.ruleR3(graph, separators, None, changed)
-        if changed:
-            changed = FCI.ruleR4B(graph, -1, data, test, alpha, separators, changed, None)
-        changed = FCI.ruleR5(graph, changed)
-        changed = FCI.ruleR6(graph, changed)
-        changed = FCI.ruleR7(graph, changed)
-        changed = FCI.rule8(graph, graph.get_nodes(), changed)
-        changed = FCI.rule9(graph, graph.get_nodes(), changed)
-        changed = FCI.rule10(graph, changed)
-    return graph.graph
-
-
-_ORIENT = {"pc": _orient_pc, "fci": _orient_fci}
-ALGORITHMS = tuple(_ORIENT)

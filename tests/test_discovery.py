@@ -14,8 +14,9 @@ from causallearn.utils.PCUtils.SkeletonDiscovery import skeleton_discovery
 from made_tables import collider, mixed
 
 from causalmix.citest import DEGENERATE_GAUSSIAN, DegenerateGaussian
-from causalmix.discovery import MARK_WEIGHTS, EdgeProbabilities, discover, sample_dags
+from causalmix.discovery import MARK_WEIGHTS, EdgeProbabilities, discover
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
+from causalmix.knowledge import Constraints
 from causalmix.search import SearchOptions, search_bootstrap, search_skeleton
 
 
@@ -31,7 +32,7 @@ def test_searches_the_skeleton_of_causal_learn():
     weights = np.triu(rng.normal(size=(14, 14)) * (rng.random((14, 14)) < 0.3), 1)
     data = rng.normal(size=(200, 14)) @ np.linalg.inv(np.eye(14) - weights)
     test = DegenerateGaussian(data)
-    ours = search_skeleton(test, 14, 0.05, max_conditioning=2)
+    ours = search_skeleton(test, Constraints.none(14), 0.05, max_conditioning=2)
     theirs = skeleton_discovery(data, 0.05, test, show_progress=False, max_k=2)
     np.testing.assert_array_equal(ours.adjacent, theirs.G.graph != 0)
     for pair in zip(*np.nonzero(~ours.adjacent & ~np.eye(14, dtype=bool)), strict=True):
@@ -47,7 +48,8 @@ def test_orients_like_causal_learn(monkeypatch):
         rng = np.random.default_rng(seed)
         weights = np.triu(rng.normal(size=(12, 12)) * (rng.random((12, 12)) < 0.3), 1)
         data = (rng.normal(size=(300, 12)) @ np.linalg.inv(np.eye(12) - weights))[:, 2:]
-        ours = search_bootstrap(data, np.zeros(10, bool), SearchOptions(), 1, seed)
+        kinds, known = np.zeros(10, dtype=bool), Constraints.none(10)
+        ours = search_bootstrap(data, kinds, known, SearchOptions(), 1, seed)
         rng = np.random.default_rng([seed, 1])
         rows, order = rng.integers(300, size=300), rng.permutation(10)
         sample = data[np.ix_(rows, order)]
@@ -141,7 +143,7 @@ def test_result_does_not_depend_on_the_hash_seed():
         "import numpy as np, pandas as pd\n"
         "from causallearn.graph.GraphNode import GraphNode\n"
         "from causalmix.discovery import discover\n"
-        "from causalmix.search import _NodeName\n"
+        "from causalmix.orientation import _NodeName\n"
         "rng = np.random.default_rng(0)\n"
         "weights = rng.normal(size=(12, 12)) * (rng.random((12, 12)) < 0.3)\n"
         "x = rng.normal(size=(300, 12)) @ (weights + np.eye(12))\n"
@@ -228,60 +230,3 @@ def test_errors_name_what_is_wrong():
         discover(frame.set_axis(list("aabc"), axis=1))
     with pytest.raises(CausalMixError, match="at most 1"):
         EdgeProbabilities(("a", "b"), np.array([[0, 0.7], [0.7, 0]]), pd.DataFrame())
-
-
-# --- sampled graphs ------------------------------------------------------------------------------
-
-
-def random_edges(d: int, seed: int, density: float) -> EdgeProbabilities:
-    rng = np.random.default_rng(seed)
-    joined = np.triu(rng.random((d, d)) * (rng.random((d, d)) < density), 1)
-    share = rng.choice([0.0, 0.1, 0.5, 0.9, 1.0], (d, d))
-    matrix = joined * share + (joined * (1 - share)).T
-    return EdgeProbabilities(tuple(f"v{j}" for j in range(d)), matrix, pd.DataFrame())
-
-
-@pytest.mark.parametrize(("d", "density"), [(5, 1.0), (10, 0.5), (30, 0.2)])
-def test_sampled_graphs_are_acyclic_and_keep_the_marginals(d, density):
-    edges = random_edges(d, 0, density)
-    dags = sample_dags(edges, 500, seed=1)
-    assert all(nx.is_directed_acyclic_graph(dag) for dag in dags)
-    assert all(list(dag) == list(edges.names) for dag in dags)
-    mean = np.mean([nx.to_numpy_array(dag, nodelist=edges.names) for dag in dags], axis=0)
-    off = ~np.eye(d, dtype=bool)
-    assert np.abs(mean - edges.matrix)[off].mean() <= 0.02
-    assert not mean[edges.matrix == 0].any()
-
-
-def test_sampling_repeats_with_its_seed():
-    edges = random_edges(8, 0, 0.6)
-    first, again, other = (sample_dags(edges, 5, seed) for seed in (0, 0, 1))
-    assert [sorted(g.edges) for g in first] == [sorted(g.edges) for g in again]
-    assert [sorted(g.edges) for g in first] != [sorted(g.edges) for g in other]
-
-
-def test_target_is_a_sink_with_the_union_of_its_adjacencies():
-    matrix = np.zeros((4, 4))
-    matrix[0, 1], matrix[3, 0], matrix[1, 3] = 0.5, 0.1, 0.2
-    edges = EdgeProbabilities(("a", "b", "c", "y"), matrix, pd.DataFrame())
-    for dag in sample_dags(edges, 20, 0, target="y"):
-        assert set(dag.predecessors("y")) == {"a", "b"}
-        assert dag.out_degree("y") == 0
-    for dag in sample_dags(edges, 3, 0, target="y", target_parents="all"):
-        assert set(dag.predecessors("y")) == {"a", "b", "c"}
-
-
-def test_target_without_adjacencies_gets_all_nodes_as_parents():
-    edges = EdgeProbabilities(("a", "b", "y"), np.zeros((3, 3)), pd.DataFrame())
-    (dag,) = sample_dags(edges, 1, 0, target="y")
-    assert set(dag.predecessors("y")) == {"a", "b"}
-
-
-def test_sampling_errors():
-    edges = random_edges(3, 0, 1.0)
-    with pytest.raises(UnknownNameError, match="v9"):
-        sample_dags(edges, 1, 0, target="v9")
-    with pytest.raises(UnknownNameError, match="adjacent, all"):
-        sample_dags(edges, 1, 0, target="v0", target_parents="some")
-    with pytest.raises(CausalMixError, match="n_dags is 0"):
-        sample_dags(edges, 0, 0)
