@@ -11,7 +11,7 @@ import pandas as pd
 from causalmix.edge_probabilities import EdgeProbabilities
 from causalmix.errors import CausalMixError, check_name
 
-TARGET_PARENTS = ("adjacent", "all")
+TARGET_PARENTS = ("adjacent", "all", "markov_blanket", "free")
 
 
 def sample_dags(
@@ -25,9 +25,24 @@ def sample_dags(
     """Draw directed acyclic graphs whose edges are as frequent as the probabilities say.
 
     For every pair of nodes one of →, ← and no edge is drawn. The edges enter the graph in random
-    order; one that would close a cycle is turned round, or dropped if that direction has
-    probability 0. Which pairs are adjacent therefore keeps its probabilities nearly exactly, and
-    directions are distorted little (less than if cycles lost their least probable edge).
+    order, after those that knowledge requires; one that would close a cycle is turned round, or
+    dropped if that direction has probability 0. Which pairs are adjacent therefore keeps its
+    probabilities nearly exactly, and directions are distorted little (less than if cycles lost
+    their least probable edge). No graph has an edge that knowledge forbids.
+
+    Drawn like the other nodes, a target has no parents in about half of the graphs, whose rows
+    then have labels without signal. `target_parents` says what is done about it:
+
+    - ``"adjacent"``: the target is a sink; its parents in every graph are all nodes that can be
+      adjacent to it (P > 0), or all nodes where there are none.
+    - ``"all"``: the target is a sink; its parents are all nodes.
+    - ``"markov_blanket"``: the target is drawn like the other nodes and then made a sink in each
+      graph, whose parents are what was its Markov blanket there: parents, children, and the other
+      parents of the children. This reverses its arrows into its children in causal order (arc
+      reversal), and adds the edges among its blanket that keep the dependence which ran through
+      the target. Each graph then implies no independence that the drawn one did not, but it is no
+      longer causal about the target. A target drawn without edges stays without parents.
+    - ``"free"``: the target is a node like the others.
 
     Parameters
     ----------
@@ -35,11 +50,9 @@ def sample_dags(
     n_dags : int
     seed : int
     target : str, optional
-        A node that is made a sink with the same parents in every graph. Drawn like the others, it
-        has no parents in about half of the graphs, whose rows then have labels without signal.
-    target_parents : {"adjacent", "all"}, default="adjacent"
-        The parents of `target`: all nodes that can be adjacent to it (P > 0), or all nodes at all.
-        Where no node can be adjacent, both mean all: the mechanism decides what matters.
+        The node that `target_parents` is about.
+    target_parents : {"adjacent", "all", "markov_blanket", "free"}, default="adjacent"
+        Edges into the target that knowledge forbids are left out in all cases.
 
     Returns
     -------
@@ -51,28 +64,96 @@ def sample_dags(
     UnknownNameError
         If `target` is not one of the names, or `target_parents` is unknown.
     CausalMixError
-        If `n_dags` is below 1.
+        If `n_dags` is below 1, or knowledge requires an edge out of the target and
+        `target_parents` makes it a sink.
+
+    References
+    ----------
+    Shachter (1986), "Evaluating influence diagrams", Operations Research 34, for arc reversal.
     """
     if n_dags < 1:
         raise CausalMixError(f"n_dags is {n_dags}; at least 1 graph is needed.")
     check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
-    matrix = edges.matrix.copy()
-    parents: list[str] = []
+    known = edges.knowledge.constraints(edges.names)
+    matrix, required = edges.matrix.copy(), known.required.copy()
+    parents: np.ndarray | None = None
     if target is not None:
         t = edges.names.index(check_name(target, edges.names, "node"))
-        others = [name for name in edges.names if name != target]
-        if target_parents == "adjacent":
-            adjacent = np.flatnonzero(matrix[t] + matrix[:, t])
-            parents = [edges.names[i] for i in adjacent]
-        parents = parents or others
-        matrix[t] = matrix[:, t] = 0
+        if target_parents != "free":
+            _check_sink(target, edges.names, required[t], target_parents)
+        if target_parents in ("adjacent", "all"):
+            parents = _fixed_parents(matrix, known.forbidden[:, t], t, target_parents)
+            matrix[t] = matrix[:, t] = required[:, t] = 0
     rng = np.random.default_rng(seed)
     dags = []
     for _ in range(n_dags):
-        dag = nx.relabel_nodes(_draw_dag(matrix, rng), dict(enumerate(edges.names)))
-        dag.add_edges_from((parent, target) for parent in parents)
-        dags.append(dag)
+        dag = _draw_dag(matrix, required, rng)
+        if parents is not None:
+            dag.add_edges_from((int(parent), t) for parent in parents)
+        elif target is not None and target_parents == "markov_blanket":
+            _reverse_into_sink(dag, t, known.forbidden)
+        dags.append(nx.relabel_nodes(dag, dict(enumerate(edges.names))))
     return dags
+
+
+def _check_sink(
+    target: str, names: Sequence[str], required: np.ndarray, target_parents: str
+) -> None:
+    if required.any():
+        effect = names[int(np.flatnonzero(required)[0])]
+        raise CausalMixError(
+            f"The background knowledge requires {target} → {effect}, but target_parents="
+            f"{target_parents!r} leaves no edge out of {target}. Use target_parents='free'."
+        )
+
+
+def _fixed_parents(
+    matrix: np.ndarray, forbidden: np.ndarray, t: int, target_parents: str
+) -> np.ndarray:
+    """Return the positions of the target's parents in every graph."""
+    others = np.arange(len(matrix)) != t
+    adjacent = matrix[t] + matrix[:, t] > 0
+    wanted = adjacent if target_parents == "adjacent" and adjacent.any() else others
+    return np.flatnonzero(wanted & ~forbidden)
+
+
+def _draw_dag(matrix: np.ndarray, required: np.ndarray, rng: np.random.Generator) -> nx.DiGraph:
+    """Draw one DAG on the nodes 0..d−1."""
+    d = len(matrix)
+    upper = np.triu_indices(d, 1)
+    forward, backward = matrix[upper], matrix.T[upper]
+    draws = rng.random(len(forward))
+    dag = nx.DiGraph()
+    dag.add_nodes_from(range(d))
+    reaches = np.eye(d, dtype=bool)  # reaches[i, j]: there is a path from i to j
+
+    def add(i: int, j: int) -> None:
+        dag.add_edge(i, j)
+        reaches[:] |= np.outer(reaches[:, i], reaches[j])
+
+    for i, j in np.argwhere(required).tolist():
+        add(i, j)
+    # The pairs that are joined, in random order: none is favoured where edges would close a cycle.
+    for pair in rng.permutation(np.flatnonzero(draws < forward + backward)):
+        i, j = int(upper[0][pair]), int(upper[1][pair])
+        if draws[pair] >= forward[pair]:
+            i, j = j, i
+        if reaches[j, i]:
+            i, j = j, i
+        if matrix[i, j] > 0:
+            add(i, j)
+    return dag
+
+
+def _reverse_into_sink(dag: nx.DiGraph, t: int, forbidden: np.ndarray) -> None:
+    """Turn the arrows of `t` into its children round, adding the edges that arc reversal needs."""
+    # In causal order, so that no other path leads from t to the child and no cycle is closed.
+    for child in [node for node in nx.topological_sort(dag) if dag.has_edge(t, node)]:
+        parents, co_parents = list(dag.predecessors(t)), set(dag.predecessors(child)) - {t}
+        dag.remove_edge(t, child)
+        dag.add_edges_from((parent, child) for parent in parents)
+        dag.add_edges_from((node, t) for node in (child, *sorted(co_parents)))
+    dag.remove_edges_from([edge for edge in dag.edges if forbidden[edge]])
 
 
 def describe_dags(
@@ -116,25 +197,3 @@ def describe_dags(
             "graphs without parents of the target": (parents == 0).mean(),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _draw_dag(matrix: np.ndarray, rng: np.random.Generator) -> nx.DiGraph:
-    """Draw one DAG on the nodes 0..d−1."""
-    d = len(matrix)
-    upper = np.triu_indices(d, 1)
-    forward, backward = matrix[upper], matrix.T[upper]
-    draws = rng.random(len(forward))
-    dag = nx.DiGraph()
-    dag.add_nodes_from(range(d))
-    reaches = np.eye(d, dtype=bool)  # reaches[i, j]: there is a path from i to j
-    # The pairs that are joined, in random order: none is favoured where edges would close a cycle.
-    for pair in rng.permutation(np.flatnonzero(draws < forward + backward)):
-        i, j = int(upper[0][pair]), int(upper[1][pair])
-        if draws[pair] >= forward[pair]:
-            i, j = j, i
-        if reaches[j, i]:
-            i, j = j, i
-        if matrix[i, j] > 0:
-            dag.add_edge(i, j)
-            reaches |= np.outer(reaches[:, i], reaches[j])
-    return dag
