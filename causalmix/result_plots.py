@@ -131,7 +131,7 @@ def plot_gaps(gaps: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        Boxes over runs of the gap on ROC-AUC and on log-loss.
+        Boxes over runs of the gap on ROC-AUC and on log-loss; a note where no run has one.
     """
     ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
     tidy = gaps.melt(
@@ -140,6 +140,11 @@ def plot_gaps(gaps: pd.DataFrame, ax: Axes | None = None) -> Axes:
         var_name="monitored",
         value_name="gap",
     ).dropna(subset=["gap"])
+    label = "Validation-test gap (0 = same order, 1 = unrelated, 2 = reversed)"
+    if tidy.empty:
+        ax.set(xlabel=label, xticks=[], yticks=[])
+        ax.text(0.5, 0.5, "No run has three evaluations", ha="center", transform=ax.transAxes)
+        return ax
     tidy["monitored"] = tidy["monitored"].map({"gap_auc": "ROC-AUC", "gap_log_loss": "log-loss"})
     order = [arm for arm in ARMS if arm in set(tidy["arm"])]
     sns.boxplot(
@@ -153,7 +158,7 @@ def plot_gaps(gaps: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax=ax,
     )
     ax.set_yticks(range(len(order)), [ARMS[arm].label for arm in order])
-    ax.set(xlabel="Validation-test gap (0 = same order, 1 = unrelated, 2 = reversed)", ylabel="")
+    ax.set(xlabel=label, ylabel="")
     sns.move_legend(ax, "center left", bbox_to_anchor=(1.01, 0.5), title="Curve", frameon=False)
     return ax
 

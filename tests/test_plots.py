@@ -100,3 +100,9 @@ def test_gaps_leave_out_undefined_runs():
     ).assign(gap_log_loss=[0.1, 0.2])
     ax = plot_gaps(gaps)
     assert ax.get_xlabel().startswith("Validation-test gap")
+
+
+def test_runs_too_short_for_a_gap_are_said_to_be():
+    gaps = pd.DataFrame({"dataset": ["a"], "seed": [0], "arm": ["default"]})
+    ax = plot_gaps(gaps.assign(gap_auc=np.nan, gap_log_loss=np.nan))
+    assert [text.get_text() for text in ax.texts] == ["No run has three evaluations"]
