@@ -23,7 +23,6 @@ NO_CLASS = -100  # label of a query row whose class the context lacks (torch's `
 
 _ROW_COST = 16  # cells
 _MAX_LEVELS = 12  # of a categorical column
-_MAX_USED = 12  # columns that one target depends on
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ class PriorConfig:
         Share of the targets that are a random function of some observed columns. The rest is
         split evenly between a hidden node of the graph and a cause of all of it. Mostly
         unobserved targets make tasks too hard for in-context learning to appear.
+    max_used : int
+        Most observed columns that such a target depends on.
     missing_share : float
         Share of the tasks with missing values.
     one_hot_share : float
@@ -61,7 +62,8 @@ class PriorConfig:
     budget: int = 22_000
     max_tasks: int = 24
     binary_share: float = 0.5
-    observed_share: float = 0.7
+    observed_share: float = 0.65
+    max_used: int = 32
     missing_share: float = 0.25
     one_hot_share: float = 0.3
 
@@ -148,7 +150,7 @@ def sample_batch(
         torch.where(
             (kind == 2)[:, None],
             _cut(nodes[:, :, -1], n_classes, source),
-            _classes_of_columns(columns.value, n_classes, rng, source),
+            _classes_of_columns(columns.value, n_classes, config.max_used, rng, source),
         ),
     )
     y = _with_label_noise(_with_two_classes(y, shape, source), source)
@@ -229,12 +231,12 @@ def _cut(score: Tensor, n_classes: Tensor, source: Source) -> Tensor:
 
 
 def _classes_of_columns(
-    values: Tensor, n_classes: Tensor, rng: np.random.Generator, source: Source
+    values: Tensor, n_classes: Tensor, max_used: int, rng: np.random.Generator, source: Source
 ) -> Tensor:
     """Classes as a random function of some of the columns (B, R, C), int64 (B, R)."""
     n_tasks, n_rows, _ = values.shape
     n_most = int(n_classes.max())
-    scores = _scores(values, n_most, rng, source)  # (B, R, K)
+    scores = _scores(values, n_most, max_used, rng, source)  # (B, R, K)
     noise = source.log_uniform(n_tasks, 1, 1, low=0.01, high=0.7)
     uniform = source.uniform(n_tasks, n_rows, n_most, low=1e-6, high=1 - 1e-6)
     # Gumbel noise on scores of classes is a softmax, logistic noise on one score a sigmoid.
@@ -247,19 +249,22 @@ def _classes_of_columns(
     return torch.where(ordered[:, None], ordinal, nominal)
 
 
-def _scores(values: Tensor, n_scores: int, rng: np.random.Generator, source: Source) -> Tensor:
-    """Random functions of a few columns of each task, standardised, (B, R, n_scores)."""
+def _scores(
+    values: Tensor, n_scores: int, max_used: int, rng: np.random.Generator, source: Source
+) -> Tensor:
+    """Random functions of some columns of each task, standardised, (B, R, n_scores)."""
     n_tasks, n_rows, n_columns = values.shape
-    n_slots = min(n_columns, _MAX_USED)
-    slots = source.permutations(n_columns, n_tasks)[:, :n_slots]
-    # Most targets use few columns, some use many; unused slots repeat the first.
-    n_used = source.log_uniform(n_tasks, 1, low=1.0, high=n_slots + 0.999).long()
-    unused = torch.arange(n_slots, device=values.device) >= n_used
-    slots = torch.where(unused, slots[:, :1], slots)
+    n_slots = min(n_columns, max_used)
+    # Half of the targets use few columns, half use many; unused slots repeat the used ones.
+    few = source.log_uniform(n_tasks, low=1.0, high=n_slots + 0.999)
+    many = source.uniform(n_tasks, low=1.0, high=n_slots + 0.999)
+    n_used = torch.where(source.happens(0.5, n_tasks), few, many).long()
+    slot = torch.arange(n_slots, device=values.device) % n_used[:, None]
+    slots = source.permutations(n_columns, n_tasks).gather(1, slot)  # (B, slots)
     used = values.gather(2, slots[:, None].expand(-1, n_rows, -1))  # (B, R, slots)
     main = _functions(used, n_scores, rng, source)
     extra = _functions(used[:, :, : min(n_slots, 4)], n_scores, rng, source)
-    weight = source.uniform(n_tasks, 1, 1, low=0.2) * source.happens(0.4, n_tasks, 1, 1)
+    weight = source.uniform(n_tasks, 1, 1, low=0.2) * source.happens(0.3, n_tasks, 1, 1)
     return standardise(main + weight * extra)
 
 
@@ -274,7 +279,9 @@ def _functions(used: Tensor, n_scores: int, rng: np.random.Generator, source: So
     return standardise(scores)
 
 
-_TARGET_SHARES = [0.38, 0.2, 0.07, 0.05, 0.12, 0.18]  # in the order of MECHANISMS
+# In the order of MECHANISMS. On real tables of a hundred rows logistic regression is about as good
+# as a random forest; with less weight on linear targets it is not on these tasks.
+_TARGET_SHARES = [0.5, 0.15, 0.06, 0.04, 0.1, 0.15]
 
 
 def _with_two_classes(y: Tensor, shape: _Shape, source: Source) -> Tensor:
@@ -354,7 +361,7 @@ def _warp(nodes: Tensor, source: Source) -> Tensor:
     """Read numbers in other units, skewed, or rounded to counts."""
     n_tasks, _, n_columns = nodes.shape
     size = (n_tasks, 1, n_columns)
-    kind = source.pick([0.55, 0.15, 0.15, 0.15], *size)
+    kind = source.pick([0.64, 0.12, 0.12, 0.12], *size)
     skewed = (source.uniform(*size, low=0.3, high=1.5) * nodes).exp()
     power = nodes.sign() * nodes.abs().pow(source.uniform(*size, low=0.5, high=3.0))
     counts = (nodes * source.log_uniform(*size, low=0.7, high=8.0)).round()

@@ -178,8 +178,9 @@ def network(parents: Tensor, source: Source, width: int = 8) -> Tensor:
 
 
 def tree(parents: Tensor, source: Source) -> Tensor:
-    """Sum of one to three oblivious decision trees with thresholds taken from the rows."""
-    trees = [_one_tree(parents, source) for _ in range(1 + int(source.integers(3, 1)))]
+    """Sum of one to eight oblivious decision trees with thresholds taken from the rows."""
+    n_trees = int(source.log_uniform(1, low=1.0, high=8.999))
+    trees = [_one_tree(parents, source) for _ in range(n_trees)]
     return torch.stack(trees).sum(dim=0)
 
 
