@@ -17,7 +17,7 @@ from causalmix.edge_probabilities import MARK_WEIGHTS, EdgeProbabilities, check_
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.independence import TESTS, check_test
 from causalmix.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
-from causalmix.search import ALGORITHMS, SearchOptions, complete, search_bootstrap
+from causalmix.search import ALGORITHMS, ALL_ALGORITHMS, SearchOptions, complete, search_bootstrap
 
 __all__ = [
     "ALGORITHMS",
@@ -40,6 +40,7 @@ def discover(
     n_bootstraps: int = 20,
     alpha: float = 0.05,
     max_conditioning: int = 2,
+    possible_dsep_seconds: float = 10.0,
     max_columns: int = 100,
     target: str | None = None,
     knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
@@ -61,18 +62,23 @@ def discover(
     - ``"fci"``: FCI without its possible-d-sep stage, whose cost no setting of causal-learn
       bounds; its adjacencies are therefore PC's, and an edge may remain that only a larger
       separating set would remove. Rules R0 to R10 orient.
+    - ``"bounded_fci"``: FCI with a bounded possible-d-sep stage: paths of at most 3 edges, the 8
+      nearest columns that they reach, sets of at most 3. In a bootstrap where this takes more
+      than `possible_dsep_seconds` the graph of ``"fci"`` takes its place; the result counts these
+      bootstraps (`EdgeProbabilities.timeouts`) and a warning tells.
 
-    In both, conditioning sets have at most `max_conditioning` columns (anytime FCI; Spirtes 2001),
+    In all, the skeleton's sets have at most `max_conditioning` columns (anytime FCI; Spirtes 2001),
     and a set that determines a column exactly does not separate it from others: copies and exact
     sums of columns keep their edges.
-    The result depends on the data, the options and `seed` alone, not on `n_jobs`.
+    The result depends on the data, the options and `seed` alone, not on `n_jobs` (where no time
+    runs out).
 
     Parameters
     ----------
     data : pandas.DataFrame of shape (n_rows, d)
         Numeric columns, and columns of any other type as categories. A missing number becomes the
         median of its column in the bootstrap, a missing category a level of its own.
-    algorithms : sequence of {"pc", "fci"}, default=("pc", "fci")
+    algorithms : sequence of {"pc", "fci", "bounded_fci"}, default=("pc", "fci")
         Averaged with equal weight.
     test : {"degenerate_gaussian", "fisherz", "kci", "rcit", "chisq"}, default="degenerate_gaussian"
         Test of conditional independence. The default takes columns of both kinds and is by far the
@@ -85,6 +91,8 @@ def discover(
         Level of the independence tests.
     max_conditioning : int, default=2
         Largest conditioning set, in columns.
+    possible_dsep_seconds : float, default=10.0
+        Time limit of the possible-d-sep stage in each bootstrap, in seconds.
     max_columns : int, default=100
         In a wider table only this many columns are searched: those most dependent on `target`, or
         on any other column if there is no target. The others get no edges, and a warning says so.
@@ -128,19 +136,27 @@ def discover(
     check_test(test, names, categorical, values)
     searched = _screen(values, categorical, names, target, max_columns)
 
-    options = SearchOptions(tuple(algorithms), test, alpha, max_conditioning)
+    options = SearchOptions(tuple(algorithms), test, alpha, max_conditioning, possible_dsep_seconds)
     table = values[:, searched], categorical[searched], known.take(searched)
     jobs = (delayed(search_bootstrap)(*table, options, b, seed) for b in range(n_bootstraps))
     with parallel_config("loky", n_jobs=n_jobs, inner_max_num_threads=1):
         done = Parallel(return_as="generator")(jobs)
-        graphs = list(tqdm(done, "bootstraps", n_bootstraps, disable=not progress))
+        found = list(tqdm(done, "bootstraps", n_bootstraps, disable=not progress))
 
-    full = {algorithm: np.zeros((n_bootstraps, d, d), dtype=int) for algorithm in algorithms}
-    for b, found in enumerate(graphs):
-        for algorithm, graph in found.items():
-            full[algorithm][b][np.ix_(searched, searched)] = graph
+    graphs = {name: np.zeros((n_bootstraps, d, d), dtype=int) for name in algorithms}
+    for b, findings in enumerate(found):
+        for name, graph in findings.graphs.items():
+            graphs[name][b][np.ix_(searched, searched)] = graph
+    timeouts = sum(findings.timed_out for findings in found)
+    if timeouts:
+        warnings.warn(
+            f"Bounded FCI ran out of time in {timeouts} of {n_bootstraps} bootstraps, and plain "
+            f"FCI took its place there. Give it more than possible_dsep_seconds="
+            f"{possible_dsep_seconds:g}, or fewer columns (max_columns).",
+            stacklevel=2,
+        )
     return EdgeProbabilities.from_graphs(
-        names, full, mark_weights=mark_weights, knowledge=knowledge
+        names, graphs, mark_weights=mark_weights, knowledge=knowledge, timeouts=timeouts
     )
 
 
@@ -151,9 +167,9 @@ def _check_options(
     mark_weights: Mapping[str, tuple[float, float]],
 ) -> None:
     for algorithm in algorithms:
-        check_name(algorithm, ALGORITHMS, "discovery algorithm")
+        check_name(algorithm, ALL_ALGORITHMS, "discovery algorithm")
     if not algorithms:
-        raise CausalMixError(f"No discovery algorithm given. Valid: {', '.join(ALGORITHMS)}.")
+        raise CausalMixError(f"No discovery algorithm given. Valid: {', '.join(ALL_ALGORITHMS)}.")
     if not 0 < alpha < 1:
         raise CausalMixError(f"alpha is {alpha}; a test level lies between 0 and 1.")
     if n_bootstraps < 1:

@@ -60,6 +60,8 @@ class EdgeProbabilities:
     knowledge : BackgroundKnowledge
         What the search was told: required edges have probability 1, forbidden ones 0. None by
         default.
+    timeouts : int
+        Bootstraps in which bounded FCI ran out of time and plain FCI took its place. 0 by default.
 
     Raises
     ------
@@ -71,6 +73,7 @@ class EdgeProbabilities:
     matrix: np.ndarray
     marks: pd.DataFrame
     knowledge: BackgroundKnowledge = NO_KNOWLEDGE
+    timeouts: int = 0
 
     def __post_init__(self) -> None:
         d = len(self.names)
@@ -91,6 +94,7 @@ class EdgeProbabilities:
         *,
         mark_weights: Mapping[str, tuple[float, float]] = MARK_WEIGHTS,
         knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
+        timeouts: int = 0,
     ) -> EdgeProbabilities:
         """Average graphs over bootstraps, and over algorithms with equal weight.
 
@@ -106,6 +110,8 @@ class EdgeProbabilities:
         knowledge : BackgroundKnowledge, optional
             Where it forbids one direction of a pair, all of the pair's probability goes to the
             other.
+        timeouts : int, default=0
+            Kept as it is.
 
         Returns
         -------
@@ -130,7 +136,7 @@ class EdgeProbabilities:
         one_way = np.where(constraints.forbidden & ~constraints.forbidden.T, matrix, 0.0)
         matrix = np.where(constraints.forbidden, 0.0, matrix + one_way.T)
         matrix[constraints.required] = 1.0
-        return cls(tuple(names), matrix, _tidy(frequency, names), knowledge)
+        return cls(tuple(names), matrix, _tidy(frequency, names), knowledge, timeouts)
 
     def save(self, path: str | Path) -> None:
         """Write everything to a JSON file, in one step: a reader never sees half of it.
@@ -156,6 +162,7 @@ class EdgeProbabilities:
             "matrix": self.matrix.tolist(),
             "marks": self.marks.to_dict("list"),
             "knowledge": asdict(self.knowledge),
+            "timeouts": self.timeouts,
         }
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_json(path, content)
@@ -187,6 +194,7 @@ class EdgeProbabilities:
                 np.array(content["matrix"], dtype=float).reshape(len(content["matrix"]), -1),
                 pd.DataFrame(content["marks"]),
                 BackgroundKnowledge(**content["knowledge"]),
+                int(content["timeouts"]),
             )
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -13,9 +12,13 @@ from causalmix.citest import DEGENERATE_GAUSSIAN
 from causalmix.independence import IndependenceTest, draw_rows, make_test
 from causalmix.knowledge import Constraints
 from causalmix.orientation import Skeleton, orient_fci, orient_pc
+from causalmix.possible_dsep import OutOfTimeError, remove_by_possible_dsep
+from causalmix.skeleton import search_skeleton
 
-_ORIENT = {"pc": orient_pc, "fci": orient_fci}
-ALGORITHMS = tuple(_ORIENT)
+ALGORITHMS = ("pc", "fci")
+"""What a search runs by default."""
+
+ALL_ALGORITHMS = (*ALGORITHMS, "bounded_fci")
 
 
 def complete(values: np.ndarray, categorical: np.ndarray) -> np.ndarray:
@@ -35,6 +38,24 @@ class SearchOptions:
     test: str = DEGENERATE_GAUSSIAN
     alpha: float = 0.05
     max_conditioning: int = 2
+    possible_dsep_seconds: float = 10.0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the algorithms found in one resample.
+
+    Attributes
+    ----------
+    graphs : dict of str to numpy.ndarray of shape (d, d)
+        Each algorithm's graph: the mark at i of the edge between i and j
+        (`causalmix.edge_probabilities.MARKS`), or 0.
+    timed_out : bool
+        Whether the graph of ``"bounded_fci"`` is that of ``"fci"``, for want of time.
+    """
+
+    graphs: dict[str, np.ndarray]
+    timed_out: bool
 
 
 def search_bootstrap(
@@ -44,7 +65,7 @@ def search_bootstrap(
     options: SearchOptions,
     bootstrap: int,
     seed: int,
-) -> dict[str, np.ndarray]:
+) -> Findings:
     """Search one resample with each algorithm.
 
     Parameters
@@ -60,9 +81,7 @@ def search_bootstrap(
 
     Returns
     -------
-    dict of str to numpy.ndarray of shape (d, d)
-        Each algorithm's graph: the mark at i of the edge between i and j
-        (`causalmix.edge_probabilities.MARKS`), or 0.
+    Findings
     """
     rng = np.random.default_rng([seed, bootstrap])
     n, d = values.shape
@@ -72,67 +91,26 @@ def search_bootstrap(
         test = make_test(options.test, sample, categorical[order])
         known = known.take(order)
         skeleton = search_skeleton(test, known, options.alpha, options.max_conditioning)
+        narrowed = skeleton
+        if "bounded_fci" in options.algorithms:
+            narrowed = _narrow(skeleton, test, known, options)
+        graphs = {}
+        for algorithm in options.algorithms:
+            orient = orient_pc if algorithm == "pc" else orient_fci
+            start = narrowed if algorithm == "bounded_fci" else skeleton
+            if start is None:
+                start = skeleton
+            graphs[algorithm] = orient(start, test, options.alpha, known)
         back = np.ix_(np.argsort(order), np.argsort(order))
-        return {
-            algorithm: _ORIENT[algorithm](skeleton, test, options.alpha, known)[back]
-            for algorithm in options.algorithms
-        }
+        return Findings({name: graph[back] for name, graph in graphs.items()}, narrowed is None)
 
 
-def search_skeleton(
-    test: IndependenceTest, known: Constraints, alpha: float, max_conditioning: int
-) -> Skeleton:
-    """Search the skeleton as causal-learn's stable `skeleton_discovery` does, only faster.
-
-    Edges leave after all conditioning sets of one size have been tried, so that the result does
-    not depend on the order of the tests. Required edges never leave; pairs with both directions
-    forbidden are not adjacent from the start, and what comes nearest to separating them stands as
-    their separator.
-    """
-    d = len(known.forbidden)
-    required, banned = known.required | known.required.T, known.forbidden & known.forbidden.T
-    adjacent = ~np.eye(d, dtype=bool) & ~banned
-    separators: dict[tuple[int, int], set[int]] = {}
-    for size in range(max_conditioning + 1):
-        found: dict[tuple[int, int], set[int]] = {}
-        for x in range(d):
-            near = [int(j) for j in np.flatnonzero(adjacent[x])]
-            for y in near:
-                if required[x, y]:
-                    continue
-                others = [j for j in near if j != y]
-                sets = [s for s in combinations(others, size) if separates(test, x, y, s, alpha)]
-                if sets:
-                    both = found.setdefault((min(x, y), max(x, y)), set())
-                    both.update(*sets)
-        for (x, y), separator in found.items():
-            adjacent[x, y] = adjacent[y, x] = False
-            separators[x, y] = separators[y, x] = separator
-    for x, y in zip(*np.nonzero(np.triu(banned, 1)), strict=True):
-        separator = _nearest_separator(test, int(x), int(y), adjacent, max_conditioning)
-        separators[x, y] = separators[y, x] = separator
-    return Skeleton(adjacent, separators)
-
-
-def _nearest_separator(
-    test: IndependenceTest, x: int, y: int, adjacent: np.ndarray, max_conditioning: int
-) -> set[int]:
-    """Return the set of neighbours of x, or of y, given which the p-value is largest."""
-    sets = [
-        given
-        for near in (np.flatnonzero(adjacent[x]).tolist(), np.flatnonzero(adjacent[y]).tolist())
-        for size in range(max_conditioning + 1)
-        for given in combinations(near, size)
-        if not (test.determines(given, x) or test.determines(given, y))
-    ]
-    return set(max(sets, key=lambda given: test(x, y, given)))
-
-
-def separates(test: IndependenceTest, x: int, y: int, given: Sequence[int], alpha: float) -> bool:
-    """Say whether x and y are independent given others that determine neither.
-
-    Given what determines it, a column is independent of everything: without this exception, copies
-    of a column and the terms of an exact sum would lose their edges to all others.
-    """
-    independent = test(x, y, given) > alpha
-    return independent and not (test.determines(given, x) or test.determines(given, y))
+def _narrow(
+    skeleton: Skeleton, test: IndependenceTest, known: Constraints, options: SearchOptions
+) -> Skeleton | None:
+    """Return the skeleton after the possible-d-sep stage, or None if there was no time for it."""
+    deadline = time.monotonic() + options.possible_dsep_seconds
+    try:
+        return remove_by_possible_dsep(skeleton, test, options.alpha, known, deadline)
+    except OutOfTimeError:
+        return None

@@ -17,7 +17,8 @@ from causalmix.citest import DEGENERATE_GAUSSIAN, DegenerateGaussian
 from causalmix.discovery import MARK_WEIGHTS, EdgeProbabilities, discover
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.knowledge import Constraints
-from causalmix.search import SearchOptions, search_bootstrap, search_skeleton
+from causalmix.search import SearchOptions, search_bootstrap
+from causalmix.skeleton import search_skeleton
 
 
 def edge(edges: EdgeProbabilities, source: str, target: str) -> float:
@@ -49,7 +50,7 @@ def test_orients_like_causal_learn(monkeypatch):
         weights = np.triu(rng.normal(size=(12, 12)) * (rng.random((12, 12)) < 0.3), 1)
         data = (rng.normal(size=(300, 12)) @ np.linalg.inv(np.eye(12) - weights))[:, 2:]
         kinds, known = np.zeros(10, dtype=bool), Constraints.none(10)
-        ours = search_bootstrap(data, kinds, known, SearchOptions(), 1, seed)
+        ours = search_bootstrap(data, kinds, known, SearchOptions(), 1, seed).graphs
         rng = np.random.default_rng([seed, 1])
         rows, order = rng.integers(300, size=300), rng.permutation(10)
         sample = data[np.ix_(rows, order)]
@@ -131,11 +132,12 @@ def test_columns_may_come_in_any_order():
 
 def test_result_depends_on_the_seed_but_not_on_the_workers():
     frame = mixed(120).assign(copy=lambda f: f["count"] + f["skewed"])
-    one = discover(frame, n_bootstraps=4, seed=3)
-    two = discover(frame, n_bootstraps=4, seed=3, n_jobs=2)
+    every = {"algorithms": ["pc", "fci", "bounded_fci"], "n_bootstraps": 4}
+    one = discover(frame, **every, seed=3)
+    two = discover(frame, **every, seed=3, n_jobs=2)
     np.testing.assert_array_equal(one.matrix, two.matrix)
     pd.testing.assert_frame_equal(one.marks, two.marks)
-    assert (discover(frame, n_bootstraps=4, seed=4).matrix != one.matrix).any()
+    assert (discover(frame, **every, seed=4).matrix != one.matrix).any()
 
 
 def test_result_does_not_depend_on_the_hash_seed():
@@ -148,7 +150,8 @@ def test_result_does_not_depend_on_the_hash_seed():
         "weights = rng.normal(size=(12, 12)) * (rng.random((12, 12)) < 0.3)\n"
         "x = rng.normal(size=(300, 12)) @ (weights + np.eye(12))\n"
         "frame = pd.DataFrame(x, columns=list('abcdefghijkl'))\n"
-        "print(discover(frame, algorithms=['fci'], n_bootstraps=3).matrix.tolist())\n"
+        "algorithms = ['pc', 'fci', 'bounded_fci']\n"
+        "print(discover(frame, algorithms=algorithms, n_bootstraps=3).matrix.tolist())\n"
         "print([str(n) for n in {GraphNode(_NodeName(f'{j:05d}')) for j in range(12)}])\n"
     )
     runs = [

@@ -84,7 +84,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     graph = np.array([[0, -1, 0], [1, 0, 2], [0, 1, 0]])
     knowledge = BackgroundKnowledge(forbidden=[("ä", "x y")], tiers=[["x y"], ["ä"]])
     edges = EdgeProbabilities.from_graphs(
-        ("x y", "ä", "z"), {"fci": [graph] * 2 + [graph * 0]}, knowledge=knowledge
+        ("x y", "ä", "z"), {"fci": [graph] * 2 + [graph * 0]}, knowledge=knowledge, timeouts=2
     )
     path = tmp_path / "new" / "edges.json"
     edges.save(path)
@@ -92,7 +92,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert loaded.names == edges.names
     np.testing.assert_array_equal(loaded.matrix, edges.matrix)  # to the last bit
     pd.testing.assert_frame_equal(loaded.marks, edges.marks)
-    assert loaded.knowledge == knowledge
+    assert (loaded.knowledge, loaded.timeouts) == (knowledge, 2)
     assert [p.name for p in path.parent.iterdir()] == ["edges.json"]
 
 

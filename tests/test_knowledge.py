@@ -95,10 +95,10 @@ def test_one_way_knowledge_orients_pc_like_causal_learn():
         )
         known = knowledge.constraints(names)
         options = SearchOptions(("pc",))
-        ours = search_bootstrap(data, kinds, known, options, 0, seed)["pc"]
+        ours = search_bootstrap(data, kinds, known, options, 0, seed).graphs["pc"]
         differs += (ours != search_bootstrap(
             data, kinds, BackgroundKnowledge().constraints(names), options, 0, seed
-        )["pc"]).any()  # fmt: skip
+        ).graphs["pc"]).any()  # fmt: skip
         rng = np.random.default_rng([seed, 0])
         rows, order = rng.integers(300, size=300), rng.permutation(8)
         nodes = [GraphNode(names[j]) for j in order]
@@ -166,7 +166,9 @@ def test_random_knowledge_is_kept():
         )
         data = gaussian(seed)
         known = knowledge.constraints(names)
-        graphs = search_bootstrap(data, np.zeros(8, dtype=bool), known, SearchOptions(), 0, seed)
+        graphs = search_bootstrap(
+            data, np.zeros(8, dtype=bool), known, SearchOptions(), 0, seed
+        ).graphs
         for i, j in np.argwhere(known.forbidden):
             assert graphs["pc"][i, j] != TAIL or graphs["pc"][j, i] != ARROW
             assert graphs["fci"][i, j] in (0, ARROW)
