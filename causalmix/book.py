@@ -126,6 +126,11 @@ def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
         save_notebook(nb, stage / "notebooks" / run.source.name)
     (stage / "book" / "record.json").write_text(json.dumps(records, indent=2), encoding="utf-8")
     (stage / "book" / "record.md").write_text(record_page(records), encoding="utf-8")
+    card = stage / "book" / "model_card.md"
+    if card.exists():
+        from causalmix.model_card import fill_model_card  # needs torch
+
+        fill_model_card(card, root / "results")
     if banner:
         intro = stage / "book" / "intro.md"
         title, _, rest = intro.read_text(encoding="utf-8").partition("\n")
