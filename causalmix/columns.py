@@ -235,11 +235,31 @@ def _reason_to_drop(values: pd.Series, kind: Kind, *, want: str | None, first: b
         return ""
     if kind == "text" and n_distinct > max(20, min(MAX_TEXT_CATEGORIES, n_present / 2)):
         return "text"
-    if kind == "number" and n_distinct == len(values) and (values % 1 == 0).all():
-        counts_rows = first and values.iloc[0] in (0, 1) and (values.diff().iloc[1:] == 1).all()
-        if counts_rows or _ID_NAME.fullmatch(str(values.name)):
-            return "identifier"
+    if kind == "number" and numbers_rows(values, first=first):
+        return "identifier"
     return ""
+
+
+def numbers_rows(values: pd.Series, *, first: bool) -> bool:
+    """Say whether a column of numbers identifies the rows.
+
+    Parameters
+    ----------
+    values : pd.Series
+        Numbers.
+    first : bool
+        Whether it is the table's first column.
+
+    Returns
+    -------
+    bool
+        True if the values are whole and all different, and either the column is named like an
+        identifier, or it is the first and counts the rows from 0 or 1.
+    """
+    if values.nunique() < len(values) or not (values % 1 == 0).all():
+        return False
+    counts_rows = first and values.iloc[0] in (0, 1) and (values.diff().iloc[1:] == 1).all()
+    return bool(counts_rows or _ID_NAME.fullmatch(str(values.name)))
 
 
 def _notes(dropped: dict[str, list[str]], dates: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from causalmix.citest import DEGENERATE_GAUSSIAN, DegenerateGaussian
 from causalmix.codec import TableCodec
+from causalmix.columns import listed, numbers_rows
 from causalmix.dag_sampling import TARGET_PARENTS, describe_dags, sample_dags
 from causalmix.edge_probabilities import MARK_WEIGHTS, EdgeProbabilities, check_mark_weights
 from causalmix.errors import CausalMixError, DataError, check_name
@@ -30,6 +31,9 @@ __all__ = [
     "discover",
     "sample_dags",
 ]
+
+MIN_IDENTIFIED_ROWS = 10
+"""In a smaller table, categories or whole numbers may be all different by chance."""
 
 
 def discover(
@@ -77,7 +81,8 @@ def discover(
     ----------
     data : pandas.DataFrame of shape (n_rows, d)
         Numeric columns, and columns of any other type as categories. A missing number becomes the
-        median of its column in the bootstrap, a missing category a level of its own.
+        median of its column in the bootstrap, a missing category a level of its own. Columns that
+        identify the rows get no edges, and a warning names them.
     algorithms : sequence of {"pc", "fci", "bounded_fci"}, default=("pc", "fci")
         Averaged with equal weight.
     test : {"degenerate_gaussian", "fisherz", "kci", "rcit", "chisq"}, default="degenerate_gaussian"
@@ -134,7 +139,16 @@ def discover(
     values = codec.encode(data).to_numpy()
     categorical = np.isin(names, codec.categorical)
     check_test(test, names, categorical, values)
-    searched = _screen(values, categorical, names, target, max_columns)
+    searched = _without_identifiers(data, categorical, target)
+    searched = searched[
+        _screen(
+            values[:, searched],
+            categorical[searched],
+            [names[j] for j in searched],
+            target,
+            max_columns,
+        )
+    ]
 
     options = SearchOptions(tuple(algorithms), test, alpha, max_conditioning, possible_dsep_seconds)
     table = values[:, searched], categorical[searched], known.take(searched)
@@ -175,6 +189,29 @@ def _check_options(
     if n_bootstraps < 1:
         raise CausalMixError(f"n_bootstraps is {n_bootstraps}; at least 1 is needed.")
     check_mark_weights(mark_weights)
+
+
+def _without_identifiers(
+    data: pd.DataFrame, categorical: np.ndarray, target: str | None
+) -> np.ndarray:
+    """Return the positions of the columns that do not identify the rows."""
+    identify = np.zeros(data.shape[1], dtype=bool)
+    for j, name in enumerate(data):
+        if name == target or len(data) < MIN_IDENTIFIED_ROWS:
+            continue
+        values = data[name].dropna()
+        if categorical[j]:
+            identify[j] = len(values) == len(data) and values.is_unique
+        else:
+            identify[j] = numbers_rows(values, first=j == 0)
+    if identify.any():
+        warnings.warn(
+            f"These columns identify the rows (all their values are different): "
+            f"{listed(list(data.columns[identify]))}. Discovery leaves them without edges; drop "
+            "them from the table.",
+            stacklevel=3,
+        )
+    return np.flatnonzero(~identify)
 
 
 def _screen(

@@ -205,7 +205,7 @@ def test_copies_and_sums_of_columns_keep_their_edges():
         pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0, 5.0]}),
         pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0, 5.0], "b": list("xyxyx")}),
         pd.DataFrame({"a": [1.0] * 20, "b": [np.nan] * 20, "c": ["x"] * 20, "d": range(20)}),
-        pd.DataFrame({"id": [f"row{i}" for i in range(40)], "x": range(40), "y": range(40)}),
+        pd.DataFrame({"x": [0.5] + [1.0] * 39, "y": range(40), "k": ["u"] + ["v"] * 39}),
     ],
 )
 def test_runs_on_degenerate_tables_without_warnings(frame):
@@ -213,6 +213,30 @@ def test_runs_on_degenerate_tables_without_warnings(frame):
         warnings.simplefilter("error")
         edges = discover(frame, n_bootstraps=2)
     assert np.isfinite(edges.matrix).all()
+
+
+def test_identifiers_are_left_out_with_a_warning():
+    frame = collider(100).assign(name=[f"row{i}" for i in range(100)], case_id=range(7, 107))
+    frame.insert(0, "row", range(1, 101))
+    with pytest.warns(UserWarning, match="identify the rows.*: 'row', 'name', 'case_id'"):
+        edges = discover(frame, n_bootstraps=2)
+    joined = edges.matrix.sum(0) + edges.matrix.sum(1)
+    assert [n for n, p in zip(edges.names, joined, strict=True) if p] == list("abcd")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        discover(frame[["name", "a", "b"]].iloc[:5], n_bootstraps=1)
+        discover(frame[["a", "case_id"]], target="case_id", n_bootstraps=1)
+
+
+def test_classes_that_a_bootstrap_loses():
+    """One row of a class is in no resample of many; the others are searched all the same."""
+    frame = collider(200)
+    frame["k"] = pd.Categorical(["rare"] + ["u", "v"] * 99 + ["u"], categories=["rare", "u", "v"])
+    frame["single"] = pd.Categorical(["once"] + ["often"] * 199)
+    edges = discover(frame, n_bootstraps=10, target="single")
+    assert edges.matrix[2, 3] + edges.matrix[3, 2] > 0.9
+    assert not edges.matrix[5].any()
+    assert not edges.matrix[:, 5].any()
 
 
 def test_errors_name_what_is_wrong():
