@@ -1,4 +1,4 @@
-"""Graphs drawn from edge probabilities: acyclic, as frequent as they say, and the target in them."""
+"""Graphs drawn from edge probabilities: acyclic, as frequent as said, and the target in them."""
 
 from __future__ import annotations
 
