@@ -14,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 from torch.nn.functional import cross_entropy
 
-from causalmix.prior import NO_CLASS, TaskBatch, squash
+from causalmix.prior import NO_CLASS, TaskBatch
+from causalmix.prior_columns import squash
 
 
 def logits_and_targets(

@@ -140,9 +140,6 @@ def _facts(found: _Results) -> str:
     training, weights = found.pretraining, read_checkpoint(EMBEDDED_CHECKPOINT)["state_dict"]
     precision = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in weights.values()})
     n_parameters = sum(parameter.numel() for parameter in found.model.network.parameters())
-    where = f"{training.get('workers', 1)} × {training.get('torch_threads', 1)} CPU threads"
-    if training["device"] != "cpu":
-        where = f"one {training['device']} device"
     rows = [
         (
             "File",
@@ -151,7 +148,7 @@ def _facts(found: _Results) -> str:
         ("SHA-256", f"`{file_hash(EMBEDDED_CHECKPOINT)[:16]}…`"),
         ("Architecture", f"`{found.model.architecture_name}` of the package `tabpfn`"),
         ("Parameters", f"{n_parameters:,}, stored as {' and '.join(precision)}"),
-        ("Training", f"{training['steps_done']:,} steps, {_duration(training)} on {where}"),
+        ("Training", _effort(training)),
         (
             "Kept",
             f"step {training['best_step']:,}, the lowest log-loss on held-out synthetic tasks "
@@ -161,6 +158,18 @@ def _facts(found: _Results) -> str:
         ("At commit", f"`{str(training['commit'])[:12]}`"),
     ]
     return markdown_table(["", EMBEDDED_CHECKPOINT.stem], rows)
+
+
+def _effort(training: Mapping[str, Any]) -> str:
+    """Tell steps, time and hardware of a run, after those of the run that it started from."""
+    where = f"{training.get('workers', 1)} × {training.get('torch_threads', 1)} CPU threads"
+    if training["device"] != "cpu":
+        where = f"one {training['device']} device"
+    steps = training["steps_done"]
+    if training.get("earlier"):
+        before = {**training["earlier"], "steps_done": training["earlier"]["best_step"]}
+        return f"{_effort(before)}; from there {steps:,} steps, {_duration(training)} on {where}"
+    return f"{steps:,} steps, {_duration(training)} on {where}"
 
 
 def _duration(training: Mapping[str, Any]) -> str:

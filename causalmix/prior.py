@@ -2,7 +2,7 @@
 
 A task is made the way a table comes about: a sparse random graph, a random mechanism and noise at
 every node (`causalmix.prior_nodes`), a class derived from it, and then what happens to real columns
-on their way into a file (units, rounding, category codes, gaps). The idea of pre-training on such
+on their way into a file (`causalmix.prior_columns`). The idea of pre-training on such
 tasks is TabPFN's (Hollmann et al., Nature 637, 2025). All tasks of a batch are made at once, on the
 training device.
 
@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from causalmix.prior_columns import class_shares, cut, read_columns, rescale, with_gaps
 from causalmix.prior_nodes import MECHANISMS, Source, sample_nodes, standardise
 
 NO_CLASS = -100  # label of a query row whose class the context lacks (torch's `ignore_index`)
 
 _ROW_COST = 16  # cells
-_MAX_LEVELS = 12  # of a categorical column
 
 
 @dataclass(frozen=True)
@@ -143,21 +143,21 @@ def sample_batch(
     order = source.permutations(shape.n_nodes, shape.n_tasks)
     nodes = nodes.gather(2, order[:, None].expand(-1, shape.n_rows, -1))
 
-    columns = _read_columns(nodes[:, :, : shape.n_columns], shape, difficulty, source)
+    columns = read_columns(nodes[:, :, : shape.n_columns], shape.one_hot, difficulty, source)
     y = torch.where(
         (kind == 1)[:, None],
         prototypes,
         torch.where(
             (kind == 2)[:, None],
-            _cut(nodes[:, :, -1], n_classes, source),
+            cut(nodes[:, :, -1], n_classes, source),
             _classes_of_columns(columns.value, n_classes, config.max_used, rng, source),
         ),
     )
     y = _with_label_noise(_with_two_classes(y, shape, source), source)
     x = columns.emitted[:, :, torch.from_numpy(rng.permutation(columns.emitted.shape[2]))]
-    x = _with_gaps(x, config.missing_share * difficulty, source)
+    x = with_gaps(x, config.missing_share * difficulty, source)
     return TaskBatch(
-        x=_rescale(x, shape.n_context, rng, source).transpose(0, 1).contiguous(),
+        x=rescale(x, shape.n_context, rng).transpose(0, 1).contiguous(),
         y=_context_codes(y, shape.n_context, config.max_classes, source).T.contiguous(),
         n_context=shape.n_context,
     )
@@ -206,28 +206,11 @@ def _numbers_of_classes(
     return torch.where(source.happens(config.binary_share, n_tasks), 2, many)
 
 
-def _class_shares(n_classes: Tensor, n_most: int, source: Source) -> Tensor:
-    """Shares of the classes, (B, n_most), zero from `n_classes` on; how even they are varies."""
-    evenness = source.log_uniform(len(n_classes), 1, low=0.05, high=1.3)
-    weight = (-source.uniform(len(n_classes), n_most, low=1e-6).log()).pow(evenness)
-    weight = weight * (torch.arange(n_most, device=source.device) < n_classes[:, None])
-    return weight / weight.sum(1, keepdim=True)
-
-
 def _draw_classes(shape: _Shape, n_classes: Tensor, source: Source) -> Tensor:
     """Draw a class for every row, int64 (B, R)."""
-    edges = _class_shares(n_classes, int(n_classes.max()), source).cumsum(1)[:, :-1]
+    edges = class_shares(n_classes, int(n_classes.max()), source).cumsum(1)[:, :-1]
     draw = source.uniform(shape.n_tasks, shape.n_rows)
     return (draw[..., None] > edges[:, None]).sum(-1)
-
-
-def _cut(score: Tensor, n_classes: Tensor, source: Source) -> Tensor:
-    """Cut a score (B, R) at random quantiles: ordinal classes, int64 (B, R)."""
-    edges = _class_shares(n_classes, int(n_classes.max()), source).cumsum(1)[:, :-1]
-    last = torch.arange(1, edges.shape[1] + 1, device=score.device) >= n_classes[:, None]
-    edges = edges.clamp(0.04, 0.96).masked_fill(last, 2.0)
-    rank = score.argsort(dim=1).argsort(dim=1) / score.shape[1]
-    return (rank[..., None] >= edges[:, None]).sum(-1)
 
 
 def _classes_of_columns(
@@ -240,7 +223,7 @@ def _classes_of_columns(
     noise = source.log_uniform(n_tasks, 1, 1, low=0.01, high=0.7)
     uniform = source.uniform(n_tasks, n_rows, n_most, low=1e-6, high=1 - 1e-6)
     # Gumbel noise on scores of classes is a softmax, logistic noise on one score a sigmoid.
-    ordinal = _cut(scores[..., 0] + (noise * uniform.logit())[..., 0], n_classes, source)
+    ordinal = cut(scores[..., 0] + (noise * uniform.logit())[..., 0], n_classes, source)
     scores = scores - noise * (-uniform.log()).log()
     scores = scores + 0.4 * source.normal(n_tasks, 1, n_most)
     absent = torch.arange(n_most, device=values.device) >= n_classes[:, None]
@@ -308,128 +291,3 @@ def _context_codes(y: Tensor, n_context: int, max_classes: int, source: Source) 
     key = torch.where(present, source.uniform(*present.shape), 2.0)
     code = key.argsort(dim=1).argsort(dim=1)
     return torch.where(present, code, NO_CLASS).gather(1, y)
-
-
-# ---- what happens to a column before it is seen --------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Columns as the target sees them, (B, R, C), and as the table holds them, (B, R, C')."""
-
-    value: Tensor
-    emitted: Tensor
-
-
-def _read_columns(nodes: Tensor, shape: _Shape, difficulty: float, source: Source) -> _Columns:
-    """Turn nodes (B, R, C) into columns of a table: warped, rounded, or category codes."""
-    n_tasks, n_rows, n_columns = nodes.shape
-    # A third of the tasks is all numeric, some are all categorical, the rest is mixed.
-    share = source.uniform(n_tasks, 1, low=-0.6, high=1.4).clamp(0, 1) * min(1.0, 2 * difficulty)
-    categorical = source.happens(share, n_tasks, n_columns)
-    n_levels = 2 + source.log_uniform(n_tasks, n_columns, low=0.3, high=_MAX_LEVELS - 1.01).long()
-    n_hot = len(shape.one_hot)
-    if n_hot:
-        categorical[:, :n_hot] = True
-        n_levels[:, :n_hot] = torch.tensor(shape.one_hot, device=nodes.device)
-    flat = nodes.transpose(1, 2).reshape(-1, n_rows)
-    level = _cut(flat, n_levels.flatten(), source).view(n_tasks, n_columns, n_rows)
-    level = level.transpose(1, 2)  # (B, R, C)
-    value = torch.where(categorical[:, None], standardise(level.float()), nodes)
-
-    nominal = source.happens(0.6, n_tasks, 1, n_columns)
-    codes = torch.where(nominal, _permuted(level, n_levels, source), level).float()
-    emitted = torch.where(categorical[:, None], codes, _warp(nodes, source))
-    if n_hot:
-        hot = [
-            torch.nn.functional.one_hot(level[:, :, j].clamp(max=k - 1), k).float()
-            for j, k in enumerate(shape.one_hot)
-        ]
-        emitted = torch.cat([*hot, emitted[:, :, n_hot:]], dim=2)
-    return _Columns(value, emitted)
-
-
-def _permuted(level: Tensor, n_levels: Tensor, source: Source) -> Tensor:
-    """Give the levels of each column numbers in a random order."""
-    key = source.uniform(*n_levels.shape, _MAX_LEVELS)
-    beyond = torch.arange(_MAX_LEVELS, device=level.device) >= n_levels[..., None]
-    code = torch.where(beyond, 2.0, key).argsort(-1).argsort(-1)  # (B, C, levels)
-    return code[:, None].expand(-1, level.shape[1], -1, -1).gather(3, level[..., None]).squeeze(3)
-
-
-def _warp(nodes: Tensor, source: Source) -> Tensor:
-    """Read numbers in other units, skewed, or rounded to counts."""
-    n_tasks, _, n_columns = nodes.shape
-    size = (n_tasks, 1, n_columns)
-    kind = source.pick([0.64, 0.12, 0.12, 0.12], *size)
-    skewed = (source.uniform(*size, low=0.3, high=1.5) * nodes).exp()
-    power = nodes.sign() * nodes.abs().pow(source.uniform(*size, low=0.5, high=3.0))
-    counts = (nodes * source.log_uniform(*size, low=0.7, high=8.0)).round()
-    warped = torch.where(kind == 1, skewed, nodes)
-    return torch.where(kind == 2, power, torch.where(kind == 3, counts, warped))
-
-
-def _with_gaps(x: Tensor, task_share: float, source: Source) -> Tensor:
-    """Remove cells at random, in some columns the more often the larger the value."""
-    n_tasks, n_rows, n_columns = x.shape
-    chosen = source.happens(task_share, n_tasks, 1, 1)
-    columns = source.happens(source.uniform(n_tasks, 1, 1, low=0.1), n_tasks, 1, n_columns)
-    share = source.uniform(n_tasks, 1, n_columns, high=0.4) * chosen * columns
-    by_value = source.happens(0.3, n_tasks, 1, n_columns)
-    chance = torch.where(by_value, 2 * share * standardise(x).sigmoid(), share)
-    return x.masked_fill(source.happens(chance, n_tasks, n_rows, n_columns), torch.nan)
-
-
-def _rescale(x: Tensor, n_context: int, rng: np.random.Generator, source: Source) -> Tensor:
-    """Apply one of the scalings that inference uses, fitted on the context, to (B, R, C)."""
-    kind = rng.choice(["none", "squash", "rank"], p=[0.35, 0.4, 0.25])
-    if kind == "squash":
-        return squash(x, n_context)
-    if kind == "rank":
-        return _rank(x, n_context, normal=bool(rng.random() < 0.5))
-    known = ~x[:, :n_context].isnan()
-    count = known.sum(1, keepdim=True).clamp(min=1)
-    mean = x[:, :n_context].nan_to_num().sum(1, keepdim=True) / count
-    centred = x - mean
-    spread = (centred[:, :n_context].square().nan_to_num().sum(1, keepdim=True) / count).sqrt()
-    return (centred / spread.clamp(min=1e-6)).clamp(-12, 12)
-
-
-def squash(x: Tensor, n_context: int) -> Tensor:
-    """Scale columns by the context's quartiles and bound them smoothly to ±3.
-
-    Parameters
-    ----------
-    x : torch.Tensor
-        Columns, shape (B, R, C); NaN is missing.
-    n_context : int
-        The first rows, which the scale is fitted on.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape (B, R, C).
-    """
-    context = x[:, :n_context]
-    quartiles = context.nanquantile(
-        torch.tensor([0.25, 0.5, 0.75], device=x.device, dtype=x.dtype), dim=1, keepdim=True
-    ).nan_to_num()
-    low, middle, high = quartiles
-    deviation = (context - middle).square().nan_to_num().mean(1, keepdim=True).sqrt()
-    spread = torch.where(high - low > 1e-6, high - low, deviation + 1e-6)
-    scaled = (x - middle) / spread
-    return scaled / (1 + (scaled / 3).square()).sqrt()
-
-
-def _rank(x: Tensor, n_context: int, *, normal: bool) -> Tensor:
-    """Rank of each value among the context's, in (0, 1) or as a normal score."""
-    columns = x.transpose(1, 2)  # (B, C, R)
-    known = columns[:, :, :n_context].isnan().logical_not().sum(2, keepdim=True).clamp(min=1)
-    ordered = columns[:, :, :n_context].nan_to_num(nan=torch.inf).sort(dim=2).values.contiguous()
-    query = columns.nan_to_num(nan=0.0).contiguous()
-    left = torch.searchsorted(ordered, query)
-    right = torch.searchsorted(ordered, query, right=True)
-    rank = (left + right).clamp(max=2 * known) / (2 * known)
-    if normal:
-        rank = torch.special.ndtri(rank.clamp(0.5 / known, 1 - 0.5 / known))
-    return torch.where(columns.isnan(), torch.nan, rank).transpose(1, 2)

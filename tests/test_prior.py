@@ -10,7 +10,8 @@ from sklearn.preprocessing import StandardScaler
 from tabpfn.preprocessing.steps.squashing_scaler_transformer import SquashingScaler
 
 from causalmix.heldout import mean_auc
-from causalmix.prior import NO_CLASS, PriorConfig, TaskBatch, _cut, _rank, sample_batch, squash
+from causalmix.prior import NO_CLASS, PriorConfig, TaskBatch, sample_batch
+from causalmix.prior_columns import cut, rank_in_context, squash
 from causalmix.prior_nodes import MECHANISMS, Source, sample_nodes, standardise
 
 BINARY = PriorConfig(rows=(250, 350), max_features=10, binary_share=1.0, missing_share=0.0)
@@ -86,7 +87,7 @@ def test_most_tasks_can_be_learned():
 
 def test_cutting_gives_each_task_its_number_of_ordered_classes():
     score = torch.randn(3, 4_000, generator=torch.Generator().manual_seed(0))
-    y = _cut(score, torch.tensor([2, 3, 5]), Source(0))
+    y = cut(score, torch.tensor([2, 3, 5]), Source(0))
     assert [len(row.unique()) for row in y] == [2, 3, 5]
     for row, values in zip(y, score, strict=True):
         for k in range(int(row.max())):
@@ -130,7 +131,7 @@ def test_squash_is_tabpfns_squashing_scaler():
 
 def test_ranks_are_those_among_the_known_context_values():
     x = torch.tensor([3.0, 1.0, torch.nan, 2.0, 2.5, 0.0, 9.0])[None, :, None]
-    rank = _rank(x, 4, normal=False)[0, :, 0]
+    rank = rank_in_context(x, 4, normal=False)[0, :, 0]
     expected = torch.tensor([5 / 6, 1 / 6, torch.nan, 3 / 6, 4 / 6, 0.0, 1.0])
     torch.testing.assert_close(rank, expected, equal_nan=True)
 
