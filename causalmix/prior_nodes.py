@@ -52,7 +52,7 @@ class Source:
         return torch.bucketize(self.uniform(*size), edges.float())
 
     def permutations(self, n: int, *size: int) -> Tensor:
-        """Draw permutations of ``0 … n-1``, int64 of shape (*size, n)."""
+        """Draw permutations of ``0 … n-1``, int64, as the last dimension after `size`."""
         return self.uniform(*size, n).argsort(dim=-1)
 
 
