@@ -57,7 +57,7 @@ def pretrain(
     folder : str or Path
         Where state, log, manifest and checkpoint are written.
     config : PretrainConfig, optional
-        Configuration of the run; the default is the one of the embedded checkpoint.
+        Configuration of the run; by default one of about two hours on two cores.
     start_from : str or Path, optional
         Checkpoint whose weights the run starts from, of the same architecture.
     device : str, default="cpu"
