@@ -6,9 +6,8 @@ A checkpoint holds `state_dict`, `config` (of the architecture), `architecture_n
 
 from __future__ import annotations
 
-import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from tabpfn.architectures import ARCHITECTURES
 from tabpfn.checkpoint import Checkpoint, save_as_safetensors
 
+from causalmix.atomic import replace_file
 from causalmix.errors import CheckpointError
 
 
@@ -67,24 +67,6 @@ def write_checkpoint(
         "inference_config": dict(inference_config),
     }
     replace_file(path, lambda temporary: save_as_safetensors(checkpoint, temporary))
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file so that a reader, or a kill, sees the old one or the new one, never half.
-
-    Parameters
-    ----------
-    path : Path
-        File to write or replace.
-    write : callable
-        Takes the path of a temporary file beside it and writes the content there.
-    """
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
+from causalmix.atomic import replace_file
 from causalmix.baselines import BASELINES, fit_predict_proba
 from causalmix.comparison import compare_methods
 from causalmix.data import TabularDataset
@@ -191,7 +192,10 @@ def evaluate_tfm(
         {name: table.content_hash for name, table in tables.items() if sizes[name]},
     )
     manifest["skipped"] = skipped
-    summary.to_csv(out.with_name(f"{out.stem}_summary.csv"), index=False, float_format="%.6f")
+    replace_file(
+        out.with_name(f"{out.stem}_summary.csv"),
+        lambda path: summary.to_csv(path, index=False, float_format="%.6f"),
+    )
     write_json(out.with_name(f"{out.stem}_manifest.json"), manifest)
     return Evaluation(rows, summary, manifest)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self
 
@@ -33,7 +34,7 @@ class Generator(Protocol):
         ...
 
 
-class _TableGenerator:
+class _TableGenerator(ABC):
     """The common part: one table with the target as its last column, checked and decoded."""
 
     def fit(self, X: pd.DataFrame, y: pd.Series) -> Self:
@@ -92,11 +93,13 @@ class _TableGenerator:
         y = rows.pop(self.target_).astype(self._target_dtype).rename(self._target_name)
         return rows, y
 
+    @abstractmethod
     def _fit(self, table: pd.DataFrame) -> None:
-        raise NotImplementedError
+        """Learn from the table, target included."""
 
+    @abstractmethod
     def _sample(self, n: int, seed: int) -> pd.DataFrame:
-        raise NotImplementedError
+        """Draw `n` rows of the table, target included."""
 
 
 class CausalGenerator(_TableGenerator):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from causalmix import __version__
+from causalmix.atomic import replace_file
 
 PACKAGES = ("causal-learn", "dowhy", "numpy", "pandas", "scikit-learn", "tabpfn", "torch")
 
@@ -88,7 +88,5 @@ def write_json(path: str | Path, content: object) -> None:
     content : object
         Anything JSON can hold.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(content, indent=1, allow_nan=True) + "\n")
-    os.replace(partial, path)
+    text = json.dumps(content, indent=1, allow_nan=True) + "\n"
+    replace_file(Path(path), lambda partial: partial.write_text(text))

@@ -14,7 +14,6 @@ evaluation), ``manifest.json`` and ``model.safetensors``.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import platform
@@ -33,12 +32,14 @@ import torch.distributed as dist
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from causalmix.checkpoint import build_network, read_checkpoint, replace_file, write_checkpoint
+from causalmix.atomic import replace_file
+from causalmix.checkpoint import build_network, read_checkpoint, write_checkpoint
 from causalmix.errors import CheckpointError
 from causalmix.heldout import evaluate_real_tables, evaluate_tasks, logits_and_targets
-from causalmix.manifest import git_commit
+from causalmix.manifest import git_commit, write_json
 from causalmix.pretrain_config import ARCHITECTURE, INFERENCE_CONFIG, PretrainConfig
 from causalmix.prior import NO_CLASS, PriorConfig, TaskBatch, sample_batch
+from causalmix.record import file_hash
 
 
 def pretrain(
@@ -201,8 +202,7 @@ class _Run:
                 inference_config=INFERENCE_CONFIG,
             )
         replace_file(folder / "log.csv", lambda path: self.log.to_csv(path, index=False))
-        manifest = json.dumps(self._manifest(folder / "model.safetensors"), indent=2) + "\n"
-        replace_file(folder / "manifest.json", lambda path: path.write_text(manifest))
+        write_json(folder / "manifest.json", self._manifest(folder / "model.safetensors"))
         state = {
             "config": asdict(self.config),
             "network": self.network.state_dict(),
@@ -239,7 +239,7 @@ class _Run:
             "steps_done": self.step,
             "best_step": int(best["step"]),
             "best_held_out_loss": round(float(best["held_out_loss"]), 5),
-            "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+            "checkpoint_sha256": file_hash(checkpoint),
             "training_seconds": round(self.seconds, 1),
             "device": str(self.device),
             "workers": self.workers,
@@ -255,7 +255,7 @@ def _load_weights(network: torch.nn.Module, path: Path, config: PretrainConfig) 
     """Take over a checkpoint's weights, if it is the one that `config` names."""
     if not path.is_file():
         raise CheckpointError(f"No checkpoint at {path} to start from. Check the path.")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = file_hash(path)
     if found != config.start:
         raise CheckpointError(
             f"The configuration starts from a checkpoint with SHA-256 {config.start!r}, but that "
@@ -331,9 +331,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that share a step")
     options = parser.parse_args(arguments)
     start = options.start_from
+    if start and not start.is_file():
+        parser.error(f"no checkpoint at {start} to start from")
     config = PretrainConfig(
         **{each.name: getattr(options, each.name) for each in simple},
-        start=hashlib.sha256(start.read_bytes()).hexdigest() if start else "",
+        start=file_hash(start) if start else "",
         prior=PriorConfig(budget=options.budget, max_tasks=options.max_tasks),
     )
     log = pretrain(

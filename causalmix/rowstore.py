@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from causalmix.checkpoint import replace_file
+from causalmix.atomic import replace_file
 from causalmix.errors import CausalMixError
 
 

@@ -15,6 +15,7 @@ from dowhy.graph import get_ordered_predecessors
 
 from causalmix.codec import TableCodec
 from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.knowledge import named_cycle
 from causalmix.mechanisms import MECHANISMS, Columns, make_mechanism
 
 
@@ -64,10 +65,7 @@ class StructuralCausalModel:
         if not dag:
             raise DataError("The graph has no nodes.")
         if not nx.is_directed_acyclic_graph(dag):
-            cycle = [str(i) for i, _ in nx.find_cycle(dag)]
-            raise DataError(
-                f"The graph has a cycle: {' → '.join([*cycle, cycle[0]])}. Remove one of its edges."
-            )
+            raise DataError(f"The graph has a cycle: {named_cycle(dag)}. Remove one of its edges.")
         self.dag = dag
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
 
