@@ -17,7 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from causalmix.prior_columns import class_shares, cut, read_columns, rescale, with_gaps
+from causalmix.prior_columns import (
+    class_shares,
+    cut,
+    read_columns,
+    rescale,
+    with_components,
+    with_gaps,
+)
 from causalmix.prior_nodes import MECHANISMS, Source, sample_nodes, standardise
 
 NO_CLASS = -100  # label of a query row whose class the context lacks (torch's `ignore_index`)
@@ -54,9 +61,11 @@ class PriorConfig:
         Share of the tasks with missing values.
     one_hot_share : float
         Share of the batches in which some categorical columns come one-hot encoded.
+    component_share : float
+        Share of the batches with principal components beside the columns.
     """
 
-    rows: tuple[int, int] = (48, 800)
+    rows: tuple[int, int] = (48, 1024)
     max_features: int = 60
     max_classes: int = 10
     budget: int = 22_000
@@ -66,6 +75,7 @@ class PriorConfig:
     max_used: int = 32
     missing_share: float = 0.25
     one_hot_share: float = 0.3
+    component_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,7 @@ class _Shape:
     depth: int
     one_hot: tuple[int, ...]  # levels of each column that is one-hot encoded
     n_plain: int  # other columns
+    n_components: int  # principal components beside them
 
     @property
     def n_columns(self) -> int:
@@ -154,10 +165,11 @@ def sample_batch(
         ),
     )
     y = _with_label_noise(_with_two_classes(y, shape, source), source)
-    x = columns.emitted[:, :, torch.from_numpy(rng.permutation(columns.emitted.shape[2]))]
-    x = with_gaps(x, config.missing_share * difficulty, source)
+    x = with_gaps(columns.emitted, config.missing_share * difficulty, source)
+    x = with_components(rescale(x, shape.n_context, rng), shape.n_context, shape.n_components)
+    x = x[:, :, torch.from_numpy(rng.permutation(x.shape[2]))]
     return TaskBatch(
-        x=rescale(x, shape.n_context, rng).transpose(0, 1).contiguous(),
+        x=x.transpose(0, 1).contiguous(),
         y=_context_codes(y, shape.n_context, config.max_classes, source).T.contiguous(),
         n_context=shape.n_context,
     )
@@ -169,8 +181,16 @@ def _draw_shape(config: PriorConfig, difficulty: float, rng: np.random.Generator
     low, high = config.rows
     affordable = config.budget // (n_features + _ROW_COST)
     high = int(np.clip(affordable, low, high))
-    n_rows = round(np.exp(rng.uniform(np.log(low), np.log(high))))
+    # Half of the batches favour few rows, half do not: 500 rows are as common as 50.
+    even = rng.random() < 0.5
+    n_rows = round(rng.uniform(low, high) if even else np.exp(rng.uniform(*np.log([low, high]))))
+    n_context = round(n_rows * rng.uniform(0.4, 0.85))
     n_tasks = int(np.clip(affordable // n_rows, 1, config.max_tasks))
+    n_components = 0
+    if n_features >= 3 and rng.random() < config.component_share * difficulty:
+        # As many as TabPFN adds: half of the columns, at most one in ten rows.
+        n_components = min(n_features // 3, n_context // 10 + 1)
+        n_features -= n_components
     one_hot: list[int] = []
     if n_features >= 4 and rng.random() < config.one_hot_share * difficulty:
         budget = n_features * rng.uniform(0.3, 1.0)
@@ -184,11 +204,12 @@ def _draw_shape(config: PriorConfig, difficulty: float, rng: np.random.Generator
     return _Shape(
         n_tasks=n_tasks,
         n_rows=n_rows,
-        n_context=round(n_rows * rng.uniform(0.4, 0.85)),
+        n_context=n_context,
         n_nodes=len(one_hot) + n_plain + n_hidden,
         depth=1 + round(5 * difficulty),
         one_hot=tuple(one_hot),
         n_plain=n_plain,
+        n_components=n_components,
     )
 
 

@@ -68,9 +68,12 @@ def read_columns(
     flat = nodes.transpose(1, 2).reshape(-1, n_rows)
     level = cut(flat, n_levels.flatten(), source).view(n_tasks, n_columns, n_rows)
     level = level.transpose(1, 2)  # (B, R, C)
-    value = torch.where(categorical[:, None], standardise(level.float()), nodes)
-
     nominal = source.happens(0.6, n_tasks, 1, n_columns)
+    if n_hot:
+        nominal[:, :, :n_hot] = source.happens(0.85, n_tasks, 1, n_hot)
+    effect = torch.where(nominal, _effects(level, source), level.float())
+    value = torch.where(categorical[:, None], standardise(effect), nodes)
+
     codes = torch.where(nominal, _permuted(level, n_levels, source), level).float()
     emitted = torch.where(categorical[:, None], codes, _warp(nodes, source))
     if n_hot:
@@ -80,6 +83,13 @@ def read_columns(
         ]
         emitted = torch.cat([*hot, emitted[:, :, n_hot:]], dim=2)
     return Columns(value, emitted)
+
+
+def _effects(level: Tensor, source: Source) -> Tensor:
+    """Give the levels of each column random values, through which a nominal column acts."""
+    n_tasks, n_rows, n_columns = level.shape
+    effect = source.normal(n_tasks, n_columns, MAX_LEVELS)
+    return effect[:, None].expand(-1, n_rows, -1, -1).gather(3, level[..., None]).squeeze(3)
 
 
 def _permuted(level: Tensor, n_levels: Tensor, source: Source) -> Tensor:
@@ -211,6 +221,36 @@ def rank_in_context(x: Tensor, n_context: int, *, normal: bool) -> Tensor:
     if normal:
         rank = torch.special.ndtri(rank.clamp(0.5 / known, 1 - 0.5 / known))
     return torch.where(columns.isnan(), torch.nan, rank).transpose(1, 2)
+
+
+def with_components(x: Tensor, n_context: int, n_components: int) -> Tensor:
+    """Append principal components of the scaled columns, as TabPFN's preparation does.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Columns, shape (B, R, C); NaN is missing and counts as the column's mean.
+    n_context : int
+        The first rows, which scale and components are fitted on.
+    n_components : int
+        How many; 0 returns the columns alone.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (B, R, C + n_components).
+    """
+    if n_components == 0:
+        return x
+    context = x[:, :n_context]
+    mean = context.nanmean(1, keepdim=True).nan_to_num()
+    known = torch.where(x.isnan(), mean, x)
+    spread = known[:, :n_context].std(1, correction=0, keepdim=True)
+    scaled = known / torch.where(spread > 1e-6, spread, 1.0)
+    # Not centred, because TabPFN's truncated SVD is not either.
+    gram = scaled[:, :n_context].transpose(1, 2) @ scaled[:, :n_context]
+    directions = torch.linalg.eigh(gram).eigenvectors[:, :, -n_components:].flip(2)
+    return torch.cat([x, scaled @ directions], dim=2)
 
 
 def class_shares(n_classes: Tensor, n_most: int, source: Source) -> Tensor:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.preprocessing import StandardScaler
 from tabpfn.preprocessing.steps.squashing_scaler_transformer import SquashingScaler
 
 from causalmix.heldout import mean_auc
 from causalmix.prior import NO_CLASS, PriorConfig, TaskBatch, sample_batch
-from causalmix.prior_columns import cut, rank_in_context, squash
+from causalmix.prior_columns import (
+    cut,
+    rank_in_context,
+    read_columns,
+    squash,
+    with_components,
+)
 from causalmix.prior_nodes import MECHANISMS, Source, sample_nodes, standardise
 
 BINARY = PriorConfig(rows=(250, 350), max_features=10, binary_share=1.0, missing_share=0.0)
@@ -140,3 +147,24 @@ def test_standardising_is_scikit_learns():
     x = np.random.default_rng(0).gamma(2.0, size=(50, 3)).astype(np.float32)
     expected = StandardScaler().fit_transform(x)
     np.testing.assert_allclose(standardise(torch.from_numpy(x)[None])[0], expected, atol=1e-5)
+
+
+def test_components_are_those_of_a_truncated_svd():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(90, 5)) @ rng.normal(size=(5, 5)) + 1.0
+    scaled = x / x[:60].std(0)
+    expected = TruncatedSVD(2, algorithm="arpack").fit(scaled[:60]).transform(scaled)
+    widened = with_components(torch.from_numpy(x)[None], 60, 2)[0].numpy()
+    np.testing.assert_array_equal(widened[:, :5], x)
+    np.testing.assert_allclose(np.abs(widened[:, 5:]), np.abs(expected), atol=1e-8)
+
+
+def test_levels_of_a_nominal_column_act_in_no_order():
+    nodes = torch.randn(1, 2_000, 40, generator=torch.Generator().manual_seed(0))
+    columns = read_columns(nodes, (5,) * 40, 1.0, Source(0))
+    level = columns.emitted.view(2_000, 40, 5).argmax(-1)
+    ordered = 0
+    for j in range(40):
+        means = [columns.value[0, level[:, j] == k, j].mean().item() for k in range(5)]
+        ordered += means in (sorted(means), sorted(means, reverse=True))
+    assert 0 < ordered < 15  # some are ordinal
