@@ -54,6 +54,18 @@ class TableCodec:
         # Counts stored as floats, as columns with missing cells are, are whole numbers too.
         self._whole = {name for name in numeric if (numeric[name].dropna() % 1 == 0).all()}
 
+    def range(self, name: str) -> tuple[float, float]:
+        """Return the smallest and the largest observed number of a column."""
+        return float(self._low[name]), float(self._high[name])
+
+    def code(self, name: str, level: object) -> int:
+        """Return the code of a level of a categorical column."""
+        code = int(self._levels[name].categories.get_indexer([level])[0])
+        if code < 0:
+            levels = ", ".join(map(str, self._levels[name].categories))
+            raise DataError(f"Column {name!r} has no level {level!r}; it has {levels}.")
+        return code
+
     def encode(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return `frame` as float64 columns of the same names, with a new index 0..n−1."""
         coded = {

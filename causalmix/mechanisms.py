@@ -11,32 +11,37 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from dowhy import gcm
+from dowhy.gcm.causal_mechanisms import (
+    InvertibleFunctionalCausalModel,
+    StochasticModel,
+)
 from dowhy.gcm.ml import ClassificationModel, PredictionModel
 from sklearn import config_context
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.exceptions import ConvergenceWarning
 
-# Small trees and few of them: the tables have a few hundred rows, and there is one learner for
-# each node of each graph.
-_boosting = {"max_iter": 60, "max_leaf_nodes": 8, "min_samples_leaf": 5, "early_stopping": False}
+from causalmix.density import StackedDensity, empirical
+from causalmix.learners import (
+    choose_classifier,
+    choose_regressor,
+    held_out_mean_and_scale,
+    predict_mean_and_scale,
+)
 
-MECHANISMS: dict[str, tuple[Callable[..., BaseEstimator], Callable[..., BaseEstimator]]] = {
-    # name: (regressor of a numeric node, classifier of a categorical node); the predictors that
-    # both are given are standardised. Ridge chooses its penalty by leave-one-out error.
-    "linear": (
-        partial(RidgeCV, alphas=np.logspace(-2, 4, 7)),
-        partial(LogisticRegression, max_iter=300),
-    ),
-    "boosting": (
-        partial(HistGradientBoostingRegressor, **_boosting, random_state=0),
-        partial(HistGradientBoostingClassifier, **_boosting, random_state=0),
-    ),
+MECHANISMS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    # name: (regressors of a numeric node, classifiers of a categorical one); where there are
+    # several, held-out rows decide for each node. The predictors that all are given are
+    # standardised.
+    "linear": (["linear"], ["linear"]),
+    "gp": (["gp"], ["linear"]),
+    "boosting": (["boosting"], ["boosting"]),
+    "forest": (["forest"], ["forest"]),
+    "tfm": (["gp"], ["tfm"]),
+    "auto": (["linear", "gp", "boosting"], ["linear", "boosting"]),
 }
 
-_NOISE_FOLDS = 5
+NOISES = ("stacked", "empirical")
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,24 @@ class Columns:
     encoders: dict[str, Callable[[np.ndarray], np.ndarray]]
 
     @classmethod
-    def learn(cls, coded: pd.DataFrame, categorical: Sequence[str]) -> Self:
-        """Learn from a table as `TableCodec.encode` gives it."""
+    def learn(
+        cls, coded: pd.DataFrame, categorical: Sequence[str], *, missing_level: bool = True
+    ) -> Self:
+        """Learn from a table as `TableCodec.encode` gives it.
+
+        Without `missing_level` a missing category is no level of its own: it is unknown where the
+        column is a child, and none of the levels where it is a parent.
+        """
         values, encoders = {}, {}
         for name in coded:
             column = coded[name].to_numpy()
             if name in categorical:
                 values[name] = column.astype(int).astype(str).astype(object)
-                encoders[name] = partial(_one_hot, levels=np.unique(column))
+                levels = np.unique(column)
+                if not missing_level and levels[-1] >= 0:
+                    values[name][column < 0] = None
+                    levels = levels[levels >= 0]
+                encoders[name] = partial(_one_hot, levels=levels)
             else:
                 # A column without any number is a constant; its samples are masked later.
                 values[name] = np.zeros(len(column)) if np.isnan(column).all() else column
@@ -75,42 +90,60 @@ class Columns:
         return cls(values, encoders)
 
 
-def make_mechanism(node: str, parents: Sequence[str], columns: Columns, mechanism: str) -> Any:
+def make_mechanism(
+    node: str, parents: Sequence[str], columns: Columns, mechanism: str, noise: str
+) -> Any:
     """Return the fitted gcm mechanism of `node` given `parents` (none: a root)."""
-    regressor, classifier = MECHANISMS[mechanism]
+    regressors, classifiers = MECHANISMS[mechanism]
     child = columns.values[node]
     observed = ~pd.isna(child)
     child = child[observed]
+    categorical = isinstance(child[0], str)
     if not parents:
-        root = gcm.EmpiricalDistribution()
-        root.fit(child)
-        return root
+        return empirical(child) if categorical else _distribution(child, noise)
     predictors = np.empty((len(child), len(parents)), dtype=object)
     for k, parent in enumerate(parents):
         predictors[:, k] = columns.values[parent][observed]
     encoders = [columns.encoders[parent] for parent in parents]
-    constant = len(set(child)) == 1
-    if isinstance(child[0], str):
-        learner = DummyClassifier() if constant else classifier()
-        fitted = gcm.ClassifierFCM(_Classifier(learner, encoders))
-    else:
-        learner = DummyRegressor() if constant else regressor()
-        fitted = _AdditiveNoise(_Regressor(learner, encoders))
+    fitted = (
+        gcm.ClassifierFCM(_Classifier(classifiers, encoders))
+        if categorical
+        else ScaledNoiseModel(_Regressor(regressors, encoders), noise)
+    )
     with warnings.catch_warnings(), config_context(assume_finite=True):
-        # scikit-learn takes a category with many levels for a regression target.
+        # scikit-learn takes a category with many levels for a regression target; a kernel's
+        # parameter at its bound is no fault here.
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        warnings.filterwarnings("ignore", category=ConvergenceWarning)
         fitted.fit(predictors, child)
     return fitted
 
 
-class _Regressor(PredictionModel):
-    """A scikit-learn regressor behind the encoders of its parents."""
+def _distribution(values: np.ndarray, noise: str) -> StochasticModel:
+    if noise == "empirical":
+        return empirical(values)
+    density = StackedDensity()
+    density.fit(values)
+    return density
+
+
+class _Predictor(PredictionModel):
+    """A scikit-learn learner behind the encoders of its parents.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Learners to choose from.
+    encoders : sequence of callable
+        One for each parent, as `Columns.encoders` has them.
+    """
 
     def __init__(
-        self, learner: BaseEstimator, encoders: Sequence[Callable[[np.ndarray], np.ndarray]]
+        self, names: Sequence[str], encoders: Sequence[Callable[[np.ndarray], np.ndarray]]
     ) -> None:
-        self.learner = learner
+        self.names = names
         self.encoders = encoders
+        self.learner: BaseEstimator | None = None
 
     def encode(self, X: np.ndarray) -> np.ndarray:
         """Return parents (n, n_parents) as numeric predictors (n, n_dimensions)."""
@@ -118,21 +151,32 @@ class _Regressor(PredictionModel):
             [encode(column) for encode, column in zip(self.encoders, X.T, strict=True)]
         )
 
+    def clone(self) -> Self:
+        return type(self)(self.names, self.encoders)
+
+
+class _Regressor(_Predictor):
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
-        self.learner.fit(self.encode(X), Y.ravel())
+        x, y = self.encode(X), Y.ravel().astype(float)
+        if np.ptp(y) == 0 or len(y) == 1:
+            self.learner = DummyRegressor().fit(x, y)
+        else:
+            self.learner = choose_regressor(self.names, x, y)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         return self.learner.predict(self.encode(X)).reshape(-1, 1)
 
-    def clone(self) -> Self:
-        return type(self)(clone(self.learner), self.encoders)
 
-
-class _Classifier(_Regressor, ClassificationModel):
-    """A scikit-learn classifier behind the encoders of its parents."""
-
+class _Classifier(_Predictor, ClassificationModel):
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
-        self.learner.fit(self.encode(X), Y.ravel().astype(str))
+        x, y = self.encode(X), Y.ravel().astype(str)
+        if len(set(y)) == 1:
+            self.learner = DummyClassifier().fit(x, y)
+        else:
+            self.learner = choose_classifier(self.names, x, y)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return self.learner.predict(self.encode(X)).reshape(-1, 1)
 
     def predict_probabilities(self, X: np.ndarray) -> np.ndarray:
         probabilities = self.learner.predict_proba(self.encode(X))
@@ -146,25 +190,58 @@ class _Classifier(_Regressor, ClassificationModel):
         return self.learner.classes_
 
 
-class _AdditiveNoise(gcm.AdditiveNoiseModel):
-    """gcm's additive noise model with noise from out-of-fold residuals.
+class ScaledNoiseModel(InvertibleFunctionalCausalModel):
+    """An additive noise model whose noise widens where the regression knows less.
 
-    The residuals of the rows that a learner was fitted to are too small, most of all for trees.
+    Y = f(X) + s(X) N, with N independent of X and estimated from held-out residuals. For a Gaussian
+    process s is its predictive deviation; for other learners s = 1, which is gcm's
+    `AdditiveNoiseModel`.
+
+    Parameters
+    ----------
+    prediction_model : _Regressor
+    noise : {"stacked", "empirical"}
+        Distribution of N: a `StackedDensity`, or the residuals themselves.
     """
 
+    def __init__(self, prediction_model: _Regressor, noise: str) -> None:
+        self.prediction_model = prediction_model
+        self.noise = noise
+
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
+        """Fit f, s and the distribution of the noise to parents (n, n_parents) and Y (n,)."""
         model = self.prediction_model
         model.fit(X, Y)
-        residuals = Y - model.predict(X).ravel()
-        if len(Y) > _NOISE_FOLDS:
-            folds = KFold(_NOISE_FOLDS, shuffle=True, random_state=0)
-            predicted = cross_val_predict(model.learner, model.encode(X), Y, cv=folds)
-            residuals = Y - predicted
-        self.noise_model.fit(residuals - residuals.mean())
+        y = Y.ravel().astype(float)
+        mean, scale = held_out_mean_and_scale(model.learner, model.encode(X), y)
+        residuals = (y - mean) / scale
+        self.noise_model = _distribution(residuals - residuals.mean(), self.noise)
+
+    def evaluate(self, parent_samples: np.ndarray, noise_samples: np.ndarray) -> np.ndarray:
+        """Return Y for parents (n, n_parents) and noise (n, 1)."""
+        mean, scale = self._mean_and_scale(parent_samples)
+        return (mean + scale * noise_samples.ravel())[:, None]
+
+    def estimate_noise(self, target_samples: np.ndarray, parent_samples: np.ndarray) -> np.ndarray:
+        """Return the noise (n, 1) that makes Y of the parents."""
+        mean, scale = self._mean_and_scale(parent_samples)
+        return ((target_samples.ravel().astype(float) - mean) / scale)[:, None]
+
+    def draw_noise_samples(self, num_samples: int) -> np.ndarray:
+        """Draw noise, shape (num_samples, 1)."""
+        return self.noise_model.draw_samples(num_samples)
+
+    def clone(self) -> Self:
+        """Return an unfitted copy."""
+        return type(self)(self.prediction_model.clone(), self.noise)
+
+    def _mean_and_scale(self, parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        model = self.prediction_model
+        return predict_mean_and_scale(model.learner, model.encode(parents))
 
 
 def _one_hot(column: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    return (column.astype(float)[:, None] == levels).astype(float)
+    return (pd.to_numeric(column)[:, None] == levels).astype(float)
 
 
 def _standardise(column: np.ndarray, median: float, scale: float) -> np.ndarray:

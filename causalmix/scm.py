@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -16,28 +16,45 @@ from dowhy.graph import get_ordered_predecessors
 from causalmix.codec import TableCodec
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.knowledge import named_cycle
-from causalmix.mechanisms import MECHANISMS, Columns, make_mechanism
+from causalmix.mechanisms import MECHANISMS, NOISES, Columns, make_mechanism
+from causalmix.missingness import MissingnessModel
+
+MISSING = ("modelled", "random", "none")
 
 
 class StructuralCausalModel:
     """One mechanism for each node of a DAG, fitted with DoWhy's gcm.
 
-    - A node without parents is drawn from its observed values.
-    - A numeric node is f(parents) + noise, the noise drawn from the out-of-fold residuals.
+    - A node without parents is drawn from a distribution of its own.
+    - A numeric node is f(parents) + s(parents) · noise, the noise drawn from a distribution of
+      held-out residuals; s is 1 but for Gaussian processes.
     - A categorical node is drawn from a classifier's probabilities given its parents.
 
     Missing cells: in a categorical column "missing" is a level like the others, and modelled with
     it. A missing number counts as the column's median where it is a parent, and its row is left
-    out where it is the child; in samples, numbers are missing completely at random at the observed
-    share.
+    out where it is the child.
 
     Parameters
     ----------
     dag : networkx.DiGraph
         Its nodes are the columns to model.
-    mechanism : {"linear", "boosting"}, default="linear"
-        Regressor and classifier of the nodes: ridge and logistic regression, or scikit-learn's
-        histogram gradient boosting.
+    mechanism : str, default="linear"
+        Regressor and classifier of the nodes:
+
+        - ``"linear"``: ridge and logistic regression;
+        - ``"gp"``: Gaussian process (boosting beyond 500 rows) and logistic regression;
+        - ``"boosting"``: scikit-learn's histogram gradient boosting;
+        - ``"forest"``: random forests;
+        - ``"tfm"``: Gaussian process, and the embedded foundation model zero-shot;
+        - ``"auto"``: for each node that of ridge, Gaussian process and boosting, or of logistic
+          regression and boosting, which predicts held-out rows best.
+    noise : {"stacked", "empirical"}, default="stacked"
+        Distribution of roots and residuals: smooth (`causalmix.density.StackedDensity`), or the
+        observed values themselves.
+    missing : {"modelled", "random", "none"}, default="modelled"
+        Numbers in samples are missing depending on the row's other values and gaps
+        (`causalmix.missingness.MissingnessModel`), completely at random at the observed share, or
+        not at all. With ``"none"`` categories are never missing either.
 
     Attributes
     ----------
@@ -52,7 +69,7 @@ class StructuralCausalModel:
     DataError
         If the graph has a cycle or no node; the cycle is named.
     UnknownNameError
-        If the mechanism is unknown.
+        If `mechanism`, `noise` or `missing` is unknown.
 
     References
     ----------
@@ -61,13 +78,22 @@ class StructuralCausalModel:
     discovery with additive noise models", NIPS 21.
     """
 
-    def __init__(self, dag: nx.DiGraph, *, mechanism: str = "linear") -> None:
+    def __init__(
+        self,
+        dag: nx.DiGraph,
+        *,
+        mechanism: str = "linear",
+        noise: str = "stacked",
+        missing: str = "modelled",
+    ) -> None:
         if not dag:
             raise DataError("The graph has no nodes.")
         if not nx.is_directed_acyclic_graph(dag):
             raise DataError(f"The graph has a cycle: {named_cycle(dag)}. Remove one of its edges.")
         self.dag = dag
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
+        self.noise = check_name(noise, NOISES, "noise")
+        self.missing = check_name(missing, MISSING, "choice of missing")
 
     def fit(
         self,
@@ -99,7 +125,12 @@ class StructuralCausalModel:
         _check_columns(self.dag, data)
         fitted = {} if fitted is None else fitted
         self.codec_ = TableCodec(data)
-        columns = Columns.learn(self.codec_.encode(data), self.codec_.categorical)
+        coded = self.codec_.encode(data)
+        columns = Columns.learn(
+            coded, self.codec_.categorical, missing_level=self.missing != "none"
+        )
+        if self.missing == "modelled":
+            self._gaps = MissingnessModel().fit(coded, self.codec_.categorical)
         # Nodes and edges in the order of the columns: equal graphs then give equal samples.
         graph = nx.DiGraph()
         graph.add_nodes_from(data.columns)
@@ -108,13 +139,15 @@ class StructuralCausalModel:
         for node in graph:
             parents = tuple(get_ordered_predecessors(graph, node))
             if (node, parents) not in fitted:
-                fitted[node, parents] = make_mechanism(node, parents, columns, self.mechanism)
+                fitted[node, parents] = make_mechanism(
+                    node, parents, columns, self.mechanism, self.noise
+                )
             model.set_causal_mechanism(node, fitted[node, parents])
             graph.nodes[node][PARENTS_DURING_FIT] = list(parents)
         self.model_ = model
         return self
 
-    def sample(self, n: int, seed: int) -> pd.DataFrame:
+    def sample(self, n: int, seed: int, *, do: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Draw rows.
 
         Parameters
@@ -123,6 +156,9 @@ class StructuralCausalModel:
             Number of rows, at least 1.
         seed : int
             Equal seeds give equal rows.
+        do : mapping of str to value, optional
+            Interventions: these columns are set to a value, whatever their parents are, and their
+            effects follow. A number may lie outside the observed range.
 
         Returns
         -------
@@ -134,14 +170,87 @@ class StructuralCausalModel:
         ------
         CausalMixError
             If `n` is below 1 or the model is not fitted.
+        DataError
+            If `do` names an unknown column or level.
         """
+        rows = self._draw(n, seed, dict(do or {}))
+        rng = np.random.default_rng(seed)
+        if self.missing == "modelled":
+            rows = self._gaps.mask(rows, rng)
+        table = self.codec_.decode(rows, rng if self.missing == "random" else None)
+        return table.assign(**dict(do)).astype(table.dtypes) if do else table
+
+    def average_treatment_effect(
+        self,
+        treatment: str,
+        value: Any,
+        reference: Any,
+        outcome: str,
+        *,
+        n: int = 10_000,
+        seed: int,
+    ) -> float:
+        """Mean outcome when the treatment is set to `value`, minus that when set to `reference`.
+
+        Parameters
+        ----------
+        treatment : str
+            Column that is intervened on.
+        value, reference : number or level
+            The two interventions, with the same draws of the noise.
+        outcome : str
+            A numeric column.
+        n : int, default=10000
+            Rows drawn for each of the two.
+        seed : int, default=0
+
+        Returns
+        -------
+        float
+            In units of the outcome.
+
+        Raises
+        ------
+        CausalMixError
+            If the model is not fitted.
+        DataError
+            If a column or level is unknown, or the outcome is categorical.
+        """
+        self._check_column(outcome)
+        if outcome in self.codec_.categorical:
+            raise DataError(f"The outcome {outcome!r} is categorical; an effect needs a number.")
+        treated, untreated = (
+            self._draw(n, seed, {treatment: each})[outcome].clip(*self.codec_.range(outcome)).mean()
+            for each in (value, reference)
+        )
+        return float(treated - untreated)
+
+    def _draw(self, n: int, seed: int, do: dict[str, Any]) -> pd.DataFrame:
+        """Draw coded rows without gaps."""
         if not hasattr(self, "model_"):
             raise CausalMixError("The model is not fitted; call fit(data) before sample.")
         if n < 1:
             raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
+        codes = {name: self._intervention(name, value) for name, value in do.items()}
         with _numpy_seed(seed):
-            rows = gcm.draw_samples(self.model_, n)
-        return self.codec_.decode(rows.astype(float), np.random.default_rng(seed))
+            if not codes:
+                return gcm.draw_samples(self.model_, n).astype(float)
+            setters = {name: (lambda _, code=code: code) for name, code in codes.items()}
+            rows = gcm.interventional_samples(self.model_, setters, num_samples_to_draw=n)
+            return rows.astype(float)
+
+    def _intervention(self, name: str, value: Any) -> Any:
+        """Return a value as the node holds it."""
+        self._check_column(name)
+        if name not in self.codec_.categorical:
+            return float(value)
+        return str(self.codec_.code(name, value))
+
+    def _check_column(self, name: str) -> None:
+        if not hasattr(self, "model_"):
+            raise CausalMixError("The model is not fitted; call fit(data) before sample.")
+        if name not in self.codec_.columns:
+            raise DataError(f"The table has no column {name!r} to intervene on or to look at.")
 
 
 @contextmanager

@@ -174,7 +174,7 @@ def test_errors_name_what_is_wrong():
         StructuralCausalModel(nx.DiGraph([("a", "b"), ("b", "a"), ("a", "y")]))
     with pytest.raises(DataError, match="no nodes"):
         StructuralCausalModel(nx.DiGraph())
-    with pytest.raises(UnknownNameError, match="linear, boosting"):
+    with pytest.raises(UnknownNameError, match="linear, gp"):
         StructuralCausalModel(CHAIN, mechanism="lineal")
     with pytest.raises(DataError, match="no column for these nodes: b"):
         StructuralCausalModel(CHAIN).fit(data.drop(columns="b"))

@@ -1,0 +1,186 @@
+"""Smooth distributions of one number, estimated from few values: a stack of candidate families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+from dowhy import gcm
+from dowhy.gcm.causal_mechanisms import StochasticModel
+from scipy import stats
+from sklearn.model_selection import KFold
+
+_FOLDS = 10
+_EM_STEPS = 500
+_LEAST_WEIGHT = 0.02
+_LEAST_VALUES = 20
+_LEAST_DISTINCT = 0.5
+
+
+class Density(Protocol):
+    """What a candidate is, once fitted: a frozen distribution of SciPy or something like it."""
+
+    def pdf(self, x: np.ndarray) -> np.ndarray:
+        """Density at each value."""
+        ...
+
+    def rvs(self, size: int) -> np.ndarray:
+        """Draw values with numpy's global generator, as DoWhy does."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Reflected:
+    """A distribution of −x."""
+
+    of: Density
+
+    def pdf(self, x: np.ndarray) -> np.ndarray:
+        return self.of.pdf(-x)
+
+    def rvs(self, size: int) -> np.ndarray:
+        return -self.of.rvs(size)
+
+
+class _KernelDensity:
+    """Gaussian kernel density, a little sharper than Scott's rule for Gaussian data."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self._kde = stats.gaussian_kde(x, bw_method=0.6 * len(x) ** -0.2)
+
+    def pdf(self, x: np.ndarray) -> np.ndarray:
+        return self._kde(x)
+
+    def rvs(self, size: int) -> np.ndarray:
+        return self._kde.resample(size)[0]
+
+
+def _laplace(x: np.ndarray) -> Density:
+    centre = np.median(x)
+    return stats.laplace(centre, np.abs(x - centre).mean())
+
+
+def _uniform(x: np.ndarray) -> Density:
+    # The range of n values is short by two of n + 1 gaps.
+    width = np.ptp(x) * (len(x) + 1) / (len(x) - 1)
+    return stats.uniform((x.min() + x.max() - width) / 2, width)
+
+
+def _exponential(x: np.ndarray) -> Density:
+    scale = x.mean() - x.min()
+    return stats.expon(x.min() - scale / len(x), scale)  # the minimum lies scale / n too high
+
+
+def _gamma(x: np.ndarray) -> Density:
+    shape = 4 / max(stats.skew(x), 0.05) ** 2
+    scale = x.std() / np.sqrt(shape)
+    return stats.gamma(shape, x.mean() - shape * scale, scale)
+
+
+def _student(x: np.ndarray) -> Density:
+    degrees = 4 + 6 / max(stats.kurtosis(x), 0.1)
+    return stats.t(degrees, x.mean(), x.std() * np.sqrt((degrees - 2) / degrees))
+
+
+def _gumbel(x: np.ndarray) -> Density:
+    scale = x.std() * np.sqrt(6) / np.pi
+    return stats.gumbel_r(x.mean() - np.euler_gamma * scale, scale)
+
+
+def _reflected(family: Callable[[np.ndarray], Density]) -> Callable[[np.ndarray], Density]:
+    return lambda x: _Reflected(family(-x))
+
+
+# Closed-form estimates (moments or maximum likelihood): each is fitted eleven times for a node.
+FAMILIES: dict[str, Callable[[np.ndarray], Density]] = {
+    "normal": lambda x: stats.norm(x.mean(), x.std()),
+    "laplace": _laplace,
+    "student": _student,
+    "uniform": _uniform,
+    "exponential": _exponential,
+    "reflected exponential": _reflected(_exponential),
+    "gamma": _gamma,
+    "reflected gamma": _reflected(_gamma),
+    "gumbel": _gumbel,
+    "reflected gumbel": _reflected(_gumbel),
+    "kernel": _KernelDensity,
+}
+
+
+class StackedDensity(StochasticModel):
+    """A mixture of candidate families whose weights maximise the likelihood of held-out values.
+
+    The observed values themselves, or an interpolation of them, carry every accident of a small
+    sample into each synthetic row. A parametric family does not, but has to be the right one.
+    Stacking weighs both by how well they predict values that they were not fitted to.
+
+    A number with many ties (counts, rounded or truncated values), or with fewer than 20 values, is
+    drawn from the observed values instead.
+
+    Attributes
+    ----------
+    weights_ : dict of str to float
+        Weight of each family (a key of `FAMILIES`) above 0.02; empty where values are drawn as
+        observed.
+
+    References
+    ----------
+    Smyth, Wolpert (1999), "Linearly combining density estimators via stacking", Machine Learning
+    36.
+    """
+
+    def fit(self, X: np.ndarray) -> None:
+        """Estimate from values of shape (n,) or (n, 1), without NaN."""
+        values = np.asarray(X, float).ravel()
+        self.weights_: dict[str, float] = {}
+        self._observed = values
+        distinct = len(np.unique(values))
+        if len(values) < _LEAST_VALUES or distinct < _LEAST_DISTINCT * len(values):
+            return
+        self._centre, self._scale = values.mean(), values.std()
+        scaled = (values - self._centre) / self._scale
+        weights = _stacking_weights(_held_out_densities(scaled))
+        kept = {name: w for name, w in zip(FAMILIES, weights, strict=True) if w > _LEAST_WEIGHT}
+        total = sum(kept.values())
+        self.weights_ = {name: float(w / total) for name, w in kept.items()}
+        self._densities = [FAMILIES[name](scaled) for name in kept]
+
+    def draw_samples(self, num_samples: int) -> np.ndarray:
+        """Draw values, shape (num_samples, 1), with numpy's global generator as DoWhy does."""
+        random = np.random.mtrand._rand
+        if not self.weights_:
+            return random.choice(self._observed, num_samples).reshape(-1, 1)
+        parts = random.multinomial(num_samples, list(self.weights_.values()))
+        drawn = [density.rvs(n) for density, n in zip(self._densities, parts, strict=True)]
+        return (self._centre + self._scale * random.permutation(np.concatenate(drawn)))[:, None]
+
+    def clone(self) -> Self:
+        """Return an unfitted copy."""
+        return type(self)()
+
+
+def _held_out_densities(x: np.ndarray) -> np.ndarray:
+    """Density of each value under each family fitted to the other folds, (n, families)."""
+    densities = np.empty((len(x), len(FAMILIES)))
+    for rest, fold in KFold(_FOLDS, shuffle=True, random_state=0).split(x):
+        for k, family in enumerate(FAMILIES.values()):
+            densities[fold, k] = family(x[rest]).pdf(x[fold])
+    return np.maximum(densities, 1e-12)
+
+
+def _stacking_weights(densities: np.ndarray) -> np.ndarray:
+    """Weights of a mixture of given densities by expectation maximisation."""
+    weights = np.full(densities.shape[1], 1 / densities.shape[1])
+    for _ in range(_EM_STEPS):
+        joint = densities * weights
+        weights = (joint / joint.sum(axis=1, keepdims=True)).mean(axis=0)
+    return weights
+
+
+def empirical(values: Sequence[Any] | np.ndarray) -> gcm.EmpiricalDistribution:
+    """Return gcm's distribution that draws the given values."""
+    model = gcm.EmpiricalDistribution()
+    model.fit(np.asarray(values))
+    return model
