@@ -38,6 +38,8 @@ MARK_WEIGHTS: Mapping[str, tuple[float, float]] = {
     "o-o": (0.5, 0.5),
     "<->": (0.5, 0.5),
 }
+STRICT_MARK_WEIGHTS: Mapping[str, tuple[float, float]] = {**MARK_WEIGHTS, "<->": (0.0, 0.0)}
+"""As the marks are defined: where a latent variable causes both, neither causes the other."""
 
 _FORMAT = "causalmix edge probabilities"
 

@@ -1,204 +1,21 @@
-"""Generators of synthetic rows: one protocol, fit on a table and sample rows like it."""
+"""Generators of synthetic rows by name, and those that are not causal."""
 
 from __future__ import annotations
 
 import inspect
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
 
+from causalmix.causal_generator import CausalGenerator
 from causalmix.codec import TableCodec
-from causalmix.discovery import ALGORITHMS, MARK_WEIGHTS, TARGET_PARENTS, discover, sample_dags
-from causalmix.errors import CausalMixError, DataError, check_name
-from causalmix.mechanisms import MECHANISMS
-from causalmix.scm import StructuralCausalModel
+from causalmix.errors import CausalMixError, check_name
+from causalmix.table_generator import Generator, TableGenerator, apportion
 
 
-class Generator(Protocol):
-    """What every generator of synthetic rows does.
-
-    Samples have the dtypes, categories, column order and target name of the training table, an
-    index 0..n−1, and only classes and values within the range that training has shown.
-    """
-
-    def fit(self, X: pd.DataFrame, y: pd.Series) -> Self:
-        """Learn from features (n_rows, n_features) and the target (n_rows,); return itself."""
-        ...
-
-    def sample(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
-        """Draw exactly `n` rows; equal seeds give equal rows."""
-        ...
-
-
-class _TableGenerator(ABC):
-    """The common part: one table with the target as its last column, checked and decoded."""
-
-    def fit(self, X: pd.DataFrame, y: pd.Series) -> Self:
-        """Learn from a table.
-
-        Parameters
-        ----------
-        X : pandas.DataFrame of shape (n_rows, n_features)
-            Features; missing cells are allowed.
-        y : pandas.Series of shape (n_rows,)
-            Classes, none missing.
-
-        Returns
-        -------
-        Generator
-            Itself.
-
-        Raises
-        ------
-        DataError
-            If the table is empty, X and y differ in length, a class is missing, a column appears
-            twice or contains an infinity.
-        """
-        _check(X, y)
-        self._target_name, self._target_dtype = y.name, y.dtype
-        self.target_ = _unused_name("target" if y.name is None else y.name, X.columns)
-        table = X.assign(**{self.target_: y.astype("category")}).reset_index(drop=True)
-        self._fit(table)
-        return self
-
-    def sample(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
-        """Draw rows.
-
-        Parameters
-        ----------
-        n : int
-            Number of rows, at least 1.
-        seed : int
-            Equal seeds give equal rows.
-
-        Returns
-        -------
-        X : pandas.DataFrame of shape (n, n_features)
-        y : pandas.Series of shape (n,)
-
-        Raises
-        ------
-        CausalMixError
-            If `n` is below 1 or the generator is not fitted.
-        """
-        if not hasattr(self, "target_"):
-            raise CausalMixError("The generator is not fitted; call fit(X, y) before sample.")
-        if n < 1:
-            raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
-        rows = self._sample(n, seed)
-        y = rows.pop(self.target_).astype(self._target_dtype).rename(self._target_name)
-        return rows, y
-
-    @abstractmethod
-    def _fit(self, table: pd.DataFrame) -> None:
-        """Learn from the table, target included."""
-
-    @abstractmethod
-    def _sample(self, n: int, seed: int) -> pd.DataFrame:
-        """Draw `n` rows of the table, target included."""
-
-
-class CausalGenerator(_TableGenerator):
-    """Rows from structural causal models on DAGs that PC and FCI make probable.
-
-    Discovers edge probabilities on features and target together, draws DAGs from them, fits a
-    structural causal model to each and draws an equal number of rows from each. The target is a
-    sink in every graph; its mechanism, not the search, decides by default which features matter.
-
-    Parameters
-    ----------
-    n_dags : int, default=10
-    target_parents : {"all", "adjacent"}, default="all"
-        See `causalmix.discovery.sample_dags`. A search in few rows misses features that matter for
-        the label, and what it misses is missing in every synthetic row.
-    mechanism : {"linear", "boosting"}, default="linear"
-        See `causalmix.scm.StructuralCausalModel`.
-    n_bootstraps, algorithms, alpha, mark_weights, n_jobs, progress
-        See `causalmix.discovery.discover`.
-    seed : int, default=0
-        Of the bootstraps and of the DAGs.
-
-    Attributes
-    ----------
-    edges_ : EdgeProbabilities
-    dags_ : list of networkx.DiGraph
-    target_ : str
-        The target's node in both.
-
-    References
-    ----------
-    Bühler, Purucker, Hutter (2026), "Causal Data Augmentation for Robust Fine-Tuning of Tabular
-    Foundation Models", arXiv 2601.04110.
-    """
-
-    def __init__(
-        self,
-        *,
-        n_dags: int = 10,
-        target_parents: str = "all",
-        mechanism: str = "linear",
-        n_bootstraps: int = 10,
-        algorithms: Sequence[str] = ALGORITHMS,
-        alpha: float = 0.05,
-        mark_weights: Mapping[str, tuple[float, float]] = MARK_WEIGHTS,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: bool = False,
-    ) -> None:
-        self.n_dags = n_dags
-        self.target_parents = check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
-        self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
-        self.n_bootstraps = n_bootstraps
-        self.algorithms = algorithms
-        self.alpha = alpha
-        self.mark_weights = mark_weights
-        self.seed = seed
-        self.n_jobs = n_jobs
-        self.progress = progress
-
-    def _fit(self, table: pd.DataFrame) -> None:
-        self.edges_ = discover(
-            table,
-            algorithms=self.algorithms,
-            n_bootstraps=self.n_bootstraps,
-            alpha=self.alpha,
-            target=self.target_,
-            mark_weights=self.mark_weights,
-            seed=self.seed,
-            n_jobs=self.n_jobs,
-            progress=self.progress,
-        )
-        self.dags_ = sample_dags(
-            self.edges_,
-            self.n_dags,
-            self.seed,
-            target=self.target_,
-            target_parents=self.target_parents,
-        )
-        fitted: dict = {}
-        self._models = [
-            StructuralCausalModel(dag, mechanism=self.mechanism).fit(table, fitted=fitted)
-            for dag in self.dags_
-        ]
-
-    def _sample(self, n: int, seed: int) -> pd.DataFrame:
-        rng = np.random.default_rng(seed)
-        # Shuffled, so that the first rows of a sample come from all models.
-        model_of_row = rng.permutation(np.arange(n) % len(self._models))
-        parts = []
-        for k, model in enumerate(self._models):
-            rows = np.flatnonzero(model_of_row == k)
-            if len(rows):
-                part = model.sample(len(rows), int(rng.integers(2**31)))
-                parts.append(part.set_index(rows))
-        return pd.concat(parts).sort_index()
-
-
-class SMOTENCGenerator(_TableGenerator):
+class SMOTENCGenerator(TableGenerator):
     """Interpolation between rows of the same class by imbalanced-learn.
 
     SMOTE-NC for mixed tables, SMOTE for numeric and SMOTEN for categorical ones. They oversample
@@ -238,7 +55,7 @@ class SMOTENCGenerator(_TableGenerator):
     def _sample(self, n: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)
         classes, counts = np.unique(self._classes, return_counts=True)
-        wanted = _apportion(n, counts, rng)
+        wanted = apportion(n, counts, rng)
         parts = [
             self._sample_class(c, int(m), int(rng.integers(2**31))).assign(**{self.target_: c})
             for c, m in zip(classes, wanted, strict=True)
@@ -270,7 +87,7 @@ class SMOTENCGenerator(_TableGenerator):
         return SMOTENC(categorical, **options)
 
 
-class PerturbationGenerator(_TableGenerator):
+class PerturbationGenerator(TableGenerator):
     """Training rows drawn with replacement and slightly changed; classes stay.
 
     A number gets Gaussian noise with a share of its column's standard deviation; a category is
@@ -338,31 +155,3 @@ def make_generator(name: str, **options: Any) -> Generator:
     for option in options:
         check_name(option, valid, f"{name} generator option")
     return generator(**options)
-
-
-def _check(X: pd.DataFrame, y: pd.Series) -> None:
-    if len(X) != len(y):
-        raise DataError(f"X has {len(X)} rows and y {len(y)}; they must have the same.")
-    if X.empty:
-        raise DataError(
-            f"X has {X.shape[0]} rows and {X.shape[1]} columns; at least one of each is needed."
-        )
-    if y.isna().any():
-        raise DataError(f"The target {y.name!r} is missing in {y.isna().sum()} rows; drop them.")
-
-
-def _unused_name(name: str, taken: pd.Index) -> str:
-    while name in taken:
-        name = f"{name}_"
-    return name
-
-
-def _apportion(n: int, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return how many of `n` rows each class gets: its share, the remainder drawn at random."""
-    exact = n * counts / counts.sum()
-    wanted = np.floor(exact).astype(int)
-    rest = n - wanted.sum()
-    if rest:
-        fraction = (exact - wanted) / (exact - wanted).sum()
-        wanted[rng.choice(len(counts), rest, replace=False, p=fraction)] += 1
-    return wanted

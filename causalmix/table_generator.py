@@ -1,0 +1,123 @@
+"""What every generator of synthetic rows does, and the part that all of them share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol, Self
+
+import numpy as np
+import pandas as pd
+
+from causalmix.errors import CausalMixError, DataError
+
+
+class Generator(Protocol):
+    """What every generator of synthetic rows does.
+
+    Samples have the dtypes, categories, column order and target name of the training table, an
+    index 0..n−1, and only classes and values within the range that training has shown.
+    """
+
+    def fit(self, X: pd.DataFrame, y: pd.Series) -> Self:
+        """Learn from features (n_rows, n_features) and the target (n_rows,); return itself."""
+        ...
+
+    def sample(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
+        """Draw exactly `n` rows; equal seeds give equal rows."""
+        ...
+
+
+class TableGenerator(ABC):
+    """The common part: one table with the target as its last column, checked and decoded."""
+
+    def fit(self, X: pd.DataFrame, y: pd.Series) -> Self:
+        """Learn from a table.
+
+        Parameters
+        ----------
+        X : pandas.DataFrame of shape (n_rows, n_features)
+            Features; missing cells are allowed.
+        y : pandas.Series of shape (n_rows,)
+            Classes, none missing.
+
+        Returns
+        -------
+        Generator
+            Itself.
+
+        Raises
+        ------
+        DataError
+            If the table is empty, X and y differ in length, a class is missing, a column appears
+            twice or contains an infinity.
+        """
+        _check(X, y)
+        self._target_name, self._target_dtype = y.name, y.dtype
+        self.target_ = _unused_name("target" if y.name is None else y.name, X.columns)
+        table = X.assign(**{self.target_: y.astype("category")}).reset_index(drop=True)
+        self._fit(table)
+        return self
+
+    def sample(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
+        """Draw rows.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows, at least 1.
+        seed : int
+            Equal seeds give equal rows.
+
+        Returns
+        -------
+        X : pandas.DataFrame of shape (n, n_features)
+        y : pandas.Series of shape (n,)
+
+        Raises
+        ------
+        CausalMixError
+            If `n` is below 1 or the generator is not fitted.
+        """
+        if not hasattr(self, "target_"):
+            raise CausalMixError("The generator is not fitted; call fit(X, y) before sample.")
+        if n < 1:
+            raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
+        rows = self._sample(n, seed)
+        y = rows.pop(self.target_).astype(self._target_dtype).rename(self._target_name)
+        return rows, y
+
+    @abstractmethod
+    def _fit(self, table: pd.DataFrame) -> None:
+        """Learn from the table, target included."""
+
+    @abstractmethod
+    def _sample(self, n: int, seed: int) -> pd.DataFrame:
+        """Draw `n` rows of the table, target included."""
+
+
+def _check(X: pd.DataFrame, y: pd.Series) -> None:
+    if len(X) != len(y):
+        raise DataError(f"X has {len(X)} rows and y {len(y)}; they must have the same.")
+    if X.empty:
+        raise DataError(
+            f"X has {X.shape[0]} rows and {X.shape[1]} columns; at least one of each is needed."
+        )
+    if y.isna().any():
+        raise DataError(f"The target {y.name!r} is missing in {y.isna().sum()} rows; drop them.")
+
+
+def _unused_name(name: str, taken: pd.Index) -> str:
+    while name in taken:
+        name = f"{name}_"
+    return name
+
+
+def apportion(n: int, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return how many of `n` rows each class gets: its share, the remainder drawn at random."""
+    exact = n * counts / counts.sum()
+    wanted = np.floor(exact).astype(int)
+    rest = n - wanted.sum()
+    if rest:
+        fraction = (exact - wanted) / (exact - wanted).sum()
+        wanted[rng.choice(len(counts), rest, replace=False, p=fraction)] += 1
+    return wanted
