@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from causalmix.discovery import EdgeProbabilities
 from causalmix.errors import check_name
-from causalmix.quality import association_matrix
+from causalmix.fidelity import association_matrix
 
 REAL_COLOUR = "0.25"
 
@@ -243,7 +243,7 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
     -------
     Figure
         A heat map each, on one colour scale from -1 to 1 (see
-        :func:`causalmix.quality.association_matrix`).
+        :func:`causalmix.fidelity.association_matrix`).
     """
     names = [_shorten(str(name)) for name in next(iter(frames.values())).columns]
     labels = names if len(names) <= 40 else False

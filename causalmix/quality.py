@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2_contingency
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -15,75 +13,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from causalmix.data import TabularDataset
+from causalmix.fidelity import correlation_matrix_difference
 from causalmix.metrics import roc_auc
-
-
-def association_matrix(frame: pd.DataFrame) -> pd.DataFrame:
-    """Pairwise association of numeric and categorical columns.
-
-    Spearman's correlation for two numeric columns, squared Cramér's V for two categorical ones,
-    the correlation ratio η² for one of each: the mixed matrix of arXiv 2603.10254. Every pair
-    uses the rows where both columns are present.
-
-    Parameters
-    ----------
-    frame : DataFrame, shape (n_rows, n_columns)
-        Numeric columns and columns of pandas' category dtype.
-
-    Returns
-    -------
-    DataFrame, shape (n_columns, n_columns)
-        Symmetric with a unit diagonal; 0 where a pair has no spread.
-    """
-    names = list(frame.columns)
-    categorical = {name: isinstance(frame[name].dtype, pd.CategoricalDtype) for name in names}
-    matrix = np.eye(len(names))
-    for i, j in combinations(range(len(names)), 2):
-        pair = frame[[names[i], names[j]]].dropna()
-        a, b = pair.iloc[:, 0], pair.iloc[:, 1]
-        if categorical[names[i]] and categorical[names[j]]:
-            value = _cramers_v_squared(a, b)
-        elif categorical[names[i]]:
-            value = _correlation_ratio(a, b)
-        elif categorical[names[j]]:
-            value = _correlation_ratio(b, a)
-        else:
-            value = a.corr(b, method="spearman") if a.nunique() > 1 < b.nunique() else 0.0
-        matrix[i, j] = matrix[j, i] = value
-    return pd.DataFrame(matrix, index=names, columns=names)
-
-
-def _cramers_v_squared(a: pd.Series, b: pd.Series) -> float:
-    counts = pd.crosstab(a, b)
-    if min(counts.shape) < 2:
-        return 0.0
-    chi2 = chi2_contingency(counts, correction=False).statistic
-    return float(chi2 / (counts.to_numpy().sum() * (min(counts.shape) - 1)))
-
-
-def _correlation_ratio(groups: pd.Series, values: pd.Series) -> float:
-    total = ((values - values.mean()) ** 2).sum()
-    if total == 0:
-        return 0.0
-    means = values.groupby(groups, observed=True).transform("mean")
-    return float(((means - values.mean()) ** 2).sum() / total)
-
-
-def correlation_matrix_difference(real: pd.DataFrame, synthetic: pd.DataFrame) -> float:
-    """Frobenius norm of the difference of two association matrices (CMD).
-
-    Parameters
-    ----------
-    real, synthetic : DataFrame
-        With the same columns.
-
-    Returns
-    -------
-    float
-        0 where all pairwise associations agree.
-    """
-    difference = association_matrix(real) - association_matrix(synthetic)
-    return float(np.linalg.norm(difference.to_numpy()))
 
 
 def linear_classifier() -> Pipeline:
