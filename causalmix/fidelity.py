@@ -170,10 +170,45 @@ def nearest_neighbour_adversarial_accuracy(
     return float(accuracy)
 
 
+def near_copies(train: pd.DataFrame, synthetic: pd.DataFrame) -> float:
+    """Share of synthetic rows that lie suspiciously close to a training row.
+
+    A row is a near-copy if its Gower distance to the closest training row is below the 5 % quantile
+    of such distances among the training rows themselves. Fresh real rows are near-copies at about
+    5 %, a generator that repeats its training rows makes nothing else.
+
+    Parameters
+    ----------
+    train, synthetic : DataFrame
+        With the same columns. Missing cells as in `nearest_neighbour_adversarial_accuracy`.
+
+    Returns
+    -------
+    float
+        Between 0 and 1. Where more than 5 % of the training rows are exact doubles, the share of
+        synthetic rows that equal a training row.
+
+    Notes
+    -----
+    The distance to the closest record (DCR) is the usual measure of privacy for synthetic tables;
+    it is held against training rows here, because by itself it has no scale.
+    """
+    from syntheval.utils.nn_distance import _knn_distance
+
+    a, b, categorical = _scaled(train, synthetic)
+    among = _knn_distance(a, a, categorical, 1, "gower")[0]
+    to_train = _knn_distance(b, a, categorical, 1, "gower")[0]
+    limit = np.quantile(among, 0.05)
+    return float(np.mean(to_train < limit if limit > 0 else to_train == 0))
+
+
 def _scaled(
     real: pd.DataFrame, synthetic: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Both tables with numbers in [0, 1] and codes of levels, and the names of the latter."""
+    """Both tables with numbers in [0, 1] and codes of levels, and the names of the latter.
+
+    The second is reversed: SynthEval takes a copy in the same order for the table itself.
+    """
     both = pd.concat([real, synthetic], ignore_index=True)
     columns, categorical = {}, []
     for name in real:
@@ -190,6 +225,6 @@ def _scaled(
     coded = pd.DataFrame(columns)
     return (
         coded.iloc[: len(real)].reset_index(drop=True),
-        coded.iloc[len(real) :].reset_index(drop=True),
+        coded.iloc[: len(real) - 1 : -1].reset_index(drop=True),
         categorical,
     )

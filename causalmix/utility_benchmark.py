@@ -19,7 +19,6 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 from causalmix.atomic import replace_file
-from causalmix.baselines import BASELINES
 from causalmix.causal_generator import CausalGenerator
 from causalmix.comparison import bootstrap_interval, mean_ranks
 from causalmix.data import TabularDataset
@@ -27,7 +26,7 @@ from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.folder import read_tables
 from causalmix.generators import Generator, make_generator
 from causalmix.manifest import make_manifest, write_json
-from causalmix.metrics import roc_auc
+from causalmix.quality import transfer_auc
 from causalmix.rowstore import RowStore
 from causalmix.splitting import holdout_split
 
@@ -45,8 +44,8 @@ GENERATORS: dict[str, Callable[[int], Generator]] = {
 
 CTGAN_EPOCHS = 150
 
-LEARNERS = {"linear": "logistic_regression", "boosting": "hist_gradient_boosting"}
-"""Learners by name, and their names in `causalmix.baselines`."""
+LEARNERS = ("linear", "boosting")
+"""Learners of `causalmix.quality.transfer_auc`."""
 
 SOURCES = ("synthetic", "both")
 
@@ -198,7 +197,9 @@ def _score(task: _Task) -> dict[str, object]:
         if task.generator != REAL:
             sources["both"] = (pd.concat([train.X, X]), pd.concat([train.y, y]))
         scores = {
-            f"{learner}_{source}": round(_auc(learner, rows, test, task.seed), 6)
+            f"{learner}_{source}": round(
+                transfer_auc(rows, test, learner=learner, seed=task.seed), 6
+            )
             for learner in LEARNERS
             for source, rows in sources.items()
         }
@@ -214,20 +215,6 @@ def _generate(task: _Task, train: TabularDataset) -> tuple[pd.DataFrame, pd.Seri
             f"{task.generator} failed on {task.table.name} with n_train={task.n_train}, "
             f"seed={task.seed}: {error!r}. What is done is kept."
         ) from error
-
-
-def _auc(
-    learner: str, rows: tuple[pd.DataFrame, pd.Series], test: TabularDataset, seed: int
-) -> float:
-    X, y = rows
-    codes = y.cat.codes.to_numpy(dtype=np.int64)
-    known = X.columns[X.notna().any()]
-    if len(np.unique(codes)) < 2:
-        return 0.5  # one class only: nothing to rank by
-    model = BASELINES[LEARNERS[learner]].build(seed, 1).fit(X[known], codes)
-    proba = np.zeros((test.n_rows, test.n_classes))
-    proba[:, model.classes_] = model.predict_proba(test.X[known])
-    return roc_auc(test.y.cat.codes.to_numpy(), proba)
 
 
 def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataFrame:
