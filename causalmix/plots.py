@@ -292,7 +292,8 @@ def plot_pairs(
     Returns
     -------
     Figure
-        A row of panels a pair, on common axes; at most 400 rows each.
+        A row of panels a pair, on common axes; at most 400 rows each. Whole numbers are spread a
+        little, so that equal ones do not hide each other.
 
     Raises
     ------
@@ -320,7 +321,17 @@ def plot_pairs(
         for ax, (name, frame), colour in zip(
             line, sources.items(), [REAL_COLOUR, *sns.color_palette()], strict=False
         ):
-            ax.scatter(frame[a].iloc[:400], frame[b].iloc[:400], s=5, color=colour, alpha=0.6)
+            ax.scatter(*_spread(frame[[a, b]].iloc[:400]), s=5, color=colour, alpha=0.6)
             ax.set(title=name, xlabel=_shorten(a, 20))
         line[0].set_ylabel(_shorten(b, 20))
     return figure
+
+
+def _spread(pair: pd.DataFrame) -> list[pd.Series]:
+    rng = np.random.default_rng(0)
+    return [
+        column + rng.uniform(-0.3, 0.3, len(column))
+        if (column.dropna() % 1 == 0).all() and column.nunique() <= 30
+        else column
+        for _, column in pair.items()
+    ]
