@@ -53,7 +53,7 @@ def test_orients_like_causal_learn(monkeypatch):
         weights = np.triu(rng.normal(size=(12, 12)) * (rng.random((12, 12)) < 0.3), 1)
         data = (rng.normal(size=(300, 12)) @ np.linalg.inv(np.eye(12) - weights))[:, 2:]
         kinds, known = np.zeros(10, dtype=bool), Constraints.none(10)
-        ours = search_bootstrap(data, kinds, known, SearchOptions(), 1, seed).graphs
+        ours = search_bootstrap(data, kinds, known, SearchOptions(alpha=0.05), 1, seed).graphs
         rng = np.random.default_rng([seed, 1])
         rows, order = rng.integers(300, size=300), rng.permutation(10)
         sample = data[np.ix_(rows, order)]
@@ -123,7 +123,7 @@ def test_mixed_independent_columns_are_hardly_joined():
     """Resampled rows are tested as half as many; as n rows, over 14% of the pairs are joined."""
     adjacent = []
     for seed in range(5):
-        matrix = discover(mixed(300, seed), n_bootstraps=4, algorithms=["pc"]).matrix
+        matrix = discover(mixed(300, seed), n_bootstraps=4, algorithms=["pc"], alpha=0.05).matrix
         adjacent.append((matrix + matrix.T)[np.triu_indices(6, 1)].mean())
     assert np.mean(adjacent) < 0.08
 

@@ -167,7 +167,7 @@ def test_random_knowledge_is_kept():
         data = gaussian(seed)
         known = knowledge.constraints(names)
         graphs = search_bootstrap(
-            data, np.zeros(8, dtype=bool), known, SearchOptions(), 0, seed
+            data, np.zeros(8, dtype=bool), known, SearchOptions(alpha=0.05), 0, seed
         ).graphs
         for i, j in np.argwhere(known.forbidden):
             assert graphs["pc"][i, j] != TAIL or graphs["pc"][j, i] != ARROW
