@@ -17,7 +17,8 @@ from causalmix.knowledge import named_cycle
 N_BINS = 10
 """Bins of equal width of a reliability table."""
 
-_ROUNDING = 1e-9  # sums of shares of bootstraps are equal up to rounding errors
+ROUNDING = 1e-9
+"""Sums of shares of bootstraps that differ by no more are equal."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def compare_graphs(
     ordered = ~np.eye(len(true), dtype=bool)
     joined = edges.matrix + edges.matrix.T
     adjacent = joined > threshold
-    arrow = adjacent & (edges.matrix > edges.matrix.T + _ROUNDING)
+    arrow = adjacent & (edges.matrix > edges.matrix.T + ROUNDING)
     wrong = (true != arrow) | (true.T != arrow.T) | ((true | true.T) != adjacent)
 
     kinds = {

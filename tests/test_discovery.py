@@ -96,7 +96,7 @@ def test_ancestors_are_found_on_any_path():
 
 @pytest.mark.parametrize("algorithm", ["pc", "fci"])
 def test_finds_the_collider(algorithm):
-    edges = discover(collider(1000), algorithms=[algorithm], n_bootstraps=10)
+    edges = discover(collider(1000), algorithms=[algorithm], n_bootstraps=10, alpha=0.05)
     adjacent = edges.matrix + edges.matrix.T
     truth = nx.to_numpy_array(nx.Graph([("a", "c"), ("b", "c"), ("c", "d")]), nodelist=edges.names)
     assert (adjacent[truth == 1] > 0.7).all()  # an edge o-> counts 0.75
@@ -113,7 +113,7 @@ def test_a_chain_keeps_its_directions_open():
     a = rng.normal(size=1000)
     b = a + rng.normal(size=1000)
     frame = pd.DataFrame({"a": a, "b": b, "c": b + rng.normal(size=1000)})
-    edges = discover(frame, algorithms=["pc"], n_bootstraps=10)
+    edges = discover(frame, algorithms=["pc"], n_bootstraps=10, alpha=0.05)
     assert edge(edges, "a", "b") == pytest.approx(0.5, abs=0.15)
     assert edge(edges, "b", "a") == pytest.approx(0.5, abs=0.15)
     assert edge(edges, "a", "c") + edge(edges, "c", "a") < 0.2

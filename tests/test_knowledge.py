@@ -94,7 +94,7 @@ def test_one_way_knowledge_orients_pc_like_causal_learn():
             forbidden=[(names[7], names[j]) for j in (0, 3)], tiers=[names[:3], names[3:6]]
         )
         known = knowledge.constraints(names)
-        options = SearchOptions(("pc",))
+        options = SearchOptions(("pc",), alpha=0.05)
         ours = search_bootstrap(data, kinds, known, options, 0, seed).graphs["pc"]
         differs += (ours != search_bootstrap(
             data, kinds, BackgroundKnowledge().constraints(names), options, 0, seed
