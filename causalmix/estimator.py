@@ -58,7 +58,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     tfm : str or Path, default="embedded"
         Foundation model as :func:`causalmix.tfm.load_tfm` takes it.
     generator : str or None, default="causal"
-        Key of :data:`causalmix.generators.GENERATORS`; None fine-tunes on real rows only.
+        Key of ``causalmix.generators.GENERATORS``; None fine-tunes on real rows only.
     generator_options : mapping, optional
         Arguments of the generator's constructor. Its ``seed``, where it has one, is by default
         that of the fit.
@@ -85,7 +85,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Sorted class labels.
     n_features_in_ : int
         Columns given to `fit`.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Their names, if `fit` was given a DataFrame whose column names are all strings.
     history_ : DataFrame
         A row per validation, from step 0: ``step``, ``train_loss`` (nats, mean since the last
@@ -99,7 +99,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     -----
     In a DataFrame, numbers stay numbers, dates become days, and text, truth values and pandas
     categories are categories. Columns with one value, row numbers, identifiers and free text are
-    left out, with a warning; the rules are those of :mod:`causalmix.columns`. NaN, None and the
+    left out, with a warning; the rules are those of `causalmix.columns`. NaN, None and the
     usual markers are missing values. A category that `fit` has not seen counts as missing.
 
     See Also

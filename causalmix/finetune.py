@@ -376,6 +376,8 @@ def _run_steps(
             monitor.evaluate(step, float(np.mean(losses)), rows.synthetic_share)
             losses.clear()
             bar.set_postfix(val_log_loss=f"{monitor.records[-1]['val_log_loss']:.4f}")
+            if step == config.steps:
+                break
             if late:
                 return "time_limit"
             if monitor.stale() >= config.patience:

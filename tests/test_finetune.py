@@ -130,6 +130,8 @@ def test_the_step_that_exceeds_the_time_limit_is_validated_and_the_last(tfm, spl
     result = finetune(tfm, split, config=config)
     assert result.history["step"].tolist() == [0, 1]
     assert result.stopped_by == "time_limit"
+    config = FinetuneConfig(steps=1, patience=1, learning_rate=1.0, time_limit=1e-9)
+    assert finetune(tfm, split, config=config).stopped_by == "steps"  # none were left
 
 
 def test_members_of_the_ensemble_are_as_many_as_asked(tfm, split):
