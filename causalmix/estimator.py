@@ -67,10 +67,14 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         row a class is made where it gives less.
     n_estimators : int, optional
         Members of the ensemble; by default as many as the checkpoint asks for.
-    steps, learning_rate, weight_decay, warmup_steps, clip_norm, tasks_per_step, rows_per_task, \
-    query_share, synthetic_share, n_synthetic, validate_every, patience, time_limit
-        See :class:`causalmix.finetune.FinetuneConfig`, which also has the defaults. ``steps=0``
-        is zero-shot prediction.
+    steps : int, default=60
+        Optimiser steps at most; 0 is zero-shot prediction.
+    learning_rate, weight_decay, warmup_steps, clip_norm
+        Of the optimiser: see :class:`causalmix.finetune.FinetuneConfig`.
+    tasks_per_step, rows_per_task, query_share, synthetic_share, n_synthetic
+        Of the rows in a step: see :class:`causalmix.finetune.FinetuneConfig`.
+    validate_every, patience, time_limit
+        When to validate and stop: see :class:`causalmix.finetune.FinetuneConfig`.
     device : str, default="auto"
         Where the network runs; ``"auto"`` takes a CUDA device where there is one.
     random_state : int, RandomState instance or None, default=None
