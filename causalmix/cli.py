@@ -203,6 +203,25 @@ def benchmark_discovery(
         click.echo(_shown(write_discovery_speed(table, path, target=target, progress=True)))
 
 
+@main.command(cls=_ListOptions)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON file to write.")
+@click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
+@click.option("--n-train", type=int, multiple=True, default=(200, 500), show_default=True)
+@click.option("--steps", type=int, default=10, show_default=True, help="Steps that are timed.")
+@click.option("--repeats", type=int, default=3, show_default=True, help="Measurements of a step.")
+@click.option("--seeds", type=int, default=3, show_default=True, help="Tables to converge on.")
+@click.option("--speed", is_flag=True, help="Time it against tabpfn's own fine-tuning class.")
+def benchmark_finetuning(out: Path, tfm: str, speed: bool, **options: object) -> None:
+    """Compare fine-tuning with that of the tabpfn package: CPU time a step, and to a log-loss."""
+    from causalmix.finetuning_speed import describe, write_finetuning_speed
+
+    if not speed:
+        raise CausalMixError("Nothing to do: give --speed.")
+    path = write_finetuning_speed(tfm, out, **options)
+    click.echo(describe(path))
+    click.echo(_shown(path))
+
+
 @main.command()
 def doctor() -> None:
     """Check the installation; exit code 1 with the reason if something is broken."""
