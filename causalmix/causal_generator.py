@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.citest import DEGENERATE_GAUSSIAN
+from causalmix.dag_completion import complete_dags
 from causalmix.dag_sampling import TARGET_PARENTS, sample_dags
 from causalmix.discovery import discover
 from causalmix.edge_probabilities import MARK_WEIGHTS, STRICT_MARK_WEIGHTS
@@ -38,6 +39,9 @@ class CausalGenerator(TableGenerator):
     target_parents : {"all", "adjacent", "markov_blanket", "free"}, default="all"
         See `causalmix.dag_sampling.sample_dags`. A search in few rows misses features that matter
         for the label, and what it misses is missing in every synthetic row.
+    completion_alpha : float, default=0.1
+        Level at which the sampled graphs get the edges that they lack (0: none); see
+        `causalmix.dag_completion.complete_dags`.
     mechanism, noise, missing : str
         See `causalmix.scm.StructuralCausalModel`.
     class_shares : mapping of class to float, optional
@@ -71,7 +75,8 @@ class CausalGenerator(TableGenerator):
         *,
         n_dags: int = 10,
         target_parents: str = "all",
-        mechanism: str = "linear",
+        completion_alpha: float = 0.1,
+        mechanism: str = "auto",
         noise: str = "stacked",
         missing: str = "modelled",
         class_shares: Mapping[Any, float] | None = None,
@@ -88,6 +93,7 @@ class CausalGenerator(TableGenerator):
     ) -> None:
         self.n_dags = n_dags
         self.target_parents = check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
+        self.completion_alpha = completion_alpha
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
@@ -107,9 +113,10 @@ class CausalGenerator(TableGenerator):
     def paper(cls, **options: Any) -> Self:
         """Return the generator with the paper's choices where they are known, to compare with.
 
-        The target is a node like the others, a bidirected edge counts as no edge, and noise is
-        drawn from the residuals themselves. The paper does not say what weights it gives to edge
-        marks, nor which learners it uses; here they are boosted trees.
+        The target is a node like the others, a bidirected edge counts as no edge, sampled graphs
+        stay as they are, and noise is drawn from the residuals themselves. The paper does not say
+        what weights it gives to edge marks, nor which learners it uses; here they are boosted
+        trees.
 
         Parameters
         ----------
@@ -118,6 +125,7 @@ class CausalGenerator(TableGenerator):
         """
         choices = {
             "target_parents": "free",
+            "completion_alpha": 0.0,
             "mechanism": "boosting",
             "noise": "empirical",
             "missing": "random",
@@ -141,12 +149,19 @@ class CausalGenerator(TableGenerator):
             n_jobs=self.n_jobs,
             progress=self.progress,
         )
-        self.dags_ = sample_dags(
+        sampled = sample_dags(
             self.edges_,
             self.n_dags,
             self.seed,
             target=self.target_,
             target_parents=self.target_parents,
+        )
+        self.dags_ = complete_dags(
+            sampled,
+            table,
+            alpha=self.completion_alpha,
+            fixed=[self.target_],
+            knowledge=self.knowledge,
         )
         self.models_ = fit_models(
             self.dags_, table, mechanism=self.mechanism, noise=self.noise, missing=self.missing

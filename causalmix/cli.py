@@ -152,6 +152,43 @@ def benchmark_finetuning(out: Path, tfm: str, speed: bool, **options: object) ->
     click.echo(_shown(path))
 
 
+@main.command(cls=_ListOptions)
+@click.option("--csuite", type=click.Path(path_type=Path), help="Folder of CSuite datasets.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--n-train", type=int, multiple=True, help="Training rows: 20 to 500, or 100 300.")
+@click.option("--repetitions", type=int, default=20, show_default=True, help="CSuite: draws.")
+@click.option("--graphs", multiple=True, help="CSuite: true, discovered; both by default.")
+@click.option("--mechanisms", multiple=True, help="CSuite: mechanisms of the models.")
+@click.option("--datasets", multiple=True, help="Of --data: names of tables; all by default.")
+@click.option("--seeds", type=int, default=3, show_default=True, help="Of --data: splits.")
+@click.option("--generators", multiple=True, help="Of --data: which ones; all by default.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
+def benchmark_generation(
+    csuite: Path | None, data: Path | None, out: Path, workers: int, **options: object
+) -> None:
+    """Score synthetic rows: on CSuite against the truth, or on tables by their use to learners.
+
+    Scores go to the CSV file as they come, and what is there is not computed again.
+    """
+    if (csuite is None) == (data is None):
+        raise CausalMixError("Give either --csuite FOLDER or --data FOLDER.")
+    names = ("n_train", "repetitions", "graphs", "mechanisms")
+    if data is not None:
+        names = ("n_train", "datasets", "seeds", "generators")
+    given = {name: options[name] for name in names if options[name]}
+    if csuite is not None:
+        from causalmix.csuite_benchmark import benchmark_csuite
+
+        summary = benchmark_csuite(csuite, out, workers=workers, progress=True, **given)
+    else:
+        from causalmix.utility_benchmark import benchmark_utility
+
+        summary = benchmark_utility(data, out, workers=workers, progress=True, **given)
+    click.echo(summary.round(4).to_string(index=False))
+    click.echo(_shown(out))
+
+
 @main.command()
 def doctor() -> None:
     """Check the installation; exit code 1 with the reason if something is broken."""

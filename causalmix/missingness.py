@@ -42,7 +42,7 @@ class MissingnessModel:
         self._models = []
         for k in range(len(self.columns)):
             rare = min(gaps[:, k].sum(), (~gaps[:, k]).sum()) < _LEAST_GAPS
-            model = DummyClassifier() if rare else LogisticRegression(C=0.1, max_iter=1000)
+            model = DummyClassifier() if rare else LogisticRegression(max_iter=1000)
             self._models.append(model.fit(np.hstack([values, gaps[:, :k]]), gaps[:, k]))
         return self
 

@@ -1,0 +1,241 @@
+"""How close the joint distribution of synthetic rows is to that of real ones."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from itertools import combinations
+from types import ModuleType
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from scipy.stats import chi2_contingency
+
+
+def association_matrix(frame: pd.DataFrame) -> pd.DataFrame:
+    """Pairwise association of numeric and categorical columns.
+
+    Spearman's correlation for two numeric columns, squared Cramér's V for two categorical ones,
+    the correlation ratio η² for one of each: the mixed matrix of arXiv 2603.10254. Every pair
+    uses the rows where both columns are present.
+
+    Parameters
+    ----------
+    frame : DataFrame, shape (n_rows, n_columns)
+        Numeric columns and columns of pandas' category dtype.
+
+    Returns
+    -------
+    DataFrame, shape (n_columns, n_columns)
+        Symmetric with a unit diagonal; 0 where a pair has no spread.
+    """
+    names = list(frame.columns)
+    categorical = {name: isinstance(frame[name].dtype, pd.CategoricalDtype) for name in names}
+    matrix = np.eye(len(names))
+    for i, j in combinations(range(len(names)), 2):
+        pair = frame[[names[i], names[j]]].dropna()
+        a, b = pair.iloc[:, 0], pair.iloc[:, 1]
+        if categorical[names[i]] and categorical[names[j]]:
+            value = _cramers_v_squared(a, b)
+        elif categorical[names[i]]:
+            value = _correlation_ratio(a, b)
+        elif categorical[names[j]]:
+            value = _correlation_ratio(b, a)
+        else:
+            value = a.corr(b, method="spearman") if a.nunique() > 1 < b.nunique() else 0.0
+        matrix[i, j] = matrix[j, i] = value
+    return pd.DataFrame(matrix, index=names, columns=names)
+
+
+def _cramers_v_squared(a: pd.Series, b: pd.Series) -> float:
+    counts = pd.crosstab(a, b)
+    if min(counts.shape) < 2:
+        return 0.0
+    chi2 = chi2_contingency(counts, correction=False).statistic
+    return float(chi2 / (counts.to_numpy().sum() * (min(counts.shape) - 1)))
+
+
+def _correlation_ratio(groups: pd.Series, values: pd.Series) -> float:
+    total = ((values - values.mean()) ** 2).sum()
+    if total == 0:
+        return 0.0
+    means = values.groupby(groups, observed=True).transform("mean")
+    return float(((means - values.mean()) ** 2).sum() / total)
+
+
+def correlation_matrix_difference(real: pd.DataFrame, synthetic: pd.DataFrame) -> float:
+    """Frobenius norm of the difference of two association matrices (CMD).
+
+    Parameters
+    ----------
+    real, synthetic : DataFrame
+        With the same columns.
+
+    Returns
+    -------
+    float
+        0 where all pairwise associations agree.
+    """
+    difference = association_matrix(real) - association_matrix(synthetic)
+    return float(np.linalg.norm(difference.to_numpy()))
+
+
+def k_marginal_tvd(real: pd.DataFrame, synthetic: pd.DataFrame, *, n_bins: int = 20) -> float:
+    """Mean total variation distance over all pairs of columns (kMTVD with k = 2).
+
+    Numeric columns with at least `n_bins` distinct real values are cut at quantiles of the real
+    ones; other values are levels, and so are missing cells.
+
+    Parameters
+    ----------
+    real, synthetic : DataFrame
+        With the same columns, two or more.
+    n_bins : int, default=20
+        Bins of a numeric column.
+
+    Returns
+    -------
+    float
+        Between 0 and 1, less being closer. Two samples of one distribution are above 0, the more
+        the fewer rows they have.
+
+    References
+    ----------
+    Tugnoli et al. (2026), arXiv 2603.10254.
+    """
+    codes = [_level_codes(real[name], synthetic[name], n_bins) for name in real]
+    distances = []
+    for (real_a, made_a, n_a), (real_b, made_b, n_b) in combinations(codes, 2):
+        cells = n_a * n_b
+        p = np.bincount(real_a * n_b + real_b, minlength=cells) / len(real)
+        q = np.bincount(made_a * n_b + made_b, minlength=cells) / len(synthetic)
+        distances.append(0.5 * np.abs(p - q).sum())
+    return float(np.mean(distances))
+
+
+def _level_codes(
+    real: pd.Series, synthetic: pd.Series, n_bins: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Codes of the real and of the synthetic values, and how many codes there are."""
+    numeric = pd.api.types.is_numeric_dtype(real.dtype)
+    if numeric and real.nunique() >= n_bins:
+        inner = np.unique(np.nanquantile(real, np.linspace(0, 1, n_bins + 1)))[1:-1]
+        missing = len(inner) + 1
+        real_codes, made_codes = (
+            np.where(each.isna(), missing, np.digitize(each, inner)) for each in (real, synthetic)
+        )
+        return real_codes, made_codes, missing + 1
+    both = pd.concat([real.astype(object), synthetic.astype(object)])
+    codes, levels = pd.factorize(both, use_na_sentinel=False)
+    return codes[: len(real)], codes[len(real) :], len(levels)
+
+
+def nearest_neighbour_adversarial_accuracy(
+    real: pd.DataFrame, synthetic: pd.DataFrame, *, seed: int = 0, n_resample: int = 30
+) -> float:
+    """How often a row's nearest neighbour is of its own kind rather than of the other (NNAA).
+
+    By SynthEval, with Gower distances of numbers scaled to [0, 1] over both tables. A missing
+    category is a level; a missing number is the real column's median, and says that it is missing
+    in a column of its own.
+
+    Parameters
+    ----------
+    real, synthetic : DataFrame
+        With the same columns.
+    seed : int, default=0
+        Of the subsamples drawn where one table has twice as many rows as the other or more.
+    n_resample : int, default=30
+        Number of these subsamples.
+
+    Returns
+    -------
+    float
+        0.5 where the two cannot be told apart, 1 where they are apart, 0 where the synthetic rows
+        copy the real ones.
+
+    References
+    ----------
+    Yale et al. (2020), "Generation and evaluation of privacy preserving synthetic health data",
+    Neurocomputing 416. Lautrup et al. (2025), "SynthEval", Data Mining and Knowledge Discovery 39.
+    """
+    evaluate = _syntheval("metrics.privacy.metric_nn_adversarial_accuracy").evaluate_dataset_nnaa
+    a, b, categorical = _scaled(real, synthetic)
+    numeric = [name for name in a if name not in categorical]
+    state = np.random.get_state()  # noqa: NPY002 - SynthEval draws from the global generator
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        accuracy, _ = evaluate(a, b, numeric, categorical, "gower", n_resample)
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+    return float(accuracy)
+
+
+def _syntheval(module: str) -> ModuleType:
+    """Import a part of SynthEval, which takes seconds and would change how figures are shown."""
+    settings = matplotlib.rcParams.copy()
+    try:
+        return import_module(f"syntheval.{module}")
+    finally:
+        if matplotlib.get_backend() != settings["backend"]:
+            matplotlib.use(settings["backend"])
+        matplotlib.rcParams.update(settings)
+
+
+def near_copies(train: pd.DataFrame, synthetic: pd.DataFrame) -> float:
+    """Share of synthetic rows that lie suspiciously close to a training row.
+
+    A row is a near-copy if its Gower distance to the closest training row is below the 5 % quantile
+    of such distances among the training rows themselves. Fresh real rows are near-copies at about
+    5 %, a generator that repeats its training rows makes nothing else.
+
+    Parameters
+    ----------
+    train, synthetic : DataFrame
+        With the same columns. Missing cells as in `nearest_neighbour_adversarial_accuracy`.
+
+    Returns
+    -------
+    float
+        Between 0 and 1. Where more than 5 % of the training rows are exact doubles, the share of
+        synthetic rows that equal a training row.
+
+    Notes
+    -----
+    The distance to the closest record (DCR) is the usual measure of privacy for synthetic tables;
+    it is held against training rows here, because by itself it has no scale.
+    """
+    _knn_distance = _syntheval("utils.nn_distance")._knn_distance
+    a, b, categorical = _scaled(train, synthetic)
+    among = _knn_distance(a, a, categorical, 1, "gower")[0]
+    to_train = _knn_distance(b, a, categorical, 1, "gower")[0]
+    limit = np.quantile(among, 0.05)
+    return float(np.mean(to_train < limit if limit > 0 else to_train == 0))
+
+
+def _scaled(
+    real: pd.DataFrame, synthetic: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Both tables with numbers in [0, 1] and codes of levels, and the names of the latter.
+
+    The second is reversed: SynthEval takes a copy in the same order for the table itself.
+    """
+    both = pd.concat([real, synthetic], ignore_index=True)
+    columns, categorical = {}, []
+    for name in real:
+        if not pd.api.types.is_numeric_dtype(both[name].dtype):
+            columns[name] = pd.factorize(both[name].astype(object), use_na_sentinel=False)[0]
+            categorical.append(name)
+            continue
+        values = both[name].astype(float)
+        if values.isna().any():
+            columns[f"{name} is missing"] = values.isna().astype(int)
+            categorical.append(f"{name} is missing")
+            values = values.fillna(real[name].median())
+        columns[name] = (values - values.min()) / (np.ptp(values) or 1.0)
+    coded = pd.DataFrame(columns)
+    return (
+        coded.iloc[: len(real)].reset_index(drop=True),
+        coded.iloc[: len(real) - 1 : -1].reset_index(drop=True),
+        categorical,
+    )
