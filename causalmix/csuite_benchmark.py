@@ -240,7 +240,7 @@ def summarise_csuite(rows: pd.DataFrame, published: pd.DataFrame) -> pd.DataFram
     -------
     pandas.DataFrame
         A row per dataset, n_train, graph, method and ``measure`` (a key of `MEASURES`;
-        ``nnaa_distance`` is |NNAA − 0.5|): ``median``, its 95 % interval ``low`` to ``high``
+        ``nnaa_distance`` is ``|NNAA - 0.5|``): ``median``, its 95 % interval ``low`` to ``high``
         (percentile bootstrap over repetitions), ``repetitions``, ``floor`` (median of real rows
         in place of synthetic ones), ``published`` (median of the algorithm with the graph from the
         same source) and ``better`` (whether the median is below the published one).

@@ -115,6 +115,8 @@ def make_mechanism(
         # parameter at its bound is no fault here.
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         warnings.filterwarnings("ignore", category=ConvergenceWarning)
+        # A class too rare for every fold; the score is defined without it.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         fitted.fit(predictors, child)
     return fitted
 
@@ -199,7 +201,8 @@ class ScaledNoiseModel(InvertibleFunctionalCausalModel):
 
     Parameters
     ----------
-    prediction_model : _Regressor
+    prediction_model : dowhy.gcm.ml.PredictionModel
+        A regressor of this module.
     noise : {"stacked", "empirical"}
         Distribution of N: a `StackedDensity`, or the residuals themselves.
     """
