@@ -134,28 +134,6 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
 
 
 @main.command(cls=_ListOptions)
-<<<<<<< HEAD
-=======
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON file to write.")
-@click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
-@click.option("--n-train", type=int, multiple=True, default=(200, 500), show_default=True)
-@click.option("--steps", type=int, default=10, show_default=True, help="Steps that are timed.")
-@click.option("--repeats", type=int, default=3, show_default=True, help="Measurements of a step.")
-@click.option("--seeds", type=int, default=3, show_default=True, help="Tables to converge on.")
-@click.option("--speed", is_flag=True, help="Time it against tabpfn's own fine-tuning class.")
-def benchmark_finetuning(out: Path, tfm: str, speed: bool, **options: object) -> None:
-    """Compare fine-tuning with that of the tabpfn package: CPU time a step, and to a log-loss."""
-    from causalmix.finetuning_speed import describe, write_finetuning_speed
-
-    if not speed:
-        raise CausalMixError("Nothing to do: give --speed.")
-    path = write_finetuning_speed(tfm, out, **options)
-    click.echo(describe(path))
-    click.echo(_shown(path))
-
-
-@main.command(cls=_ListOptions)
->>>>>>> cfbb5b9738dd0ba4c16a47bb9bfb84c0dd445abe
 @click.option("--csuite", type=click.Path(path_type=Path), help="Folder of CSuite datasets.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
@@ -190,7 +168,6 @@ def benchmark_generation(
         summary = benchmark_utility(data, out, workers=workers, progress=True, **given)
     click.echo(summary.round(4).to_string(index=False))
     click.echo(_shown(out))
-<<<<<<< HEAD
 
 
 @main.command(cls=_ListOptions)
@@ -243,8 +220,6 @@ def benchmark_finetuning(out: Path, tfm: str, speed: bool, **options: object) ->
     path = write_finetuning_speed(tfm, out, **options)
     click.echo(describe(path))
     click.echo(_shown(path))
-=======
->>>>>>> cfbb5b9738dd0ba4c16a47bb9bfb84c0dd445abe
 
 
 @main.command()
