@@ -254,11 +254,11 @@ def test_a_test_that_does_not_fit_names_the_columns():
 @pytest.mark.parametrize("name", ["fisherz", "kci", "rcit"])
 def test_discovery_with_causal_learns_tests(name):
     frame = collider(200)
-    edges = discover(frame, test=name, n_bootstraps=2)
+    edges = discover(frame, test=name, n_bootstraps=2, alpha=0.05)
     joined = edges.matrix + edges.matrix.T
     assert min(joined[0, 2], joined[1, 2], joined[2, 3]) > 0.4  # one of two halves at least
     assert joined[0, 1] < 0.5
-    again = discover(frame, test=name, n_bootstraps=2)
+    again = discover(frame, test=name, n_bootstraps=2, alpha=0.05)
     np.testing.assert_array_equal(edges.matrix, again.matrix)
 
 
