@@ -48,7 +48,7 @@ MEASURES = {
 }
 """Measures, less being better, and the published columns they are held against."""
 
-N_DAGS = 10
+N_DAGS = 5
 N_BOOTSTRAPS = 20
 
 _KEY = ("dataset", "n_train", "repetition", "graph", "method")
@@ -95,7 +95,7 @@ def benchmark_csuite(
     repetitions : int, default=20
         Draws of training rows.
     graphs : sequence of {"true", "discovered"}, default=both
-        Discovered graphs are 10 DAGs drawn from the edge probabilities of 20 bootstraps, with the
+        Discovered graphs are 5 DAGs drawn from the edge probabilities of 20 bootstraps, with the
         edges that they lack (`causalmix.dag_completion`).
     mechanisms : sequence of str, default=("auto",)
         Of `causalmix.scm.StructuralCausalModel`.
