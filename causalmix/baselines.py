@@ -17,14 +17,14 @@ from sklearn.base import ClassifierMixin
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from causalmix.data import TabularDataset
 from causalmix.errors import CausalMixError, check_name
-from causalmix.quality import linear_classifier
 
 _MAX_LEVELS = 255  # of a categorical column in scikit-learn's HistGradientBoosting
 
@@ -69,6 +69,23 @@ class Baseline:
             "installed: pip install xgboost-cpu on Linux, xgboost elsewhere (or the extra "
             "causalmix[dev]). Or leave it out with --methods."
         )
+
+
+def linear_classifier() -> Pipeline:
+    """Build logistic regression on imputed and scaled, and on one-hot columns.
+
+    Returns
+    -------
+    Pipeline
+        Unfitted.
+    """
+    numeric = make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+    )
+    columns = make_column_transformer(
+        (numeric, _NUMERIC), (OneHotEncoder(handle_unknown="ignore"), _CATEGORICAL)
+    )
+    return make_pipeline(columns, LogisticRegression(max_iter=2000))
 
 
 def random_forest(seed: int = 0, threads: int = 1, n_estimators: int = 100) -> Pipeline:

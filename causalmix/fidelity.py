@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2_contingency
 
+from causalmix.gower import code_columns
+
 
 def association_matrix(frame: pd.DataFrame) -> pd.DataFrame:
     """Pairwise association of numeric and categorical columns.
@@ -133,8 +135,8 @@ def nearest_neighbour_adversarial_accuracy(
     """How often a row's nearest neighbour is of its own kind rather than of the other (NNAA).
 
     By SynthEval, with Gower distances of numbers scaled to [0, 1] over both tables. A missing
-    category is a level; a missing number is the real column's median, and says that it is missing
-    in a column of its own.
+    category is a level; a missing number is the column's median, and says that it is missing in a
+    column of its own.
 
     Parameters
     ----------
@@ -159,7 +161,8 @@ def nearest_neighbour_adversarial_accuracy(
     # Importing the package takes seconds; only this function needs it.
     from syntheval.metrics.privacy.metric_nn_adversarial_accuracy import evaluate_dataset_nnaa
 
-    a, b, categorical = _scaled(real, synthetic)
+    both = pd.concat([real, synthetic], ignore_index=True)
+    (a, b), categorical = code_columns([real, synthetic], both)
     numeric = [name for name in a if name not in categorical]
     state = np.random.get_state()  # noqa: NPY002 - SynthEval draws from the global generator
     np.random.seed(seed)  # noqa: NPY002
@@ -168,28 +171,3 @@ def nearest_neighbour_adversarial_accuracy(
     finally:
         np.random.set_state(state)  # noqa: NPY002
     return float(accuracy)
-
-
-def _scaled(
-    real: pd.DataFrame, synthetic: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Both tables with numbers in [0, 1] and codes of levels, and the names of the latter."""
-    both = pd.concat([real, synthetic], ignore_index=True)
-    columns, categorical = {}, []
-    for name in real:
-        if not pd.api.types.is_numeric_dtype(both[name].dtype):
-            columns[name] = pd.factorize(both[name].astype(object), use_na_sentinel=False)[0]
-            categorical.append(name)
-            continue
-        values = both[name].astype(float)
-        if values.isna().any():
-            columns[f"{name} is missing"] = values.isna().astype(int)
-            categorical.append(f"{name} is missing")
-            values = values.fillna(real[name].median())
-        columns[name] = (values - values.min()) / (np.ptp(values) or 1.0)
-    coded = pd.DataFrame(columns)
-    return (
-        coded.iloc[: len(real)].reset_index(drop=True),
-        coded.iloc[len(real) :].reset_index(drop=True),
-        categorical,
-    )

@@ -19,7 +19,6 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 from causalmix.atomic import replace_file
-from causalmix.baselines import BASELINES
 from causalmix.causal_generator import CausalGenerator
 from causalmix.comparison import bootstrap_interval, mean_ranks
 from causalmix.data import TabularDataset
@@ -27,9 +26,9 @@ from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.folder import read_tables
 from causalmix.generators import Generator, make_generator
 from causalmix.manifest import make_manifest, write_json
-from causalmix.metrics import roc_auc
 from causalmix.rowstore import RowStore
 from causalmix.splitting import holdout_split
+from causalmix.utility import append_rows, held_out_auc
 
 REAL = "real"
 """Method of the training rows themselves."""
@@ -45,8 +44,8 @@ GENERATORS: dict[str, Callable[[int], Generator]] = {
 
 CTGAN_EPOCHS = 150
 
-LEARNERS = {"linear": "logistic_regression", "boosting": "hist_gradient_boosting"}
-"""Learners by name, and their names in `causalmix.baselines`."""
+LEARNERS = ("linear", "boosting")
+"""Of `causalmix.utility.LEARNERS`; the foundation model would take most of the time."""
 
 SOURCES = ("synthetic", "both")
 
@@ -191,43 +190,27 @@ def _score(task: _Task) -> dict[str, object]:
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of discovery in few rows; learners that do not converge
-        synthetic = (train.X, train.y) if task.generator == REAL else _generate(task, train)
+        rows = train if task.generator == REAL else _generate(task, train)
         seconds = time.perf_counter() - started
-        X, y = synthetic
-        sources = {"synthetic": (X, y), "both": (X, y)}
-        if task.generator != REAL:
-            sources["both"] = (pd.concat([train.X, X]), pd.concat([train.y, y]))
+        both = train if task.generator == REAL else append_rows(train, rows)
         scores = {
-            f"{learner}_{source}": round(_auc(learner, rows, test, task.seed), 6)
+            f"{learner}_{source}": round(held_out_auc(learner, used, test, seed=task.seed), 6)
             for learner in LEARNERS
-            for source, rows in sources.items()
+            for source, used in zip(SOURCES, (rows, both), strict=True)
         }
     return task.row | scores | {"seconds": round(seconds, 3)}
 
 
-def _generate(task: _Task, train: TabularDataset) -> tuple[pd.DataFrame, pd.Series]:
+def _generate(task: _Task, train: TabularDataset) -> TabularDataset:
     try:
         generator = GENERATORS[task.generator](task.seed).fit(train.X, train.y)
-        return generator.sample(task.n_synthetic, task.seed)
+        X, y = generator.sample(task.n_synthetic, task.seed)
+        return TabularDataset(task.generator, X, y, "synthetic")
     except Exception as error:
         raise CausalMixError(
             f"{task.generator} failed on {task.table.name} with n_train={task.n_train}, "
             f"seed={task.seed}: {error!r}. What is done is kept."
         ) from error
-
-
-def _auc(
-    learner: str, rows: tuple[pd.DataFrame, pd.Series], test: TabularDataset, seed: int
-) -> float:
-    X, y = rows
-    codes = y.cat.codes.to_numpy(dtype=np.int64)
-    known = X.columns[X.notna().any()]
-    if len(np.unique(codes)) < 2:
-        return 0.5  # one class only: nothing to rank by
-    model = BASELINES[LEARNERS[learner]].build(seed, 1).fit(X[known], codes)
-    proba = np.zeros((test.n_rows, test.n_classes))
-    proba[:, model.classes_] = model.predict_proba(test.X[known])
-    return roc_auc(test.y.cat.codes.to_numpy(), proba)
 
 
 def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataFrame:
