@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2_contingency
+from scipy.stats import rankdata
 
 from causalmix.gower import code_columns
 
@@ -28,38 +28,57 @@ def association_matrix(frame: pd.DataFrame) -> pd.DataFrame:
     DataFrame, shape (n_columns, n_columns)
         Symmetric with a unit diagonal; 0 where a pair has no spread.
     """
-    names = list(frame.columns)
-    categorical = {name: isinstance(frame[name].dtype, pd.CategoricalDtype) for name in names}
-    matrix = np.eye(len(names))
-    for i, j in combinations(range(len(names)), 2):
-        pair = frame[[names[i], names[j]]].dropna()
-        a, b = pair.iloc[:, 0], pair.iloc[:, 1]
-        if categorical[names[i]] and categorical[names[j]]:
+    columns = [_values(frame[name]) for name in frame]
+    matrix = np.eye(len(columns))
+    for (i, (a, a_is_code)), (j, (b, b_is_code)) in combinations(enumerate(columns), 2):
+        present = ~(np.isnan(a) | np.isnan(b))
+        a, b = a[present], b[present]
+        if a_is_code and b_is_code:
             value = _cramers_v_squared(a, b)
-        elif categorical[names[i]]:
+        elif a_is_code:
             value = _correlation_ratio(a, b)
-        elif categorical[names[j]]:
+        elif b_is_code:
             value = _correlation_ratio(b, a)
         else:
-            value = a.corr(b, method="spearman") if a.nunique() > 1 < b.nunique() else 0.0
+            value = _spearman(a, b)
         matrix[i, j] = matrix[j, i] = value
-    return pd.DataFrame(matrix, index=names, columns=names)
+    return pd.DataFrame(matrix, index=frame.columns, columns=frame.columns)
 
 
-def _cramers_v_squared(a: pd.Series, b: pd.Series) -> float:
-    counts = pd.crosstab(a, b)
-    if min(counts.shape) < 2:
+def _values(column: pd.Series) -> tuple[np.ndarray, bool]:
+    """Numbers of a column, NaN where missing, and whether they are codes of categories."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes = column.cat.codes.to_numpy(float)
+        return np.where(codes < 0, np.nan, codes), True
+    return column.to_numpy(float), False
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    ranks = np.array([rankdata(a), rankdata(b)])
+    if not len(a) or (np.ptp(ranks, axis=1) == 0).any():
         return 0.0
-    chi2 = chi2_contingency(counts, correction=False).statistic
-    return float(chi2 / (counts.to_numpy().sum() * (min(counts.shape) - 1)))
+    return float(np.corrcoef(ranks)[0, 1])
 
 
-def _correlation_ratio(groups: pd.Series, values: pd.Series) -> float:
-    total = ((values - values.mean()) ** 2).sum()
-    if total == 0:
+def _cramers_v_squared(a: np.ndarray, b: np.ndarray) -> float:
+    _, a = np.unique(a, return_inverse=True)
+    _, b = np.unique(b, return_inverse=True)
+    if not len(a) or not a.any() or not b.any():  # one category
         return 0.0
-    means = values.groupby(groups, observed=True).transform("mean")
-    return float(((means - values.mean()) ** 2).sum() / total)
+    shape = a.max() + 1, b.max() + 1
+    share = np.bincount(a * shape[1] + b, minlength=shape[0] * shape[1]).reshape(shape) / len(a)
+    expected = np.outer(share.sum(axis=1), share.sum(axis=0))
+    return float(((share - expected) ** 2 / expected).sum() / (min(shape) - 1))
+
+
+def _correlation_ratio(groups: np.ndarray, values: np.ndarray) -> float:
+    if not len(values) or np.ptp(values) == 0:
+        return 0.0
+    _, groups = np.unique(groups, return_inverse=True)
+    values = values - values.mean()
+    counts = np.bincount(groups)
+    between = (np.bincount(groups, values) ** 2 / counts).sum()
+    return float(between / (values**2).sum())
 
 
 def correlation_matrix_difference(real: pd.DataFrame, synthetic: pd.DataFrame) -> float:

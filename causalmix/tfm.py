@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -227,7 +228,10 @@ class FoundationModel:
         """
         codes = np.asarray(y, dtype=np.int64)  # pandas counts categories in int8
         self.check(len(X), X.shape[1], codes.max() + 1)
-        classifier = _classifier(self, n_estimators, random_state).fit(X, codes)
+        classifier = _classifier(self, n_estimators, random_state)
+        with warnings.catch_warnings():  # the row limit of this device is checked above
+            warnings.filterwarnings("ignore", "Running on CPU with more than")
+            classifier.fit(X, codes)
         return Encoder(classifier, codes, self.limits.max_classes)
 
 
