@@ -72,18 +72,20 @@ class Baseline:
 
 
 def linear_classifier() -> Pipeline:
-    """Build logistic regression on imputed and scaled, and on one-hot columns.
+    """Build logistic regression on scaled and one-hot columns.
 
     Returns
     -------
     Pipeline
-        Unfitted.
+        Unfitted; takes mixed tables with missing values.
     """
     numeric = make_pipeline(
         SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
     )
+    categorical = OneHotEncoder(handle_unknown="ignore")
     columns = make_column_transformer(
-        (numeric, _NUMERIC), (OneHotEncoder(handle_unknown="ignore"), _CATEGORICAL)
+        (numeric, make_column_selector(dtype_include="number")),
+        (categorical, make_column_selector(dtype_include="category")),
     )
     return make_pipeline(columns, LogisticRegression(max_iter=2000))
 

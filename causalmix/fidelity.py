@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from itertools import combinations
+from types import ModuleType
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
@@ -177,16 +180,26 @@ def nearest_neighbour_adversarial_accuracy(
     Yale et al. (2020), "Generation and evaluation of privacy preserving synthetic health data",
     Neurocomputing 416. Lautrup et al. (2025), "SynthEval", Data Mining and Knowledge Discovery 39.
     """
-    # Importing the package takes seconds; only this function needs it.
-    from syntheval.metrics.privacy.metric_nn_adversarial_accuracy import evaluate_dataset_nnaa
-
+    evaluate = _syntheval("metrics.privacy.metric_nn_adversarial_accuracy").evaluate_dataset_nnaa
     both = pd.concat([real, synthetic], ignore_index=True)
-    (a, b), categorical = code_columns([real, synthetic], both)
+    (a, b), categorical = code_columns([real, synthetic], scale=both)
+    b = b.iloc[::-1]  # SynthEval takes a copy in the same order for the table itself
     numeric = [name for name in a if name not in categorical]
     state = np.random.get_state()  # noqa: NPY002 - SynthEval draws from the global generator
     np.random.seed(seed)  # noqa: NPY002
     try:
-        accuracy, _ = evaluate_dataset_nnaa(a, b, numeric, categorical, "gower", n_resample)
+        accuracy, _ = evaluate(a, b, numeric, categorical, "gower", n_resample)
     finally:
         np.random.set_state(state)  # noqa: NPY002
     return float(accuracy)
+
+
+def _syntheval(module: str) -> ModuleType:
+    """Import a part of SynthEval, which takes seconds and would change how figures are shown."""
+    settings = matplotlib.rcParams.copy()
+    try:
+        return import_module(f"syntheval.{module}")
+    finally:
+        if matplotlib.get_backend() != settings["backend"]:
+            matplotlib.use(settings["backend"])
+        matplotlib.rcParams.update(settings)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causalmix.discovery import EdgeProbabilities
-from causalmix.errors import check_name
+from causalmix.errors import DataError, check_name
 from causalmix.fidelity import association_matrix
 
 REAL_COLOUR = "0.25"
@@ -274,3 +274,64 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
         shrink=0.6,
     )
     return figure
+
+
+def plot_pairs(
+    real: pd.DataFrame, synthetic: Mapping[str, pd.DataFrame], n_pairs: int = 3
+) -> Figure:
+    """Draw the most associated pairs of numeric columns, real rows beside synthetic ones.
+
+    Parameters
+    ----------
+    real : DataFrame
+    synthetic : mapping of str to DataFrame
+        Rows with the same columns by the generator's name.
+    n_pairs : int, default=3
+        Pairs at most.
+
+    Returns
+    -------
+    Figure
+        A row of panels a pair, on common axes; at most 400 rows each. Whole numbers are spread a
+        little, so that equal ones do not hide each other.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two numeric columns.
+    """
+    numeric = list(real.select_dtypes("number"))
+    if len(numeric) < 2:
+        raise DataError("Pairs of numeric columns need two of them; the table has fewer.")
+    strength = np.triu(association_matrix(real[numeric]).abs().to_numpy(), 1)
+    order = np.argsort(strength, axis=None)[::-1][:n_pairs]
+    order = [k for k in order if strength.flat[k] > 0] or list(order[:1])
+    sources = {"real": real} | dict(synthetic)
+    figure, axes = plt.subplots(
+        len(order),
+        len(sources),
+        figsize=(2.4 * len(sources) + 0.5, 2.3 * len(order) + 0.3),
+        squeeze=False,
+        sharex="row",
+        sharey="row",
+        layout="constrained",
+    )
+    for line, k in zip(axes, order, strict=True):
+        a, b = (numeric[i] for i in np.unravel_index(k, strength.shape))
+        for ax, (name, frame), colour in zip(
+            line, sources.items(), [REAL_COLOUR, *sns.color_palette()], strict=False
+        ):
+            ax.scatter(*_spread(frame[[a, b]].iloc[:400]), s=5, color=colour, alpha=0.6)
+            ax.set(title=name, xlabel=_shorten(a, 20))
+        line[0].set_ylabel(_shorten(b, 20))
+    return figure
+
+
+def _spread(pair: pd.DataFrame) -> list[pd.Series]:
+    rng = np.random.default_rng(0)
+    return [
+        column + rng.uniform(-0.3, 0.3, len(column))
+        if (column.dropna() % 1 == 0).all() and column.nunique() <= 30
+        else column
+        for _, column in pair.items()
+    ]

@@ -1,12 +1,13 @@
-"""One report on synthetic rows: fidelity, privacy, causal effect and utility."""
+"""How well synthetic rows stand in for real ones: fidelity, privacy and utility in one report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
+from causalmix.baselines import BASELINES
 from causalmix.data import TabularDataset
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.fidelity import (
@@ -14,45 +15,99 @@ from causalmix.fidelity import (
     k_marginal_tvd,
     nearest_neighbour_adversarial_accuracy,
 )
+from causalmix.finetune import predict_proba
+from causalmix.metrics import roc_auc
 from causalmix.privacy import near_copy_share
-from causalmix.utility import LEARNERS, append_rows, held_out_auc
+from causalmix.tfm import FoundationModel
 
-if TYPE_CHECKING:
-    from causalmix.tfm import FoundationModel
+LEARNERS = ("linear", "boosting", "tfm")
+"""Logistic regression, histogram gradient boosting, and a foundation model zero-shot."""
 
-REFERENCE = "real rows"
-"""First row of a report: real rows in the place of synthetic ones."""
+REFERENCE = "real training rows"
+"""First row of a report."""
 
-SYNTHETIC_AUC = "AUC, synthetic"
-BOTH_AUC = "AUC, real + synthetic"
+FIDELITY = ("CMD", "kMTVD", "NNAA")
 
-_ATE_ERROR = ("effect", "ATE error")
+MAX_NNAA_ROWS = 2000
+"""Rows of a table at most that NNAA compares, others being left out at random: it takes the
+distances of all pairs."""
 
-BETTER = {
-    ("fidelity", "CMD"): "lower",
-    ("fidelity", "kMTVD"): "lower",
-    ("fidelity", "NNAA"): "nearer 0.5",
-    _ATE_ERROR: "lower",
-    ("privacy", "near-copies"): "lower",
-    **{(source, learner): "higher" for source in (SYNTHETIC_AUC, BOTH_AUC) for learner in LEARNERS},
-}
-"""Columns that a report can have, in their order, and which of their values are better."""
+_BASELINES = {"linear": "logistic_regression", "boosting": "hist_gradient_boosting"}
 
-MAX_DISTANCE_ROWS = 2000
-"""Rows of a table at most of which NNAA takes all distances; the others are left out at random."""
+Rows = tuple[pd.DataFrame, pd.Series]
+"""Features (n_rows, n_features) and target (n_rows,)."""
+
+
+def transfer_auc(
+    rows: Rows,
+    test: TabularDataset,
+    *,
+    learner: str = "linear",
+    tfm: FoundationModel | None = None,
+    seed: int = 0,
+) -> float:
+    """Train a learner on some rows, test it on real ones (TSTR where the rows are synthetic).
+
+    Parameters
+    ----------
+    rows : tuple of DataFrame and Series
+        Features and target to learn from.
+    test : TabularDataset
+        Real rows that neither the learner nor a generator has seen.
+    learner : {"linear", "boosting", "tfm"}, default="linear"
+        See `LEARNERS`.
+    tfm : FoundationModel, optional
+        The model of the learner ``"tfm"``. Of more rows than it takes, some are left out at random.
+    seed : int, default=0
+        Of the learner.
+
+    Returns
+    -------
+    float
+        ROC-AUC on the test rows; 0.5 where the rows hold one class only. A class that they lack
+        gets probability 0.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such learner.
+    CausalMixError
+        If the learner ``"tfm"`` has no model.
+    """
+    check_name(learner, LEARNERS, "learner")
+    X, y = rows
+    codes = y.cat.codes.to_numpy(dtype=np.int64)
+    if len(np.unique(codes)) < 2:
+        return 0.5
+    known = X.columns[X.notna().any()]
+    proba = np.zeros((test.n_rows, test.n_classes))
+    if learner == "tfm":
+        if tfm is None:
+            raise CausalMixError("The learner 'tfm' needs a model: pass tfm=load_tfm().")
+        rng, n = np.random.default_rng(seed), tfm.limits.max_rows
+        kept = np.arange(len(y)) if len(y) <= n else rng.choice(len(y), n, replace=False)
+        present = y.iloc[kept].cat.remove_unused_categories().reset_index(drop=True)
+        features = X.iloc[kept][known].reset_index(drop=True)
+        context = TabularDataset("rows", features, present, "generated")
+        columns = [test.class_names.index(name) for name in context.class_names]
+        proba[:, columns] = predict_proba(tfm, context, test.X[known], random_state=seed)
+    else:
+        model = BASELINES[_BASELINES[learner]].build(seed, 1).fit(X[known], codes)
+        proba[:, model.classes_] = model.predict_proba(test.X[known])
+    return roc_auc(test.y.cat.codes.to_numpy(), proba)
 
 
 def quality_report(
     train: TabularDataset,
     test: TabularDataset,
-    synthetic: Mapping[str, tuple[pd.DataFrame, pd.Series]],
+    synthetic: Mapping[str, Rows],
     *,
-    ate_error: Mapping[str, float] | None = None,
-    learners: Sequence[str] = LEARNERS,
+    learners: Sequence[str] = ("linear", "boosting"),
     tfm: FoundationModel | None = None,
+    ate_error: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Judge generators by the same real rows.
+    """Compare generators by fidelity, privacy and utility on the same real rows.
 
     Parameters
     ----------
@@ -61,39 +116,40 @@ def quality_report(
     test : TabularDataset
         Real rows that they have never seen.
     synthetic : mapping of str to tuple of DataFrame and Series
-        Synthetic features (n_rows, n_features) and target (n_rows,) by the generator's name.
-    ate_error : mapping of str to float, optional
-        Absolute error of the average treatment effect by generator (or `REFERENCE`), in the
-        outcome's unit, where the caller knows the true effect; it becomes a column.
-    learners : sequence of {"linear", "boosting", "TFM"}, default=all
-        Trained on the rows and tested on `test`.
+        Synthetic features and target by the generator's name.
+    learners : sequence of str, default=("linear", "boosting")
+        Learners of `transfer_auc` to judge the use of the rows by.
     tfm : FoundationModel, optional
-        For the learner "TFM"; the embedded one by default.
+        Of the learner ``"tfm"``.
+    ate_error : mapping of str to float, optional
+        Error of an average treatment effect by the generator's name, where the truth is known.
     seed : int, default=0
-        Of what is random in a measure or a learner.
+        Of the learners, and of the subsamples in NNAA.
 
     Returns
     -------
     DataFrame
-        A row for the real rows (`REFERENCE`), then one per generator. Columns, in two levels:
+        A row for `REFERENCE`, the real training rows, then one per generator. Columns:
 
-        - ``fidelity``: ``CMD``, ``kMTVD`` and ``NNAA`` against the test rows; for the reference
-          these are the training rows, which may be far fewer than the synthetic ones;
-        - ``effect``: ``ATE error``, where given;
-        - ``privacy``: ``near-copies`` of training rows (:func:`causalmix.privacy.near_copy_share`);
-          for the reference among the test rows;
-        - ``AUC, synthetic`` and ``AUC, real + synthetic``: test ROC-AUC by learner; for the
-          reference trained on the training rows alone in both.
+        - ``CMD``, ``kMTVD`` and ``NNAA`` (`causalmix.fidelity`) against the test rows. Those of
+          the reference depend on how many training rows there are, which may be far fewer than
+          synthetic ones.
+        - ``ATE error``, if given.
+        - ``near-copies`` of training rows (`causalmix.privacy`); in the first row among the test
+          rows.
+        - ``<learner> TSTR``: ROC-AUC on test rows after training on synthetic rows, and
+          ``<learner> real + synthetic`` after training on both; in the first row both are those
+          of the real rows alone.
 
     Raises
     ------
     DataError
-        If synthetic rows lack a column of the training rows, have a column of another type or a
-        level that is unknown there, or if there are none.
+        If synthetic rows are none, lack a column, or hold one of another type or with a level
+        that the training rows do not know.
     UnknownNameError
-        If a learner, or a generator in `ate_error`, is unknown.
+        If a learner or a generator in `ate_error` is unknown.
     CausalMixError
-        If a generator bears the name of the reference.
+        If the learner ``"tfm"`` has no model, or a generator bears the reference's name.
     """
     for learner in learners:
         check_name(learner, LEARNERS, "learner")
@@ -102,48 +158,38 @@ def quality_report(
     for name in ate_error or ():
         check_name(name, [REFERENCE, *synthetic], "generator")
     made = {name: _like(train, name, *rows) for name, rows in synthetic.items()}
-    if "TFM" in learners and tfm is None:
-        from causalmix.tfm import load_tfm  # torch is imported only where it is needed
 
-        tfm = load_tfm()
+    def utility(X: pd.DataFrame, y: pd.Series) -> list[float]:
+        return [transfer_auc((X, y), test, learner=k, tfm=tfm, seed=seed) for k in learners]
 
-    def auc(rows: TabularDataset, source: str) -> dict[tuple[str, str], float]:
-        return {(source, k): held_out_auc(k, rows, test, seed=seed, tfm=tfm) for k in learners}
-
-    baseline = {k: value for (_, k), value in auc(train, SYNTHETIC_AUC).items()}
-    scores = {
-        REFERENCE: _fidelity(test, train, seed)
-        | {("privacy", "near-copies"): near_copy_share(train.frame(), test.frame())}
-        | {(source, k): v for source in (SYNTHETIC_AUC, BOTH_AUC) for k, v in baseline.items()}
+    real, start = train.frame(), utility(train.X, train.y)
+    records = {
+        REFERENCE: [*_fidelity(test.frame(), real, seed), near_copy_share(real, test.frame())]
+        + 2 * start
     }
     for name, rows in made.items():
-        scores[name] = (
-            _fidelity(test, rows, seed)
-            | {("privacy", "near-copies"): near_copy_share(train.frame(), rows.frame())}
-            | auc(rows, SYNTHETIC_AUC)
-            | auc(append_rows(train, rows), BOTH_AUC)
-        )
+        records[name] = [
+            *_fidelity(test.frame(), rows.frame(), seed),
+            near_copy_share(real, rows.frame()),
+            *utility(rows.X, rows.y),
+            *utility(pd.concat([train.X, rows.X]), pd.concat([train.y, rows.y])),
+        ]
+    auc = [f"{learner} {source}" for source in ("TSTR", "real + synthetic") for learner in learners]
+    columns = [*FIDELITY, "near-copies", *auc]
+    table = pd.DataFrame.from_dict(records, orient="index", columns=columns).rename_axis("rows")
     if ate_error is not None:
-        for name, record in scores.items():
-            record[_ATE_ERROR] = float(ate_error.get(name, float("nan")))
-    order = [column for column in BETTER if column in scores[REFERENCE]]
-    table = pd.DataFrame([[record[c] for c in order] for record in scores.values()])
-    table.index = pd.Index(scores, name="rows")
-    table.columns = pd.MultiIndex.from_tuples(order, names=["group", "measure"])
+        table.insert(len(FIDELITY), "ATE error", pd.Series(dict(ate_error), dtype=float))
     return table
 
 
-def _fidelity(test: TabularDataset, rows: TabularDataset, seed: int) -> dict:
-    real, made = test.frame(), rows.frame()
-    near = [
-        frame.sample(min(len(frame), MAX_DISTANCE_ROWS), random_state=seed)
-        for frame in (real, made)
+def _fidelity(test: pd.DataFrame, rows: pd.DataFrame, seed: int) -> list[float]:
+    """Values of `FIDELITY`."""
+    few = [f.sample(min(len(f), MAX_NNAA_ROWS), random_state=seed) for f in (test, rows)]
+    return [
+        correlation_matrix_difference(test, rows),
+        k_marginal_tvd(test, rows),
+        nearest_neighbour_adversarial_accuracy(*few, seed=seed),
     ]
-    return {
-        ("fidelity", "CMD"): correlation_matrix_difference(real, made),
-        ("fidelity", "kMTVD"): k_marginal_tvd(real, made),
-        ("fidelity", "NNAA"): nearest_neighbour_adversarial_accuracy(*near, seed=seed),
-    }
 
 
 def _like(train: TabularDataset, name: str, X: pd.DataFrame, y: pd.Series) -> TabularDataset:

@@ -229,8 +229,9 @@ class FoundationModel:
         codes = np.asarray(y, dtype=np.int64)  # pandas counts categories in int8
         self.check(len(X), X.shape[1], codes.max() + 1)
         classifier = _classifier(self, n_estimators, random_state)
-        with warnings.catch_warnings():  # the row limit of this device is checked above
-            warnings.filterwarnings("ignore", "Running on CPU with more than")
+        with warnings.catch_warnings():
+            # Written for networks many times larger than the embedded one.
+            warnings.filterwarnings("ignore", "Running on CPU with more than", UserWarning)
             classifier.fit(X, codes)
         return Encoder(classifier, codes, self.limits.max_classes)
 

@@ -26,9 +26,9 @@ from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.folder import read_tables
 from causalmix.generators import Generator, make_generator
 from causalmix.manifest import make_manifest, write_json
+from causalmix.quality import transfer_auc
 from causalmix.rowstore import RowStore
 from causalmix.splitting import holdout_split
-from causalmix.utility import append_rows, held_out_auc
 
 REAL = "real"
 """Method of the training rows themselves."""
@@ -45,7 +45,7 @@ GENERATORS: dict[str, Callable[[int], Generator]] = {
 CTGAN_EPOCHS = 150
 
 LEARNERS = ("linear", "boosting")
-"""Of `causalmix.utility.LEARNERS`; the foundation model would take most of the time."""
+"""Learners of `causalmix.quality.transfer_auc`."""
 
 SOURCES = ("synthetic", "both")
 
@@ -190,22 +190,26 @@ def _score(task: _Task) -> dict[str, object]:
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of discovery in few rows; learners that do not converge
-        rows = train if task.generator == REAL else _generate(task, train)
+        synthetic = (train.X, train.y) if task.generator == REAL else _generate(task, train)
         seconds = time.perf_counter() - started
-        both = train if task.generator == REAL else append_rows(train, rows)
+        X, y = synthetic
+        sources = {"synthetic": (X, y), "both": (X, y)}
+        if task.generator != REAL:
+            sources["both"] = (pd.concat([train.X, X]), pd.concat([train.y, y]))
         scores = {
-            f"{learner}_{source}": round(held_out_auc(learner, used, test, seed=task.seed), 6)
+            f"{learner}_{source}": round(
+                transfer_auc(rows, test, learner=learner, seed=task.seed), 6
+            )
             for learner in LEARNERS
-            for source, used in zip(SOURCES, (rows, both), strict=True)
+            for source, rows in sources.items()
         }
     return task.row | scores | {"seconds": round(seconds, 3)}
 
 
-def _generate(task: _Task, train: TabularDataset) -> TabularDataset:
+def _generate(task: _Task, train: TabularDataset) -> tuple[pd.DataFrame, pd.Series]:
     try:
         generator = GENERATORS[task.generator](task.seed).fit(train.X, train.y)
-        X, y = generator.sample(task.n_synthetic, task.seed)
-        return TabularDataset(task.generator, X, y, "synthetic")
+        return generator.sample(task.n_synthetic, task.seed)
     except Exception as error:
         raise CausalMixError(
             f"{task.generator} failed on {task.table.name} with n_train={task.n_train}, "
