@@ -76,7 +76,7 @@ class CausalGenerator(TableGenerator):
         n_dags: int = 10,
         target_parents: str = "all",
         completion_alpha: float = 0.1,
-        mechanism: str = "linear",
+        mechanism: str = "auto",
         noise: str = "stacked",
         missing: str = "modelled",
         class_shares: Mapping[Any, float] | None = None,

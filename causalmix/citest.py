@@ -23,6 +23,8 @@ RIDGE = 1e-6
 # the ridge leaves of an exact linear function, less than any measured column leaves.
 DETERMINED = 1e-4
 
+_BATCH = 4096  # conditioning sets whose matrices are in memory at once
+
 
 class DegenerateGaussian(CIT_Base):
     """Likelihood-ratio test that treats one-hot encoded categories as jointly Gaussian.
@@ -86,6 +88,14 @@ class DegenerateGaussian(CIT_Base):
         self._correlation = self.dimensions.T @ self.dimensions / len(data)
         self._correlation += RIDGE * np.eye(len(owner))
         self._logdets = {0: 0.0}  # key: the set of columns as the bits of an integer
+        # For many sets at once: all blocks as rows of one length, filled up with a dimension that
+        # is correlated with none.
+        n_dimensions = len(owner)
+        widest = max((len(block) for block in self.blocks), default=0)
+        self._padded = np.full((len(blocks), widest), n_dimensions)
+        for j, block in enumerate(self.blocks):
+            self._padded[j, : len(block)] = block
+        self._extended = np.pad(self._correlation, (0, 1))
 
     def __call__(self, X: int, Y: int, condition_set: Iterable[int] | None = None) -> float:
         """Return the p-value of column `X` being independent of column `Y` given the others."""
@@ -104,6 +114,52 @@ class DegenerateGaussian(CIT_Base):
         xz, yz = z | 1 << int(x), z | 1 << int(y)
         log_ratio = self._logdet(xz | yz) + self._logdet(z) - self._logdet(xz) - self._logdet(yz)
         return max(0.0, -factor * log_ratio), size_x * size_y
+
+    def separators(
+        self, x: int, y: int, sets: Sequence[tuple[int, ...]], alpha: float
+    ) -> list[tuple[int, ...]]:
+        """Return those of the sets, all of one size, that separate x and y.
+
+        Those are the sets given which the p-value is above `alpha`, unless they determine x or y.
+        The factors of a correlation matrix give all determinants that a test needs, and the
+        matrices of many sets are factored at once.
+        """
+        if len(sets) == 1:  # the cache is faster then
+            (given,) = sets
+            determined = self.determines(given, x) or self.determines(given, y)
+            return sets if self(x, y, given) > alpha and not determined else []
+        found = []
+        for start in range(0, len(sets), _BATCH):
+            batch = np.array(sets[start : start + _BATCH], dtype=int)
+            p, determined = self._test_all(x, y, batch)
+            found += [sets[start + i] for i in np.flatnonzero((p > alpha) & ~determined)]
+        return found
+
+    def _test_all(self, x: int, y: int, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return by set (m, size) the p-value, and whether it determines x or y."""
+        block_x, block_y = self.blocks[x], self.blocks[y]
+        z = np.sort(self._padded[sets].reshape(len(sets), -1), axis=1)
+        size_z = (z < len(self._correlation)).sum(axis=1)
+        z = z[:, : size_z.max(initial=0)]
+        log_x, log_y = self._log_rest(z, block_x), self._log_rest(z, block_y)
+        both = self._log_rest(z, np.concatenate([block_x, block_y]))
+        size_x, size_y = len(block_x), len(block_y)
+        factor = self.sample_size - 1 - size_z - (size_x + size_y + 1) / 2
+        limit = np.log(DETERMINED)
+        determined = (log_x < size_x * limit) | (log_y < size_y * limit)
+        if size_x * size_y == 0:
+            return np.ones(len(sets)), determined
+        statistic = np.maximum(0.0, -factor * (both - log_x - log_y))
+        return np.where(factor > 0, chdtrc(size_x * size_y, statistic), 1.0), determined
+
+    def _log_rest(self, z: np.ndarray, block: np.ndarray) -> np.ndarray:
+        """Return by row of `z` (m, n_z) the log-determinant of a block's covariance given z."""
+        index = np.concatenate([z, np.broadcast_to(block, (len(z), len(block)))], axis=1)
+        matrix = self._extended[index[:, :, None], index[:, None, :]]
+        places = np.arange(index.shape[1])
+        matrix[:, places, places] += index == len(self._correlation)
+        diagonal = np.linalg.cholesky(matrix)[:, places, places]
+        return 2 * np.log(diagonal[:, z.shape[1] :]).sum(axis=1)
 
     def determines(self, given: Iterable[int], x: int) -> bool:
         """Say whether `given` determine column x up to rounding, linearly in their indicators."""

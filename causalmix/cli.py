@@ -170,6 +170,58 @@ def benchmark_generation(
     click.echo(_shown(out))
 
 
+@main.command(cls=_ListOptions)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--csuite", type=click.Path(path_type=Path), help="Folder of CSuite datasets.")
+@click.option("--n-rows", type=int, multiple=True, default=(200, 1000), show_default=True)
+@click.option("--repetitions", type=int, default=10, show_default=True, help="Of CSuite tables.")
+@click.option("--n-nodes", type=int, multiple=True, default=(10, 20, 30), show_default=True)
+@click.option("--n-scms", type=int, default=8, show_default=True, help="Random models a size.")
+@click.option("--n-bootstraps", type=int, default=20, show_default=True)
+@click.option("--limit", type=float, default=30.0, show_default=True, help="Seconds a search.")
+@click.option("--speed", is_flag=True, help="Also measure seconds, alone and against a loop.")
+@click.option("--table", help="Dataset for --speed: a name or a file.")
+@click.option("--target", help="Target column of that dataset.")
+def benchmark_discovery(
+    out: Path, speed: bool, table: str | None, target: str | None, **options: object
+) -> None:
+    """Compare bootstrap discovery with causal-learn's PC and FCI where the graph is known.
+
+    Scores on CSuite (if given) and random mixed models go to the CSV file as they come, and what
+    is there is not computed again.
+    """
+    from causalmix.discovery_benchmark import describe, run_discovery_benchmark
+
+    if speed and table is None:
+        raise CausalMixError("--speed needs a dataset to be measured on: --table NAME or FILE.")
+    click.echo(describe(run_discovery_benchmark(out, progress=True, **options)))
+    click.echo(_shown(out))
+    if speed:
+        from causalmix.discovery_speed import write_discovery_speed
+
+        path = out.with_name(f"{out.stem}_speed.json")
+        click.echo(_shown(write_discovery_speed(table, path, target=target, progress=True)))
+
+
+@main.command(cls=_ListOptions)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON file to write.")
+@click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
+@click.option("--n-train", type=int, multiple=True, default=(200, 500), show_default=True)
+@click.option("--steps", type=int, default=10, show_default=True, help="Steps that are timed.")
+@click.option("--repeats", type=int, default=3, show_default=True, help="Measurements of a step.")
+@click.option("--seeds", type=int, default=3, show_default=True, help="Tables to converge on.")
+@click.option("--speed", is_flag=True, help="Time it against tabpfn's own fine-tuning class.")
+def benchmark_finetuning(out: Path, tfm: str, speed: bool, **options: object) -> None:
+    """Compare fine-tuning with that of the tabpfn package: CPU time a step, and to a log-loss."""
+    from causalmix.finetuning_speed import describe, write_finetuning_speed
+
+    if not speed:
+        raise CausalMixError("Nothing to do: give --speed.")
+    path = write_finetuning_speed(tfm, out, **options)
+    click.echo(describe(path))
+    click.echo(_shown(path))
+
+
 @main.command()
 def doctor() -> None:
     """Check the installation; exit code 1 with the reason if something is broken."""

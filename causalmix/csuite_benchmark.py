@@ -77,7 +77,7 @@ def benchmark_csuite(
     n_train: Sequence[int] = (20, 50, 100, 200, 500),
     repetitions: int = 20,
     graphs: Sequence[str] = tuple(GRAPHS),
-    mechanisms: Sequence[str] = ("gp",),
+    mechanisms: Sequence[str] = ("auto",),
     workers: int = 1,
     progress: bool = False,
 ) -> pd.DataFrame:
@@ -97,7 +97,7 @@ def benchmark_csuite(
     graphs : sequence of {"true", "discovered"}, default=both
         Discovered graphs are 10 DAGs drawn from the edge probabilities of 20 bootstraps, with the
         edges that they lack (`causalmix.dag_completion`).
-    mechanisms : sequence of str, default=("gp",)
+    mechanisms : sequence of str, default=("auto",)
         Of `causalmix.scm.StructuralCausalModel`.
     workers : int, default=1
         Processes, with one thread each.

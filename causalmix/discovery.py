@@ -42,7 +42,7 @@ def discover(
     algorithms: Sequence[str] = ALGORITHMS,
     test: str = DEGENERATE_GAUSSIAN,
     n_bootstraps: int = 20,
-    alpha: float = 0.05,
+    alpha: float = 0.2,
     max_conditioning: int = 2,
     possible_dsep_seconds: float = 10.0,
     max_columns: int = 100,
@@ -92,8 +92,11 @@ def discover(
         the time; ``"fisherz"`` needs numbers or two categories, ``"chisq"`` categories.
     n_bootstraps : int, default=20
         Resamples; each runs every algorithm.
-    alpha : float, default=0.05
-        Level of the independence tests.
+    alpha : float, default=0.2
+        Level of the independence tests in every bootstrap. Half of the bootstraps have an edge at
+        0.2, tested as n/2 rows, about where one test of all n rows has it at 0.1. On random mixed
+        models of 5 to 20 columns and 200 or 1,000 rows, 0.2 gave the fewest wrong pairs, and better
+        calibrated probabilities than 0.05 and 0.1.
     max_conditioning : int, default=2
         Largest conditioning set, in columns.
     possible_dsep_seconds : float, default=10.0

@@ -22,6 +22,10 @@ class CheckpointError(CausalMixError):
     """A foundation-model checkpoint that is missing, unreadable or of the wrong kind."""
 
 
+class FinetuningWarning(UserWarning):
+    """Fine-tuning did not help on the validation rows, and the weights stayed as they were."""
+
+
 def check_name(name: str, valid: Iterable[str], kind: str) -> str:
     """Return `name` if it is valid, else raise with the nearest valid names.
 

@@ -59,7 +59,7 @@ class Evaluation:
         library and version).
     summary : DataFrame
         As :func:`causalmix.comparison.compare_methods` returns it, for the tables that the
-        checkpoint was not tuned on and, where there are any, for the others.
+        checkpoint was not tuned on and, where there are any, for the others and for all.
     manifest : dict
         Settings, versions, data and checkpoint hashes, and what was skipped with the reason.
     """
@@ -348,10 +348,14 @@ def _one_torch_thread() -> Iterator[None]:
 
 
 def _summarise(rows: pd.DataFrame, tuning: Collection[str]) -> pd.DataFrame:
-    """Compare the methods on the tables that the checkpoint was not tuned on, and on the others."""
+    """Compare the methods on tables that the checkpoint was not tuned on, on the others, on all."""
     tuned = rows["dataset"].isin(list(tuning))
     parts = []
-    for tables, part in (("held-out", rows[~tuned]), ("tuning", rows[tuned])):
+    for tables, part in (
+        ("held-out", rows[~tuned]),
+        ("tuning", rows[tuned]),
+        ("all", rows if tuned.any() else rows[:0]),
+    ):
         if len(part):
             summary = compare_methods(part, reference=TFM)
             summary.insert(0, "tables", tables)

@@ -32,7 +32,7 @@ class FinetuneConfig:
     Parameters
     ----------
     steps : int, default=60
-        Optimiser steps at most.
+        Optimiser steps at most; with 0 the weights passed in are validated and kept.
     learning_rate : float, default=1e-4
         Of AdamW, after warm-up.
     weight_decay : float, default=0.01
@@ -55,6 +55,9 @@ class FinetuneConfig:
         Steps between two validations.
     patience : int, default=6
         Validations in a row without a better log-loss after which the run stops.
+    time_limit : float, optional
+        Seconds from the start of the run, generator included; the step that exceeds them is
+        validated and the last. None means no limit. The generator itself is not interrupted.
     """
 
     steps: int = 60
@@ -69,10 +72,10 @@ class FinetuneConfig:
     n_synthetic: int = 1000
     validate_every: int = 4
     patience: int = 6
+    time_limit: float | None = None
 
     def __post_init__(self) -> None:
         at_least_one = (
-            "steps",
             "tasks_per_step",
             "rows_per_task",
             "n_synthetic",
@@ -82,10 +85,11 @@ class FinetuneConfig:
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise CausalMixError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise CausalMixError(f"{name} must be positive, got {getattr(self, name)}.")
-        for name in ("warmup_steps", "weight_decay"):
+        for name in ("learning_rate", "clip_norm", "time_limit"):
+            value = getattr(self, name)
+            if not (value is None and name == "time_limit") and not value > 0:
+                raise CausalMixError(f"{name} must be positive, got {value}.")
+        for name in ("steps", "warmup_steps", "weight_decay"):
             if getattr(self, name) < 0:
                 raise CausalMixError(f"{name} must not be negative, got {getattr(self, name)}.")
         if not 0 < self.query_share < 1:
@@ -110,12 +114,15 @@ class FinetuneResult:
         The step whose weights are kept; 0 means the weights passed in.
     generator_seconds : float
         Time to fit the generator and draw the pool; 0 without one.
+    stopped_by : {"steps", "patience", "time_limit"}
+        Which setting ended the run.
     """
 
     tfm: FoundationModel
     history: pd.DataFrame
     best_step: int
     generator_seconds: float
+    stopped_by: str
 
 
 def finetune(
@@ -124,6 +131,7 @@ def finetune(
     *,
     generator: Generator | None = None,
     config: FinetuneConfig | None = None,
+    n_estimators: int | None = None,
     seed: int = 0,
     record_test: bool = False,
     progress: bool = False,
@@ -143,6 +151,9 @@ def finetune(
         Source of synthetic rows. It is fitted on the training rows, never on validation rows.
     config : FinetuneConfig, optional
         Defaults to ``FinetuneConfig()``.
+    n_estimators : int, optional
+        Members of the ensemble, which take turns in training and vote in validation; by default
+        as many as the checkpoint asks for.
     seed : int, default=0
         Of the generator's draw and of the rows of every step.
     record_test : bool, default=False
@@ -162,19 +173,22 @@ def finetune(
     CausalMixError
         If the loss stops being finite.
     """
+    start = time.perf_counter()
     config = config or FinetuneConfig()
     train = split.train
     tfm.check(train.n_rows + split.val.n_rows, train.n_features, train.n_classes)
     tuned = tfm.copy()
-    encoder = tuned.encoder(train.X, _codes(train), random_state=seed)
+    encoder = tuned.encoder(train.X, _codes(train), n_estimators=n_estimators, random_state=seed)
     synthetic, generator_seconds = _draw_synthetic(generator, train, config, seed)
     rows = _Rows.build(encoder, train, synthetic, config)
     monitor = _Monitor(tuned, encoder, split, record_test)
-    _run_steps(tuned, encoder, rows, monitor, config, np.random.default_rng(seed), progress)
+    deadline = start + (np.inf if config.time_limit is None else config.time_limit)
+    rng = np.random.default_rng(seed)
+    stopped_by = _run_steps(tuned, encoder, rows, monitor, config, rng, deadline, progress)
     tuned.network.load_state_dict(monitor.best_weights)
     tuned.network.eval()
     history = pd.DataFrame(monitor.records)
-    return FinetuneResult(tuned, history, monitor.best_step, generator_seconds)
+    return FinetuneResult(tuned, history, monitor.best_step, generator_seconds, stopped_by)
 
 
 def predict_proba(
@@ -210,7 +224,7 @@ def _codes(dataset: TabularDataset) -> np.ndarray:
 def _draw_synthetic(
     generator: Generator | None, train: TabularDataset, config: FinetuneConfig, seed: int
 ) -> tuple[tuple[pd.DataFrame, pd.Series] | None, float]:
-    if generator is None or config.synthetic_share == 0:
+    if generator is None or config.synthetic_share == 0 or config.steps == 0:
         return None, 0.0
     start = time.perf_counter()
     drawn = generator.fit(train.X, train.y).sample(config.n_synthetic, seed)
@@ -331,8 +345,10 @@ def _run_steps(
     monitor: _Monitor,
     config: FinetuneConfig,
     rng: np.random.Generator,
+    deadline: float,
     progress: bool,
-) -> None:
+) -> str:
+    """Run the optimiser; return what ended it, as in `FinetuneResult.stopped_by`."""
     parameters = [p for p in tfm.network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
         parameters, lr=config.learning_rate, weight_decay=config.weight_decay
@@ -355,12 +371,18 @@ def _run_steps(
                 f"The training loss became {losses[-1]} at step {step}; lower learning_rate "
                 f"(now {config.learning_rate:g})."
             )
-        if step % config.validate_every == 0 or step == config.steps:
+        late = time.perf_counter() > deadline
+        if step % config.validate_every == 0 or step == config.steps or late:
             monitor.evaluate(step, float(np.mean(losses)), rows.synthetic_share)
             losses.clear()
             bar.set_postfix(val_log_loss=f"{monitor.records[-1]['val_log_loss']:.4f}")
-            if monitor.stale() >= config.patience:
+            if step == config.steps:
                 break
+            if late:
+                return "time_limit"
+            if monitor.stale() >= config.patience:
+                return "patience"
+    return "steps"
 
 
 def _step_loss(

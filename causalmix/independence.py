@@ -37,6 +37,16 @@ class IndependenceTest(Protocol):
     def determines(self, given: Iterable[int], x: int) -> bool:
         """Say whether `given` determine column x up to rounding, linearly in their indicators."""
 
+    def separators(
+        self, x: int, y: int, sets: Sequence[tuple[int, ...]], alpha: float
+    ) -> list[tuple[int, ...]]:
+        """Return those of the sets, all of one size, that separate x and y.
+
+        A set separates them if they are independent given it, unless it determines one of them:
+        given what determines it, a column is independent of everything, and without this exception
+        copies of a column and the terms of an exact sum would lose their edges to all others.
+        """
+
 
 def check_test(test: str, names: Sequence[str], categorical: np.ndarray, codes: np.ndarray) -> None:
     """Check that a test exists and fits the columns of a table.
@@ -159,6 +169,17 @@ class CausalLearnTest:
     def determines(self, given: Iterable[int], x: int) -> bool:
         """Say whether `given` determine column x up to rounding, linearly in their indicators."""
         return self._linear.determines(given, x)
+
+    def separators(
+        self, x: int, y: int, sets: Sequence[tuple[int, ...]], alpha: float
+    ) -> list[tuple[int, ...]]:
+        """Return those of the sets that separate x and y; see `IndependenceTest`."""
+        return [
+            given
+            for given in sets
+            if self(x, y, given) > alpha
+            and not (self.determines(given, x) or self.determines(given, y))
+        ]
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from sklearn.model_selection import (
 FOLDS = 5
 _ARD_PREDICTORS = 12
 _GP_ROWS = 500
+_BOOSTING_ROWS = 200
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # inverse strength, scikit-learn's C
 
 # Small trees and few of them: the tables have a few hundred rows, and there is one learner for
@@ -126,8 +127,11 @@ def held_out_mean_and_scale(
 def choose_regressor(names: Sequence[str], X: np.ndarray, y: np.ndarray) -> BaseEstimator:
     """Fit several regressors and return the one under which held-out rows are most likely.
 
-    Rows are judged by a Gaussian density with the learner's spread, up to one common factor.
+    Rows are judged by a Gaussian density with the learner's spread, up to one common factor. Below
+    200 rows boosted trees are no candidate: they cost most and are hardly ever chosen.
     """
+    if len(y) < _BOOSTING_ROWS and len(names) > 1:
+        names = [name for name in names if name != "boosting"]
     fitted = [REGRESSORS[name](*X.shape).fit(X, y) for name in names]
     return fitted[int(np.argmax([_held_out_likelihood(each, X, y) for each in fitted]))]
 

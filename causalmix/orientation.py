@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
+from causallearn.graph.Edge import Edge
+from causallearn.graph.Endpoint import Endpoint
 from causallearn.graph.GeneralGraph import GeneralGraph
 from causallearn.graph.GraphClass import CausalGraph
 from causallearn.graph.GraphNode import GraphNode
@@ -14,6 +17,8 @@ from causallearn.utils.PCUtils import Meek, UCSepset
 from causalmix.edge_probabilities import ARROW, CIRCLE, TAIL
 from causalmix.independence import IndependenceTest
 from causalmix.knowledge import Constraints
+
+_ENDPOINTS = {end.value: end for end in (Endpoint.TAIL, Endpoint.ARROW, Endpoint.CIRCLE)}
 
 
 @dataclass(frozen=True)
@@ -32,31 +37,73 @@ class Skeleton:
     separators: dict[tuple[int, int], set[int]]
 
 
-class _NodeName(str):
-    """A number as a name. Its hash is the number, so the order of sets of nodes is fixed."""
+class _Node(GraphNode):
+    """A column. Its hash is its position, so the order of sets of nodes is fixed."""
 
-    __slots__ = ()
+    def __init__(self, position: int) -> None:
+        super().__init__(f"{position:05d}")
+        self._position = position
 
     def __hash__(self) -> int:
-        return int(self)
+        return self._position
 
 
 class _Graph(GeneralGraph):
-    """causal-learn's graph on a skeleton; directed paths are kept by whole rows and columns."""
+    """causal-learn's graph on a skeleton, for rules that ask for marks a million times.
+
+    Lists of neighbours are in causal-learn's order, so the rules give what they give on its own
+    graphs. Directed paths are searched when they are asked for: causal-learn keeps them up to date
+    at every change, which costs most of its time, and misses some.
+    """
 
     def __init__(self, adjacent: np.ndarray, mark: int) -> None:
-        super().__init__([GraphNode(_NodeName(f"{j:05d}")) for j in range(len(adjacent))])
+        super().__init__([_Node(j) for j in range(len(adjacent))])
         self.graph = np.where(adjacent, mark, 0)
-
-    def adjust_dpath(self, i: int, j: int) -> None:
-        self.dpath[j, i] = 1
-        self.dpath[j] |= self.dpath[i]
-        self.dpath[:, i] |= self.dpath[:, j]
 
     def direct(self, edges: np.ndarray) -> None:
         """Set the edges i → j for which ``edges[i, j]``."""
-        for i, j in zip(*np.nonzero(edges), strict=True):
-            self.add_directed_edge(self.nodes[i], self.nodes[j])
+        self.graph[edges], self.graph[edges.T] = TAIL, ARROW
+
+    def adjust_dpath(self, i: int, j: int) -> None:
+        pass
+
+    def reconstitute_dpath(self, edges: list[Edge]) -> None:
+        pass
+
+    def is_ancestor_of(self, node1: GraphNode, node2: GraphNode) -> bool:
+        children = (self.graph == TAIL) & (self.graph.T == ARROW)
+        ancestors = np.arange(self.num_vars) == self.node_map[node2]
+        grown = True
+        while grown:
+            parents = children[:, ancestors].any(axis=1) & ~ancestors
+            grown = parents.any()
+            ancestors |= parents
+        return bool(ancestors[self.node_map[node1]])
+
+    def remove_edge(self, edge: Edge) -> None:
+        i, j = self.node_map[edge.node1], self.node_map[edge.node2]
+        self.graph[i, j] = self.graph[j, i] = 0
+
+    def get_edge(self, node1: GraphNode, node2: GraphNode) -> Edge | None:
+        i, j = self.node_map[node1], self.node_map[node2]
+        if not self.graph[i, j]:
+            return None
+        return Edge(node1, node2, _ENDPOINTS[self.graph[i, j]], _ENDPOINTS[self.graph[j, i]])
+
+    def get_endpoint(self, node1: GraphNode, node2: GraphNode) -> Endpoint | None:
+        """Return the mark at `node2`."""
+        return _ENDPOINTS.get(self.graph[self.node_map[node2], self.node_map[node1]])
+
+    def get_adjacent_nodes(self, node: GraphNode) -> list[GraphNode]:
+        return [self.nodes[j] for j in np.flatnonzero(self.graph[self.node_map[node]])]
+
+    def get_nodes_into(self, node: GraphNode, endpoint: Endpoint) -> list[GraphNode]:
+        marks = self.graph[self.node_map[node]]
+        return [self.nodes[j] for j in np.flatnonzero(marks == endpoint.value)]
+
+    def get_nodes_out_of(self, node: GraphNode, endpoint: Endpoint) -> list[GraphNode]:
+        marks = self.graph[:, self.node_map[node]]
+        return [self.nodes[j] for j in np.flatnonzero(marks == endpoint.value)]
 
 
 def orient_pc(
@@ -106,8 +153,41 @@ def orient_fci(
         changed = FCI.ruleR7(graph, changed)
         changed = FCI.rule8(graph, graph.get_nodes(), changed)
         changed = FCI.rule9(graph, graph.get_nodes(), changed)
-        changed = FCI.rule10(graph, changed)
+        changed = _rule10(graph.graph) or changed
     return graph.graph
+
+
+def _rule10(graph: np.ndarray) -> bool:
+    """Orient as `FCI.rule10` does, which searches every path anew for every pair of parents.
+
+    A o→ C becomes A → C if there are parents B and D of C, and two neighbours of A that A may
+    cause and that are not adjacent to each other, from which paths that may be directed lead to B
+    and to D. Returns whether anything changed.
+    """
+    # The rule turns circles into tails at their own end, where a path may pass either: what is
+    # reached does not change with it.
+    step = (graph == TAIL) | (graph == CIRCLE)
+    reached = step
+    for _ in range(len(graph).bit_length()):
+        reached = reached | (reached.astype(float) @ reached > 0)
+    changed = False
+    for a, c in _into(graph, CIRCLE):
+        parents = np.flatnonzero((graph[c] == ARROW) & (graph[:, c] == TAIL))
+        # A set of numbers is in the same order as causal-learn's set of nodes.
+        ways = list({j for j in np.flatnonzero(step[a]).tolist() if j != c})
+        for one, two in combinations(ways, 2):
+            first, second = reached[one, parents], reached[two, parents]
+            # Of some pair of parents, the first is reached from one and the second from two.
+            if not graph[one, two] and (first[:-1].cumsum() * second[1:]).any():
+                graph[a, c] = TAIL
+                changed = True
+                break
+    return changed
+
+
+def _into(graph: np.ndarray, mark: int) -> list[tuple[int, int]]:
+    """Return the edges a *→ c with a given mark at a, sorted by c."""
+    return [(a, c) for c, a in np.argwhere((graph == ARROW) & (mark == graph.T)).tolist()]
 
 
 def orient_colliders(skeleton: Skeleton, known: Constraints) -> np.ndarray:

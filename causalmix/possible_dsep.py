@@ -16,7 +16,6 @@ from causalmix.edge_probabilities import ARROW
 from causalmix.independence import IndependenceTest
 from causalmix.knowledge import Constraints
 from causalmix.orientation import Skeleton, orient_colliders
-from causalmix.skeleton import separates
 
 MAX_PATH = 3
 """Most edges of a path that is followed."""
@@ -70,7 +69,7 @@ def remove_by_possible_dsep(
         for given in _candidate_sets(marks, x, y):
             if time.monotonic() > deadline:
                 raise OutOfTimeError
-            if separates(test, x, y, given, alpha):
+            if test.separators(x, y, [given], alpha):
                 found.append(given)
         if found:
             adjacent[x, y] = adjacent[y, x] = False

@@ -43,7 +43,7 @@ INFERENCE_CONFIG: dict[str, Any] = {
     ],
     "FINGERPRINT_FEATURE": False,
     "POLYNOMIAL_FEATURES": "no",
-    "N_ESTIMATORS": 4,
+    "N_ESTIMATORS": 2,
     "SOFTMAX_TEMPERATURE": 1.0,
     "MAX_NUMBER_OF_CLASSES": 10,
     # The limits are wider than the trained range, so that ordinary tables are accepted; beyond

@@ -36,7 +36,7 @@ class SearchOptions:
 
     algorithms: tuple[str, ...] = ("pc", "fci")
     test: str = DEGENERATE_GAUSSIAN
-    alpha: float = 0.05
+    alpha: float = 0.2
     max_conditioning: int = 2
     possible_dsep_seconds: float = 10.0
 

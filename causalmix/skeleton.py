@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 
@@ -28,16 +27,11 @@ def search_skeleton(
     separators: dict[tuple[int, int], set[int]] = {}
     for size in range(max_conditioning + 1):
         found: dict[tuple[int, int], set[int]] = {}
-        for x in range(d):
-            near = [int(j) for j in np.flatnonzero(adjacent[x])]
-            for y in near:
-                if required[x, y]:
-                    continue
-                others = [j for j in near if j != y]
-                sets = [s for s in combinations(others, size) if separates(test, x, y, s, alpha)]
-                if sets:
-                    both = found.setdefault((min(x, y), max(x, y)), set())
-                    both.update(*sets)
+        for x, y in zip(*np.nonzero(np.triu(adjacent & ~required, 1)), strict=True):
+            sets = _neighbour_sets(adjacent, x, y, size)
+            separating = test.separators(int(x), int(y), sets, alpha)
+            if separating:
+                found[int(x), int(y)] = set().union(*separating)
         for (x, y), separator in found.items():
             adjacent[x, y] = adjacent[y, x] = False
             separators[x, y] = separators[y, x] = separator
@@ -45,6 +39,12 @@ def search_skeleton(
         separator = _nearest_separator(test, int(x), int(y), adjacent, max_conditioning)
         separators[x, y] = separators[y, x] = separator
     return Skeleton(adjacent, separators)
+
+
+def _neighbour_sets(adjacent: np.ndarray, x: int, y: int, size: int) -> list[tuple[int, ...]]:
+    """Return the sets of neighbours of x, and of y, without the two; each set once."""
+    near = [[j for j in np.flatnonzero(adjacent[i]).tolist() if j not in (x, y)] for i in (x, y)]
+    return list(dict.fromkeys(chain.from_iterable(combinations(js, size) for js in near)))
 
 
 def _nearest_separator(
@@ -59,13 +59,3 @@ def _nearest_separator(
         if not (test.determines(given, x) or test.determines(given, y))
     ]
     return set(max(sets, key=lambda given: test(x, y, given)))
-
-
-def separates(test: IndependenceTest, x: int, y: int, given: Sequence[int], alpha: float) -> bool:
-    """Say whether x and y are independent given others that determine neither.
-
-    Given what determines it, a column is independent of everything: without this exception, copies
-    of a column and the terms of an exact sum would lose their edges to all others.
-    """
-    independent = test(x, y, given) > alpha
-    return independent and not (test.determines(given, x) or test.determines(given, y))

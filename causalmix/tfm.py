@@ -30,7 +30,7 @@ from tabpfn.model_loading import resolve_model_path
 
 from causalmix.checkpoint import build_network, read_checkpoint, write_checkpoint
 from causalmix.encoding import Encoder
-from causalmix.errors import CheckpointError, DataError, check_name
+from causalmix.errors import CausalMixError, CheckpointError, DataError, check_name
 
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "checkpoints" / "causalmix-tfm.safetensors"
 
@@ -116,6 +116,26 @@ class FoundationModel:
     def copy(self) -> FoundationModel:
         """Return the same model with weights of its own."""
         return dataclasses.replace(self, network=deepcopy(self.network))
+
+    def to(self, device: str) -> FoundationModel:
+        """Return the same model with weights of its own on a device.
+
+        Parameters
+        ----------
+        device : str
+            As in `load_tfm`.
+
+        Returns
+        -------
+        FoundationModel
+
+        Raises
+        ------
+        CausalMixError
+            If the device is unknown or absent.
+        """
+        where = _device(device)
+        return dataclasses.replace(self, network=deepcopy(self.network).to(where))
 
     def save(self, path: str | Path) -> Path:
         """Write a checkpoint that `load_tfm` and ``TabPFNClassifier(model_path=...)`` load.
@@ -246,7 +266,7 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
         ``.safetensors`` or ``.ckpt`` file, or an official version, one of `OFFICIAL_VERSIONS`,
         whose file must already lie where TabPFN keeps its models.
     device : str, default="cpu"
-        Device of the weights; ``"auto"`` takes a GPU where there is one.
+        Device of the weights; ``"auto"`` takes a CUDA device where there is one.
 
     Returns
     -------
@@ -258,7 +278,10 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
         If `name` is neither a path nor a known name.
     CheckpointError
         If the file is missing, unreadable, unsafe to read, or not a classifier's.
+    CausalMixError
+        If the device is unknown or absent.
     """
+    where = _device(device)
     path = _checkpoint_path(name)
     checkpoint = read_checkpoint(path)
     stored_name = checkpoint.get("architecture_name")
@@ -285,7 +308,7 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
             f"{str(error).splitlines()[0]}"
         ) from error
     return FoundationModel(
-        network=network.eval().to(_device(device)),
+        network=network.eval().to(where),
         architecture_name=architecture_name,
         config=config,
         inference_config=inference_config,
@@ -324,10 +347,22 @@ def _classifier(
     )
 
 
-def _device(device: str) -> torch.device:
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        raise CausalMixError(
+            f"Unknown device {name!r}. Valid: auto, cpu, cuda, or another that PyTorch knows."
+        ) from None
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= n_gpus:
+        raise CausalMixError(
+            f"The device {name!r} was asked for, but PyTorch finds {n_gpus} CUDA devices here. "
+            "Use device='cpu', or 'auto' for a GPU where there is one."
+        )
+    return device
 
 
 def _checkpoint_path(name: str | Path) -> Path:

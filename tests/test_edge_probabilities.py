@@ -36,6 +36,7 @@ def random_pair(seed: int, d: int = 8) -> tuple[EdgeProbabilities, nx.DiGraph]:
     rng = np.random.default_rng(seed)
     share = rng.dirichlet([1, 1, 1], (d, d))
     matrix = np.triu(share[..., 0], 1) + np.triu(share[..., 1], 1).T
+    matrix[[0, 1, 2, 3], [1, 0, 3, 2]] = 0.45  # two edges without direction
     names = tuple("abcdefgh"[:d])
     true = np.triu(rng.random((d, d)) < 0.4, 1)[np.ix_(order := rng.permutation(d), order)]
     dag = nx.relabel_nodes(nx.DiGraph(true.astype(int)), dict(enumerate(names)))
@@ -151,6 +152,11 @@ def test_scores_computed_by_hand():
     }
     assert {k: scores[k] for k in expected} == pytest.approx(expected)
     assert compare_graphs(edges, true, threshold=0.85).scores["skeleton_recall"] == 1 / 4
+    # b → c is likelier than its reverse, if not likelier than not; sums are rounded.
+    leaning = probabilities(ab=0.9, bc=0.4, cb=0.3, db=0.7, ad=0.3)
+    assert compare_graphs(leaning, true).scores["arrow_recall"] == 2 / 4
+    rounded = probabilities(ab=0.9, bc=0.1 + 0.2, cb=0.3, db=0.7, ad=0.3)
+    assert compare_graphs(rounded, true).scores["arrow_recall"] == 1 / 4
 
 
 def test_no_edges_found_and_none_there():
@@ -174,8 +180,9 @@ def as_causal_learn(names: tuple[str, ...], arrow: np.ndarray, line: np.ndarray)
 def test_scores_agree_with_causal_learn(seed):
     edges, dag = random_pair(seed)
     true = nx.to_numpy_array(dag, nodelist=edges.names) > 0
-    arrow = edges.matrix > 0.5
-    line = (edges.matrix + edges.matrix.T > 0.5) & ~arrow & ~arrow.T
+    likely = edges.matrix + edges.matrix.T > 0.5
+    arrow = likely & (edges.matrix > edges.matrix.T)
+    line = likely & ~arrow & ~arrow.T
     assert line.any()
     truth = as_causal_learn(edges.names, true, np.zeros_like(line))
     guess = as_causal_learn(edges.names, arrow, line)

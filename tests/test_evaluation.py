@@ -211,6 +211,7 @@ def test_files_hold_rows_summary_and_manifest(folder, tmp_path):
     assert summary.groupby("tables")["method"].apply(set).to_dict() == {
         "held-out": set(METHODS),
         "tuning": set(METHODS),
+        "all": set(METHODS),
     }
     manifest = json.loads((tmp_path / "new" / "out_manifest.json").read_text())
     assert manifest["settings"]["tuning"] == ["two"]

@@ -112,7 +112,36 @@ def test_a_run_stops_when_patience_is_spent(tfm, split):
     config = FinetuneConfig(
         steps=50, validate_every=1, patience=3, learning_rate=1.0, warmup_steps=0
     )
-    assert finetune(tfm, split, config=config).history["step"].iloc[-1] == 3
+    result = finetune(tfm, split, config=config)
+    assert result.history["step"].iloc[-1] == 3
+    assert result.stopped_by == "patience"
+
+
+def test_without_steps_the_weights_are_validated_and_kept(tfm, split):
+    generator = Recorder()
+    result = finetune(tfm, split, generator=generator, config=FinetuneConfig(steps=0))
+    assert result.history["step"].tolist() == [0]
+    assert (result.best_step, result.stopped_by) == (0, "steps")
+    assert not hasattr(generator, "X")  # nothing to make rows for
+
+
+def test_the_step_that_exceeds_the_time_limit_is_validated_and_the_last(tfm, split):
+    config = FinetuneConfig(steps=50, validate_every=10, time_limit=1e-9)
+    result = finetune(tfm, split, config=config)
+    assert result.history["step"].tolist() == [0, 1]
+    assert result.stopped_by == "time_limit"
+    config = FinetuneConfig(steps=1, patience=1, learning_rate=1.0, time_limit=1e-9)
+    assert finetune(tfm, split, config=config).stopped_by == "steps"  # none were left
+
+
+def test_members_of_the_ensemble_are_as_many_as_asked(tfm, split):
+    config = FinetuneConfig(steps=0)
+    one = finetune(tfm, split, config=config, n_estimators=1)
+    codes = split.train.y.cat.codes.to_numpy()
+    single = tfm.classifier(n_estimators=1).fit(split.train.X, codes)
+    truth = split.val.y.cat.codes.to_numpy()
+    loss = -np.log(single.predict_proba(split.val.X)[np.arange(len(truth)), truth]).mean()
+    assert one.history["val_log_loss"][0] == pytest.approx(loss, abs=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.8])
@@ -143,7 +172,13 @@ def test_as_many_rows_as_classes_are_too_few(tfm):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("steps", 0), ("learning_rate", 0.0), ("query_share", 1.0), ("synthetic_share", 1.0)],
+    [
+        ("steps", -1),
+        ("learning_rate", 0.0),
+        ("query_share", 1.0),
+        ("synthetic_share", 1.0),
+        ("time_limit", 0),
+    ],
 )
 def test_impossible_settings_are_named(name, value):
     with pytest.raises(CausalMixError, match=name):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -258,3 +260,28 @@ def test_discovery_with_causal_learns_tests(name):
     assert joined[0, 1] < 0.5
     again = discover(frame, test=name, n_bootstraps=2)
     np.testing.assert_array_equal(edges.matrix, again.matrix)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3])
+def test_many_sets_are_tested_like_one(size):
+    """Mixed columns, one of them the sum of two others, one constant, one a copy."""
+    frame = mixed(300, seed=1)
+    codec = TableCodec(frame)
+    kinds = np.isin(list(frame), codec.categorical)
+    codes = complete(codec.encode(frame).to_numpy(), kinds)
+    numeric = np.flatnonzero(~kinds)
+    added = [codes[:, numeric[0]], codes[:, numeric[:2]].sum(axis=1), np.ones(len(codes))]
+    data = np.column_stack([codes, *added])
+    test = DegenerateGaussian(data, np.flatnonzero(kinds))
+    separating = 0
+    for x, y in combinations(range(data.shape[1]), 2):
+        sets = list(combinations([j for j in range(data.shape[1]) if j not in (x, y)], size))
+        found = test.separators(x, y, sets, 0.3)
+        assert found == [
+            given
+            for given in sets
+            if test(x, y, given) > 0.3
+            and not (test.determines(given, x) or test.determines(given, y))
+        ]
+        separating += len(found)
+    assert separating

@@ -30,6 +30,9 @@ class Oracle:
     def determines(self, given, x: int) -> bool:
         return False
 
+    def separators(self, x: int, y: int, sets, alpha: float):
+        return [given for given in sets if self(x, y, given) > alpha]
+
 
 def graph_with_latents(seed: int, d: int) -> nx.DiGraph:
     """Observed nodes 0 to d − 1, and latent ones with two observed children each."""

@@ -1,0 +1,130 @@
+"""Figures of the comparison of discovery with causal-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from causalmix.comparison import bootstrap_interval
+from causalmix.discovery_benchmark import BOOTSTRAP, LABELS, METHODS
+from causalmix.plots import REAL_COLOUR
+
+_COLOURS = {BOOTSTRAP: REAL_COLOUR} | dict(
+    zip(METHODS[1:], sns.color_palette("colorblind", len(METHODS) - 1), strict=True)
+)
+_SOURCES = {"csuite": "CSuite", "random": "Random mixed models"}
+_SCORES = {"skeleton_f1": "Skeleton F1", "arrow_f1": "Arrow F1"}
+
+
+def plot_discovery_benchmark(rows: pd.DataFrame) -> Figure:
+    """Draw F1 by method, with 95 % intervals.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As :class:`causalmix.discovery_benchmark.DiscoveryBenchmark` holds them.
+
+    Returns
+    -------
+    Figure
+        A row of axes for each score (skeleton and arrow F1), a column for each source. A point is
+        the mean over tables of a group (a CSuite dataset, a number of columns) and number of rows;
+        its interval a percentile bootstrap over the tables. Tables on which a method did not
+        finish are left out of its mean.
+    """
+    groups = rows["dataset"].where(
+        rows["source"] == "csuite", rows["n_nodes"].map("{} columns".format)
+    )
+    rows = rows.assign(group=groups)
+    sources = [source for source in _SOURCES if source in set(rows["source"])]
+    counts = [rows.loc[rows["source"] == source, "group"].nunique() for source in sources]
+    figure, axes = plt.subplots(
+        len(_SCORES),
+        len(sources),
+        figsize=(3.5 + 1.1 * sum(counts), 6.5),
+        width_ratios=counts,
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+    )
+    for column, source in enumerate(sources):
+        part = rows[rows["source"] == source]
+        for line, (score, label) in enumerate(_SCORES.items()):
+            ax = axes[line, column]
+            _draw_scores(ax, part, score)
+            ax.set(ylabel=label if column == 0 else "", ylim=(0, 1.02))
+            ax.grid(axis="x", visible=False)
+        axes[0, column].set_title(_SOURCES[source])
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def plot_discovery_cost(cost: Sequence[dict[str, object]]) -> Figure:
+    """Draw seconds against rows and columns.
+
+    Parameters
+    ----------
+    cost : sequence of dict
+        As :func:`causalmix.discovery_speed.measure_cost` returns it.
+
+    Returns
+    -------
+    Figure
+        Two axes on logarithmic scales. A cross is a search that was stopped or failed.
+    """
+    frame = pd.DataFrame(cost)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
+    for ax, varied in zip(axes, ("rows", "columns"), strict=True):
+        part = frame[frame["varied"] == varied]
+        other = "columns" if varied == "rows" else "rows"
+        for method in METHODS:
+            line = part[part["method"] == method].sort_values(varied)
+            label = "CausalMix, one bootstrap (PC + FCI)" if method == BOOTSTRAP else LABELS[method]
+            look = {"color": _COLOURS[method], "lw": 3 if method == BOOTSTRAP else 1.5}
+            ax.plot(line[varied], line["seconds"], marker="o", ms=5, label=label, **look)
+            stopped = line[~line["finished"].astype(bool)]
+            ax.plot(stopped[varied], stopped["seconds"], "X", ms=11, color=_COLOURS[method])
+        title = f"{part[other].iloc[0]:,} {other}"
+        ax.set(xscale="log", yscale="log", xlabel=varied.capitalize(), title=title)
+        ticks = sorted(part[varied].unique())
+        ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        ax.minorticks_off()
+    axes[0].set_ylabel("Processor seconds")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _draw_scores(ax: Axes, part: pd.DataFrame, score: str) -> None:
+    """Draw one score of one source: groups side by side, in each of them sizes and methods."""
+    groups = list(dict.fromkeys(part["group"]))
+    sizes = sorted(part["n_rows"].unique())
+    width = 0.8 / (len(sizes) * len(METHODS))
+    for number, method in enumerate(METHODS):
+        for step, n in enumerate(sizes):
+            at = part[(part["method"] == method) & (part["n_rows"] == n)]
+            values = [at.loc[at["group"] == group, score].dropna().to_numpy() for group in groups]
+            mean = np.array([v.mean() if len(v) else np.nan for v in values])
+            ends = np.array([bootstrap_interval(v) if len(v) else (np.nan, np.nan) for v in values])
+            place = np.arange(len(groups)) + width * (step * len(METHODS) + number + 0.5) - 0.4
+            ax.errorbar(
+                place,
+                mean,
+                [mean - ends[:, 0], ends[:, 1] - mean],
+                fmt="o" if step == len(sizes) - 1 else "D",
+                mfc=_COLOURS[method] if step == len(sizes) - 1 else "white",
+                color=_COLOURS[method],
+                ms=5.5,
+                capsize=2,
+                label=f"{LABELS[method]}, {n:,} rows",
+            )
+    ax.set_xticks(range(len(groups)), [group.replace("_", "\n") for group in groups])
+    for edge in range(1, len(groups)):
+        ax.axvline(edge - 0.5, color="0.85", lw=1)

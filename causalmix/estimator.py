@@ -1,0 +1,455 @@
+"""A scikit-learn classifier around all of it: fine-tune on one table, never worse in silence."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags, check_consistent_length
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from causalmix.data import Split, TabularDataset
+from causalmix.errors import CausalMixError, DataError, FinetuningWarning
+from causalmix.files import check_columns
+from causalmix.finetune import FinetuneConfig, finetune
+from causalmix.fit_input import as_dataset, count_validation_rows, draw_seed, read_labels
+from causalmix.fit_report import FitReport, make_report
+from causalmix.generators import GENERATORS, Generator, make_generator
+from causalmix.persistence import json_value, load_folder, save_folder
+from causalmix.schema import TableSchema
+from causalmix.splitting import holdout_split
+from causalmix.tfm import FoundationModel, load_tfm
+
+_DEFAULTS = FinetuneConfig()
+
+_QUERY_ROWS = 2048  # in one forward pass; rows do not see each other, so this only bounds memory
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What predictions need, apart from what can be made again of it."""
+
+    tfm: FoundationModel
+    context: TabularDataset  # training and validation rows, in the order they were given
+    columns: list[str]  # all columns given, used or not
+    n_estimators: int | None
+    seed: int
+
+
+class CausalMixClassifier(ClassifierMixin, BaseEstimator):
+    """A tabular foundation model fine-tuned on real rows and, by default, causal synthetic ones.
+
+    A share of the rows given to `fit` is set aside for validation. The generator is fitted on the
+    other rows only, and the network is fine-tuned on these and on its rows. The weights with the
+    lowest validation log-loss are kept. Those before the first step are always a candidate; if
+    they win, a `FinetuningWarning` says so. Predictions have all rows given to `fit` as context.
+
+    Parameters
+    ----------
+    tfm : str or Path, default="embedded"
+        Foundation model as :func:`causalmix.tfm.load_tfm` takes it.
+    generator : str or None, default="causal"
+        Key of ``causalmix.generators.GENERATORS``; None fine-tunes on real rows only.
+    generator_options : mapping, optional
+        Arguments of the generator's constructor. Its ``seed``, where it has one, is by default
+        that of the fit.
+    n_val : int or float, default=0.2
+        Validation rows: a number of rows, at least one a class; or a share in (0, 1), of which a
+        row a class is made where it gives less.
+    n_estimators : int, optional
+        Members of the ensemble; by default as many as the checkpoint asks for.
+    steps : int, default=60
+        Optimiser steps at most; 0 is zero-shot prediction.
+    learning_rate, weight_decay, warmup_steps, clip_norm
+        Of the optimiser: see :class:`causalmix.finetune.FinetuneConfig`.
+    tasks_per_step, rows_per_task, query_share, synthetic_share, n_synthetic
+        Of the rows in a step: see :class:`causalmix.finetune.FinetuneConfig`.
+    validate_every, patience, time_limit
+        When to validate and stop: see :class:`causalmix.finetune.FinetuneConfig`.
+    device : str, default="auto"
+        Where the network runs; ``"auto"`` takes a CUDA device where there is one.
+    random_state : int, RandomState instance or None, default=None
+        Of the split, the generator, the rows of every step and the ensemble. An int makes two
+        fits on one machine alike.
+    progress : bool, default=False
+        Whether to show a progress bar on standard error.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Sorted class labels.
+    n_features_in_ : int
+        Columns given to `fit`.
+    feature_names_in_ : ndarray of str of shape (n_features,)
+        Their names, if `fit` was given a DataFrame whose column names are all strings.
+    history_ : DataFrame
+        A row per validation, from step 0: ``step``, ``train_loss`` (nats, mean since the last
+        row), ``val_auc``, ``val_log_loss``, ``seconds``, ``synthetic_share``.
+    report_ : FitReport
+        Zero-shot against fine-tuned, which weights were kept, and why.
+    tfm_ : FoundationModel
+        The model with the kept weights.
+
+    Notes
+    -----
+    In a DataFrame, numbers stay numbers, dates become days, and text, truth values and pandas
+    categories are categories. Columns with one value, row numbers, identifiers and free text are
+    left out, with a warning; the rules are those of `causalmix.columns`. NaN, None and the
+    usual markers are missing values. A category that `fit` has not seen counts as missing.
+
+    See Also
+    --------
+    causalmix.finetune.finetune : The same on a given split, as the benchmark uses it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from causalmix.estimator import CausalMixClassifier
+    >>> X, y = load_wine(return_X_y=True, as_frame=True)
+    >>> classifier = CausalMixClassifier(generator=None, steps=8, random_state=0).fit(X, y)
+    >>> classifier.predict_proba(X).shape
+    (178, 3)
+    """
+
+    def __init__(
+        self,
+        *,
+        tfm: str | Path = "embedded",
+        generator: str | None = "causal",
+        generator_options: Mapping[str, Any] | None = None,
+        n_val: int | float = 0.2,
+        n_estimators: int | None = None,
+        steps: int = _DEFAULTS.steps,
+        learning_rate: float = _DEFAULTS.learning_rate,
+        weight_decay: float = _DEFAULTS.weight_decay,
+        warmup_steps: int = _DEFAULTS.warmup_steps,
+        clip_norm: float = _DEFAULTS.clip_norm,
+        tasks_per_step: int = _DEFAULTS.tasks_per_step,
+        rows_per_task: int = _DEFAULTS.rows_per_task,
+        query_share: float = _DEFAULTS.query_share,
+        synthetic_share: float = _DEFAULTS.synthetic_share,
+        n_synthetic: int = _DEFAULTS.n_synthetic,
+        validate_every: int = _DEFAULTS.validate_every,
+        patience: int = _DEFAULTS.patience,
+        time_limit: float | None = _DEFAULTS.time_limit,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.tfm = tfm
+        self.generator = generator
+        self.generator_options = generator_options
+        self.n_val = n_val
+        self.n_estimators = n_estimators
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup_steps = warmup_steps
+        self.clip_norm = clip_norm
+        self.tasks_per_step = tasks_per_step
+        self.rows_per_task = rows_per_task
+        self.query_share = query_share
+        self.synthetic_share = synthetic_share
+        self.n_synthetic = n_synthetic
+        self.validate_every = validate_every
+        self.patience = patience
+        self.time_limit = time_limit
+        self.device = device
+        self.random_state = random_state
+        self.progress = progress
+
+    def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
+        """Fine-tune on a table.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            Features of any type; missing values are allowed.
+        y : array-like of shape (n_rows,)
+            Class labels, none missing, two classes at least.
+        **fit_params
+            None is accepted; rows have no weights.
+
+        Returns
+        -------
+        CausalMixClassifier
+            Itself.
+
+        Raises
+        ------
+        DataError
+            If the table is empty, repeats a column, holds infinities, exceeds the checkpoint's
+            limits, has one class or a missing label, or too few rows for its classes.
+        CheckpointError
+            If the checkpoint is missing, unreadable or a regressor's.
+        CausalMixError
+            If a parameter is out of its range, CUDA is asked for and absent, `fit_params` names
+            anything, or the loss stops being finite.
+        UnknownNameError
+            If the generator, one of its options or the foundation model is unknown.
+        """
+        start = time.perf_counter()
+        if fit_params:
+            raise CausalMixError(
+                f"fit does not take {', '.join(fit_params)}: an in-context learner conditions on "
+                "whole rows, without weights. Leave it out; to stress rows, repeat them in X and y."
+            )
+        config = FinetuneConfig(
+            **{f.name: getattr(self, f.name) for f in dataclasses.fields(FinetuneConfig)}
+        )
+        seed = draw_seed(self.random_state)
+        generator = self._make_generator(seed)
+        frame = self._frame(X, reset=True)
+        classes, codes = read_labels(y)
+        check_consistent_length(frame, codes)
+        schema, features, notes = TableSchema.learn(frame)
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
+        dataset = as_dataset(features, classes, codes)
+        n_val = count_validation_rows(self.n_val, dataset)
+        train, val = holdout_split(dataset, dataset.n_rows - n_val, n_val, seed)
+        result = finetune(
+            load_tfm(self.tfm, device=self.device),
+            Split(train, val, dataset.take([]), seed),
+            generator=generator,
+            config=config,
+            n_estimators=self.n_estimators,
+            seed=seed,
+            progress=self.progress,
+        )
+        self.history_ = result.history.drop(columns=["test_auc", "test_log_loss"])
+        self._schema = schema
+        self._restore(_Fitted(result.tfm, dataset, list(frame.columns), self.n_estimators, seed))
+        self.report_ = make_report(
+            result,
+            config,
+            n_train=train.n_rows,
+            n_val=n_val,
+            seconds=time.perf_counter() - start,
+        )
+        self.classes_ = classes
+        if config.steps and self.report_.kept == "zero_shot":
+            warnings.warn(
+                f"Fine-tuning did not help. {self.report_.reason}", FinetuningWarning, stacklevel=2
+            )
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            Rows with the columns given to `fit`. The columns of a DataFrame are found by name;
+            their order does not matter, and others are ignored.
+
+        Returns
+        -------
+        ndarray of float32 of shape (n_rows, n_classes)
+            In the order of ``classes_``. Each row is predicted for itself.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If a column is missing, named, or the number of columns is another one.
+        DataError
+            If there is no row, or a column of numbers holds something else, or infinities.
+        """
+        check_is_fitted(self, "classes_")
+        rows = self._schema.read(self._frame(X, reset=False))
+        network, encoder = self.tfm_.network, self._encoder
+        return np.concatenate(
+            [
+                encoder.predict_proba(
+                    network, encoder.transform(rows.iloc[i : i + _QUERY_ROWS]), len(self.classes_)
+                )
+                for i in range(0, len(rows), _QUERY_ROWS)
+            ]
+        )
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of every row.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            As in `predict_proba`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            Elements of ``classes_``.
+
+        Raises
+        ------
+        ValueError
+            As `predict_proba`.
+        """
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted classifier to a folder, in one step and without pickle.
+
+        The folder holds the rows given to `fit`, because predictions need them: share it only
+        where these may be shared.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder to write. An earlier classifier there is replaced.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        CheckpointError
+            If `path` holds something else.
+        CausalMixError
+            If a parameter or the class labels cannot be written as JSON.
+        """
+        check_is_fitted(self, "classes_")
+        fitted = self._fitted
+        parameters = self.get_params(deep=False) | {"tfm": str(self.tfm)}
+        if isinstance(self.random_state, np.random.RandomState):
+            parameters["random_state"] = fitted.seed
+        state = {
+            "parameters": {name: json_value(name, v) for name, v in parameters.items()},
+            "classes": {
+                "dtype": self.classes_.dtype.str,
+                "values": json_value("classes_", self.classes_),
+            },
+            "n_features_in": self.n_features_in_,
+            "feature_names_in": list(getattr(self, "feature_names_in_", [])),
+            "columns": fitted.columns,
+            "schema": self._schema.columns,
+            "n_estimators": fitted.n_estimators,
+            "seed": fitted.seed,
+            "report": dataclasses.asdict(self.report_),
+            "history": self.history_.to_dict(orient="list"),
+        }
+        save_folder(Path(path), tfm=fitted.tfm, context=fitted.context, state=state)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto") -> CausalMixClassifier:
+        """Read a classifier that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder.
+        device : str, default="auto"
+            Where to run it, whatever it was fitted on.
+
+        Returns
+        -------
+        CausalMixClassifier
+            Fitted; predicts the same.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder is no saved classifier, or is damaged.
+        CausalMixError
+            If CUDA is asked for and absent.
+        """
+        tfm, context, state = load_folder(Path(path), device)
+        classifier = cls(**state["parameters"] | {"device": device})
+        classifier.n_features_in_ = state["n_features_in"]
+        if state["feature_names_in"]:
+            classifier.feature_names_in_ = np.array(state["feature_names_in"], dtype=object)
+        classifier.history_ = pd.DataFrame(state["history"])
+        classifier.report_ = FitReport(**state["report"])
+        classifier._schema = TableSchema(state["schema"])
+        classifier._restore(
+            _Fitted(tfm, context, state["columns"], state["n_estimators"], state["seed"])
+        )
+        classifier.classes_ = np.array(
+            state["classes"]["values"], dtype=np.dtype(state["classes"]["dtype"])
+        )
+        return classifier
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "_fitted" in state:  # the encoder is made again; weights travel on the CPU
+            del state["_encoder"], state["tfm_"]
+            fitted = state["_fitted"]
+            state["_fitted"] = dataclasses.replace(fitted, tfm=fitted.tfm.to("cpu"))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_fitted" in state:
+            try:
+                tfm = self._fitted.tfm.to(self.device)
+            except CausalMixError:  # fitted on a GPU, unpickled where there is none
+                tfm = self._fitted.tfm
+            self._restore(dataclasses.replace(self._fitted, tfm=tfm))
+
+    def _restore(self, fitted: _Fitted) -> None:
+        """Take over fitted state, and fit the ensemble's preprocessing on all rows."""
+        self._fitted, self.tfm_ = fitted, fitted.tfm
+        self._encoder = fitted.tfm.encoder(
+            fitted.context.X,
+            fitted.context.y.cat.codes.to_numpy(),
+            n_estimators=fitted.n_estimators,
+            random_state=fitted.seed,
+        )
+
+    def _make_generator(self, seed: int) -> Generator | None:
+        options = dict(self.generator_options or {})
+        if self.generator is None:
+            if options:
+                raise CausalMixError(
+                    "generator_options are given, but generator=None has none: leave them out, or "
+                    f"name a generator: {', '.join(GENERATORS)}."
+                )
+            return None
+        known = GENERATORS.get(self.generator)
+        if known and "seed" in inspect.signature(known).parameters:
+            options = {"seed": seed} | options
+        return make_generator(self.generator, **options)
+
+    def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        """Return X as a table with the columns of `fit`, in their order; remember them first."""
+        if isinstance(X, pd.DataFrame):
+            names = check_columns(list(X.columns), "X")
+            known = None if reset else getattr(self, "feature_names_in_", None)
+            if known is not None and set(known) <= set(X.columns):
+                X = X[list(known)]
+            validate_data(self, X, skip_check_array=True, reset=reset)
+            if X.empty:
+                raise DataError(
+                    f"X has {X.shape[0]} rows and {X.shape[1]} columns (shape={X.shape}); a "
+                    "minimum of 1 of each is required."
+                )
+        else:
+            X = pd.DataFrame(
+                validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
+            )
+            names = [f"x{j}" for j in range(X.shape[1])]
+        columns = names if reset else self._fitted.columns
+        return X.set_axis(columns, axis=1).reset_index(drop=True)

@@ -1,0 +1,142 @@
+"""What an estimator's `fit` is given, checked and put into the package's own types."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+
+from causalmix.data import TabularDataset
+from causalmix.errors import CausalMixError, DataError
+
+
+def draw_seed(random_state: int | np.random.RandomState | None) -> int:
+    """Return an int itself, and a drawn one for anything else that scikit-learn takes.
+
+    Parameters
+    ----------
+    random_state : int, RandomState instance or None
+
+    Returns
+    -------
+    int
+    """
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def read_labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Read class labels.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+        Labels of one type.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+        Sorted.
+    codes : ndarray of int of shape (n_rows,)
+        Position of every row's label in `classes`.
+
+    Raises
+    ------
+    DataError
+        If a label is missing, there is one class only, or types are mixed.
+    ValueError
+        If `y` is no column of classes, as scikit-learn says it.
+    """
+    if y is None:
+        raise DataError("CausalMixClassifier requires y to be passed, but the target y is None.")
+    labels = column_or_1d(y, warn=True)
+    if labels.dtype == object:
+        labels = pd.Series(labels).infer_objects().to_numpy()
+    missing = np.flatnonzero(pd.isna(labels))
+    if len(missing):
+        raise DataError(
+            f"Input y contains NaN in {len(missing)} rows, the first at position {missing[0]}; "
+            "remove those rows from X and y."
+        )
+    check_classification_targets(labels)
+    try:
+        classes, codes = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        raise DataError(f"y mixes labels of several types ({error}); use one type.") from error
+    if len(classes) < 2:
+        only = f"only one class, {classes[0]!s}" if len(classes) else "no rows"
+        raise DataError(f"y has {only}; classification needs two classes or more.")
+    return classes, codes
+
+
+def as_dataset(features: pd.DataFrame, classes: np.ndarray, codes: np.ndarray) -> TabularDataset:
+    """Put clean features and coded labels together.
+
+    Parameters
+    ----------
+    features : DataFrame
+        As `TableSchema` gives them.
+    classes, codes : ndarray
+        As `read_labels` gives them.
+
+    Returns
+    -------
+    TabularDataset
+        Its classes are named by the labels' text, in the order of `classes`.
+    """
+    target = "target"
+    while target in features:
+        target += "_"
+    names = pd.Index([str(label) for label in classes], dtype=object)
+    y = pd.Series(pd.Categorical.from_codes(codes, categories=names), name=target)
+    return TabularDataset("table", features, y, "given to fit")
+
+
+def count_validation_rows(n_val: int | float, dataset: TabularDataset) -> int:
+    """Return the number of validation rows, after checking that there can be so many.
+
+    Parameters
+    ----------
+    n_val : int or float
+        Rows, or a share in (0, 1), of which a row a class is made where it gives less.
+    dataset : TabularDataset
+        All rows to be divided.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    CausalMixError
+        If `n_val` is neither.
+    DataError
+        If the classes are more than the validation rows, or no fewer than the training rows.
+    """
+    n_classes, n_rows = dataset.n_classes, dataset.n_rows
+    is_number = isinstance(n_val, Real) and not isinstance(n_val, bool)
+    if is_number and 0 < n_val < 1:
+        rows = max(round(n_val * n_rows), n_classes)
+    elif is_number and isinstance(n_val, Integral) and n_val >= 1:
+        rows = int(n_val)
+    else:
+        raise CausalMixError(
+            f"n_val must be a number of rows, at least 1, or a share in (0, 1); got {n_val!r}."
+        )
+    if rows < n_classes:
+        raise DataError(
+            f"n_val={n_val} is smaller than the number of classes, {n_classes}: every class needs "
+            "a validation row."
+        )
+    if n_rows - rows <= n_classes:
+        raise DataError(
+            f"Found {n_rows} rows (n_samples={n_rows}) of {n_classes} classes; {rows} of them "
+            f"validate (n_val={n_val}), and more than {n_classes} must be left to train on. Give "
+            "more rows, or a smaller n_val."
+        )
+    return rows

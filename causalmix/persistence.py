@@ -1,0 +1,167 @@
+"""A fitted classifier as a folder: weights and context rows as safetensors, the rest as JSON.
+
+Nothing in it is pickled, so that loading a folder runs no code of it. ``weights.safetensors`` is a
+checkpoint of its own, which ``TabPFNClassifier(model_path=...)`` and `load_tfm` take.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from causalmix.atomic import replace_folder
+from causalmix.data import TabularDataset
+from causalmix.errors import CausalMixError, CheckpointError
+from causalmix.manifest import package_versions, write_json
+from causalmix.tfm import FoundationModel, load_tfm
+
+FORMAT = 1
+"""Version of the folder's layout; a folder of another version is refused."""
+
+_STATE, _WEIGHTS, _ROWS = "classifier.json", "weights.safetensors", "context.safetensors"
+
+
+def save_folder(
+    path: Path, *, tfm: FoundationModel, context: TabularDataset, state: dict[str, Any]
+) -> None:
+    """Write a fitted classifier, in one step.
+
+    Parameters
+    ----------
+    path : Path
+        Folder to write. An earlier classifier there is replaced; anything else is left alone.
+    tfm : FoundationModel
+        The weights.
+    context : TabularDataset
+        The labelled rows that predictions condition on.
+    state : dict
+        The rest, JSON-serialisable.
+
+    Raises
+    ------
+    CheckpointError
+        If `path` holds something else, or its parent is no folder.
+    """
+    path = path.absolute()
+    if path.exists() and not (path / _STATE).is_file():
+        raise CheckpointError(f"{path} exists and is no saved classifier; choose another path.")
+    if not path.parent.is_dir():
+        raise CheckpointError(f"There is no folder {path.parent}; make it first.")
+    table = context.frame()
+    levels = {name: list(table[name].cat.categories) for name in table.select_dtypes("category")}
+    state = {
+        "format": FORMAT,
+        "versions": package_versions(),
+        "rows": {"columns": list(table.columns), "levels": levels},
+        **state,
+    }
+
+    def write(folder: Path) -> None:
+        tfm.save(folder / _WEIGHTS)
+        save_file(_arrays(table), folder / _ROWS)
+        write_json(folder / _STATE, state)
+
+    replace_folder(path, write)
+
+
+def load_folder(path: Path, device: str) -> tuple[FoundationModel, TabularDataset, dict[str, Any]]:
+    """Read what `save_folder` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    device : str
+        As in :func:`causalmix.tfm.load_tfm`.
+
+    Returns
+    -------
+    tfm : FoundationModel
+    context : TabularDataset
+    state : dict
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is no saved classifier, is damaged, or is of another format.
+    """
+    if not (path / _STATE).is_file():
+        raise CheckpointError(f"{path} is no saved classifier: there is no {path / _STATE}.")
+    try:
+        state = json.loads((path / _STATE).read_text())
+        if state["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path} is of format {state['format']}; this version of causalmix reads format "
+                f"{FORMAT}. It was written with causalmix {state['versions']['causalmix']}."
+            )
+        context = _table(load_file(path / _ROWS), **state["rows"])
+    except CheckpointError:
+        raise
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a saved classifier: {type(error).__name__}: {error}. "
+            "Save it again."
+        ) from error
+    return load_tfm(path / _WEIGHTS, device=device), context, state
+
+
+def json_value(name: str, value: Any) -> Any:
+    """Return a value as JSON can hold it; NumPy's numbers and arrays become Python's.
+
+    Parameters
+    ----------
+    name : str
+        What it is, for the message.
+    value : object
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    CausalMixError
+        If JSON has no form for it.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    try:
+        json.dumps(value)
+    except TypeError as error:
+        raise CausalMixError(
+            f"{name}={value!r} cannot be saved: {error}. Use plain values, or pickle."
+        ) from error
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _arrays(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """One array a column, named by its position: int32 codes of categories, else the numbers."""
+    return {
+        str(j): column.cat.codes.to_numpy(np.int32)
+        if isinstance(column.dtype, pd.CategoricalDtype)
+        else np.ascontiguousarray(column.to_numpy())
+        for j, (_, column) in enumerate(table.items())
+    }
+
+
+def _table(
+    arrays: dict[str, np.ndarray], columns: list[str], levels: dict[str, list[str]]
+) -> TabularDataset:
+    table = pd.DataFrame(
+        {
+            name: pd.Categorical.from_codes(
+                arrays[str(j)], categories=pd.Index(levels[name], dtype=object)
+            )
+            if name in levels
+            else arrays[str(j)]
+            for j, name in enumerate(columns)
+        }
+    )
+    return TabularDataset("table", table[columns[:-1]], table[columns[-1]], "a saved classifier")

@@ -1,0 +1,208 @@
+"""The comparison of discovery with causal-learn: scores, time limits, resuming, bad input."""
+
+from __future__ import annotations
+
+import json
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+from causallearn.search.ConstraintBased.PC import pc
+from click.testing import CliRunner
+
+from causalmix import cli, discovery_benchmark
+from causalmix.comparison import bootstrap_interval
+from causalmix.discovery import discover
+from causalmix.discovery_benchmark import (
+    METHODS,
+    describe,
+    run_discovery_benchmark,
+    summarise,
+)
+from causalmix.discovery_plots import plot_discovery_benchmark, plot_discovery_cost
+from causalmix.discovery_speed import measure_bootstrap_speed, measure_cost
+from causalmix.edge_probabilities import EdgeProbabilities
+from causalmix.errors import CausalMixError, DataError
+from causalmix.graph_comparison import compare_graphs
+from causalmix.plain_discovery import PlainSearcher, integer_codes
+from causalmix.random_scm import random_scm_table
+
+SMALL = {"n_rows": [100], "n_nodes": [5], "n_scms": 2, "n_bootstraps": 2}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    out = tmp_path_factory.mktemp("discovery") / "rows.csv"
+    return out, run_discovery_benchmark(out, **SMALL)
+
+
+def test_rows_are_what_the_libraries_give_by_hand(small):
+    rows = small[1].rows.set_index(["seed", "method"])
+    assert len(rows) == 2 * len(METHODS)
+    for seed in (0, 1):
+        frame, dag = random_scm_table(5, 100, seed)
+        ours = compare_graphs(discover(frame, n_bootstraps=2, seed=seed), dag).scores
+        coded = frame.apply(lambda c: c.cat.codes if c.dtype == "category" else c).to_numpy(float)
+        graph = pc(coded, 0.05, "fisherz", show_progress=False).G.graph
+        arrow, line = (graph == -1) & (graph.T == 1), (graph == -1) & (graph.T == -1)
+        true = nx.to_numpy_array(dag, nodelist=list(frame)) > 0
+        right, guesses = (arrow & true).sum(), arrow.sum() + line.sum() / 2
+        assert rows.loc[(seed, "pc"), "arrow_f1"] == pytest.approx(
+            2 * right / (arrow.sum() + true.sum()), abs=1e-6
+        )
+        assert rows.loc[(seed, "pc"), "coin_arrow_f1"] == pytest.approx(
+            2 * (right + (line & true).sum() / 2) / (guesses + true.sum()), abs=1e-6
+        )
+        for score in ("skeleton_f1", "arrow_f1", "shd"):
+            assert rows.loc[(seed, "bootstrap"), score] == pytest.approx(ours[score], abs=1e-6)
+    assert (rows["outcome"] == "ok").all()
+
+
+def test_a_run_goes_on_where_it_stopped(small, monkeypatch):
+    out, first = small
+    lines = out.read_text().splitlines()
+    out.write_text("\n".join(lines[:-2]) + "\n")
+    searched = []
+    search = discovery_benchmark._search
+
+    def counted(*arguments):
+        searched.append(arguments)
+        return search(*arguments)
+
+    monkeypatch.setattr(discovery_benchmark, "_search", counted)
+    again = run_discovery_benchmark(out, **SMALL)
+    assert len(searched) == 2
+    scores = [name for name in first.rows if name != "seconds"]
+    pd.testing.assert_frame_equal(again.rows[scores], first.rows[scores])
+    manifest = json.loads(out.with_name("rows_manifest.json").read_text())
+    assert manifest["settings"]["n_scms"] == 2
+    assert {"causal-learn", "numpy"} <= set(manifest["versions"])
+
+
+def test_a_search_that_takes_too_long_is_stopped_and_the_next_one_runs():
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(2000, 1)) + rng.normal(size=(2000, 40))  # all columns adjacent
+    singular = np.tile(rng.normal(size=(50, 1)), 3)
+    with PlainSearcher(limit=0.3) as searcher:
+        stopped = searcher.search("pc", wide)
+        assert (stopped.graph, stopped.seconds, stopped.outcome) == (None, 0.3, "timeout")
+        assert searcher.search("pc", wide[:, :3]).graph.shape == (3, 3)
+        failed = searcher.search("fci", singular)
+        assert failed.graph is None
+        assert "singular" in failed.outcome
+
+
+def test_codes_of_categories():
+    frame = pd.DataFrame({"a": [1.5, np.nan, 2.5], "b": pd.Categorical(["y", "x", "y"])})
+    np.testing.assert_array_equal(integer_codes(frame), [[1.5, 1], [2.0, 0], [2.5, 1]])
+
+
+def made_rows() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"source": source, "dataset": f"{source}-{d}", "n_nodes": d, "n_rows": n, "seed": seed}
+        | {"method": method, "seconds": 1.0, "outcome": "ok", "shd": float(rng.integers(9))}
+        | {name: rng.random() for name in ("skeleton_f1", "arrow_f1", "coin_arrow_f1")}
+        for source in ("csuite", "random")
+        for d in (5, 9)
+        for n in (100, 200)
+        for seed in range(4)
+        for method in METHODS
+    ]
+    frame = pd.DataFrame(rows)
+    stopped = (frame["method"] == "fci") & (frame["n_nodes"] == 9) & (frame["seed"] == 0)
+    scores = ["skeleton_f1", "arrow_f1", "coin_arrow_f1", "shd"]
+    frame.loc[stopped, scores] = np.nan
+    return frame
+
+
+def test_failed_searches_are_counted_and_left_out_of_the_differences():
+    rows = made_rows()
+    summary = summarise(rows).set_index(["source", "group", "n_rows", "method"])
+    fci = summary.loc["random", "all", 100, "fci"]
+    assert (fci["tables"], fci["failed"]) == (8, 1)
+    part = rows[(rows["source"] == "random") & (rows["n_rows"] == 100)]
+    wide = part.pivot(index=["dataset", "seed"], columns="method", values="arrow_f1").dropna()
+    difference = wide["bootstrap"] - wide["fci"]
+    assert fci["arrow_f1_difference"] == pytest.approx(difference.mean())
+    assert (fci["arrow_f1_low"], fci["arrow_f1_high"]) == bootstrap_interval(difference.to_numpy())
+    assert summary.loc["csuite", "csuite-5", 200, "pc"]["tables"] == 4
+    assert summary.loc["random", "9 nodes", 200, "fci"]["failed"] == 1
+    assert np.isnan(summary.loc["random", "all", 100, "bootstrap"]["shd_difference"])
+
+
+def test_where_we_lose_is_said(small):
+    worse = small[1].rows.assign(arrow_f1=lambda r: (r["method"] != "bootstrap") * 1.0)
+    text = describe(discovery_benchmark.DiscoveryBenchmark(worse, summarise(worse), {}))
+    assert "Not above pc: arrow_f1, random all, 100 rows" in text
+
+
+def test_speed_counts_what_did_not_finish():
+    frame = random_scm_table(6, 100, seed=0)[0]
+    fast = measure_bootstrap_speed(frame, n_bootstraps=2)
+    assert fast["ratio"] == pytest.approx(
+        (fast["pc_seconds"] + fast["fci_seconds"]) / fast["bootstrap_seconds"]
+    )
+    assert (fast["pc_unfinished"], fast["fci_unfinished"]) == (0, 0)
+    copied = frame.assign(copy=frame.select_dtypes("number").iloc[:, 0])  # singular for Fisher's z
+    assert measure_bootstrap_speed(copied, n_bootstraps=2)["pc_unfinished"] == 2
+
+
+def test_figures_show_every_method_and_group():
+    axes = plot_discovery_benchmark(made_rows()).axes
+    assert [len(ax.containers) for ax in axes] == [6] * 4  # 3 methods at 2 numbers of rows
+    assert [t.get_text() for t in axes[1].get_xticklabels()] == ["5 columns", "9 columns"]
+    cost = measure_cost(rows=[50, 100], columns=[3], n_bootstraps=1)
+    assert len(cost) == 3 * len(METHODS)
+    by_rows, by_columns = plot_discovery_cost(cost).axes
+    assert by_rows.lines[0].get_xdata().tolist() == [50, 100]
+    assert by_columns.lines[0].get_xdata().tolist() == [3]
+
+
+def test_bad_input_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"\.csv"):
+        run_discovery_benchmark(tmp_path / "rows.txt")
+    with pytest.raises(DataError, match="n_nodes"):
+        run_discovery_benchmark(tmp_path / "rows.csv", n_nodes=[1])
+    with pytest.raises(DataError, match="limit is 0"):
+        run_discovery_benchmark(tmp_path / "rows.csv", limit=0)
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(CausalMixError, match="other columns"):
+        run_discovery_benchmark(tmp_path / "rows.csv", **SMALL)
+    result = CliRunner().invoke(
+        cli.main, ["benchmark-discovery", "--speed", "--out", str(tmp_path / "x.csv")]
+    )
+    assert result.exit_code == 2
+    assert "--table" in result.output
+
+
+def test_the_command_writes_rows_summary_and_manifest(tmp_path):
+    out = tmp_path / "rows.csv"
+    options = ["--n-rows", "60", "80", "--n-nodes", "4", "--n-scms", "1", "--n-bootstraps", "2"]
+    result = CliRunner().invoke(cli.main, ["benchmark-discovery", "--out", str(out), *options])
+    assert result.exit_code == 0, result.output
+    assert len(pd.read_csv(out)) == 2 * len(METHODS)
+    assert len(pd.read_csv(tmp_path / "rows_summary.csv")) == 2 * 2 * len(METHODS)
+    assert (tmp_path / "rows_manifest.json").exists()
+
+
+def test_csuite_rows_are_drawn_from_the_training_rows(shared_data, tmp_path):
+    folder = shared_data / "csuite"
+    options = SMALL | {"n_scms": 1, "repetitions": 1, "n_bootstraps": 1}
+    rows = run_discovery_benchmark(tmp_path / "rows.csv", csuite=folder, **options).rows
+    csuite = rows[rows["source"] == "csuite"]
+    assert csuite["dataset"].nunique() == 6
+    assert csuite["data"].nunique() == 6
+    with pytest.raises(DataError, match="fewer than n_rows=5000"):
+        run_discovery_benchmark(tmp_path / "o.csv", csuite=folder, **options | {"n_rows": [5000]})
+
+
+def test_edges_of_one_search_are_scored_like_probabilities():
+    """A bidirected edge is joined but no arrow, a half-open one an arrow."""
+    graph = np.array([[0, 1, 2], [1, 0, 0], [1, 0, 0]])  # a <-> b, a o-> c
+    edges = EdgeProbabilities.from_graphs(["a", "b", "c"], {"fci": [graph]})
+    dag = nx.DiGraph([("a", "b"), ("a", "c")])
+    scores = compare_graphs(edges, dag).scores
+    assert scores["skeleton_f1"] == 1
+    assert (scores["arrow_precision"], scores["arrow_recall"]) == (1, 0.5)
