@@ -69,6 +69,8 @@ def plot_quality(report: pd.DataFrame) -> Figure:
             _draw_dots(ax, report[name], colours)
             ax.set(title=name, xlabel=_BETTER[name])
     by_name["NNAA"].axvline(0.5, color="0.5", lw=1, ls=":")
+    if "ATE error" in by_name:
+        by_name["ATE error"].set_xlim(0)
     _share_limits([by_name[name] for name in learners])
     for ax in axes.flat[len(panels) :]:
         ax.axis("off")
