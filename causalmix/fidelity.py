@@ -9,7 +9,9 @@ from types import ModuleType
 import matplotlib
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2_contingency
+from scipy.stats import rankdata
+
+from causalmix.gower import code_columns
 
 
 def association_matrix(frame: pd.DataFrame) -> pd.DataFrame:
@@ -29,38 +31,57 @@ def association_matrix(frame: pd.DataFrame) -> pd.DataFrame:
     DataFrame, shape (n_columns, n_columns)
         Symmetric with a unit diagonal; 0 where a pair has no spread.
     """
-    names = list(frame.columns)
-    categorical = {name: isinstance(frame[name].dtype, pd.CategoricalDtype) for name in names}
-    matrix = np.eye(len(names))
-    for i, j in combinations(range(len(names)), 2):
-        pair = frame[[names[i], names[j]]].dropna()
-        a, b = pair.iloc[:, 0], pair.iloc[:, 1]
-        if categorical[names[i]] and categorical[names[j]]:
+    columns = [_values(frame[name]) for name in frame]
+    matrix = np.eye(len(columns))
+    for (i, (a, a_is_code)), (j, (b, b_is_code)) in combinations(enumerate(columns), 2):
+        present = ~(np.isnan(a) | np.isnan(b))
+        a, b = a[present], b[present]
+        if a_is_code and b_is_code:
             value = _cramers_v_squared(a, b)
-        elif categorical[names[i]]:
+        elif a_is_code:
             value = _correlation_ratio(a, b)
-        elif categorical[names[j]]:
+        elif b_is_code:
             value = _correlation_ratio(b, a)
         else:
-            value = a.corr(b, method="spearman") if a.nunique() > 1 < b.nunique() else 0.0
+            value = _spearman(a, b)
         matrix[i, j] = matrix[j, i] = value
-    return pd.DataFrame(matrix, index=names, columns=names)
+    return pd.DataFrame(matrix, index=frame.columns, columns=frame.columns)
 
 
-def _cramers_v_squared(a: pd.Series, b: pd.Series) -> float:
-    counts = pd.crosstab(a, b)
-    if min(counts.shape) < 2:
+def _values(column: pd.Series) -> tuple[np.ndarray, bool]:
+    """Numbers of a column, NaN where missing, and whether they are codes of categories."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes = column.cat.codes.to_numpy(float)
+        return np.where(codes < 0, np.nan, codes), True
+    return column.to_numpy(float), False
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    ranks = np.array([rankdata(a), rankdata(b)])
+    if not len(a) or (np.ptp(ranks, axis=1) == 0).any():
         return 0.0
-    chi2 = chi2_contingency(counts, correction=False).statistic
-    return float(chi2 / (counts.to_numpy().sum() * (min(counts.shape) - 1)))
+    return float(np.corrcoef(ranks)[0, 1])
 
 
-def _correlation_ratio(groups: pd.Series, values: pd.Series) -> float:
-    total = ((values - values.mean()) ** 2).sum()
-    if total == 0:
+def _cramers_v_squared(a: np.ndarray, b: np.ndarray) -> float:
+    _, a = np.unique(a, return_inverse=True)
+    _, b = np.unique(b, return_inverse=True)
+    if not len(a) or not a.any() or not b.any():  # one category
         return 0.0
-    means = values.groupby(groups, observed=True).transform("mean")
-    return float(((means - values.mean()) ** 2).sum() / total)
+    shape = a.max() + 1, b.max() + 1
+    share = np.bincount(a * shape[1] + b, minlength=shape[0] * shape[1]).reshape(shape) / len(a)
+    expected = np.outer(share.sum(axis=1), share.sum(axis=0))
+    return float(((share - expected) ** 2 / expected).sum() / (min(shape) - 1))
+
+
+def _correlation_ratio(groups: np.ndarray, values: np.ndarray) -> float:
+    if not len(values) or np.ptp(values) == 0:
+        return 0.0
+    _, groups = np.unique(groups, return_inverse=True)
+    values = values - values.mean()
+    counts = np.bincount(groups)
+    between = (np.bincount(groups, values) ** 2 / counts).sum()
+    return float(between / (values**2).sum())
 
 
 def correlation_matrix_difference(real: pd.DataFrame, synthetic: pd.DataFrame) -> float:
@@ -136,8 +157,8 @@ def nearest_neighbour_adversarial_accuracy(
     """How often a row's nearest neighbour is of its own kind rather than of the other (NNAA).
 
     By SynthEval, with Gower distances of numbers scaled to [0, 1] over both tables. A missing
-    category is a level; a missing number is the real column's median, and says that it is missing
-    in a column of its own.
+    category is a level; a missing number is the column's median, and says that it is missing in a
+    column of its own.
 
     Parameters
     ----------
@@ -160,7 +181,9 @@ def nearest_neighbour_adversarial_accuracy(
     Neurocomputing 416. Lautrup et al. (2025), "SynthEval", Data Mining and Knowledge Discovery 39.
     """
     evaluate = _syntheval("metrics.privacy.metric_nn_adversarial_accuracy").evaluate_dataset_nnaa
-    a, b, categorical = _scaled(real, synthetic)
+    both = pd.concat([real, synthetic], ignore_index=True)
+    (a, b), categorical = code_columns([real, synthetic], scale=both)
+    b = b.iloc[::-1]  # SynthEval takes a copy in the same order for the table itself
     numeric = [name for name in a if name not in categorical]
     state = np.random.get_state()  # noqa: NPY002 - SynthEval draws from the global generator
     np.random.seed(seed)  # noqa: NPY002
@@ -180,62 +203,3 @@ def _syntheval(module: str) -> ModuleType:
         if matplotlib.get_backend() != settings["backend"]:
             matplotlib.use(settings["backend"])
         matplotlib.rcParams.update(settings)
-
-
-def near_copies(train: pd.DataFrame, synthetic: pd.DataFrame) -> float:
-    """Share of synthetic rows that lie suspiciously close to a training row.
-
-    A row is a near-copy if its Gower distance to the closest training row is below the 5 % quantile
-    of such distances among the training rows themselves. Fresh real rows are near-copies at about
-    5 %, a generator that repeats its training rows makes nothing else.
-
-    Parameters
-    ----------
-    train, synthetic : DataFrame
-        With the same columns. Missing cells as in `nearest_neighbour_adversarial_accuracy`.
-
-    Returns
-    -------
-    float
-        Between 0 and 1. Where more than 5 % of the training rows are exact doubles, the share of
-        synthetic rows that equal a training row.
-
-    Notes
-    -----
-    The distance to the closest record (DCR) is the usual measure of privacy for synthetic tables;
-    it is held against training rows here, because by itself it has no scale.
-    """
-    _knn_distance = _syntheval("utils.nn_distance")._knn_distance
-    a, b, categorical = _scaled(train, synthetic)
-    among = _knn_distance(a, a, categorical, 1, "gower")[0]
-    to_train = _knn_distance(b, a, categorical, 1, "gower")[0]
-    limit = np.quantile(among, 0.05)
-    return float(np.mean(to_train < limit if limit > 0 else to_train == 0))
-
-
-def _scaled(
-    real: pd.DataFrame, synthetic: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Both tables with numbers in [0, 1] and codes of levels, and the names of the latter.
-
-    The second is reversed: SynthEval takes a copy in the same order for the table itself.
-    """
-    both = pd.concat([real, synthetic], ignore_index=True)
-    columns, categorical = {}, []
-    for name in real:
-        if not pd.api.types.is_numeric_dtype(both[name].dtype):
-            columns[name] = pd.factorize(both[name].astype(object), use_na_sentinel=False)[0]
-            categorical.append(name)
-            continue
-        values = both[name].astype(float)
-        if values.isna().any():
-            columns[f"{name} is missing"] = values.isna().astype(int)
-            categorical.append(f"{name} is missing")
-            values = values.fillna(real[name].median())
-        columns[name] = (values - values.min()) / (np.ptp(values) or 1.0)
-    coded = pd.DataFrame(columns)
-    return (
-        coded.iloc[: len(real)].reset_index(drop=True),
-        coded.iloc[: len(real) - 1 : -1].reset_index(drop=True),
-        categorical,
-    )

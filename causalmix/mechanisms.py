@@ -111,9 +111,10 @@ def make_mechanism(
         else ScaledNoiseModel(_Regressor(regressors, encoders), noise)
     )
     with warnings.catch_warnings(), config_context(assume_finite=True):
-        # scikit-learn takes a category with many levels for a regression target; a kernel's
-        # parameter at its bound is no fault here.
+        # scikit-learn takes a category with many levels for a regression target; a rare level
+        # is not in every fold; a kernel's parameter at its bound is no fault here.
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         warnings.filterwarnings("ignore", category=ConvergenceWarning)
         # A class too rare for every fold; the score is defined without it.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)

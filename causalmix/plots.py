@@ -1,8 +1,8 @@
-"""Figures of graphs and rows. Each function draws on an axes or a figure and returns it."""
+"""Figures of graphs, and the look that all figures share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import networkx as nx
@@ -10,11 +10,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from causalmix.discovery import EdgeProbabilities
-from causalmix.errors import DataError, check_name
-from causalmix.fidelity import association_matrix
 
 REAL_COLOUR = "0.25"
 
@@ -145,193 +142,3 @@ def _label_on_circle(ax: Axes, layout: Mapping[str, np.ndarray]) -> None:
             va="center",
             fontsize=9,
         )
-
-
-def plot_marginals(
-    real: pd.DataFrame,
-    synthetic: Mapping[str, pd.DataFrame],
-    *,
-    columns: Sequence[str] | None = None,
-    n_columns: int = 6,
-) -> Figure:
-    """Compare the distribution of single columns, real against synthetic.
-
-    Parameters
-    ----------
-    real : DataFrame
-        Real rows.
-    synthetic : mapping of str to DataFrame
-        Synthetic rows by the generator's name, with the same columns.
-    columns : sequence of str, optional
-        Columns to show; by default the last one (the target) and the first `n_columns` - 1.
-    n_columns : int, default=6
-        Number of panels where `columns` is not given.
-
-    Returns
-    -------
-    Figure
-        Cumulative shares for numeric columns, shares of the (at most 8 most frequent) categories
-        for categorical ones.
-    """
-    if columns is None:
-        columns = [*real.columns[: n_columns - 1], real.columns[-1]]
-    for column in columns:
-        check_name(column, real.columns, "column")
-    sources = {"real": real, **synthetic}
-    colours = [REAL_COLOUR, *sns.color_palette("colorblind", len(synthetic))]
-    n_rows = -(-len(columns) // 3)
-    figure, axes = plt.subplots(n_rows, 3, figsize=(9, 2.7 * n_rows), squeeze=False)
-    for ax, column in zip(axes.flat, columns, strict=False):
-        tidy = pd.concat(
-            [
-                pd.DataFrame({column: frame[column], "rows": name})
-                for name, frame in sources.items()
-            ],
-            ignore_index=True,
-        )
-        if isinstance(real[column].dtype, pd.CategoricalDtype):
-            _category_shares(tidy, column, ax, colours)
-        else:
-            sns.ecdfplot(tidy, x=column, hue="rows", palette=colours, ax=ax, legend=False)
-            ax.set_ylabel("Cumulative share")
-    for ax in axes.flat[len(columns) :]:
-        ax.axis("off")
-    handles = [
-        plt.Line2D([], [], color=c, lw=3, label=n) for n, c in zip(sources, colours, strict=True)
-    ]
-    figure.legend(handles=handles, loc="lower center", ncols=len(sources), frameon=False)
-    figure.tight_layout(rect=(0, 0.18 / n_rows, 1, 1))
-    return figure
-
-
-def _category_shares(tidy: pd.DataFrame, column: str, ax: Axes, colours: list) -> None:
-    shares = tidy.groupby("rows", sort=False)[column].value_counts(normalize=True)
-    shares = shares.rename("share").reset_index()
-    top = tidy[column].value_counts().index[:8]
-    top = [name for name in tidy[column].astype("category").cat.categories if name in set(top)]
-    sns.barplot(
-        shares[shares[column].isin(top)].astype({column: str}),
-        x=column,
-        y="share",
-        hue="rows",
-        order=top,
-        palette=colours,
-        legend=False,
-        ax=ax,
-    )
-    ax.set_ylabel("Share of rows")
-    if sum(len(str(name)) for name in top) > 30:
-        ax.set_xticks(range(len(top)), [_shorten(str(name)) for name in top])
-        ax.tick_params(axis="x", rotation=35)
-        for label in ax.get_xticklabels():
-            label.set_ha("right")
-
-
-def _shorten(text: str, length: int = 14) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw association matrices side by side.
-
-    Parameters
-    ----------
-    frames : mapping of str to DataFrame
-        Rows by the name that titles their panel.
-
-    Returns
-    -------
-    Figure
-        A heat map each, on one colour scale from -1 to 1 (see
-        :func:`causalmix.fidelity.association_matrix`).
-    """
-    names = [_shorten(str(name)) for name in next(iter(frames.values())).columns]
-    labels = names if len(names) <= 40 else False
-    n_rows = -(-len(frames) // 2)
-    figure, axes = plt.subplots(
-        n_rows, 2, figsize=(8.5, 3.9 * n_rows), squeeze=False, layout="constrained"
-    )
-    for ax in axes.flat[len(frames) :]:
-        ax.axis("off")
-    for k, (ax, (title, frame)) in enumerate(zip(axes.flat, frames.items(), strict=False)):
-        sns.heatmap(
-            association_matrix(frame),
-            vmin=-1,
-            vmax=1,
-            cmap="vlag",
-            square=True,
-            cbar=False,
-            xticklabels=labels if k + 2 >= len(frames) else False,  # nothing below
-            yticklabels=labels if k % 2 == 0 else False,
-            ax=ax,
-        )
-        ax.set_title(title)
-        ax.tick_params(labelsize=8 if len(names) <= 15 else 6)
-    figure.colorbar(
-        axes.flat[0].collections[0],
-        ax=axes.ravel().tolist(),
-        label="Association (Spearman's ρ, Cramér's V² or η²)",
-        shrink=0.6,
-    )
-    return figure
-
-
-def plot_pairs(
-    real: pd.DataFrame, synthetic: Mapping[str, pd.DataFrame], n_pairs: int = 3
-) -> Figure:
-    """Draw the most associated pairs of numeric columns, real rows beside synthetic ones.
-
-    Parameters
-    ----------
-    real : DataFrame
-    synthetic : mapping of str to DataFrame
-        Rows with the same columns by the generator's name.
-    n_pairs : int, default=3
-        Pairs at most.
-
-    Returns
-    -------
-    Figure
-        A row of panels a pair, on common axes; at most 400 rows each. Whole numbers are spread a
-        little, so that equal ones do not hide each other.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two numeric columns.
-    """
-    numeric = list(real.select_dtypes("number"))
-    if len(numeric) < 2:
-        raise DataError("Pairs of numeric columns need two of them; the table has fewer.")
-    strength = np.triu(association_matrix(real[numeric]).abs().to_numpy(), 1)
-    order = np.argsort(strength, axis=None)[::-1][:n_pairs]
-    order = [k for k in order if strength.flat[k] > 0] or list(order[:1])
-    sources = {"real": real} | dict(synthetic)
-    figure, axes = plt.subplots(
-        len(order),
-        len(sources),
-        figsize=(2.4 * len(sources) + 0.5, 2.3 * len(order) + 0.3),
-        squeeze=False,
-        sharex="row",
-        sharey="row",
-        layout="constrained",
-    )
-    for line, k in zip(axes, order, strict=True):
-        a, b = (numeric[i] for i in np.unravel_index(k, strength.shape))
-        for ax, (name, frame), colour in zip(
-            line, sources.items(), [REAL_COLOUR, *sns.color_palette()], strict=False
-        ):
-            ax.scatter(*_spread(frame[[a, b]].iloc[:400]), s=5, color=colour, alpha=0.6)
-            ax.set(title=name, xlabel=_shorten(a, 20))
-        line[0].set_ylabel(_shorten(b, 20))
-    return figure
-
-
-def _spread(pair: pd.DataFrame) -> list[pd.Series]:
-    rng = np.random.default_rng(0)
-    return [
-        column + rng.uniform(-0.3, 0.3, len(column))
-        if (column.dropna() % 1 == 0).all() and column.nunique() <= 30
-        else column
-        for _, column in pair.items()
-    ]

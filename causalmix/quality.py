@@ -9,19 +9,28 @@ import pandas as pd
 
 from causalmix.baselines import BASELINES
 from causalmix.data import TabularDataset
-from causalmix.errors import CausalMixError, check_name
+from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.fidelity import (
     correlation_matrix_difference,
     k_marginal_tvd,
-    near_copies,
     nearest_neighbour_adversarial_accuracy,
 )
 from causalmix.finetune import predict_proba
 from causalmix.metrics import roc_auc
+from causalmix.privacy import near_copy_share
 from causalmix.tfm import FoundationModel
 
 LEARNERS = ("linear", "boosting", "tfm")
 """Logistic regression, histogram gradient boosting, and a foundation model zero-shot."""
+
+REFERENCE = "real training rows"
+"""First row of a report."""
+
+FIDELITY = ("CMD", "kMTVD", "NNAA")
+
+MAX_NNAA_ROWS = 2000
+"""Rows of a table at most that NNAA compares, others being left out at random: it takes the
+distances of all pairs."""
 
 _BASELINES = {"linear": "logistic_regression", "boosting": "hist_gradient_boosting"}
 
@@ -48,7 +57,7 @@ def transfer_auc(
     learner : {"linear", "boosting", "tfm"}, default="linear"
         See `LEARNERS`.
     tfm : FoundationModel, optional
-        The model of the learner ``"tfm"``. Of more rows than it takes, the first are used.
+        The model of the learner ``"tfm"``. Of more rows than it takes, some are left out at random.
     seed : int, default=0
         Of the learner.
 
@@ -75,9 +84,10 @@ def transfer_auc(
     if learner == "tfm":
         if tfm is None:
             raise CausalMixError("The learner 'tfm' needs a model: pass tfm=load_tfm().")
-        first = slice(0, tfm.limits.max_rows)
-        present = y.iloc[first].cat.remove_unused_categories().reset_index(drop=True)
-        features = X.iloc[first][known].reset_index(drop=True)
+        rng, n = np.random.default_rng(seed), tfm.limits.max_rows
+        kept = np.arange(len(y)) if len(y) <= n else rng.choice(len(y), n, replace=False)
+        present = y.iloc[kept].cat.remove_unused_categories().reset_index(drop=True)
+        features = X.iloc[kept][known].reset_index(drop=True)
         context = TabularDataset("rows", features, present, "generated")
         columns = [test.class_names.index(name) for name in context.class_names]
         proba[:, columns] = predict_proba(tfm, context, test.X[known], random_state=seed)
@@ -104,7 +114,7 @@ def quality_report(
     train : TabularDataset
         The real rows that the generators were fitted on.
     test : TabularDataset
-        Real rows that they have never seen: the reference for all measures.
+        Real rows that they have never seen.
     synthetic : mapping of str to tuple of DataFrame and Series
         Synthetic features and target by the generator's name.
     learners : sequence of str, default=("linear", "boosting")
@@ -119,45 +129,95 @@ def quality_report(
     Returns
     -------
     DataFrame
-        A row per generator, after a first row for the real training rows. ``CMD``, ``kMTVD`` and
-        ``NNAA`` (`causalmix.fidelity`) are against the test rows, ``near-copies`` is against the
-        training rows (in the first row: that of the test rows). ``<learner> TSTR`` is the ROC-AUC
-        on test rows after training on synthetic rows, ``<learner> real + synthetic`` that after
-        training on both; in the first row both are those of real rows alone. ``ATE error`` is
-        there if given.
+        A row for `REFERENCE`, the real training rows, then one per generator. Columns:
+
+        - ``CMD``, ``kMTVD`` and ``NNAA`` (`causalmix.fidelity`) against the test rows. Those of
+          the reference depend on how many training rows there are, which may be far fewer than
+          synthetic ones.
+        - ``ATE error``, if given.
+        - ``near-copies`` of training rows (`causalmix.privacy`); in the first row among the test
+          rows.
+        - ``<learner> TSTR``: ROC-AUC on test rows after training on synthetic rows, and
+          ``<learner> real + synthetic`` after training on both; in the first row both are those
+          of the real rows alone.
+
+    Raises
+    ------
+    DataError
+        If synthetic rows are none, lack a column, or hold one of another type or with a level
+        that the training rows do not know.
+    UnknownNameError
+        If a learner or a generator in `ate_error` is unknown.
+    CausalMixError
+        If the learner ``"tfm"`` has no model, or a generator bears the reference's name.
     """
-    reference = test.frame()
-    real = (train.X, train.y)
-    rows = {"real training rows": _fidelity(reference, train.frame(), seed)}
-    rows["real training rows"]["near-copies"] = near_copies(train.frame(), reference)
     for learner in learners:
-        start = transfer_auc(real, test, learner=learner, tfm=tfm, seed=seed)
-        rows["real training rows"] |= {
-            f"{learner} TSTR": start,
-            f"{learner} real + synthetic": start,
-        }
-    for name, (X, y) in synthetic.items():
-        made = pd.concat([X, y], axis=1).set_axis(reference.columns, axis=1)
-        rows[name] = _fidelity(reference, made, seed)
-        rows[name]["near-copies"] = near_copies(train.frame(), made)
-        sources = {
-            "TSTR": (X, y),
-            "real + synthetic": (pd.concat([train.X, X]), pd.concat([train.y, y])),
-        }
-        for learner in learners:
-            for source, each in sources.items():
-                rows[name][f"{learner} {source}"] = transfer_auc(
-                    each, test, learner=learner, tfm=tfm, seed=seed
-                )
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("rows")
+        check_name(learner, LEARNERS, "learner")
+    if REFERENCE in synthetic:
+        raise CausalMixError(f"{REFERENCE!r} names the reference; call the generator otherwise.")
+    for name in ate_error or ():
+        check_name(name, [REFERENCE, *synthetic], "generator")
+    made = {name: _like(train, name, *rows) for name, rows in synthetic.items()}
+
+    def utility(X: pd.DataFrame, y: pd.Series) -> list[float]:
+        return [transfer_auc((X, y), test, learner=k, tfm=tfm, seed=seed) for k in learners]
+
+    real, start = train.frame(), utility(train.X, train.y)
+    records = {
+        REFERENCE: [*_fidelity(test.frame(), real, seed), near_copy_share(real, test.frame())]
+        + 2 * start
+    }
+    for name, rows in made.items():
+        records[name] = [
+            *_fidelity(test.frame(), rows.frame(), seed),
+            near_copy_share(real, rows.frame()),
+            *utility(rows.X, rows.y),
+            *utility(pd.concat([train.X, rows.X]), pd.concat([train.y, rows.y])),
+        ]
+    auc = [f"{learner} {source}" for source in ("TSTR", "real + synthetic") for learner in learners]
+    columns = [*FIDELITY, "near-copies", *auc]
+    table = pd.DataFrame.from_dict(records, orient="index", columns=columns).rename_axis("rows")
     if ate_error is not None:
-        table["ATE error"] = pd.Series(dict(ate_error), dtype=float)
+        table.insert(len(FIDELITY), "ATE error", pd.Series(dict(ate_error), dtype=float))
     return table
 
 
-def _fidelity(reference: pd.DataFrame, rows: pd.DataFrame, seed: int) -> dict[str, float]:
-    return {
-        "CMD": correlation_matrix_difference(reference, rows),
-        "kMTVD": k_marginal_tvd(reference, rows),
-        "NNAA": nearest_neighbour_adversarial_accuracy(reference, rows, seed=seed),
-    }
+def _fidelity(test: pd.DataFrame, rows: pd.DataFrame, seed: int) -> list[float]:
+    """Values of `FIDELITY`."""
+    few = [f.sample(min(len(f), MAX_NNAA_ROWS), random_state=seed) for f in (test, rows)]
+    return [
+        correlation_matrix_difference(test, rows),
+        k_marginal_tvd(test, rows),
+        nearest_neighbour_adversarial_accuracy(*few, seed=seed),
+    ]
+
+
+def _like(train: TabularDataset, name: str, X: pd.DataFrame, y: pd.Series) -> TabularDataset:
+    """Return synthetic rows as a dataset with the training rows' columns, levels and classes."""
+    lacking = [column for column in train.X if column not in X]
+    if lacking:
+        raise DataError(f"The rows of {name!r} lack the columns {', '.join(lacking)}.")
+    if len(X) == 0:
+        raise DataError(f"{name!r} has no rows to judge.")
+    columns = {column: _column_like(train.X[column], X[column], name) for column in train.X}
+    features = pd.DataFrame(columns).reset_index(drop=True)
+    target = _column_like(train.y, y, name).rename(train.y.name).reset_index(drop=True)
+    return TabularDataset(name, features, target, f"drawn by {name}")
+
+
+def _column_like(real: pd.Series, made: pd.Series, name: str) -> pd.Series:
+    numeric = pd.api.types.is_numeric_dtype(real.dtype)
+    if numeric != pd.api.types.is_numeric_dtype(made.dtype):
+        raise DataError(
+            f"Column {real.name!r} of {name!r} is {made.dtype}, that of the training rows "
+            f"{real.dtype}."
+        )
+    if numeric:
+        return made
+    unknown = sorted(set(made.dropna()) - set(real.cat.categories))
+    if unknown:
+        raise DataError(
+            f"Column {real.name!r} of {name!r} has levels that the training rows do not know: "
+            f"{', '.join(map(str, unknown[:5]))}."
+        )
+    return made.astype(real.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -10,14 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causalmix.csuite_benchmark import GRAPHS, MEASURES
+from causalmix.plots import REAL_COLOUR
 
 _BETTER = {
     "CMD": "lower is better",
     "kMTVD": "lower is better",
-    "NNAA": "0.5 is best",
-    "near-copies": "about 0.05 in fresh rows",
+    "NNAA": "nearer 0.5 is better",
     "ATE error": "lower is better",
+    "near-copies": "no more than in real rows",
 }
+
+_LEARNERS = {"linear": "linear model", "boosting": "boosting", "tfm": "TFM"}
 
 _LABELS = {
     "cmd": "CMD",
@@ -38,29 +43,66 @@ def plot_quality(report: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
+        Below each panel it says which values are better. A learner has one panel for both its
+        scores, on a scale that all learners share: a full dot for training on synthetic rows
+        alone, an open one for training on real and synthetic rows.
     """
-    columns = list(report.columns)
-    n_rows = -(-len(columns) // 3)
+    learners = [name.removesuffix(" TSTR") for name in report if name.endswith(" TSTR")]
+    panels = [name for name in report if name in _BETTER and name != "ATE error"] + learners
+    panels += [name for name in report if name == "ATE error"]
+    n_rows = -(-len(panels) // 4)
     figure, axes = plt.subplots(
-        n_rows, 3, figsize=(9.5, (0.32 * len(report) + 1.1) * n_rows), squeeze=False, sharey=True
+        n_rows,
+        4,
+        figsize=(10, (0.3 * len(report) + 1.1) * n_rows + 0.4),
+        squeeze=False,
+        sharey=True,
     )
-    generators = report.iloc[1:]
-    position = np.arange(len(generators))[::-1]
-    colours = sns.color_palette(n_colors=len(generators))
-    for ax, column in zip(axes.flat, columns, strict=False):
-        ax.scatter(generators[column], position, c=colours, s=45)
-        ax.axvline(report[column].iloc[0], color="0.25", lw=1.2, ls="--")
-        ax.set_yticks(position, generators.index)
-        ax.set_ylim(-0.6, len(generators) - 0.4)
-        better = _BETTER.get(column, "ROC-AUC, higher is better")
-        ax.set(title=column, xlabel=better)
-        ax.margins(x=0.15)
-    for ax in axes.flat[len(columns) :]:
+    colours = sns.color_palette("colorblind", len(report) - 1)
+    by_name = dict(zip(panels, axes.flat, strict=False))
+    for name, ax in by_name.items():
+        if name in learners:
+            _draw_dots(ax, report[f"{name} TSTR"], colours)
+            _draw_dots(ax, report[f"{name} real + synthetic"], colours, filled=False)
+            ax.set(title=f"ROC-AUC, {_LEARNERS[name]}", xlabel="higher is better")
+        else:
+            _draw_dots(ax, report[name], colours)
+            ax.set(title=name, xlabel=_BETTER[name])
+    by_name["NNAA"].axvline(0.5, color="0.5", lw=1, ls=":")
+    if "ATE error" in by_name:
+        by_name["ATE error"].set_xlim(0)
+    _share_limits([by_name[name] for name in learners])
+    for ax in axes.flat[len(panels) :]:
         ax.axis("off")
-    line = plt.Line2D([], [], color="0.25", ls="--", label=f"{report.index[0]} (reference)")
-    figure.legend(handles=[line], loc="lower center", frameon=False)
-    figure.tight_layout(rect=(0, 0.09 / n_rows, 1, 1))
+    handles = [plt.Line2D([], [], color=REAL_COLOUR, ls="--", lw=1.2, label=report.index[0])]
+    for face, rows in (("0.4", "synthetic"), ("none", "real + synthetic")) if learners else ():
+        label = f"trained on {rows} rows"
+        handles.append(plt.Line2D([], [], ls="", marker="o", color="0.4", mfc=face, label=label))
+    figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False)
+    figure.tight_layout(rect=(0, 0.12 / n_rows, 1, 1))
     return figure
+
+
+def _draw_dots(ax: Axes, scores: pd.Series, colours: list, filled: bool = True) -> None:
+    """Draw generators from top to bottom, and a line for the reference, which comes first."""
+    position = np.arange(len(scores) - 1)[::-1]
+    faces = colours if filled else "none"
+    ax.scatter(
+        scores.iloc[1:], position, s=45, facecolors=faces, edgecolors=colours, lw=1.5, zorder=3
+    )
+    if np.isfinite(scores.iloc[0]):
+        ax.axvline(scores.iloc[0], color=REAL_COLOUR, lw=1.2, ls="--")
+    ax.set_yticks(position, scores.index[1:])
+    ax.set_ylim(-0.6, len(position) - 0.4)
+    ax.margins(x=0.15)
+    ax.locator_params(axis="x", nbins=4)
+
+
+def _share_limits(axes: Sequence[Axes]) -> None:
+    """Give panels of one unit one scale: a difference then looks the same in all of them."""
+    limits = [ax.get_xlim() for ax in axes]
+    for ax in axes:
+        ax.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def plot_csuite(summary: pd.DataFrame, graph: str, measure: str = "cmd") -> Figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,3 +109,24 @@ def test_nnaa_takes_missing_cells_and_repeats_with_its_seed(mixed):
     )
     assert once == again != other
     assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
+
+
+def test_associations_use_the_rows_where_both_columns_are_present(mixed):
+    gaps = mixed.mask(np.random.default_rng(1).random(mixed.shape) < 0.2)
+    gaps["empty"] = np.nan
+    gaps["lone"] = pd.Categorical(["only"] * len(gaps), ["only", "never"])
+    found = association_matrix(gaps)
+    for a, b in combinations(mixed, 2):
+        pair = mixed[[a, b]][gaps[[a, b]].notna().all(axis=1)]
+        assert found.loc[a, b] == pytest.approx(association_matrix(pair).loc[a, b])
+    lone = found[["empty", "lone"]].drop(["empty", "lone"])
+    np.testing.assert_allclose(lone, 0, atol=1e-12)
+
+
+def test_nnaa_bears_a_column_without_values_and_changes_no_figure_settings(mixed):
+    empty = mixed.assign(empty=np.nan)
+    with mpl.rc_context({"axes.titlesize": 7.0}):
+        backend = mpl.get_backend()
+        score = nearest_neighbour_adversarial_accuracy(empty[:150], empty[150:])
+        assert (mpl.rcParams["axes.titlesize"], mpl.get_backend()) == (7.0, backend)
+    assert score == nearest_neighbour_adversarial_accuracy(mixed[:150], mixed[150:])

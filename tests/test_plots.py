@@ -8,14 +8,11 @@ import pandas as pd
 import pytest
 
 from causalmix.discovery import EdgeProbabilities
-from causalmix.errors import CausalMixError, UnknownNameError
-from causalmix.plots import (
-    plot_associations,
-    plot_edge_probabilities,
-    plot_graph,
-    plot_marginals,
-)
+from causalmix.errors import CausalMixError, DataError, UnknownNameError
+from causalmix.plots import plot_edge_probabilities, plot_graph
+from causalmix.quality_plots import plot_quality
 from causalmix.result_plots import plot_gaps, plot_histories, plot_improvements
+from causalmix.row_plots import plot_associations, plot_marginals, plot_pairs
 
 mpl.use("Agg")
 NO_MARKS = pd.DataFrame(columns=["algorithm", "source", "target", "mark", "frequency"])
@@ -65,6 +62,65 @@ def test_associations_share_one_scale():
     meshes = [ax.collections[0] for ax in figure.axes[:3]]
     assert all(mesh.get_clim() == (-1, 1) for mesh in meshes)
     np.testing.assert_allclose(meshes[0].get_array().ravel(), [1, -1, -1, 1])
+
+
+@pytest.fixture
+def paired() -> pd.DataFrame:
+    """Columns of which x says most about y, k about m, and u about v."""
+    rng = np.random.default_rng(0)
+    x, u = rng.normal(size=(2, 80))
+    k = rng.integers(0, 3, 80)
+    frame = pd.DataFrame({"x": x, "k": k, "y": x, "u": u > 0, "v": u, "m": k > 0})
+    return frame.astype({"k": str, "m": str, "u": str}).astype(
+        {"k": "category", "m": "category", "u": "category"}
+    )
+
+
+def test_pairs_show_the_strongest_of_every_kind_once(paired):
+    made = paired.assign(m="True").astype({"m": paired["m"].dtype})
+    figure = plot_pairs(paired, {"made": made}, n_pairs=5)
+    real, synthetic = figure.axes[::2], figure.axes[1::2]
+    assert [{ax.get_xlabel(), ax.get_ylabel()} for ax in real] == [
+        {"x", "y"},
+        {"k", "m"},
+        {"u", "v"},
+    ]
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["real", "made"]
+    points, shares, boxes = real
+    np.testing.assert_allclose(points.collections[0].get_offsets(), paired[["x", "y"]])
+    assert [t.get_text() for t in shares.get_yticklabels()] == ["0", "1", "2"]  # more levels
+    # m is k > 0: the shares of "False" and "True" in each level of k
+    np.testing.assert_allclose(shares.images[0].get_array(), [[1, 0], [0, 1], [0, 1]])
+    np.testing.assert_allclose(synthetic[1].images[0].get_array(), [[0, 1]] * 3)
+    medians = [line.get_xdata()[0] for line in boxes.lines if len(set(line.get_xdata())) == 1]
+    for level in ("False", "True"):
+        median = paired.loc[paired["u"] == level, "v"].median()
+        assert np.isclose(medians, median).any()
+
+
+def test_pairs_bear_levels_without_rows_and_need_two_columns(paired):
+    few = paired[(paired["u"] == "True") & (paired["k"] != "2")]
+    plot_pairs(paired, {"few": few, "gaps": paired.mask(paired["v"] > 0)}).canvas.draw()
+    with pytest.raises(DataError, match="two of them"):
+        plot_pairs(paired[["x"]], {})
+
+
+def test_the_quality_figure_shows_the_report():
+    values = np.arange(1.0, 19).reshape(3, 6) / 20
+    names = ["CMD", "kMTVD", "NNAA", "near-copies", "tfm TSTR", "tfm real + synthetic"]
+    report = pd.DataFrame(values, ["real training rows", "causal", "smote_nc"], names)
+    axes = {ax.get_title(): ax for ax in plot_quality(report).axes if ax.get_title()}
+    assert list(axes) == [*names[:4], "ROC-AUC, TFM"]
+    dots = [np.asarray(c.get_offsets())[:, 0] for c in axes["ROC-AUC, TFM"].collections]
+    np.testing.assert_allclose(dots, report.iloc[1:, 4:].T)
+    (cmd,) = axes["CMD"].collections
+    np.testing.assert_allclose(np.asarray(cmd.get_offsets()), [[0.35, 1], [0.65, 0]])
+    assert [t.get_text() for t in axes["CMD"].get_yticklabels()] == ["causal", "smote_nc"]
+    assert axes["CMD"].lines[0].get_xdata()[0] == values[0, 0]
+    assert axes["CMD"].get_xlabel() == "lower is better"
+    report.insert(3, "ATE error", [np.nan, 0.1, 0.2])
+    titles = [ax.get_title() for ax in plot_quality(report.iloc[:, :5]).axes if ax.get_title()]
+    assert titles == ["CMD", "kMTVD", "NNAA", "near-copies", "ATE error"]
 
 
 def test_histories_average_the_change_since_step_zero_over_seeds():
