@@ -89,7 +89,8 @@ def benchmark_csuite(
         With a subfolder for each dataset (`causalmix.csuite`) and ``published.csv``.
     out : str or Path
         CSV file for the rows; what it holds already is not computed again. Summary and manifest go
-        beside it, with ``_summary.csv`` and ``_manifest.json`` in place of ``.csv``.
+        beside it, with ``_summary.csv`` and ``_manifest.json`` in place of ``.csv``, and are about
+        all rows of the file: sizes and graphs may be run one after the other.
     n_train : sequence of int, default=(20, 50, 100, 200, 500)
         Training rows.
     repetitions : int, default=20
@@ -143,12 +144,12 @@ def benchmark_csuite(
         out, key=_KEY, values=_VALUES, origin=("data",), text=("dataset", "graph", "method", "data")
     )
     _run(tasks, store, workers, progress)
-    summary = summarise_csuite(store.finish(task.row for task in tasks), published)
+    store.finish(task.row for task in tasks)
+    rows = pd.read_csv(out, dtype={"dataset": str, "data": str})
+    summary = summarise_csuite(rows, published)
     settings = {
-        "n_train": list(n_train),
-        "repetitions": repetitions,
-        "graphs": list(graphs),
-        "mechanisms": list(mechanisms),
+        **{name: sorted(rows[name].unique().tolist()) for name in ("n_train", "graph", "method")},
+        "repetitions": int(rows["repetition"].max()) + 1,
         "n_dags": N_DAGS,
         "n_bootstraps": N_BOOTSTRAPS,
     }

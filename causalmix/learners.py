@@ -34,6 +34,7 @@ FOLDS = 5
 _ARD_PREDICTORS = 12
 _GP_ROWS = 500
 _BOOSTING_ROWS = 200
+_ROWS_PER_PREDICTOR = 20
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # inverse strength, scikit-learn's C
 
 # Small trees and few of them: the tables have a few hundred rows, and there is one learner for
@@ -145,13 +146,13 @@ def _held_out_likelihood(learner: BaseEstimator, X: np.ndarray, y: np.ndarray) -
 # ---- categorical nodes ---------------------------------------------------------------------------
 
 
-def logistic(y: np.ndarray) -> BaseEstimator:
-    """Logistic regression with the weakest penalty that cross-validation does not rule out.
+def logistic(X: np.ndarray, y: np.ndarray) -> BaseEstimator:
+    """Logistic regression with a cross-validated penalty, for few parents the weakest plausible.
 
-    The penalty with the least error is too strong to draw from: it is chosen to predict, where
+    The penalty with the least error is a little strong to draw from: it is chosen to predict, where
     shrinking the probabilities towards each other costs little, but drawn labels then depend too
-    weakly on the parents. So of the penalties within one standard error of the best, the weakest
-    is taken.
+    weakly on the parents. So with 20 rows a predictor or more, of the penalties within one standard
+    error of the best the weakest is taken. With fewer rows it would overfit, and the best is.
     """
     if (folds := _class_folds(y)) < 2:
         return LogisticRegression(max_iter=1000)
@@ -160,7 +161,7 @@ def logistic(y: np.ndarray) -> BaseEstimator:
         {"C": list(_PENALTIES)},
         scoring=_log_likelihood,
         cv=StratifiedKFold(folds, shuffle=True, random_state=0),
-        refit=_weakest_penalty,
+        refit=_weakest_penalty if len(y) >= _ROWS_PER_PREDICTOR * X.shape[1] else True,
     )
 
 
@@ -180,12 +181,12 @@ def _weakest_penalty(results: dict[str, Any]) -> int:
     return int(np.flatnonzero(behind.mean(axis=1) <= error).max())
 
 
-def boosting_classifier(y: np.ndarray) -> BaseEstimator:
+def boosting_classifier(X: np.ndarray, y: np.ndarray) -> BaseEstimator:
     """Histogram gradient boosting with 60 small trees."""
     return HistGradientBoostingClassifier(**_boosting, random_state=0)
 
 
-def forest_classifier(y: np.ndarray) -> BaseEstimator:
+def forest_classifier(X: np.ndarray, y: np.ndarray) -> BaseEstimator:
     """Random forest of 100 trees."""
     return RandomForestClassifier(**_forest)
 
@@ -211,7 +212,7 @@ class FoundationModelClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, codes = np.unique(y, return_inverse=True)
         limits = model.limits
         if len(self.classes_) > limits.max_classes or X.shape[1] > limits.max_features:
-            self._model = boosting_classifier(y).fit(X, codes)
+            self._model = boosting_classifier(X, y).fit(X, codes)
             return self
         kept = np.arange(len(y))
         if len(y) > limits.max_rows:
@@ -224,18 +225,18 @@ class FoundationModelClassifier(ClassifierMixin, BaseEstimator):
         return self._model.predict_proba(pd.DataFrame(X))
 
 
-CLASSIFIERS: dict[str, Callable[[np.ndarray], BaseEstimator]] = {
+CLASSIFIERS: dict[str, Callable[[np.ndarray, np.ndarray], BaseEstimator]] = {
     "linear": logistic,
     "gp": logistic,
     "boosting": boosting_classifier,
     "forest": forest_classifier,
-    "tfm": lambda y: FoundationModelClassifier(),
+    "tfm": lambda X, y: FoundationModelClassifier(),
 }
 
 
 def choose_classifier(names: Sequence[str], X: np.ndarray, y: np.ndarray) -> BaseEstimator:
     """Fit the classifier with the least cross-validated log-loss; the first where none can be."""
-    candidates = [partial(CLASSIFIERS[name], y) for name in names]
+    candidates = [partial(CLASSIFIERS[name], X, y) for name in names]
     folds = _class_folds(y)
     if folds < 2 or len(names) == 1:
         return candidates[0]().fit(X, y)

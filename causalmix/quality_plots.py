@@ -170,3 +170,41 @@ def csuite_wins(summary: pd.DataFrame) -> pd.DataFrame:
     counts = summary.groupby(["graph", "method", "n_train", "measure"])["better"]
     cells = counts.sum().astype(str) + " of " + counts.count().astype(str)
     return cells.unstack("measure")[list(MEASURES)].rename(columns=_LABELS)
+
+
+def plot_utility(summary: pd.DataFrame, reference: str = "causal") -> Figure:
+    """Draw by how much a generator's rows train learners better than those of the others.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As :func:`causalmix.utility_benchmark.summarise_utility` returns it.
+    reference : str, default="causal"
+        The generator whose differences the summary holds.
+
+    Returns
+    -------
+    Figure
+        A panel for synthetic rows alone and one for real and synthetic rows together: the mean
+        difference in ROC-AUC over datasets and learners, with its 95 % interval, for each other
+        generator and number of training rows. To the right of zero the reference is better.
+    """
+    others = [name for name in summary["generator"].unique() if name != reference]
+    sizes = sorted(summary["n_train"].unique())
+    titles = {"synthetic": "Synthetic rows alone", "both": "Real and synthetic rows"}
+    figure, axes = plt.subplots(1, 2, figsize=(9, 0.55 * len(others) + 1.6), sharey=True)
+    for ax, (source, title) in zip(axes, titles.items(), strict=True):
+        rows = summary[summary["score"] == f"mean_{source}"].set_index(["n_train", "generator"])
+        for k, (n, colour) in enumerate(zip(sizes, sns.color_palette("colorblind"), strict=False)):
+            part = rows.loc[n].loc[others]
+            height = np.arange(len(others))[::-1] + 0.12 * (len(sizes) - 1 - 2 * k)
+            errors = [part["difference"] - part["low"], part["high"] - part["difference"]]
+            ax.errorbar(
+                part["difference"], height, xerr=errors, fmt="o", color=colour, label=f"{n} rows"
+            )
+        ax.axvline(0, color="0.25", lw=1)
+        ax.set_yticks(np.arange(len(others))[::-1], [f"against {name}" for name in others])
+        ax.set(title=title, xlabel=f"ROC-AUC of {reference} minus the other's")
+    axes[1].legend(title="Training rows", loc="best", fontsize="small")
+    figure.tight_layout()
+    return figure

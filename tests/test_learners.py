@@ -53,7 +53,7 @@ def test_drawn_labels_depend_on_the_parent_as_strongly_as_observed_ones():
     for _ in range(10):
         group = rng.integers(0, 2, 100)
         y = np.where(rng.random(100) < np.where(group, 0.9, 0.1), "1", "0")
-        learner = logistic(y).fit(np.eye(2)[group], y)
+        learner = logistic(np.eye(2)[group], y).fit(np.eye(2)[group], y)
         low, high = learner.predict_proba(np.eye(2))[:, 1]
         observed = (y[group == 1] == "1").mean() - (y[group == 0] == "1").mean()
         contrasts.append((high - low) / observed)
@@ -64,7 +64,7 @@ def test_noise_columns_do_not_drive_the_penalty_away():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(80, 40))
     y = np.where(X[:, 0] + rng.logistic(size=80) > 0, "1", "0")
-    learner = logistic(y).fit(X, y)
+    learner = logistic(X, y).fit(X, y)
     assert learner.predict_proba(X).max(axis=1).mean() < 0.99  # not separated perfectly
 
 

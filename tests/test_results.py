@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from causalmix import results
+from causalmix.errors import CausalMixError
+from causalmix.results import load_result
+
+
+def test_every_table_of_results_is_read_and_has_a_manifest():
+    manifests = {path.stem for path in results.RESULTS.rglob("*manifest.json")}
+    for path in results.RESULTS.rglob("*_summary.csv"):
+        name = path.relative_to(results.RESULTS).with_suffix("").as_posix()
+        assert len(load_result(name))
+        manifest = path.with_name(path.name.replace("_summary.csv", "_manifest.json"))
+        assert manifest.stem in manifests
+        assert json.loads(manifest.read_text())["commit"]
+
+
+def test_a_missing_table_is_named_with_those_that_are_there(tmp_path, monkeypatch):
+    with pytest.raises(CausalMixError, match=r"'generation/none'; there are: .*tfm/evaluation"):
+        load_result("generation/none")
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    with pytest.raises(CausalMixError, match="there are: none"):
+        load_result("generation/none")
