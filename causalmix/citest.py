@@ -115,6 +115,24 @@ class DegenerateGaussian(CIT_Base):
         log_ratio = self._logdet(xz | yz) + self._logdet(z) - self._logdet(xz) - self._logdet(yz)
         return max(0.0, -factor * log_ratio), size_x * size_y
 
+    def dependence(self, x: int) -> np.ndarray:
+        """Return how far the statistic of x with every column is above its mean without relation.
+
+        Returns
+        -------
+        numpy.ndarray of float of shape (n_columns,)
+            The statistic minus its degrees of freedom; 0 where there is nothing to test, and for x.
+        """
+        block = self.blocks[x]
+        sizes = np.array([len(other) for other in self.blocks])
+        factor = self.sample_size - 1 - (len(block) + sizes + 1) / 2
+        alone = self._log_rest(np.empty((1, 0), dtype=int), block)
+        others = self._padded.copy()
+        others[x] = len(self._correlation)  # nothing: given itself, a column leaves no determinant
+        found = factor * (alone - self._log_rest(others, block)) - len(block) * sizes
+        testable = (factor > 0) & (len(block) * sizes > 0) & (np.arange(len(sizes)) != x)
+        return np.where(testable, found, 0.0)
+
     def separators(
         self, x: int, y: int, sets: Sequence[tuple[int, ...]], alpha: float
     ) -> list[tuple[int, ...]]:

@@ -230,10 +230,11 @@ def _screen(
         return np.arange(d)
     test = DegenerateGaussian(complete(values, categorical), np.flatnonzero(categorical))
     rivals = range(d) if target is None else [names.index(target)]
-    strength = [
-        np.inf if names[j] == target else max(_dependence(test, i, j) for i in rivals if i != j)
-        for j in range(d)
-    ]
+    dependence = np.array([test.dependence(i) for i in rivals])
+    dependence[np.arange(len(rivals)), rivals] = -np.inf  # of a column with itself
+    strength = dependence.max(axis=0)
+    if target is not None:
+        strength[rivals] = np.inf
     kept = np.sort(np.argsort(strength, kind="stable")[-max_columns:])
     warnings.warn(
         f"The table has {d} columns; discovery searches the {max_columns} most dependent on "
@@ -242,8 +243,3 @@ def _screen(
         stacklevel=3,
     )
     return kept
-
-
-def _dependence(test: DegenerateGaussian, i: int, j: int) -> float:
-    statistic, df = test.statistic(i, j)
-    return statistic - df  # the statistic's mean under independence is df

@@ -58,7 +58,7 @@ def plot_discovery_benchmark(rows: pd.DataFrame) -> Figure:
         for line, (score, label) in enumerate(_SCORES.items()):
             ax = axes[line, column]
             _draw_scores(ax, part, score)
-            ax.set(ylabel=label if column == 0 else "", ylim=(0, 1.02))
+            ax.set(ylabel=label if column == 0 else "", ylim=(-0.03, 1.03))
             ax.grid(axis="x", visible=False)
         axes[0, column].set_title(_SOURCES[source])
     handles, labels = axes[0, 0].get_legend_handles_labels()
