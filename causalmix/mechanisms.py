@@ -116,8 +116,6 @@ def make_mechanism(
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         warnings.filterwarnings("ignore", category=ConvergenceWarning)
-        # A class too rare for every fold; the score is defined without it.
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         fitted.fit(predictors, child)
     return fitted
 
@@ -208,7 +206,7 @@ class ScaledNoiseModel(InvertibleFunctionalCausalModel):
         Distribution of N: a `StackedDensity`, or the residuals themselves.
     """
 
-    def __init__(self, prediction_model: _Regressor, noise: str) -> None:
+    def __init__(self, prediction_model: PredictionModel, noise: str) -> None:
         self.prediction_model = prediction_model
         self.noise = noise
 
