@@ -399,6 +399,7 @@ BLANKS: dict[str, Callable[[_Results], str]] = {
     "held_out": lambda found: _scores(found, "held-out"),
     "differences": _differences,
     "tuning": lambda found: _scores(found, "tuning"),
+    "all_tables": lambda found: _scores(found, "all"),
     "losses": _losses,
     "each_table": _each_table,
     "skipped": _skipped,
