@@ -184,7 +184,7 @@ def _score(task: _Task) -> dict[str, object]:
     n = len(dataset.test)
     started, ate_error = time.perf_counter(), np.nan
     if task.method == REAL:
-        others = np.resize(order[task.n_train :], n)
+        others = order[task.n_train :][:n]  # without repeats, which would be near each other
         rows = dataset.train.iloc[others].reset_index(drop=True)
     else:
         models = _fit(task, table)
