@@ -43,9 +43,8 @@ class CausalGenerator(TableGenerator):
         Level at which the sampled graphs get the edges that they lack (0: none); see
         `causalmix.dag_completion.complete_dags`.
     mechanism, noise, missing : str
-        See `causalmix.scm.StructuralCausalModel`. The mechanism ``"auto"`` keeps bent relations and
-        uneven noise better than ``"linear"``, takes about three times as long, and makes rows that
-        train other learners about as well.
+        See `causalmix.scm.StructuralCausalModel`. The mechanism ``"auto"`` also keeps bent
+        relations and thresholds, and takes about three times as long as ``"linear"``.
     class_shares : mapping of class to float, optional
         Shares of the classes among synthetic rows, summing to 1; by default they come as the
         models give them, which is as in the data but for chance. Rows of a class that is too
