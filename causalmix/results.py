@@ -8,8 +8,7 @@ import pandas as pd
 
 from causalmix.errors import CausalMixError
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
-"""Where a checkout keeps them; each has its manifest beside it."""
+_RESULTS = Path(__file__).resolve().parents[1] / "results"  # of a checkout
 
 
 def load_result(name: str) -> pd.DataFrame:
@@ -29,10 +28,10 @@ def load_result(name: str) -> pd.DataFrame:
     CausalMixError
         If there is no such file, as in an installation without the checkout.
     """
-    path = RESULTS / f"{name}.csv"
+    path = _RESULTS / f"{name}.csv"
     if not path.is_file():
         known = sorted(
-            p.relative_to(RESULTS).with_suffix("").as_posix() for p in RESULTS.rglob("*.csv")
+            p.relative_to(_RESULTS).with_suffix("").as_posix() for p in _RESULTS.rglob("*.csv")
         )
         raise CausalMixError(
             f"There are no results {name!r}; there are: {', '.join(known) or 'none'}. Results are "

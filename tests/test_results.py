@@ -10,9 +10,9 @@ from causalmix.results import load_result
 
 
 def test_every_table_of_results_is_read_and_has_a_manifest():
-    manifests = {path.stem for path in results.RESULTS.rglob("*manifest.json")}
-    for path in results.RESULTS.rglob("*_summary.csv"):
-        name = path.relative_to(results.RESULTS).with_suffix("").as_posix()
+    manifests = {path.stem for path in results._RESULTS.rglob("*manifest.json")}
+    for path in results._RESULTS.rglob("*_summary.csv"):
+        name = path.relative_to(results._RESULTS).with_suffix("").as_posix()
         assert len(load_result(name))
         manifest = path.with_name(path.name.replace("_summary.csv", "_manifest.json"))
         assert manifest.stem in manifests
@@ -22,6 +22,6 @@ def test_every_table_of_results_is_read_and_has_a_manifest():
 def test_a_missing_table_is_named_with_those_that_are_there(tmp_path, monkeypatch):
     with pytest.raises(CausalMixError, match=r"'generation/none'; there are: .*tfm/evaluation"):
         load_result("generation/none")
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "_RESULTS", tmp_path)
     with pytest.raises(CausalMixError, match="there are: none"):
         load_result("generation/none")
