@@ -205,6 +205,7 @@ def plot_utility(summary: pd.DataFrame, reference: str = "causal") -> Figure:
         ax.axvline(0, color="0.25", lw=1)
         ax.set_yticks(np.arange(len(others))[::-1], [f"against {name}" for name in others])
         ax.set(title=title, xlabel=f"ROC-AUC of {reference} minus the other's")
+        ax.locator_params(axis="x", nbins=4)
     axes[1].legend(title="Training rows", loc="best", fontsize="small")
     figure.tight_layout()
     return figure
