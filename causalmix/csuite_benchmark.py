@@ -15,10 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, parallel_config
-from tqdm import tqdm
 
-from causalmix.atomic import replace_file
 from causalmix.causal_generator import fit_models, sample_mixture
 from causalmix.csuite import CSuiteDataset, load_csuite_folder, load_published
 from causalmix.dag_completion import complete_dags
@@ -29,9 +26,9 @@ from causalmix.fidelity import (
     k_marginal_tvd,
     nearest_neighbour_adversarial_accuracy,
 )
-from causalmix.manifest import make_manifest, write_json
+from causalmix.manifest import make_manifest
 from causalmix.mechanisms import MECHANISMS
-from causalmix.rowstore import RowStore
+from causalmix.rowstore import RowStore, check_counts, csv_path, write_beside
 from causalmix.scm import StructuralCausalModel
 
 GRAPHS = {"true": "dag", "discovered": "cpdag_discovered"}
@@ -113,10 +110,13 @@ def benchmark_csuite(
     Raises
     ------
     DataError
-        If a dataset cannot be read or has too few rows.
+        If a dataset cannot be read or has too few rows, or a number makes no sense.
     UnknownNameError
         If a graph or mechanism is unknown.
     """
+    out = csv_path(out)
+    check_counts("n_train", n_train, least=5)
+    check_counts("repetitions", [repetitions])
     for graph in graphs:
         check_name(graph, GRAPHS, "graph")
     for mechanism in mechanisms:
@@ -139,11 +139,10 @@ def benchmark_csuite(
                 f"{task.dataset.name} has {len(task.dataset.train)} training rows, fewer than "
                 f"{task.n_train}."
             )
-    out = Path(out)
     store = RowStore(
         out, key=_KEY, values=_VALUES, origin=("data",), text=("dataset", "graph", "method", "data")
     )
-    _run(tasks, store, workers, progress)
+    store.compute(tasks, _score, description="csuite", workers=workers, progress=progress)
     store.finish(task.row for task in tasks)
     rows = pd.read_csv(out, dtype={"dataset": str, "data": str})
     summary = summarise_csuite(rows, published)
@@ -153,28 +152,8 @@ def benchmark_csuite(
         "n_dags": N_DAGS,
         "n_bootstraps": N_BOOTSTRAPS,
     }
-    replace_file(
-        out.with_name(f"{out.stem}_summary.csv"),
-        lambda path: summary.to_csv(path, index=False, float_format="%.5f"),
-    )
-    write_json(out.with_name(f"{out.stem}_manifest.json"), make_manifest(settings, hashes))
+    write_beside(out, summary, make_manifest(settings, hashes))
     return summary
-
-
-def _run(tasks: Sequence[_Task], store: RowStore, workers: int, progress: bool) -> None:
-    missing = [task for task in tasks if not store.has(task.row)]
-    bar = tqdm(
-        total=len(tasks),
-        initial=len(tasks) - len(missing),
-        desc="csuite",
-        unit="run",
-        disable=not progress,
-    )
-    with bar, parallel_config("loky", inner_max_num_threads=1):
-        jobs = (delayed(_score)(task) for task in missing)
-        for row in Parallel(workers, return_as="generator_unordered")(jobs):
-            store.add(row)
-            bar.update()
 
 
 def _score(task: _Task) -> dict[str, object]:

@@ -19,18 +19,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from causalmix.atomic import replace_file
 from causalmix.comparison import bootstrap_interval
 from causalmix.csuite import load_csuite_folder
 from causalmix.discovery import discover
 from causalmix.edge_probabilities import EdgeProbabilities
 from causalmix.errors import DataError
 from causalmix.graph_comparison import ROUNDING, compare_graphs
-from causalmix.manifest import make_manifest, write_json
+from causalmix.manifest import make_manifest
 from causalmix.plain_discovery import PLAIN, PlainSearcher, integer_codes
 from causalmix.random_scm import random_scm_table
 from causalmix.record import file_hash
-from causalmix.rowstore import RowStore
+from causalmix.rowstore import RowStore, check_counts, csv_path, write_beside
 
 BOOTSTRAP = "bootstrap"
 """Name of `causalmix.discovery.discover` among the methods."""
@@ -183,11 +182,7 @@ def run_discovery_benchmark(
         },
         _data_hashes(csuite),
     )
-    replace_file(
-        out.with_name(f"{out.stem}_summary.csv"),
-        lambda path: summary.to_csv(path, index=False, float_format="%.6f"),
-    )
-    write_json(out.with_name(f"{out.stem}_manifest.json"), manifest)
+    write_beside(out, summary, manifest)
     return DiscoveryBenchmark(rows, summary, manifest)
 
 
@@ -267,9 +262,7 @@ def _check_options(
     limit: float,
 ) -> Path:
     """Return the path of the CSV file after checking all that needs no data."""
-    out = Path(out)
-    if out.suffix != ".csv":
-        raise DataError(f"The results are written as CSV; name a file ending in .csv, not {out}.")
+    out = csv_path(out)
     for what, values, least in (
         ("n_rows", n_rows, 20),
         ("repetitions", [repetitions], 1),
@@ -277,9 +270,7 @@ def _check_options(
         ("n_scms", [n_scms], 1),
         ("n_bootstraps", [n_bootstraps], 1),
     ):
-        if not values or min(values) < least or len(set(values)) < len(values):
-            shown = ", ".join(map(str, values)) or "nothing"
-            raise DataError(f"{what} takes whole numbers from {least}, each once, not {shown}.")
+        check_counts(what, values, least)
     if not limit > 0:
         raise DataError(f"limit is {limit:g}; a number of seconds above 0 is needed.")
     return out

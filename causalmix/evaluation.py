@@ -16,19 +16,16 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from joblib import Parallel, delayed, parallel_config
-from tqdm import tqdm
 
-from causalmix.atomic import replace_file
 from causalmix.baselines import BASELINES, fit_predict_proba
 from causalmix.comparison import compare_methods
 from causalmix.data import TabularDataset
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.finetune import predict_proba
 from causalmix.folder import read_tables
-from causalmix.manifest import make_manifest, write_json
+from causalmix.manifest import make_manifest
 from causalmix.metrics import SCORES, score
-from causalmix.rowstore import RowStore
+from causalmix.rowstore import RowStore, check_counts, csv_path, write_beside
 from causalmix.splitting import holdout_split
 from causalmix.tfm import FoundationModel, load_tfm
 
@@ -175,7 +172,13 @@ def evaluate_tfm(
         origin=("data", "model"),
         text=("dataset", "method", "data", "model"),
     )
-    _run(tasks, store, model, workers, progress)
+    store.compute(
+        tasks,
+        lambda task: _score(task, model),
+        description="evaluation",
+        workers=workers,
+        progress=progress,
+    )
     rows = store.finish(task.row for task in tasks)
     summary = _summarise(rows, tuning)
     manifest = make_manifest(
@@ -192,11 +195,7 @@ def evaluate_tfm(
         {name: table.content_hash for name, table in tables.items() if sizes[name]},
     )
     manifest["skipped"] = skipped
-    replace_file(
-        out.with_name(f"{out.stem}_summary.csv"),
-        lambda path: summary.to_csv(path, index=False, float_format="%.6f"),
-    )
-    write_json(out.with_name(f"{out.stem}_manifest.json"), manifest)
+    write_beside(out, summary, manifest)
     return Evaluation(rows, summary, manifest)
 
 
@@ -245,18 +244,14 @@ def _check_options(
     out: str | Path, n_train: Sequence[int], seeds: int, n_test: int, workers: int
 ) -> Path:
     """Return the path of the CSV file after checking all that needs no data."""
-    out = Path(out)
-    if out.suffix != ".csv":
-        raise DataError(f"The results are written as CSV; name a file ending in .csv, not {out}.")
+    out = csv_path(out)
     for what, values in (
         ("n_train", n_train),
         ("seeds", [seeds]),
         ("n_test", [n_test]),
         ("workers", [workers]),
     ):
-        if not values or min(values) < 1 or len(set(values)) < len(values):
-            shown = ", ".join(map(str, values)) or "nothing"
-            raise DataError(f"{what} takes positive whole numbers, each once, not {shown}.")
+        check_counts(what, values)
     if n_test < MIN_TEST_ROWS:
         raise DataError(f"n_test={n_test} is too few rows to compare on; take {MIN_TEST_ROWS}.")
     return out
@@ -290,30 +285,6 @@ def _sizes(
     return [n for n in n_train if not any(n in sizes for sizes in reasons.values())]
 
 
-def _run(
-    tasks: Sequence[_Task],
-    store: RowStore,
-    model: FoundationModel | None,
-    workers: int,
-    progress: bool,
-) -> None:
-    """Run the tasks that the store lacks; add each one's row when it is done."""
-    missing = [task for task in tasks if not store.has(task.row)]
-    bar = tqdm(
-        total=len(tasks),
-        initial=len(tasks) - len(missing),
-        desc="evaluation",
-        unit="run",
-        disable=not progress,
-    )
-    with bar, parallel_config("loky", inner_max_num_threads=1):
-        jobs = (delayed(_score)(task, model if task.method == TFM else None) for task in missing)
-        for row in Parallel(workers, return_as="generator_unordered")(jobs):
-            store.add(row)
-            bar.set_postfix_str(f"{row['dataset']} {row['n_train']} {row['method']}", refresh=False)
-            bar.update()
-
-
 def _score(task: _Task, model: FoundationModel | None) -> dict[str, object]:
     """Run one method on its split and return its row."""
     train, test = holdout_split(task.table, task.n_train, task.n_test, task.seed)
@@ -321,7 +292,7 @@ def _score(task: _Task, model: FoundationModel | None) -> dict[str, object]:
     try:
         with _one_torch_thread(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # solvers that do not converge are scored as they are
-            if model is not None:
+            if task.method == TFM:
                 proba = predict_proba(model, train, test.X, random_state=task.seed)
             else:
                 proba = fit_predict_proba(task.method, train, test.X, seed=task.seed)

@@ -6,6 +6,7 @@ Shapes: n rows, p predictors.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -125,22 +126,40 @@ def held_out_mean_and_scale(
     return cross_val_predict(learner, X, y, cv=folds), ones
 
 
-def choose_regressor(names: Sequence[str], X: np.ndarray, y: np.ndarray) -> BaseEstimator:
+@dataclass(frozen=True)
+class FittedRegressor:
+    """A fitted learner, and what it predicts for its own rows as if it had not seen them.
+
+    Attributes
+    ----------
+    learner : estimator
+    mean, scale : numpy.ndarray of shape (n,)
+        As `held_out_mean_and_scale` gives them.
+    """
+
+    learner: BaseEstimator
+    mean: np.ndarray
+    scale: np.ndarray
+
+
+def choose_regressor(names: Sequence[str], X: np.ndarray, y: np.ndarray) -> FittedRegressor:
     """Fit several regressors and return the one under which held-out rows are most likely.
 
     Rows are judged by a Gaussian density with the learner's spread, up to one common factor. Below
-    200 rows boosted trees are no candidate: they cost most and are hardly ever chosen.
+    200 rows boosted trees, the costliest, are no candidate beside others.
     """
     if len(y) < _BOOSTING_ROWS and len(names) > 1:
         names = [name for name in names if name != "boosting"]
-    fitted = [REGRESSORS[name](*X.shape).fit(X, y) for name in names]
-    return fitted[int(np.argmax([_held_out_likelihood(each, X, y) for each in fitted]))]
+    fitted = []
+    for name in names:
+        learner = REGRESSORS[name](*X.shape).fit(X, y)
+        fitted.append(FittedRegressor(learner, *held_out_mean_and_scale(learner, X, y)))
+    return max(fitted, key=lambda each: _likelihood(each, y))
 
 
-def _held_out_likelihood(learner: BaseEstimator, X: np.ndarray, y: np.ndarray) -> float:
-    mean, scale = held_out_mean_and_scale(learner, X, y)
-    deviation = np.sqrt(np.mean(((y - mean) / scale) ** 2)) + 1e-12
-    return float(-np.mean(np.log(scale * deviation)))
+def _likelihood(fitted: FittedRegressor, y: np.ndarray) -> float:
+    deviation = np.sqrt(np.mean(((y - fitted.mean) / fitted.scale) ** 2)) + 1e-12
+    return float(-np.mean(np.log(fitted.scale * deviation)))
 
 
 # ---- categorical nodes ---------------------------------------------------------------------------

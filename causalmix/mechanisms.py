@@ -25,7 +25,6 @@ from causalmix.density import StackedDensity, empirical
 from causalmix.learners import (
     choose_classifier,
     choose_regressor,
-    held_out_mean_and_scale,
     predict_mean_and_scale,
 )
 
@@ -159,10 +158,12 @@ class _Predictor(PredictionModel):
 class _Regressor(_Predictor):
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
         x, y = self.encode(X), Y.ravel().astype(float)
-        if np.ptp(y) == 0 or len(y) == 1:
-            self.learner = DummyRegressor().fit(x, y)
-        else:
-            self.learner = choose_regressor(self.names, x, y)
+        if np.ptp(y) == 0:
+            self.learner, self.residuals = DummyRegressor().fit(x, y), np.zeros(len(y))
+            return
+        chosen = choose_regressor(self.names, x, y)
+        residuals = (y - chosen.mean) / chosen.scale
+        self.learner, self.residuals = chosen.learner, residuals - residuals.mean()
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         return self.learner.predict(self.encode(X)).reshape(-1, 1)
@@ -212,12 +213,8 @@ class ScaledNoiseModel(InvertibleFunctionalCausalModel):
 
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
         """Fit f, s and the distribution of the noise to parents (n, n_parents) and Y (n,)."""
-        model = self.prediction_model
-        model.fit(X, Y)
-        y = Y.ravel().astype(float)
-        mean, scale = held_out_mean_and_scale(model.learner, model.encode(X), y)
-        residuals = (y - mean) / scale
-        self.noise_model = _distribution(residuals - residuals.mean(), self.noise)
+        self.prediction_model.fit(X, Y)
+        self.noise_model = _distribution(self.prediction_model.residuals, self.noise)
 
     def evaluate(self, parent_samples: np.ndarray, noise_samples: np.ndarray) -> np.ndarray:
         """Return Y for parents (n, n_parents) and noise (n, 1)."""

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import pandas as pd
+from joblib import Parallel, delayed, parallel_config
+from tqdm import tqdm
 
 from causalmix.atomic import replace_file
-from causalmix.errors import CausalMixError
+from causalmix.errors import CausalMixError, DataError
+from causalmix.manifest import write_json
+
+
+class Task(Protocol):
+    """What one row is computed from."""
+
+    @property
+    def row(self) -> dict[str, object]:
+        """Key and origin of the row."""
+
+
+_Task = TypeVar("_Task", bound=Task)
 
 
 class RowStore:
@@ -87,6 +102,44 @@ class RowStore:
             os.fsync(file.fileno())
         self._rows[self._name(row)] = {name: str(value) for name, value in row.items()}
 
+    def compute(
+        self,
+        tasks: Sequence[_Task],
+        run: Callable[[_Task], dict[str, object]],
+        *,
+        description: str,
+        workers: int = 1,
+        progress: bool = False,
+    ) -> None:
+        """Run the tasks whose rows are not there yet, and add each row when it is known.
+
+        Parameters
+        ----------
+        tasks : sequence of Task
+        run : callable
+            Takes a task and returns its row with all columns; its key is shown beside the bar.
+        description : str
+            What the progress bar calls it.
+        workers : int, default=1
+            Processes, with one thread each.
+        progress : bool, default=False
+            Whether to show a progress bar on standard error.
+        """
+        missing = [task for task in tasks if not self.has(task.row)]
+        bar = tqdm(
+            total=len(tasks),
+            initial=len(tasks) - len(missing),
+            desc=description,
+            unit="run",
+            disable=not progress,
+        )
+        with bar, parallel_config("loky", inner_max_num_threads=1):
+            jobs = (delayed(run)(task) for task in missing)
+            for row in Parallel(workers, return_as="generator_unordered")(jobs):
+                self.add(row)
+                bar.set_postfix_str(" ".join(str(row[name]) for name in self._key), refresh=False)
+                bar.update()
+
     def finish(self, wanted: Iterable[Mapping[str, object]]) -> pd.DataFrame:
         """Sort the file, drop what `wanted` rows have replaced, and return those.
 
@@ -132,3 +185,58 @@ class RowStore:
         if whole != text:
             replace_file(self.path, lambda path: path.write_text(whole, encoding="utf-8"))
         return rows
+
+
+def csv_path(out: str | Path) -> Path:
+    """Return the path of a CSV file to write.
+
+    Raises
+    ------
+    DataError
+        If it has another ending.
+    """
+    out = Path(out)
+    if out.suffix != ".csv":
+        raise DataError(f"The results are written as CSV; name a file ending in .csv, not {out}.")
+    return out
+
+
+def check_counts(what: str, values: Sequence[int], least: int = 1) -> None:
+    """Check a setting that is one or several different whole numbers.
+
+    Parameters
+    ----------
+    what : str
+        Name of the setting.
+    values : sequence of int
+    least : int, default=1
+        Smallest number allowed.
+
+    Raises
+    ------
+    DataError
+        If there is none, one is smaller, or one appears twice.
+    """
+    if not values or min(values) < least or len(set(values)) < len(values):
+        shown = ", ".join(map(str, values)) or "nothing"
+        which = "positive whole numbers" if least == 1 else f"whole numbers from {least}"
+        raise DataError(f"{what} takes {which}, each once, not {shown}.")
+
+
+def write_beside(out: Path, summary: pd.DataFrame, manifest: Mapping[str, object]) -> None:
+    """Write summary and manifest of a file of rows beside it.
+
+    Parameters
+    ----------
+    out : Path
+        The file of rows; ``.csv`` gives way to ``_summary.csv`` and ``_manifest.json``.
+    summary : pandas.DataFrame
+        Its index is not written.
+    manifest : mapping
+        As `causalmix.manifest.make_manifest` returns it.
+    """
+    replace_file(
+        out.with_name(f"{out.stem}_summary.csv"),
+        lambda path: summary.to_csv(path, index=False, float_format="%.6f"),
+    )
+    write_json(out.with_name(f"{out.stem}_manifest.json"), manifest)

@@ -15,19 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, parallel_config
-from tqdm import tqdm
 
-from causalmix.atomic import replace_file
 from causalmix.causal_generator import CausalGenerator
 from causalmix.comparison import bootstrap_interval, mean_ranks
 from causalmix.data import TabularDataset
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.folder import read_tables
 from causalmix.generators import Generator, make_generator
-from causalmix.manifest import make_manifest, write_json
+from causalmix.manifest import make_manifest
 from causalmix.quality import transfer_auc
-from causalmix.rowstore import RowStore
+from causalmix.rowstore import RowStore, check_counts, csv_path, write_beside
 from causalmix.splitting import holdout_split
 
 REAL = "real"
@@ -119,12 +116,20 @@ def benchmark_utility(
     Raises
     ------
     DataError
-        If there is no table of this name or size.
+        If there is no table of this size, or a number makes no sense.
     UnknownNameError
         If a generator or dataset is unknown.
     CausalMixError
         If a generator fails.
     """
+    out = csv_path(out)
+    for what, values in (
+        ("n_train", n_train),
+        ("seeds", [seeds]),
+        ("n_synthetic", [n_synthetic]),
+        ("n_test", [n_test]),
+    ):
+        check_counts(what, values)
     for generator in generators:
         check_name(generator, GENERATORS, "generator")
     tables, _ = read_tables(folder)
@@ -142,7 +147,6 @@ def benchmark_utility(
         raise DataError(
             f"No table of {folder} has {min(n_train) + _MIN_TEST_ROWS} rows, as n_train needs."
         )
-    out = Path(out)
     store = RowStore(
         out,
         key=_KEY,
@@ -150,7 +154,7 @@ def benchmark_utility(
         origin=("data",),
         text=("dataset", "generator", "data"),
     )
-    _run(tasks, store, workers, progress)
+    store.compute(tasks, _score, description="utility", workers=workers, progress=progress)
     summary = summarise_utility(store.finish(task.row for task in tasks))
     settings = {
         "n_train": list(n_train),
@@ -161,28 +165,8 @@ def benchmark_utility(
         "ctgan_epochs": CTGAN_EPOCHS,
     }
     used = {task.table.name: task.table.content_hash for task in tasks}
-    replace_file(
-        out.with_name(f"{out.stem}_summary.csv"),
-        lambda path: summary.to_csv(path, index=False, float_format="%.5f"),
-    )
-    write_json(out.with_name(f"{out.stem}_manifest.json"), make_manifest(settings, used))
+    write_beside(out, summary, make_manifest(settings, used))
     return summary
-
-
-def _run(tasks: Sequence[_Task], store: RowStore, workers: int, progress: bool) -> None:
-    missing = [task for task in tasks if not store.has(task.row)]
-    bar = tqdm(
-        total=len(tasks),
-        initial=len(tasks) - len(missing),
-        desc="utility",
-        unit="run",
-        disable=not progress,
-    )
-    with bar, parallel_config("loky", inner_max_num_threads=1):
-        jobs = (delayed(_score)(task) for task in missing)
-        for row in Parallel(workers, return_as="generator_unordered")(jobs):
-            store.add(row)
-            bar.update()
 
 
 def _score(task: _Task) -> dict[str, object]:

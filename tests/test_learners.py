@@ -39,11 +39,11 @@ def test_leaving_one_row_out_in_closed_form_equals_refitting_without_it():
 
 def test_the_regressor_that_predicts_best_is_chosen():
     X, y = wave(250)
-    assert isinstance(choose_regressor(["linear", "gp"], X, y), GaussianProcessRegressor)
+    assert isinstance(choose_regressor(["linear", "gp"], X, y).learner, GaussianProcessRegressor)
     line = X @ [1.0, -2.0] + np.random.default_rng(1).normal(size=250)
     steps = np.where(X[:, 0] > 0.3, 5.0, 0.0) * np.where(X[:, 1] > -0.2, 1, -1) + 0.05 * y
-    assert "Ridge" in type(choose_regressor(["linear", "boosting"], X, line)).__name__
-    assert "Boosting" in type(choose_regressor(["linear", "boosting"], X, steps)).__name__
+    assert "Ridge" in type(choose_regressor(["linear", "boosting"], X, line).learner).__name__
+    assert "Boosting" in type(choose_regressor(["linear", "boosting"], X, steps).learner).__name__
 
 
 def test_drawn_labels_depend_on_the_parent_as_strongly_as_observed_ones():
