@@ -22,6 +22,8 @@ from causalmix.scm import MISSING, StructuralCausalModel
 from causalmix.search import ALGORITHMS
 from causalmix.table_generator import TableGenerator, apportion
 
+_MAX_ROUNDS = 50  # of drawing rows until a rare class has its share
+
 
 class CausalGenerator(TableGenerator):
     """Rows from structural causal models on DAGs that PC and FCI make probable.
@@ -44,7 +46,7 @@ class CausalGenerator(TableGenerator):
         `causalmix.dag_completion.complete_dags`.
     mechanism, noise, missing : str
         See `causalmix.scm.StructuralCausalModel`. The mechanism ``"auto"`` also keeps bent
-        relations and thresholds, and takes about three times as long as ``"linear"``.
+        relations and thresholds, and takes longer than ``"linear"``.
     class_shares : mapping of class to float, optional
         Shares of the classes among synthetic rows, summing to 1; by default they come as the
         models give them, which is as in the data but for chance. Rows of a class that is too
@@ -210,17 +212,15 @@ class CausalGenerator(TableGenerator):
     def _checked_shares(self, y: pd.Series) -> pd.Series | None:
         if self.class_shares is None:
             return None
-        shares = pd.Series(dict(self.class_shares), dtype=float)
-        for name in shares.index:
-            check_name(str(name), [str(level) for level in y.cat.categories], "class")
+        levels = {str(level): level for level in y.cat.categories}
+        shares = pd.Series(0.0, index=y.cat.categories)
+        for name, share in self.class_shares.items():
+            shares[levels[check_name(str(name), levels, "class")]] = share
         if (shares < 0).any() or abs(shares.sum() - 1) > 1e-6:
             raise CausalMixError(
                 f"class_shares sum to {shares.sum():g}; shares are not negative and sum to 1."
             )
-        return shares.reindex(y.cat.categories).fillna(0.0)
-
-
-_MAX_ROUNDS = 50
+        return shares
 
 
 def fit_models(

@@ -66,6 +66,15 @@ class TableCodec:
             raise DataError(f"Column {name!r} has no level {level!r}; it has {levels}.")
         return code
 
+    def constant(self, name: str, value: object, n: int) -> pd.Series:
+        """Return a column with one value in all of its n rows, of the learned dtype if that can."""
+        if name in self._levels:
+            codes = np.full(n, self.code(name, value))
+            return self._decode_levels(name, pd.Series(codes))
+        column = pd.Series(np.full(n, value, dtype=float))
+        fraction = pd.api.types.is_integer_dtype(self._dtypes[name]) and float(value) % 1 != 0
+        return column if fraction else column.astype(self._dtypes[name])
+
     def encode(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return `frame` as float64 columns of the same names, with a new index 0..n−1."""
         coded = {

@@ -158,7 +158,8 @@ class StructuralCausalModel:
             Equal seeds give equal rows.
         do : mapping of str to value, optional
             Interventions: these columns are set to a value, whatever their parents are, and their
-            effects follow. A number may lie outside the observed range.
+            effects follow. A number may lie outside the observed range; a fraction makes a column
+            of whole numbers one of floats.
 
         Returns
         -------
@@ -178,7 +179,9 @@ class StructuralCausalModel:
         if self.missing == "modelled":
             rows = self._gaps.mask(rows, rng)
         table = self.codec_.decode(rows, rng if self.missing == "random" else None)
-        return table.assign(**dict(do)).astype(table.dtypes) if do else table
+        for name, value in (do or {}).items():
+            table[name] = self.codec_.constant(name, value, n)
+        return table
 
     def average_treatment_effect(
         self,

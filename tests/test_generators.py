@@ -236,3 +236,50 @@ def test_ctgan_samples_are_like_the_training_table():
     X_new, y_new = generator.fit(X, y).sample(100, seed=5)
     check_like_training(X, y, X_new, y_new, 100)
     pd.testing.assert_frame_equal(X_new, generator.sample(100, seed=5)[0])
+
+
+def test_every_row_knows_its_graph():
+    X, y = mixed()
+    generator = CausalGenerator(n_dags=3, n_bootstraps=3).fit(X, y)
+    dag_of_row = generator.dag_of_rows(90, seed=4)
+    assert np.bincount(dag_of_row).tolist() == [30, 30, 30]
+    rows, _ = generator.sample(90, seed=4)
+    # the rows of one graph are those that its model alone draws
+    rng = np.random.default_rng(4)
+    rng.permutation(90)
+    alone = generator.models_[0].sample(30, int(rng.integers(2**31)))
+    first = rows[dag_of_row == 0].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first, alone[first.columns])
+
+
+@pytest.mark.parametrize("kind", [str, int])
+def test_classes_come_in_the_shares_asked_for(kind):
+    X, y = from_sklearn(load_iris, 90)
+    y = pd.Series(pd.Categorical(y.astype(int).map(kind)), index=y.index)
+    shares = {kind(0): 0.1, kind(1): 0.6, kind(2): 0.3}
+    generator = CausalGenerator(n_dags=2, n_bootstraps=3, class_shares=shares).fit(X, y)
+    X_new, y_new = generator.sample(100, seed=0)
+    assert y_new.value_counts().to_dict() == {kind(1): 60, kind(2): 30, kind(0): 10}
+    assert len(X_new) == 100
+    pd.testing.assert_series_equal(y_new, generator.sample(100, seed=0)[1])
+
+
+def test_class_shares_that_make_no_sense_are_refused():
+    X, y = from_sklearn(load_iris, 60)
+    with pytest.raises(CausalMixError, match=r"sum to 0\.9"):
+        CausalGenerator(class_shares={"0": 0.5, "1": 0.4}).fit(X, y)
+    with pytest.raises(UnknownNameError, match="'7'"):
+        CausalGenerator(class_shares={"7": 1.0}).fit(X, y)
+
+
+def test_the_papers_preset_takes_the_graph_literally():
+    X, y = from_sklearn(load_iris, 90)
+    paper = CausalGenerator.paper(n_dags=5, n_bootstraps=4).fit(X, y)
+    assert paper.mark_weights["<->"] == (0.0, 0.0)
+    assert paper.target_parents == "free"
+    discovered = paper.edges_.matrix + paper.edges_.matrix.T > 0
+    names = list(paper.edges_.names)
+    for dag in paper.dags_:  # not completed: no pair that discovery did not join
+        assert all(discovered[names.index(a), names.index(b)] for a, b in dag.edges)
+    assert paper.sample(40, seed=0)[0].shape == (40, 4)
+    assert CausalGenerator.paper(mechanism="linear").mechanism == "linear"

@@ -186,3 +186,80 @@ def test_errors_name_what_is_wrong():
         StructuralCausalModel(CHAIN).sample(1, 0)
     with pytest.raises(CausalMixError, match="Cannot draw 0 rows"):
         StructuralCausalModel(CHAIN).fit(data).sample(0, 0)
+
+
+def line(n: int = 800) -> pd.DataFrame:
+    """group → x → y, and group → y; y changes by 3 with x and by 5 with the group."""
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 2, n)
+    x = 2.0 * group + rng.normal(size=n)
+    y = 3.0 * x + 5.0 * group + rng.normal(size=n)
+    names = pd.Categorical.from_codes(group, ["no", "yes"])
+    return pd.DataFrame({"x": x, "group": names, "y": y, "k": rng.integers(0, 50, n)})
+
+
+LINE = nx.DiGraph([("group", "x"), ("x", "y"), ("group", "y"), ("k", "k2")])
+LINE.remove_node("k2")
+
+
+@pytest.mark.parametrize("mechanism", ["linear", "gp"])
+def test_an_intervention_has_its_effect_and_leaves_the_causes_alone(mechanism):
+    data = line(300)
+    model = StructuralCausalModel(LINE, mechanism=mechanism).fit(data)
+    done = model.sample(4000, 0, do={"x": 1.0})
+    assert (done.x == 1.0).all()
+    assert (done.group == "yes").mean() == pytest.approx((data.group == "yes").mean(), abs=0.03)
+    truth = 3.0 + 5.0 * (data.group == "yes").mean()  # the group is not told by x any more
+    assert done.y.mean() == pytest.approx(truth, abs=0.5)
+    pd.testing.assert_series_equal(done.dtypes, data.dtypes)
+
+
+def test_average_treatment_effects_are_those_of_the_equations():
+    model = StructuralCausalModel(LINE).fit(line())
+    effect = model.average_treatment_effect("x", 1.5, 0.5, "y", seed=0)
+    assert effect == pytest.approx(3.0, abs=0.15)
+    effect = model.average_treatment_effect("group", "yes", "no", "y", seed=0)
+    assert effect == pytest.approx(3.0 * 2.0 + 5.0, abs=0.4)
+    assert model.average_treatment_effect("y", 1.0, -1.0, "x", seed=0) == pytest.approx(0, abs=1e-9)
+
+
+def test_interventions_on_categories_and_whole_numbers():
+    model = StructuralCausalModel(LINE).fit(line())
+    done = model.sample(50, 0, do={"group": "yes", "k": 7})
+    assert (done.group == "yes").all()
+    assert (done.k == 7).all()
+    assert done.k.dtype == line().k.dtype
+    assert (model.sample(50, 0, do={"k": 7.5}).k == 7.5).all()  # not cut off to 7
+
+
+def test_mistakes_in_interventions_are_named():
+    model = StructuralCausalModel(LINE).fit(line())
+    with pytest.raises(DataError, match="'group' has no level 'maybe'; it has no, yes"):
+        model.sample(5, 0, do={"group": "maybe"})
+    with pytest.raises(DataError, match="no column 'z'"):
+        model.sample(5, 0, do={"z": 1})
+    with pytest.raises(DataError, match="'group' is categorical"):
+        model.average_treatment_effect("x", 1, 0, "group", seed=0)
+    with pytest.raises(CausalMixError, match="not fitted"):
+        StructuralCausalModel(LINE).average_treatment_effect("x", 1, 0, "y", seed=0)
+
+
+@pytest.mark.parametrize("missing", ["modelled", "random", "none"])
+def test_cells_are_missing_as_asked(missing):
+    data = mixed(400)
+    sample = StructuralCausalModel(MIXED_DAG, missing=missing).fit(data).sample(2000, 0)
+    if missing == "none":
+        assert sample.notna().all().all()
+        return
+    assert sample.a.isna().mean() == pytest.approx(data.a.isna().mean(), abs=0.04)
+    assert sample.g.isna().mean() == pytest.approx(data.g.isna().mean(), abs=0.06)
+
+
+def test_empirical_noise_draws_what_was_observed_and_stacked_noise_does_not():
+    data = line(100)
+    dag = nx.DiGraph()
+    dag.add_nodes_from(data.columns)
+    observed = StructuralCausalModel(dag, noise="empirical").fit(data).sample(300, 0)
+    smooth = StructuralCausalModel(dag, noise="stacked").fit(data).sample(300, 0)
+    assert observed.x.isin(data.x).all()
+    assert smooth.x.isin(data.x).mean() < 0.1  # at the ends of the range
