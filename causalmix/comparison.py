@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -82,9 +84,13 @@ def mean_ranks(auc: pd.DataFrame) -> pd.Series:
 
 
 def bootstrap_interval(
-    differences: np.ndarray, *, level: float = 0.95, seed: int = 0
+    differences: np.ndarray,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+    statistic: Callable[..., np.ndarray] = np.mean,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean.
+    """Percentile bootstrap interval of a mean, or of another statistic.
 
     Parameters
     ----------
@@ -94,6 +100,8 @@ def bootstrap_interval(
         Coverage asked for.
     seed : int, default=0
         Of the `N_BOOTSTRAP` resamples.
+    statistic : callable, default=numpy.mean
+        Takes an array and `axis`, as NumPy's reductions do.
 
     Returns
     -------
@@ -105,7 +113,7 @@ def bootstrap_interval(
         len(differences), size=(N_BOOTSTRAP, len(differences))
     )
     tail = (1 - level) / 2
-    low, high = np.quantile(differences[drawn].mean(axis=1), [tail, 1 - tail])
+    low, high = np.quantile(statistic(differences[drawn], axis=1), [tail, 1 - tail])
     return float(low), float(high)
 
 

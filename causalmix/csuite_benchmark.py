@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.causal_generator import fit_models, sample_mixture
+from causalmix.comparison import bootstrap_interval
 from causalmix.csuite import CSuiteDataset, load_csuite_folder, load_published
 from causalmix.dag_completion import complete_dags
 from causalmix.discovery import discover, sample_dags
@@ -235,7 +236,7 @@ def summarise_csuite(rows: pd.DataFrame, published: pd.DataFrame) -> pd.DataFram
         dataset, n, graph, _ = key
         for measure in MEASURES:
             values = group[measure].to_numpy()
-            low, high = _median_interval(values)
+            low, high = bootstrap_interval(values, statistic=np.median)
             shown = reference.get((dataset, n, GRAPHS[graph], measure), np.nan)
             records.append(
                 dict(zip(groups, key, strict=True))
@@ -260,13 +261,6 @@ def _published_scores(published: pd.DataFrame) -> Mapping[tuple[str, int, str, s
         for row in scores.to_dict("records")
         for measure, column in MEASURES.items()
     }
-
-
-def _median_interval(values: np.ndarray) -> tuple[float, float]:
-    rng = np.random.default_rng(0)
-    draws = np.median(rng.choice(values, (2000, len(values))), axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _content_hash(dataset: CSuiteDataset) -> str:

@@ -11,6 +11,7 @@ from dowhy import gcm
 from dowhy.gcm.causal_mechanisms import StochasticModel
 from scipy import stats
 from sklearn.model_selection import KFold
+from sklearn.utils import check_random_state
 
 _FOLDS = 10
 _EM_STEPS = 500
@@ -149,7 +150,7 @@ class StackedDensity(StochasticModel):
 
     def draw_samples(self, num_samples: int) -> np.ndarray:
         """Draw values, shape (num_samples, 1), with numpy's global generator as DoWhy does."""
-        random = np.random.mtrand._rand
+        random = check_random_state(None)  # the global generator
         if not self.weights_:
             return random.choice(self._observed, num_samples).reshape(-1, 1)
         parts = random.multinomial(num_samples, list(self.weights_.values()))
