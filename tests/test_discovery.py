@@ -53,7 +53,9 @@ def test_orients_like_causal_learn(monkeypatch):
         weights = np.triu(rng.normal(size=(12, 12)) * (rng.random((12, 12)) < 0.3), 1)
         data = (rng.normal(size=(300, 12)) @ np.linalg.inv(np.eye(12) - weights))[:, 2:]
         kinds, known = np.zeros(10, dtype=bool), Constraints.none(10)
-        ours = search_bootstrap(data, kinds, known, SearchOptions(alpha=0.05), 1, seed).graphs
+        ours = search_bootstrap(
+            data, kinds, known, SearchOptions(test=DEGENERATE_GAUSSIAN, alpha=0.05), 1, seed
+        ).graphs
         rng = np.random.default_rng([seed, 1])
         rows, order = rng.integers(300, size=300), rng.permutation(10)
         sample = data[np.ix_(rows, order)]
