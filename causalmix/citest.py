@@ -15,6 +15,10 @@ from scipy.special import chdtrc
 
 DEGENERATE_GAUSSIAN = "degenerate_gaussian"
 
+# Squares are taken of values within this many standard deviations of the mean: a few outliers
+# would make up most of their variance.
+SQUARED_WITHIN = 3.0
+
 # Keeps every determinant positive when columns are constant, duplicated or collinear: an exactly
 # determined column is left with independent noise of this variance (columns have variance 1).
 RIDGE = 1e-6
@@ -49,6 +53,10 @@ class DegenerateGaussian(CIT_Base):
         reference level, which bounds the size of a block.
     min_rows : int, default=5
         Rows that a category needs for an indicator of its own; χ² does not hold below that.
+    squares : bool, default=False
+        Whether a numeric column of more than two values has its square as a second dimension: the
+        test then sees dependence on a column's size and spread as well as on its value, and a
+        column separates others that depend on it by a curve.
     sample_size : float, optional
         Independent rows that the data are worth; default: all. Rows drawn with replacement from a
         table of n are worth n/2: they vary about the table as the table about the population.
@@ -64,6 +72,8 @@ class DegenerateGaussian(CIT_Base):
     ----------
     Andrews, Ramsey, Cooper (2019), "Learning high-dimensional directed acyclic graphs with mixed
     data-types", Proceedings of Machine Learning Research 104. Bartlett (1938) for the factor c.
+    Ramsey, Andrews, Spirtes (2025), "Scalable causal discovery from recursive nonlinear data via
+    truncated basis function scores and tests", arXiv 2510.04276, for powers as further dimensions.
     """
 
     def __init__(
@@ -72,6 +82,7 @@ class DegenerateGaussian(CIT_Base):
         categorical: Sequence[int] = (),
         max_levels: int = 8,
         min_rows: int = 5,
+        squares: bool = False,
         sample_size: float | None = None,
     ) -> None:
         super().__init__(data)
@@ -80,11 +91,14 @@ class DegenerateGaussian(CIT_Base):
         self.assert_input_data_is_valid()
         codes = set(categorical)
         blocks = [
-            _indicators(column, max_levels, min_rows) if j in codes else column[:, None]
+            _indicators(column, max_levels, min_rows) if j in codes else _powers(column, squares)
             for j, column in enumerate(data.T)
         ]
         self.dimensions, owner = _standardise(blocks)
         self.blocks = [np.flatnonzero(owner == j) for j in range(len(blocks))]
+        # What others determine of a column: all its levels, or its value. They seldom determine its
+        # square as well, of which they have no products.
+        self._values = [b if j in codes else b[:1] for j, b in enumerate(self.blocks)]
         self._correlation = self.dimensions.T @ self.dimensions / len(data)
         self._correlation += RIDGE * np.eye(len(owner))
         self._logdets = {0: 0.0}  # key: the set of columns as the bits of an integer
@@ -126,10 +140,10 @@ class DegenerateGaussian(CIT_Base):
         block = self.blocks[x]
         sizes = np.array([len(other) for other in self.blocks])
         factor = self.sample_size - 1 - (len(block) + sizes + 1) / 2
-        alone = self._log_rest(np.empty((1, 0), dtype=int), block)
+        alone = self._log_rest(np.empty((1, 0), dtype=int), block).sum()
         others = self._padded.copy()
         others[x] = len(self._correlation)  # nothing: given itself, a column leaves no determinant
-        found = factor * (alone - self._log_rest(others, block)) - len(block) * sizes
+        found = factor * (alone - self._log_rest(others, block).sum(axis=1)) - len(block) * sizes
         testable = (factor > 0) & (len(block) * sizes > 0) & (np.arange(len(sizes)) != x)
         return np.where(testable, found, 0.0)
 
@@ -163,29 +177,37 @@ class DegenerateGaussian(CIT_Base):
         both = self._log_rest(z, np.concatenate([block_x, block_y]))
         size_x, size_y = len(block_x), len(block_y)
         factor = self.sample_size - 1 - size_z - (size_x + size_y + 1) / 2
-        limit = np.log(DETERMINED)
-        determined = (log_x < size_x * limit) | (log_y < size_y * limit)
+        determined = np.zeros(len(sets), dtype=bool)
+        for log, n_values in ((log_x, len(self._values[x])), (log_y, len(self._values[y]))):
+            if n_values:
+                determined |= log[:, :n_values].sum(axis=1) < n_values * np.log(DETERMINED)
         if size_x * size_y == 0:
             return np.ones(len(sets)), determined
-        statistic = np.maximum(0.0, -factor * (both - log_x - log_y))
+        log_ratio = both.sum(axis=1) - log_x.sum(axis=1) - log_y.sum(axis=1)
+        statistic = np.maximum(0.0, -factor * log_ratio)
         return np.where(factor > 0, chdtrc(size_x * size_y, statistic), 1.0), determined
 
     def _log_rest(self, z: np.ndarray, block: np.ndarray) -> np.ndarray:
-        """Return by row of `z` (m, n_z) the log-determinant of a block's covariance given z."""
+        """Return by row of `z` (m, n_z) and dimension of a block the logarithm of its variance.
+
+        The variance is that which z and the block's dimensions before it leave; the sum over the
+        block is the log-determinant of its covariance given z.
+        """
         index = np.concatenate([z, np.broadcast_to(block, (len(z), len(block)))], axis=1)
         matrix = self._extended[index[:, :, None], index[:, None, :]]
         places = np.arange(index.shape[1])
         matrix[:, places, places] += index == len(self._correlation)
         diagonal = np.linalg.cholesky(matrix)[:, places, places]
-        return 2 * np.log(diagonal[:, z.shape[1] :]).sum(axis=1)
+        return 2 * np.log(diagonal[:, z.shape[1] :])
 
     def determines(self, given: Iterable[int], x: int) -> bool:
         """Say whether `given` determine column x up to rounding, linearly in their indicators."""
-        z = sum(1 << int(j) for j in given)
-        size = len(self.blocks[x])
-        if not z or not size:
+        given = [self.blocks[int(j)] for j in given]
+        values = self._values[x]
+        if not given or not len(values):
             return False
-        return self._logdet(z | 1 << int(x)) - self._logdet(z) < size * np.log(DETERMINED)
+        rest = self._log_rest(np.concatenate(given)[None], values).sum()
+        return bool(rest < len(values) * np.log(DETERMINED))
 
     def _logdet(self, columns: int) -> float:
         value = self._logdets.get(columns)
@@ -204,6 +226,14 @@ def _indicators(codes: np.ndarray, max_levels: int, min_rows: int) -> np.ndarray
     # The most frequent level is the reference; rare levels fall to it as well.
     kept = [level for level in ranked[1 : max_levels + 1] if np.sum(codes == level) >= min_rows]
     return (codes[:, None] == np.array(kept, dtype=codes.dtype)).astype(float)
+
+
+def _powers(column: np.ndarray, squares: bool) -> np.ndarray:
+    """Return a numeric column, and its square if that is asked for and no function of it."""
+    if not squares or len(np.unique(column)) <= 2:
+        return column[:, None]
+    away = (column - column.mean()) / column.std()
+    return np.column_stack([column, away.clip(-SQUARED_WITHIN, SQUARED_WITHIN) ** 2])
 
 
 def _standardise(blocks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

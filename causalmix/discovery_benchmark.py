@@ -19,12 +19,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from causalmix.citest import DEGENERATE_GAUSSIAN
 from causalmix.comparison import bootstrap_interval
 from causalmix.csuite import load_csuite_folder
 from causalmix.discovery import discover
 from causalmix.edge_probabilities import EdgeProbabilities
 from causalmix.errors import DataError
 from causalmix.graph_comparison import ROUNDING, compare_graphs
+from causalmix.independence import BASIS_FUNCTION
 from causalmix.manifest import make_manifest
 from causalmix.plain_discovery import PLAIN, PlainSearcher, integer_codes
 from causalmix.random_scm import random_scm_table
@@ -34,10 +36,18 @@ from causalmix.rowstore import RowStore, check_counts, csv_path, write_beside
 BOOTSTRAP = "bootstrap"
 """Name of `causalmix.discovery.discover` among the methods."""
 
-METHODS = (BOOTSTRAP, *PLAIN)
+LINEAR = "bootstrap_linear"
+"""The same with the linear test, `causalmix.citest.DEGENERATE_GAUSSIAN`."""
 
-LABELS = {BOOTSTRAP: "CausalMix (bootstrap PC + FCI)", "pc": "causal-learn PC"}
-LABELS |= {"fci": "causal-learn FCI"}
+METHODS = (BOOTSTRAP, LINEAR, *PLAIN)
+
+LABELS = {
+    BOOTSTRAP: "CausalMix (bootstrap PC + FCI)",
+    LINEAR: "CausalMix, linear test",
+    "pc": "causal-learn PC",
+    "fci": "causal-learn FCI",
+}
+"""Names of the methods in tables and figures."""
 
 SCORES = ("skeleton_f1", "arrow_f1", "coin_arrow_f1", "shd")
 """What methods are compared by; see `run_discovery_benchmark`."""
@@ -157,7 +167,7 @@ def run_discovery_benchmark(
         tables = [*_csuite_tables(Path(csuite), n_rows, repetitions), *tables]
     code = _code_hash()
     codes = {name: f"{code} causal-learn {version('causal-learn')} {limit:g} s" for name in PLAIN}
-    codes[BOOTSTRAP] = f"{code} {n_bootstraps} bootstraps"
+    codes |= dict.fromkeys((BOOTSTRAP, LINEAR), f"{code} {n_bootstraps} bootstraps")
     tasks = [(table, table.row(name, codes[name])) for table in tables for name in METHODS]
     store = RowStore(
         out,
@@ -341,11 +351,12 @@ def _search(
     table: _Table, method: str, searcher: PlainSearcher, n_bootstraps: int
 ) -> tuple[EdgeProbabilities | None, float, str]:
     """Return what a method finds in a table, its processor seconds, and how it ended."""
-    if method == BOOTSTRAP:
+    if method not in PLAIN:
+        test = BASIS_FUNCTION if method == BOOTSTRAP else DEGENERATE_GAUSSIAN
         start = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            edges = discover(table.frame, n_bootstraps=n_bootstraps, seed=table.seed)
+            edges = discover(table.frame, test=test, n_bootstraps=n_bootstraps, seed=table.seed)
         return edges, time.process_time() - start, "ok"
     done = searcher.search(method, integer_codes(table.frame))
     if done.graph is None:

@@ -62,7 +62,7 @@ def plot_discovery_benchmark(rows: pd.DataFrame) -> Figure:
             ax.grid(axis="x", visible=False)
         axes[0, column].set_title(_SOURCES[source])
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(METHODS), frameon=False)
     return figure
 
 
@@ -84,7 +84,7 @@ def plot_discovery_cost(cost: Sequence[dict[str, object]]) -> Figure:
     for ax, varied in zip(axes, ("rows", "columns"), strict=True):
         part = frame[frame["varied"] == varied]
         other = "columns" if varied == "rows" else "rows"
-        for method in METHODS:
+        for method in dict.fromkeys(part["method"]):
             line = part[part["method"] == method].sort_values(varied)
             label = "CausalMix, one bootstrap (PC + FCI)" if method == BOOTSTRAP else LABELS[method]
             look = {"color": _COLOURS[method], "lw": 3 if method == BOOTSTRAP else 1.5}

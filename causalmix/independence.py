@@ -17,7 +17,13 @@ from causalmix.citest import DEGENERATE_GAUSSIAN, RIDGE, DegenerateGaussian
 from causalmix.columns import listed
 from causalmix.errors import DataError, check_name
 
-TESTS = (DEGENERATE_GAUSSIAN, "fisherz", "kci", "rcit", "chisq")
+BASIS_FUNCTION = "basis_function"
+"""The degenerate-Gaussian test on numeric columns and their squares."""
+
+MIXED_TESTS = (BASIS_FUNCTION, DEGENERATE_GAUSSIAN)
+"""The tests that take columns of both kinds, and are told what a bootstrap is worth."""
+
+TESTS = (*MIXED_TESTS, "fisherz", "kci", "rcit", "chisq")
 
 # The kernel tests' null distributions hold for large samples; below this many rows they reject
 # too often, and nothing is tested.
@@ -73,7 +79,7 @@ def check_test(test: str, names: Sequence[str], categorical: np.ndarray, codes: 
         numeric = [name for name, c in zip(names, categorical, strict=True) if not c]
         raise DataError(
             f"The test 'chisq' needs categories, but these columns are numeric: {listed(numeric)}. "
-            f"Bin them (pandas.qcut), make them categories, or use test={DEGENERATE_GAUSSIAN!r}, "
+            f"Bin them (pandas.qcut), make them categories, or use test={BASIS_FUNCTION!r}, "
             "which takes columns of both kinds."
         )
     if test == "fisherz":
@@ -82,7 +88,7 @@ def check_test(test: str, names: Sequence[str], categorical: np.ndarray, codes: 
         if unordered:
             raise DataError(
                 "The test 'fisherz' needs numbers or two categories, but these columns have more "
-                f"(missing counts as one): {listed(unordered)}. Use test={DEGENERATE_GAUSSIAN!r}, "
+                f"(missing counts as one): {listed(unordered)}. Use test={BASIS_FUNCTION!r}, "
                 "or turn them into numbers if their categories have an order."
             )
 
@@ -93,7 +99,7 @@ def draw_rows(test: str, n: int, rng: np.random.Generator) -> np.ndarray:
     Both vary about the table by as much. Half without replacement are as many independent rows,
     which keeps the level of tests that cannot be told that a sample is worth less than its size.
     """
-    if test == DEGENERATE_GAUSSIAN:
+    if test in MIXED_TESTS:
         return rng.integers(n, size=n)
     return rng.permutation(n)[: (n + 1) // 2]
 
@@ -110,8 +116,9 @@ def make_test(test: str, sample: np.ndarray, categorical: np.ndarray) -> Indepen
     categorical : numpy.ndarray of bool of shape (d,)
     """
     codes = np.flatnonzero(categorical)
-    if test == DEGENERATE_GAUSSIAN:
-        return DegenerateGaussian(sample, codes, sample_size=len(sample) / 2)
+    if test in MIXED_TESTS:
+        squares = test == BASIS_FUNCTION
+        return DegenerateGaussian(sample, codes, squares=squares, sample_size=len(sample) / 2)
     return CausalLearnTest(test, sample, codes)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -106,6 +108,47 @@ class _Graph(GeneralGraph):
         return [self.nodes[j] for j in np.flatnonzero(marks == endpoint.value)]
 
 
+class _Pattern(CausalGraph):
+    """causal-learn's graph of PC, which finds triples and kites by comparing all pairs of edges.
+
+    They come in its order, on which the orientation of conflicting colliders depends.
+    """
+
+    def _triples(self, shielded: bool) -> list[tuple[int, int, int]]:
+        edges = self.find_adj()
+        near = _grouped(edges)
+        return [
+            (i, j, k)
+            for i, j in edges
+            for k in near[j]
+            if k != i and (self.G.graph[i, k] != 0) == shielded
+        ]
+
+    def find_unshielded_triples(self) -> list[tuple[int, int, int]]:
+        return self._triples(shielded=False)
+
+    def find_triangles(self) -> list[tuple[int, int, int]]:
+        return self._triples(shielded=True)
+
+    def find_kites(self) -> list[tuple[int, int, int, int]]:
+        triangles = self.find_triangles()
+        middles = _grouped(((i, k), j) for i, j, k in triangles)
+        return [
+            (i, j, other, k)
+            for i, j, k in triangles
+            for other in middles[i, k]
+            if j < other and self.G.graph[j, other] == 0
+        ]
+
+
+def _grouped(pairs: Iterable[tuple[Hashable, int]]) -> dict[Hashable, list[int]]:
+    """Return the second of each pair by the first, in order."""
+    groups = defaultdict(list)
+    for key, value in pairs:
+        groups[key].append(value)
+    return groups
+
+
 def orient_pc(
     skeleton: Skeleton, test: IndependenceTest, alpha: float, known: Constraints
 ) -> np.ndarray:
@@ -116,7 +159,7 @@ def orient_pc(
     numpy.ndarray of shape (d, d)
         The mark at i of the edge between i and j.
     """
-    pattern = CausalGraph(0)
+    pattern = _Pattern(0)
     pattern.G = _Graph(skeleton.adjacent, TAIL)
     pattern.G.direct(skeleton.adjacent & known.forbidden.T & ~known.forbidden)
     pattern.sepset = np.empty(skeleton.adjacent.shape, dtype=object)

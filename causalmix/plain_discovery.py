@@ -99,7 +99,14 @@ class PlainSearcher:
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self._process.start()
+        before = os.environ.get("PYTHONHASHSEED")
+        os.environ["PYTHONHASHSEED"] = "0"  # on which FCI's graphs depend
+        try:
+            self._process.start()
+        finally:
+            del os.environ["PYTHONHASHSEED"]
+            if before is not None:
+                os.environ["PYTHONHASHSEED"] = before
         theirs.close()
         self._connection.recv()  # it has imported all it needs
 

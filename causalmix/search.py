@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from causalmix.citest import DEGENERATE_GAUSSIAN
-from causalmix.independence import IndependenceTest, draw_rows, make_test
+from causalmix.independence import BASIS_FUNCTION, IndependenceTest, draw_rows, make_test
 from causalmix.knowledge import Constraints
 from causalmix.orientation import Skeleton, orient_fci, orient_pc
 from causalmix.possible_dsep import OutOfTimeError, remove_by_possible_dsep
@@ -35,7 +34,7 @@ class SearchOptions:
     """How every resample is searched; see `causalmix.discovery.discover`."""
 
     algorithms: tuple[str, ...] = ("pc", "fci")
-    test: str = DEGENERATE_GAUSSIAN
+    test: str = BASIS_FUNCTION
     alpha: float = 0.2
     max_conditioning: int = 2
     possible_dsep_seconds: float = 10.0

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from causallearn.graph.GeneralGraph import GeneralGraph
+from causallearn.graph.GraphClass import CausalGraph
 from causallearn.search.ConstraintBased import FCI
 from causallearn.search.ConstraintBased.PC import pc
 from causallearn.utils.PCUtils.SkeletonDiscovery import skeleton_discovery
@@ -19,7 +20,7 @@ from causalmix.discovery import MARK_WEIGHTS, EdgeProbabilities, discover
 from causalmix.edge_probabilities import ARROW, CIRCLE, TAIL
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.knowledge import Constraints
-from causalmix.orientation import _Graph, _rule10
+from causalmix.orientation import _Graph, _Pattern, _rule10
 from causalmix.search import SearchOptions, search_bootstrap
 from causalmix.skeleton import search_skeleton
 
@@ -53,7 +54,9 @@ def test_orients_like_causal_learn(monkeypatch):
         weights = np.triu(rng.normal(size=(12, 12)) * (rng.random((12, 12)) < 0.3), 1)
         data = (rng.normal(size=(300, 12)) @ np.linalg.inv(np.eye(12) - weights))[:, 2:]
         kinds, known = np.zeros(10, dtype=bool), Constraints.none(10)
-        ours = search_bootstrap(data, kinds, known, SearchOptions(alpha=0.05), 1, seed).graphs
+        ours = search_bootstrap(
+            data, kinds, known, SearchOptions(test=DEGENERATE_GAUSSIAN, alpha=0.05), 1, seed
+        ).graphs
         rng = np.random.default_rng([seed, 1])
         rows, order = rng.integers(300, size=300), rng.permutation(10)
         sample = data[np.ix_(rows, order)]
@@ -82,6 +85,17 @@ def test_rule_10_of_fci_is_that_of_causal_learn():
         np.testing.assert_array_equal(ours.graph, theirs.graph)
         oriented += (ours.graph != before).sum()
     assert oriented > 10
+
+
+def test_triples_and_kites_are_those_of_causal_learn():
+    rng = np.random.default_rng(0)
+    adjacent = np.triu(rng.random((14, 14)) < 0.4, 1)
+    ours, theirs = _Pattern(0), CausalGraph(0)
+    ours.G = theirs.G = _Graph(adjacent | adjacent.T, TAIL)
+    ours.G.direct(adjacent & (rng.random((14, 14)) < 0.4))
+    assert ours.find_unshielded_triples() == theirs.find_unshielded_triples()
+    assert ours.find_triangles() == theirs.find_triangles()
+    assert ours.find_kites() == theirs.find_kites() != []
 
 
 def test_ancestors_are_found_on_any_path():

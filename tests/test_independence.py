@@ -67,6 +67,29 @@ def test_power_and_separation_through_a_category():
     assert test(0, 1, (2,)) > 0.05
 
 
+def test_squares_show_dependence_on_size_and_separate_by_a_curve():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, size=1000)
+    even, other = (3 * x**2 + rng.normal(size=1000) for _ in range(2))
+    data = np.column_stack([x, even, other, x > 0])
+    linear, squared = (DegenerateGaussian(data, squares=squares) for squares in (False, True))
+    assert [len(block) for block in squared.blocks] == [2, 2, 2, 1]  # two values have no square
+    assert linear(0, 1) > 1e-3
+    assert squared(0, 1) < 1e-12
+    assert linear(1, 2, (0,)) < 1e-12
+    assert squared(1, 2, (0,)) > 0.05
+
+
+def test_squares_of_outliers_do_not_decide():
+    """Columns without a variance: the level at .05 rises to .085, and without a bound to more."""
+    rng = np.random.default_rng(0)
+    rejected = []
+    for _ in range(400):
+        data = rng.standard_t(2, size=(200, 2))
+        rejected.append(DegenerateGaussian(data, squares=True)(0, 1) < 0.05)
+    assert np.mean(rejected) < 0.12
+
+
 def test_survives_degenerate_columns():
     rng = np.random.default_rng(0)
     x = rng.normal(size=100)
@@ -94,8 +117,9 @@ def test_is_registered_with_causal_learn():
     assert graph.is_fully_directed(0, 2)
 
 
+@pytest.mark.parametrize("squares", [False, True])
 @pytest.mark.parametrize("dataset", ["anes96", "modechoice"])
-def test_level_on_permuted_real_columns(dataset):
+def test_level_on_permuted_real_columns(dataset, squares):
     """A real column, shuffled, is independent of the others whatever holds among those."""
     frame = load_dataset(dataset).frame()
     codec = TableCodec(frame)
@@ -108,14 +132,14 @@ def test_level_on_permuted_real_columns(dataset):
         values = complete(codec.encode(frame).to_numpy()[rows], categorical)
         y, *others = rng.permutation(d)
         values[:, y] = rng.permutation(values[:, y])
-        test = DegenerateGaussian(values, np.flatnonzero(categorical))
+        test = DegenerateGaussian(values, np.flatnonzero(categorical), squares=squares)
         for size, found in rejected.items():
             for k in range(3):
                 x, *given = others[3 * k % (d - 1) :][: size + 1]
                 found.append(test(x, y, given) < 0.05)
     for found in rejected.values():
         assert np.mean(found) < 0.12  # 180 tests, three of a table alike: three standard errors
-    assert 0.025 < np.mean(list(rejected.values())) < 0.085
+    assert 0.025 < np.mean(list(rejected.values())) < 0.095
 
 
 @pytest.mark.parametrize("n_given", [0, 2])
@@ -262,8 +286,9 @@ def test_discovery_with_causal_learns_tests(name):
     np.testing.assert_array_equal(edges.matrix, again.matrix)
 
 
+@pytest.mark.parametrize("squares", [False, True])
 @pytest.mark.parametrize("size", [0, 1, 2, 3])
-def test_many_sets_are_tested_like_one(size):
+def test_many_sets_are_tested_like_one(size, squares):
     """Mixed columns, one of them the sum of two others, one constant, one a copy."""
     frame = mixed(300, seed=1)
     codec = TableCodec(frame)
@@ -272,7 +297,7 @@ def test_many_sets_are_tested_like_one(size):
     numeric = np.flatnonzero(~kinds)
     added = [codes[:, numeric[0]], codes[:, numeric[:2]].sum(axis=1), np.ones(len(codes))]
     data = np.column_stack([codes, *added])
-    test = DegenerateGaussian(data, np.flatnonzero(kinds))
+    test = DegenerateGaussian(data, np.flatnonzero(kinds), squares=squares)
     separating = 0
     for x, y in combinations(range(data.shape[1]), 2):
         statistic, df = test.statistic(x, y)

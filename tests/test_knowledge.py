@@ -94,7 +94,7 @@ def test_one_way_knowledge_orients_pc_like_causal_learn():
             forbidden=[(names[7], names[j]) for j in (0, 3)], tiers=[names[:3], names[3:6]]
         )
         known = knowledge.constraints(names)
-        options = SearchOptions(("pc",), alpha=0.05)
+        options = SearchOptions(("pc",), DEGENERATE_GAUSSIAN, alpha=0.05)
         ours = search_bootstrap(data, kinds, known, options, 0, seed).graphs["pc"]
         differs += (ours != search_bootstrap(
             data, kinds, BackgroundKnowledge().constraints(names), options, 0, seed
@@ -167,7 +167,12 @@ def test_random_knowledge_is_kept():
         data = gaussian(seed)
         known = knowledge.constraints(names)
         graphs = search_bootstrap(
-            data, np.zeros(8, dtype=bool), known, SearchOptions(alpha=0.05), 0, seed
+            data,
+            np.zeros(8, dtype=bool),
+            known,
+            SearchOptions(test=DEGENERATE_GAUSSIAN, alpha=0.05),
+            0,
+            seed,
         ).graphs
         for i, j in np.argwhere(known.forbidden):
             assert graphs["pc"][i, j] != TAIL or graphs["pc"][j, i] != ARROW
