@@ -80,6 +80,7 @@ class CausalGenerator(TableGenerator):
         target_parents: str = "all",
         completion_alpha: float = 0.1,
         mechanism: str = "linear",
+        target_mechanism: str | None = None,
         noise: str = "stacked",
         missing: str = "modelled",
         class_shares: Mapping[Any, float] | None = None,
@@ -98,6 +99,9 @@ class CausalGenerator(TableGenerator):
         self.target_parents = check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
         self.completion_alpha = completion_alpha
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
+        self.target_mechanism = check_name(
+            target_mechanism or mechanism, MECHANISMS, "target_mechanism"
+        )
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
         self.class_shares = class_shares
@@ -167,7 +171,12 @@ class CausalGenerator(TableGenerator):
             knowledge=self.knowledge,
         )
         self.models_ = fit_models(
-            self.dags_, table, mechanism=self.mechanism, noise=self.noise, missing=self.missing
+            self.dags_,
+            table,
+            mechanism=self.mechanism,
+            node_mechanisms={self.target_: self.target_mechanism},
+            noise=self.noise,
+            missing=self.missing,
         )
 
     def dag_of_rows(self, n: int, seed: int) -> np.ndarray:
@@ -224,7 +233,7 @@ class CausalGenerator(TableGenerator):
 
 
 def fit_models(
-    dags: Sequence[nx.DiGraph], table: pd.DataFrame, **options: str
+    dags: Sequence[nx.DiGraph], table: pd.DataFrame, **options: Any
 ) -> list[StructuralCausalModel]:
     """Fit a structural causal model to each graph; equal mechanisms are fitted once.
 

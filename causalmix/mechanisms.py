@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -145,11 +146,9 @@ class _Predictor(PredictionModel):
         self.encoders = encoders
         self.learner: BaseEstimator | None = None
 
-    def encode(self, X: np.ndarray) -> np.ndarray:
-        """Return parents (n, n_parents) as numeric predictors (n, n_dimensions)."""
-        return np.hstack(
-            [encode(column) for encode, column in zip(self.encoders, X.T, strict=True)]
-        )
+    def encode(self, X: np.ndarray) -> list[np.ndarray]:
+        """Return parents (n, n_parents) as numeric predictors, each (n, n_dimensions)."""
+        return [encode(column) for encode, column in zip(self.encoders, X.T, strict=True)]
 
     def clone(self) -> Self:
         return type(self)(self.names, self.encoders)
@@ -157,31 +156,33 @@ class _Predictor(PredictionModel):
 
 class _Regressor(_Predictor):
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
-        x, y = self.encode(X), Y.ravel().astype(float)
+        parents = self.encode(X)
+        x, y = np.hstack(parents), Y.ravel().astype(float)
         if np.ptp(y) == 0:
             self.learner, self.residuals = DummyRegressor().fit(x, y), np.zeros(len(y))
             return
-        chosen = choose_regressor(self.names, x, y)
+        chosen = choose_regressor(self.names, x, y, _columns_of(parents))
         residuals = (y - chosen.mean) / chosen.scale
         self.learner, self.residuals = chosen.learner, residuals - residuals.mean()
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        return self.learner.predict(self.encode(X)).reshape(-1, 1)
+        return self.learner.predict(np.hstack(self.encode(X))).reshape(-1, 1)
 
 
 class _Classifier(_Predictor, ClassificationModel):
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
-        x, y = self.encode(X), Y.ravel().astype(str)
+        parents = self.encode(X)
+        x, y = np.hstack(parents), Y.ravel().astype(str)
         if len(set(y)) == 1:
             self.learner = DummyClassifier().fit(x, y)
         else:
-            self.learner = choose_classifier(self.names, x, y)
+            self.learner = choose_classifier(self.names, x, y, _columns_of(parents))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        return self.learner.predict(self.encode(X)).reshape(-1, 1)
+        return self.learner.predict(np.hstack(self.encode(X))).reshape(-1, 1)
 
     def predict_probabilities(self, X: np.ndarray) -> np.ndarray:
-        probabilities = self.learner.predict_proba(self.encode(X))
+        probabilities = self.learner.predict_proba(np.hstack(self.encode(X)))
         # gcm compares a cumulative sum with a uniform draw, and takes the first class when
         # rounding leaves the sum below it.
         cumulative = probabilities.cumsum(axis=1)
@@ -236,7 +237,13 @@ class ScaledNoiseModel(InvertibleFunctionalCausalModel):
 
     def _mean_and_scale(self, parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         model = self.prediction_model
-        return predict_mean_and_scale(model.learner, model.encode(parents))
+        return predict_mean_and_scale(model.learner, np.hstack(model.encode(parents)))
+
+
+def _columns_of(parents: Sequence[np.ndarray]) -> list[range]:
+    """Columns of each of several arrays (n, n_dimensions) after they are put side by side."""
+    ends = np.cumsum([0, *(parent.shape[1] for parent in parents)])
+    return [range(start, end) for start, end in pairwise(ends)]
 
 
 def _one_hot(column: np.ndarray, levels: np.ndarray) -> np.ndarray:
