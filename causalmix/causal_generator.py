@@ -83,6 +83,7 @@ class CausalGenerator(TableGenerator):
         target_mechanism: str | None = None,
         noise: str = "stacked",
         missing: str = "modelled",
+        redrawn_share: float = 1.0,
         class_shares: Mapping[Any, float] | None = None,
         n_bootstraps: int = 10,
         algorithms: Sequence[str] = ALGORITHMS,
@@ -104,6 +105,7 @@ class CausalGenerator(TableGenerator):
         )
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
+        self.redrawn_share = redrawn_share
         self.class_shares = class_shares
         self.n_bootstraps = n_bootstraps
         self.algorithms = algorithms
@@ -195,7 +197,7 @@ class CausalGenerator(TableGenerator):
 
     def _sample(self, n: int, seed: int) -> pd.DataFrame:
         if self._shares is None:
-            return sample_mixture(self.models_, n, seed)
+            return sample_mixture(self.models_, n, seed, redrawn_share=self.redrawn_share)
         return self._sample_classes(n, seed)
 
     def _sample_classes(self, n: int, seed: int) -> pd.DataFrame:
@@ -205,7 +207,12 @@ class CausalGenerator(TableGenerator):
         left = pd.Series(apportion(n, shares.to_numpy(), rng), index=shares.index)
         parts: list[pd.DataFrame] = []
         for _ in range(_MAX_ROUNDS):
-            rows = sample_mixture(self.models_, max(n, 200), int(rng.integers(2**31)))
+            rows = sample_mixture(
+                self.models_,
+                max(n, 200),
+                int(rng.integers(2**31)),
+                redrawn_share=self.redrawn_share,
+            )
             order = rows.groupby(self.target_, observed=False).cumcount()
             parts.append(rows[order < rows[self.target_].map(left).astype(int)])
             taken = parts[-1][self.target_].value_counts()
@@ -252,7 +259,9 @@ def fit_models(
     return [StructuralCausalModel(dag, **options).fit(table, fitted=fitted) for dag in dags]
 
 
-def sample_mixture(models: Sequence[StructuralCausalModel], n: int, seed: int) -> pd.DataFrame:
+def sample_mixture(
+    models: Sequence[StructuralCausalModel], n: int, seed: int, *, redrawn_share: float = 1.0
+) -> pd.DataFrame:
     """Draw rows from several models, from each as many, in random order.
 
     Parameters
@@ -262,6 +271,8 @@ def sample_mixture(models: Sequence[StructuralCausalModel], n: int, seed: int) -
     n : int
         Number of rows.
     seed : int
+    redrawn_share : float, default=1.0
+        See `causalmix.scm.StructuralCausalModel.sample`.
 
     Returns
     -------
@@ -274,7 +285,7 @@ def sample_mixture(models: Sequence[StructuralCausalModel], n: int, seed: int) -
     for k, model in enumerate(models):
         rows = np.flatnonzero(model_of_row == k)
         if len(rows):
-            part = model.sample(len(rows), int(rng.integers(2**31)))
+            part = model.sample(len(rows), int(rng.integers(2**31)), redrawn_share=redrawn_share)
             parts.append(part.set_index(rows))
     return pd.concat(parts).sort_index()
 
