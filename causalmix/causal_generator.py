@@ -81,7 +81,7 @@ class CausalGenerator(TableGenerator):
         completion_alpha: float = 0.1,
         mechanism: str = "linear",
         target_mechanism: str | None = None,
-        noise: str = "stacked",
+        noise: str = "conditional",
         missing: str = "modelled",
         redrawn_share: float = 1.0,
         class_shares: Mapping[Any, float] | None = None,

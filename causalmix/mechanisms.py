@@ -22,6 +22,7 @@ from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.exceptions import ConvergenceWarning
 
+from causalmix.conditional_noise import ConditionalNoise
 from causalmix.density import StackedDensity, empirical
 from causalmix.learners import (
     choose_classifier,
@@ -41,7 +42,9 @@ MECHANISMS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "auto": (["linear", "gp", "boosting"], ["linear", "boosting"]),
 }
 
-NOISES = ("stacked", "empirical")
+NOISES = ("conditional", "stacked", "empirical")
+_CONDITIONAL_ROWS = 50  # fewer rows do not show that noise depends on the parents
+_CONDITIONAL_GAIN = 1.0  # standard errors by which held-out rows have to show it
 
 
 @dataclass(frozen=True)
@@ -196,16 +199,18 @@ class _Classifier(_Predictor, ClassificationModel):
 class ScaledNoiseModel(InvertibleFunctionalCausalModel):
     """An additive noise model whose noise widens where the regression knows less.
 
-    Y = f(X) + s(X) N, with N independent of X and estimated from held-out residuals. For a Gaussian
-    process s is its predictive deviation; for other learners s = 1, which is gcm's
-    `AdditiveNoiseModel`.
+    Y = f(X) + s(X) N, with N estimated from held-out residuals. For a Gaussian process s is its
+    predictive deviation; for other learners s = 1, which is gcm's `AdditiveNoiseModel`. Where
+    residuals depend on X in more than their mean, N is the quantile at an independent uniform
+    level U of a distribution that depends on X (`causalmix.conditional_noise`), and U is the noise.
 
     Parameters
     ----------
     prediction_model : dowhy.gcm.ml.PredictionModel
         A regressor of this module.
-    noise : {"stacked", "empirical"}
-        Distribution of N: a `StackedDensity`, or the residuals themselves.
+    noise : {"conditional", "stacked", "empirical"}
+        Distribution of N: a `StackedDensity`, unless held-out residuals show that it depends on X;
+        always a `StackedDensity`; or the residuals themselves.
     """
 
     def __init__(self, prediction_model: PredictionModel, noise: str) -> None:
@@ -214,30 +219,41 @@ class ScaledNoiseModel(InvertibleFunctionalCausalModel):
 
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
         """Fit f, s and the distribution of the noise to parents (n, n_parents) and Y (n,)."""
-        self.prediction_model.fit(X, Y)
-        self.noise_model = _distribution(self.prediction_model.residuals, self.noise)
+        model = self.prediction_model
+        model.fit(X, Y)
+        self.conditional = None
+        if self.noise == "conditional" and len(X) >= _CONDITIONAL_ROWS and np.ptp(model.residuals):
+            conditional = ConditionalNoise().fit(np.hstack(model.encode(X)), model.residuals)
+            if conditional.gain_ > _CONDITIONAL_GAIN:
+                self.conditional = conditional
+                return
+        self.noise_model = _distribution(model.residuals, self.noise)
 
     def evaluate(self, parent_samples: np.ndarray, noise_samples: np.ndarray) -> np.ndarray:
         """Return Y for parents (n, n_parents) and noise (n, 1)."""
-        mean, scale = self._mean_and_scale(parent_samples)
-        return (mean + scale * noise_samples.ravel())[:, None]
+        x = np.hstack(self.prediction_model.encode(parent_samples))
+        mean, scale = predict_mean_and_scale(self.prediction_model.learner, x)
+        noise = noise_samples.ravel()
+        if self.conditional:
+            noise = self.conditional.quantiles(x, noise)
+        return (mean + scale * noise)[:, None]
 
     def estimate_noise(self, target_samples: np.ndarray, parent_samples: np.ndarray) -> np.ndarray:
         """Return the noise (n, 1) that makes Y of the parents."""
-        mean, scale = self._mean_and_scale(parent_samples)
-        return ((target_samples.ravel().astype(float) - mean) / scale)[:, None]
+        x = np.hstack(self.prediction_model.encode(parent_samples))
+        mean, scale = predict_mean_and_scale(self.prediction_model.learner, x)
+        noise = (target_samples.ravel().astype(float) - mean) / scale
+        return (self.conditional.levels(x, noise) if self.conditional else noise)[:, None]
 
     def draw_noise_samples(self, num_samples: int) -> np.ndarray:
         """Draw noise, shape (num_samples, 1)."""
+        if self.conditional:
+            return np.random.random((num_samples, 1))  # noqa: NPY002 (DoWhy seeds this generator)
         return self.noise_model.draw_samples(num_samples)
 
     def clone(self) -> Self:
         """Return an unfitted copy."""
         return type(self)(self.prediction_model.clone(), self.noise)
-
-    def _mean_and_scale(self, parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        model = self.prediction_model
-        return predict_mean_and_scale(model.learner, np.hstack(model.encode(parents)))
 
 
 def _columns_of(parents: Sequence[np.ndarray]) -> list[range]:

@@ -51,8 +51,10 @@ class StructuralCausalModel:
           regression and boosting, which predicts held-out rows best.
     node_mechanisms : mapping of str to str, optional
         Other mechanisms for some of the nodes.
-    noise : {"stacked", "empirical"}, default="stacked"
-        Distribution of roots and residuals: smooth (`causalmix.density.StackedDensity`), or the
+    noise : {"conditional", "stacked", "empirical"}, default="conditional"
+        Distribution of roots and residuals: smooth (`causalmix.density.StackedDensity`), and that
+        of residuals dependent on the parents where they show it
+        (`causalmix.conditional_noise.ConditionalNoise`); smooth and always the same; or the
         observed values themselves.
     missing : {"modelled", "random", "none"}, default="modelled"
         Numbers in samples are missing depending on the row's other values and gaps
@@ -87,7 +89,7 @@ class StructuralCausalModel:
         *,
         mechanism: str = "linear",
         node_mechanisms: Mapping[str, str] | None = None,
-        noise: str = "stacked",
+        noise: str = "conditional",
         missing: str = "modelled",
     ) -> None:
         if not dag:
