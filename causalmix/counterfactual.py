@@ -23,7 +23,7 @@ def redraw_noise(
     the observed row is found; of a random part of the nodes it is replaced by a draw; and the row
     that follows is computed in causal order. What the model does not know of the dependence between
     the columns lives on in the noise that is kept. With a share of 1 rows are drawn from the model,
-    with 0 they are the observed ones.
+    with 0 they are the observed ones; in between, each row has at least one node drawn anew.
 
     Parameters
     ----------
@@ -42,9 +42,10 @@ def redraw_noise(
     pandas.DataFrame of shape (n, n_nodes)
     """
     graph, rows = model.graph, {}
+    changed = _nodes_to_redraw(len(next(iter(observed.values()))), graph, redrawn_share, rng)
     for node in nx.topological_sort(graph):
         before = observed[node]
-        redrawn = (rng.random(len(before)) < redrawn_share) | pd.isna(before)
+        redrawn = changed[node] | pd.isna(before)
         mechanism, parents = model.causal_mechanism(node), get_ordered_predecessors(graph, node)
         if not parents:
             rows[node] = np.where(redrawn, mechanism.draw_samples(len(before)).ravel(), before)
@@ -59,6 +60,17 @@ def redraw_noise(
             noise = np.where(redrawn, noise, mechanism.estimate_noise(filled, old).ravel())
             rows[node] = mechanism.evaluate(new, noise[:, None]).ravel()
     return pd.DataFrame(rows)[list(graph.nodes)]
+
+
+def _nodes_to_redraw(
+    n: int, graph: nx.DiGraph, share: float, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """For each node, in which of n rows its noise is drawn anew."""
+    chosen = rng.random((n, len(graph))) < share
+    if share > 0:
+        unchanged = np.flatnonzero(~chosen.any(axis=1))
+        chosen[unchanged, rng.integers(len(graph), size=len(unchanged))] = True
+    return dict(zip(graph, chosen.T, strict=True))
 
 
 def _redraw_class(
