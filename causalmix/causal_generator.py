@@ -47,6 +47,11 @@ class CausalGenerator(TableGenerator):
     mechanism, noise, missing : str
         See `causalmix.scm.StructuralCausalModel`. The mechanism ``"auto"`` also keeps bent
         relations and thresholds, and takes longer than ``"linear"``.
+    redrawn_share : float, default=0.2
+        Share of the noise of a training row that is drawn anew for a synthetic one
+        (`causalmix.counterfactual.redraw_noise`), at least that of one column. With 1 rows owe
+        nothing to single training rows: as data to learn from they are worth less, but they tell
+        less of anyone in the table.
     class_shares : mapping of class to float, optional
         Shares of the classes among synthetic rows, summing to 1; by default they come as the
         models give them, which is as in the data but for chance. Rows of a class that is too
@@ -80,10 +85,9 @@ class CausalGenerator(TableGenerator):
         target_parents: str = "all",
         completion_alpha: float = 0.1,
         mechanism: str = "linear",
-        target_mechanism: str | None = None,
         noise: str = "conditional",
         missing: str = "modelled",
-        redrawn_share: float = 1.0,
+        redrawn_share: float = 0.2,
         class_shares: Mapping[Any, float] | None = None,
         n_bootstraps: int = 10,
         algorithms: Sequence[str] = ALGORITHMS,
@@ -100,9 +104,6 @@ class CausalGenerator(TableGenerator):
         self.target_parents = check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
         self.completion_alpha = completion_alpha
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
-        self.target_mechanism = check_name(
-            target_mechanism or mechanism, MECHANISMS, "target_mechanism"
-        )
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
         self.redrawn_share = redrawn_share
@@ -123,8 +124,8 @@ class CausalGenerator(TableGenerator):
         """Return the generator with the paper's choices where they are known, to compare with.
 
         The target is a node like the others, a bidirected edge counts as no edge, sampled graphs
-        stay as they are, and noise is drawn from the residuals themselves. The paper does not say
-        what weights it gives to edge marks, nor which learners it uses; here they are boosted
+        stay as they are, and all noise is drawn, from the residuals themselves. The paper does not
+        say what weights it gives to edge marks, nor which learners it uses; here they are boosted
         trees.
 
         Parameters
@@ -138,6 +139,7 @@ class CausalGenerator(TableGenerator):
             "mechanism": "boosting",
             "noise": "empirical",
             "missing": "random",
+            "redrawn_share": 1.0,
             "mark_weights": STRICT_MARK_WEIGHTS,
         }
         return cls(**choices | options)
@@ -173,12 +175,7 @@ class CausalGenerator(TableGenerator):
             knowledge=self.knowledge,
         )
         self.models_ = fit_models(
-            self.dags_,
-            table,
-            mechanism=self.mechanism,
-            node_mechanisms={self.target_: self.target_mechanism},
-            noise=self.noise,
-            missing=self.missing,
+            self.dags_, table, mechanism=self.mechanism, noise=self.noise, missing=self.missing
         )
 
     def dag_of_rows(self, n: int, seed: int) -> np.ndarray:
@@ -240,7 +237,7 @@ class CausalGenerator(TableGenerator):
 
 
 def fit_models(
-    dags: Sequence[nx.DiGraph], table: pd.DataFrame, **options: Any
+    dags: Sequence[nx.DiGraph], table: pd.DataFrame, **options: str
 ) -> list[StructuralCausalModel]:
     """Fit a structural causal model to each graph; equal mechanisms are fitted once.
 

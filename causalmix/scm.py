@@ -49,8 +49,6 @@ class StructuralCausalModel:
         - ``"tfm"``: Gaussian process, and the embedded foundation model zero-shot;
         - ``"auto"``: for each node that of ridge, Gaussian process and boosting, or of logistic
           regression and boosting, which predicts held-out rows best.
-    node_mechanisms : mapping of str to str, optional
-        Other mechanisms for some of the nodes.
     noise : {"conditional", "stacked", "empirical"}, default="conditional"
         Distribution of roots and residuals: smooth (`causalmix.density.StackedDensity`), and that
         of residuals dependent on the parents where they show it
@@ -74,7 +72,7 @@ class StructuralCausalModel:
     DataError
         If the graph has a cycle or no node; the cycle is named.
     UnknownNameError
-        If a mechanism, `noise` or `missing` is unknown.
+        If `mechanism`, `noise` or `missing` is unknown.
 
     References
     ----------
@@ -88,7 +86,6 @@ class StructuralCausalModel:
         dag: nx.DiGraph,
         *,
         mechanism: str = "linear",
-        node_mechanisms: Mapping[str, str] | None = None,
         noise: str = "conditional",
         missing: str = "modelled",
     ) -> None:
@@ -98,9 +95,6 @@ class StructuralCausalModel:
             raise DataError(f"The graph has a cycle: {named_cycle(dag)}. Remove one of its edges.")
         self.dag = dag
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
-        self.node_mechanisms = dict(node_mechanisms or {})
-        for other in self.node_mechanisms.values():
-            check_name(other, MECHANISMS, "mechanism")
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
 
@@ -149,9 +143,8 @@ class StructuralCausalModel:
         for node in graph:
             parents = tuple(get_ordered_predecessors(graph, node))
             if (node, parents) not in fitted:
-                mechanism = self.node_mechanisms.get(node, self.mechanism)
                 fitted[node, parents] = make_mechanism(
-                    node, parents, columns, mechanism, self.noise
+                    node, parents, columns, self.mechanism, self.noise
                 )
             model.set_causal_mechanism(node, fitted[node, parents])
             graph.nodes[node][PARENTS_DURING_FIT] = list(parents)
