@@ -22,6 +22,16 @@ from causalmix.scm import MISSING, StructuralCausalModel
 from causalmix.search import ALGORITHMS
 from causalmix.table_generator import TableGenerator, apportion
 
+PAPER_OPTIONS: dict[str, Any] = {
+    "target_parents": "free",
+    "completion_alpha": 0.0,
+    "mechanism": "boosting",
+    "noise": "empirical",
+    "missing": "random",
+    "mark_weights": STRICT_MARK_WEIGHTS,
+}
+"""Of `CausalGenerator.paper`."""
+
 _MAX_ROUNDS = 50  # of drawing rows until a rare class has its share
 
 
@@ -126,15 +136,7 @@ class CausalGenerator(TableGenerator):
         **options
             Other arguments of the constructor, or other values for these.
         """
-        choices = {
-            "target_parents": "free",
-            "completion_alpha": 0.0,
-            "mechanism": "boosting",
-            "noise": "empirical",
-            "missing": "random",
-            "mark_weights": STRICT_MARK_WEIGHTS,
-        }
-        return cls(**choices | options)
+        return cls(**PAPER_OPTIONS | options)
 
     def _fit(self, table: pd.DataFrame) -> None:
         self._shares = self._checked_shares(table[self.target_])

@@ -27,7 +27,8 @@ class StructuralCausalModel:
 
     - A node without parents is drawn from a distribution of its own.
     - A numeric node is f(parents) + s(parents) · noise, the noise drawn from a distribution of
-      held-out residuals; s is 1 but for Gaussian processes.
+      held-out residuals; s is 1 but for Gaussian processes. (The mechanism ``"tfm_bins"`` draws
+      numbers without such a form.)
     - A categorical node is drawn from a classifier's probabilities given its parents.
 
     Missing cells: in a categorical column "missing" is a level like the others, and modelled with
@@ -46,6 +47,8 @@ class StructuralCausalModel:
         - ``"boosting"``: scikit-learn's histogram gradient boosting;
         - ``"forest"``: random forests;
         - ``"tfm"``: Gaussian process, and the embedded foundation model zero-shot;
+        - ``"tfm_bins"``: the embedded foundation model zero-shot for all, which classifies numbers
+          into quantile bins (`causalmix.mechanisms.BinnedModel`);
         - ``"auto"``: for each node that of ridge, Gaussian process and boosting, or of logistic
           regression and boosting, which predicts held-out rows best.
     noise : {"stacked", "empirical"}, default="stacked"
