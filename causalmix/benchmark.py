@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -53,13 +53,44 @@ class Arm:
     options: dict[str, object] = field(default_factory=dict)
 
 
-ARMS: dict[str, Arm] = {
-    "zero_shot": Arm("Zero-shot", finetuned=False),
-    "default": Arm("Default fine-tuning"),
-    "causal": Arm("CausalMixFT", generator="causal"),
-    "smote_nc": Arm("SMOTE-NC", generator="smote_nc"),
-    "perturbation": Arm("Row perturbation", generator="perturbation"),
+PURIFIED = "_purified"
+"""At the end of the name of an arm whose generator is purified."""
+
+_GENERATOR_LABELS = {
+    "causal": "CausalMixFT",
+    "smote_nc": "SMOTE-NC",
+    "perturbation": "Row perturbation",
+    "mixup": "Mixup",
+    "copula": "Gaussian copula",
+    "causal_fresh": "CausalMixFT, fresh noise",
+    "causal_paper": "CausalMixFT (paper)",
+    "ctgan": "CTGAN",
+    "tabebm": "TabEBM",
+    "tfm_conditional": "TFM by column",
+    "tfm_conditional_dag": "TFM by cause",
 }
+
+
+def _arms() -> dict[str, Arm]:
+    """Fine-tuning on real rows, and with each generator's rows as they are and purified."""
+    unmixed = {
+        "zero_shot": Arm("Zero-shot", finetuned=False),
+        "default": Arm("Default fine-tuning"),
+    }
+    mixed = {name: Arm(label, generator=name) for name, label in _GENERATOR_LABELS.items()}
+    purified = {
+        f"{name}{PURIFIED}": replace(
+            arm, label=f"{arm.label}, purified", options={"purified": True}
+        )
+        for name, arm in mixed.items()
+    }
+    return unmixed | mixed | purified
+
+
+ARMS = _arms()
+"""By name: ``zero_shot``, ``default``, and ``GENERATOR`` and ``GENERATOR_purified`` for each."""
+
+DEFAULT_ARMS = ("zero_shot", "default", "causal", "smote_nc", "perturbation")
 
 
 @dataclass(frozen=True)
@@ -86,7 +117,7 @@ class BenchmarkResult:
 def run_benchmark(
     datasets: Sequence[str | TabularDataset],
     *,
-    arms: Sequence[str] = tuple(ARMS),
+    arms: Sequence[str] = DEFAULT_ARMS,
     seeds: Sequence[int] = (0, 1, 2),
     n_train: int = 100,
     n_val: int = 30,
@@ -104,7 +135,7 @@ def run_benchmark(
     datasets : sequence of str or TabularDataset
         Names or files as :func:`causalmix.data.load_dataset` takes them, or loaded tables.
     arms : sequence of str, optional
-        Keys of `ARMS`; all by default. ``"zero_shot"`` is needed for the improvements.
+        Keys of `ARMS`; `DEFAULT_ARMS` by default. ``"zero_shot"`` is needed for the improvements.
     seeds : sequence of int, default=(0, 1, 2)
         One split and one fine-tuning run per arm each.
     n_train, n_val : int, default=100 and 30

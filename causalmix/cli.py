@@ -143,7 +143,9 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
 @click.option("--mechanisms", multiple=True, help="CSuite: mechanisms of the models.")
 @click.option("--datasets", multiple=True, help="Of --data: names of tables; all by default.")
 @click.option("--seeds", type=int, default=3, show_default=True, help="Of --data: splits.")
-@click.option("--generators", multiple=True, help="Of --data: which ones; all by default.")
+@click.option(
+    "--generators", multiple=True, help="Of --data: which ones; the quick ones by default."
+)
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
 def benchmark_generation(
     csuite: Path | None, data: Path | None, out: Path, workers: int, **options: object

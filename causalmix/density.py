@@ -205,3 +205,23 @@ def empirical(values: Sequence[Any] | np.ndarray) -> gcm.EmpiricalDistribution:
     model = gcm.EmpiricalDistribution()
     model.fit(np.asarray(values))
     return model
+
+
+def observed_quantiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Quantiles of observed values, to draw from a column without a model of it.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n_values,)
+        At least one, none missing.
+    levels : numpy.ndarray
+        Between 0 and 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the shape of `levels`. Between neighbouring values where at least half of them are
+        distinct, else observed values only: a column whose values repeat has none in between.
+    """
+    repeat = 2 * len(np.unique(values)) < len(values)
+    return np.quantile(values, levels, method="inverted_cdf" if repeat else "linear")

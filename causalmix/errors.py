@@ -26,6 +26,10 @@ class FinetuningWarning(UserWarning):
     """Fine-tuning did not help on the validation rows, and the weights stayed as they were."""
 
 
+class GenerationWarning(UserWarning):
+    """Synthetic rows that are not all as they were asked for."""
+
+
 def check_name(name: str, valid: Iterable[str], kind: str) -> str:
     """Return `name` if it is valid, else raise with the nearest valid names.
 

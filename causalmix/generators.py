@@ -1,20 +1,27 @@
-"""Generators of synthetic rows by name, and those that are not causal."""
+"""Generators of synthetic rows by name, and those that other libraries have."""
 
 from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
 
-from causalmix.causal_generator import CausalGenerator
+from causalmix.causal_generator import PAPER_OPTIONS, CausalGenerator
 from causalmix.codec import TableCodec
+from causalmix.conditional_generator import TFMConditionalGenerator
+from causalmix.copula import CopulaGenerator
 from causalmix.errors import CausalMixError, check_name
 from causalmix.missingness import MissingnessModel
-from causalmix.table_generator import Generator, TableGenerator, apportion
+from causalmix.mixup import MixupGenerator
+from causalmix.purification import Purified
+from causalmix.tabebm import TabEBMGenerator
+from causalmix.table_generator import Generator, TableGenerator, sample_by_class
 
 
 class SMOTENCGenerator(TableGenerator):
@@ -56,16 +63,9 @@ class SMOTENCGenerator(TableGenerator):
 
     def _sample(self, n: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)
-        classes, counts = np.unique(self._classes, return_counts=True)
-        wanted = apportion(n, counts, rng)
-        parts = [
-            self._sample_class(c, int(m), int(rng.integers(2**31))).assign(**{self.target_: c})
-            for c, m in zip(classes, wanted, strict=True)
-            if m
-        ]
-        rows = pd.concat(parts, ignore_index=True).iloc[rng.permutation(n)].reset_index(drop=True)
+        rows, classes = sample_by_class(n, self._classes, self._sample_class, rng)
         rows[self._centre.index] = rows[self._centre.index] * self._scale + self._centre
-        return self._codec.decode(rows, rng)
+        return self._codec.decode(rows.assign(**{self.target_: classes}), rng)
 
     def _sample_class(self, c: int, m: int, seed: int) -> pd.DataFrame:
         own = self._classes == c
@@ -179,21 +179,32 @@ class CTGANGenerator(TableGenerator):
         return self._codec.decode(self._gaps.mask(rows, np.random.default_rng(seed)))
 
 
-GENERATORS: dict[str, type] = {
+GENERATORS: dict[str, Callable[..., Generator]] = {
     "causal": CausalGenerator,
+    "causal_fresh": partial(CausalGenerator, redrawn_share=1.0),
+    "causal_paper": partial(CausalGenerator, **PAPER_OPTIONS),
     "smote_nc": SMOTENCGenerator,
     "perturbation": PerturbationGenerator,
+    "mixup": MixupGenerator,
+    "copula": CopulaGenerator,
     "ctgan": CTGANGenerator,
+    "tabebm": TabEBMGenerator,
+    "tfm_conditional": TFMConditionalGenerator,
+    "tfm_conditional_dag": partial(CausalGenerator, mechanism="tfm_bins", redrawn_share=1.0),
 }
+"""Generators by name, without purification."""
 
 
-def make_generator(name: str, **options: Any) -> Generator:
+def make_generator(name: str, *, purified: bool = False, **options: Any) -> Generator:
     """Return a new generator.
 
     Parameters
     ----------
     name : str
         A key of `GENERATORS`.
+    purified : bool, default=False
+        Whether implausible rows and near-copies are drawn anew, as
+        `causalmix.purification.Purified` does by default.
     **options
         Arguments of its constructor.
 
@@ -206,4 +217,5 @@ def make_generator(name: str, **options: Any) -> Generator:
     valid = inspect.signature(generator).parameters
     for option in options:
         check_name(option, valid, f"{name} generator option")
-    return generator(**options)
+    made = generator(**options)
+    return Purified(made) if purified else made

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from dowhy import gcm
 from dowhy.gcm.causal_mechanisms import (
+    ConditionalStochasticModel,
     InvertibleFunctionalCausalModel,
     StochasticModel,
 )
@@ -21,14 +22,17 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 
 from causalmix.conditional_noise import ConditionalNoise
-from causalmix.density import StackedDensity, empirical
+from causalmix.density import StackedDensity, empirical, observed_quantiles
 from causalmix.learners import (
     choose_classifier,
     choose_regressor,
     predict_mean_and_scale,
 )
+
+BINS = "bins"  # in place of a regressor: the classifier of a `BinnedModel`
 
 MECHANISMS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     # name: (regressors of a numeric node, classifiers of a categorical one); where there are
@@ -39,6 +43,7 @@ MECHANISMS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "boosting": (["boosting"], ["boosting"]),
     "forest": (["forest"], ["forest"]),
     "tfm": (["gp"], ["tfm"]),
+    "tfm_bins": ([BINS], ["tfm"]),
     "auto": (["linear", "gp", "boosting"], ["linear", "boosting"]),
 }
 
@@ -108,11 +113,12 @@ def make_mechanism(
     for k, parent in enumerate(parents):
         predictors[:, k] = columns.values[parent][observed]
     encoders = [columns.encoders[parent] for parent in parents]
-    fitted = (
-        gcm.ClassifierFCM(_Classifier(classifiers, encoders))
-        if categorical
-        else ScaledNoiseModel(_Regressor(regressors, encoders), noise)
-    )
+    if categorical:
+        fitted = gcm.ClassifierFCM(_Classifier(classifiers, encoders))
+    elif BINS in regressors:
+        fitted = BinnedModel(_Classifier(classifiers, encoders))
+    else:
+        fitted = ScaledNoiseModel(_Regressor(regressors, encoders), noise)
     with warnings.catch_warnings(), config_context(assume_finite=True):
         # scikit-learn takes a category with many levels for a regression target; a rare level
         # is not in every fold; a kernel's parameter at its bound is no fault here.
@@ -260,6 +266,53 @@ def _columns_of(parents: Sequence[np.ndarray]) -> list[range]:
     """Columns of each of several arrays (n, n_dimensions) after they are put side by side."""
     ends = np.cumsum([0, *(parent.shape[1] for parent in parents)])
     return [range(start, end) for start, end in pairwise(ends)]
+
+
+class BinnedModel(ConditionalStochasticModel):
+    """A number given its parents by a classifier of quantile bins: any shape, no additive noise.
+
+    A bin is drawn from the classifier's probabilities, then a value within the bin as
+    `causalmix.density.observed_quantiles` gives it. A column with no more distinct values than
+    bins has one for each.
+
+    Parameters
+    ----------
+    classifier : dowhy.gcm.ml.ClassificationModel
+        A classifier of this module.
+    n_bins : int, default=10
+        At most; as many classes as the embedded foundation model knows.
+    """
+
+    def __init__(self, classifier: ClassificationModel, n_bins: int = 10) -> None:
+        self.classifier = classifier
+        self.n_bins = n_bins
+
+    def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
+        """Cut Y (n,) and fit the classifier of its bins to parents (n, n_parents)."""
+        values = Y.ravel().astype(float)
+        self._values = np.sort(values)
+        starts = np.unique(values)
+        if len(starts) > self.n_bins:
+            inner = np.arange(1, self.n_bins) / self.n_bins
+            starts = np.unique(np.quantile(values, [0, *inner], method="inverted_cdf"))
+        bins = np.searchsorted(starts, values, side="right") - 1
+        # Share of values below each bin, and 1.
+        self._edges = np.append(np.searchsorted(self._values, starts), len(values)) / len(values)
+        self.classifier.fit(X, bins.astype(str))
+
+    def draw_samples(self, parent_samples: np.ndarray) -> np.ndarray:
+        """Draw values (n, 1) given parents (n, n_parents), with numpy's global generator."""
+        random = check_random_state(None)  # as DoWhy does
+        cumulative = self.classifier.predict_probabilities(parent_samples).cumsum(axis=1)
+        drawn = (random.random_sample((len(cumulative), 1)) > cumulative[:, :-1]).sum(axis=1)
+        bins = self.classifier.classes.astype(int)[drawn]
+        low, high = self._edges[bins], self._edges[bins + 1]
+        level = low + (high - low) * random.random_sample(len(bins))
+        return observed_quantiles(self._values, level)[:, None]
+
+    def clone(self) -> Self:
+        """Return an unfitted copy."""
+        return type(self)(self.classifier.clone(), self.n_bins)
 
 
 def _one_hot(column: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -9,12 +9,23 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from causalmix.benchmark import ARMS
+from causalmix.benchmark import ARMS, PURIFIED
 from causalmix.errors import CausalMixError, check_name
 from causalmix.plots import REAL_COLOUR
 
 METRIC_LABELS = {"auc": "ROC-AUC", "log_loss": "log-loss (nats)"}
-ARM_COLOURS = dict(zip(ARMS, sns.color_palette("colorblind", len(ARMS)), strict=True))
+
+
+def _arm_colours() -> dict[str, tuple[float, ...]]:
+    """Give each arm a colour, and a purified one a lighter shade of its generator's."""
+    plain = [arm for arm in ARMS if not arm.endswith(PURIFIED)]
+    palette = [*sns.color_palette("colorblind"), *sns.color_palette("dark")]
+    colours = dict(zip(plain, palette, strict=False))
+    lighter = {f"{arm}{PURIFIED}": tuple((1 + c) / 2 for c in colours[arm]) for arm in plain}
+    return colours | {arm: colour for arm, colour in lighter.items() if arm in ARMS}
+
+
+ARM_COLOURS = _arm_colours()
 
 
 def plot_histories(

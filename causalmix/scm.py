@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -28,7 +28,8 @@ class StructuralCausalModel:
 
     - A node without parents is drawn from a distribution of its own.
     - A numeric node is f(parents) + s(parents) · noise, the noise drawn from a distribution of
-      held-out residuals; s is 1 but for Gaussian processes.
+      held-out residuals; s is 1 but for Gaussian processes. (The mechanism ``"tfm_bins"`` draws
+      numbers without such a form.)
     - A categorical node is drawn from a classifier's probabilities given its parents.
 
     Missing cells: in a categorical column "missing" is a level like the others, and modelled with
@@ -47,6 +48,8 @@ class StructuralCausalModel:
         - ``"boosting"``: scikit-learn's histogram gradient boosting;
         - ``"forest"``: random forests;
         - ``"tfm"``: Gaussian process, and the embedded foundation model zero-shot;
+        - ``"tfm_bins"``: the embedded foundation model zero-shot for all, which classifies numbers
+          into quantile bins (`causalmix.mechanisms.BinnedModel`);
         - ``"auto"``: for each node that of ridge, Gaussian process and boosting, or of logistic
           regression and boosting, which predicts held-out rows best.
     noise : {"conditional", "stacked", "empirical"}, default="conditional"
@@ -158,6 +161,7 @@ class StructuralCausalModel:
         *,
         do: Mapping[str, Any] | None = None,
         redrawn_share: float = 1.0,
+        kept: Collection[str] = (),
     ) -> pd.DataFrame:
         """Draw rows.
 
@@ -174,6 +178,8 @@ class StructuralCausalModel:
         redrawn_share : float, default=1.0
             Below 1, rows start from training rows, of which this share of the noise is drawn anew
             (`causalmix.counterfactual.redraw_noise`). Not together with `do`.
+        kept : collection of str, default=()
+            Columns whose noise is never drawn anew where `redrawn_share` is below 1.
 
         Returns
         -------
@@ -193,7 +199,7 @@ class StructuralCausalModel:
             raise CausalMixError(
                 f"redrawn_share is {redrawn_share}; it lies between 0 and 1, and is 1 with do."
             )
-        rows = self._draw(n, seed, dict(do or {}), redrawn_share)
+        rows = self._draw(n, seed, dict(do or {}), redrawn_share, kept)
         rng = np.random.default_rng(seed)
         if self.missing == "modelled":
             rows = self._gaps.mask(rows, rng)
@@ -248,7 +254,12 @@ class StructuralCausalModel:
         return float(treated - untreated)
 
     def _draw(
-        self, n: int, seed: int, do: dict[str, Any], redrawn_share: float = 1.0
+        self,
+        n: int,
+        seed: int,
+        do: dict[str, Any],
+        redrawn_share: float = 1.0,
+        kept: Collection[str] = (),
     ) -> pd.DataFrame:
         """Draw coded rows without gaps."""
         if not hasattr(self, "model_"):
@@ -261,7 +272,7 @@ class StructuralCausalModel:
                 rng = np.random.default_rng(seed)
                 base = rng.permutation(np.resize(rng.permutation(self._n_rows), n))
                 observed = {name: values[base] for name, values in self._observed.items()}
-                return redraw_noise(self.model_, observed, redrawn_share, rng).astype(float)
+                return redraw_noise(self.model_, observed, redrawn_share, rng, kept).astype(float)
             if not codes:
                 return gcm.draw_samples(self.model_, n).astype(float)
             setters = {name: (lambda _, code=code: code) for name, code in codes.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Protocol, Self
 
 import numpy as np
@@ -53,7 +54,7 @@ class TableGenerator(ABC):
         """
         _check(X, y)
         self._target_name, self._target_dtype = y.name, y.dtype
-        self.target_ = _unused_name("target" if y.name is None else y.name, X.columns)
+        self.target_ = unused_name("target" if y.name is None else y.name, X.columns)
         table = X.assign(**{self.target_: y.astype("category")}).reset_index(drop=True)
         self._fit(table)
         return self
@@ -106,7 +107,8 @@ def _check(X: pd.DataFrame, y: pd.Series) -> None:
         raise DataError(f"The target {y.name!r} is missing in {y.isna().sum()} rows; drop them.")
 
 
-def _unused_name(name: str, taken: pd.Index) -> str:
+def unused_name(name: str, taken: pd.Index) -> str:
+    """Return a name that is not taken: this one, or with underscores at its end."""
     while name in taken:
         name = f"{name}_"
     return name
@@ -121,3 +123,40 @@ def apportion(n: int, counts: np.ndarray, rng: np.random.Generator) -> np.ndarra
         fraction = (exact - wanted) / (exact - wanted).sum()
         wanted[rng.choice(len(counts), rest, replace=False, p=fraction)] += 1
     return wanted
+
+
+def sample_by_class(
+    n: int,
+    classes: np.ndarray,
+    draw: Callable[[int, int, int], pd.DataFrame],
+    rng: np.random.Generator,
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Draw the rows of each class apart, in the shares of training, and shuffle them.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    classes : numpy.ndarray of int, shape (n_training_rows,)
+        Class codes of the training rows.
+    draw : callable
+        Given a class code, a positive number of rows and a seed, returns these rows.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+        Of length n, index 0..n−1.
+    codes : numpy.ndarray of int, shape (n,)
+        Their classes.
+    """
+    known, counts = np.unique(classes, return_counts=True)
+    wanted = apportion(n, counts, rng)
+    parts = [
+        draw(int(c), int(m), int(rng.integers(2**31)))
+        for c, m in zip(known, wanted, strict=True)
+        if m
+    ]
+    order = rng.permutation(n)
+    rows = pd.concat(parts, ignore_index=True).iloc[order].reset_index(drop=True)
+    return rows, np.repeat(known, wanted)[order]

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from causalmix.causal_generator import CausalGenerator
 from causalmix.comparison import bootstrap_interval, mean_ranks
 from causalmix.data import TabularDataset
 from causalmix.errors import CausalMixError, DataError, check_name
@@ -31,13 +30,32 @@ REAL = "real"
 """Method of the training rows themselves."""
 
 GENERATORS: dict[str, Callable[[int], Generator]] = {
-    "causal": lambda seed: CausalGenerator(seed=seed),
-    "causal_paper": lambda seed: CausalGenerator.paper(seed=seed),
+    "causal": lambda seed: make_generator("causal", seed=seed),
+    "causal_fresh": lambda seed: make_generator("causal_fresh", seed=seed),
+    "causal_paper": lambda seed: make_generator("causal_paper", seed=seed),
     "smote_nc": lambda seed: make_generator("smote_nc"),
     "perturbation": lambda seed: make_generator("perturbation"),
+    "mixup": lambda seed: make_generator("mixup"),
+    "copula": lambda seed: make_generator("copula"),
     "ctgan": lambda seed: make_generator("ctgan", epochs=CTGAN_EPOCHS, seed=seed),
+    "tabebm": lambda seed: make_generator("tabebm", seed=seed),
+    "tfm_conditional": lambda seed: make_generator("tfm_conditional"),
+    "tfm_conditional_dag": lambda seed: make_generator("tfm_conditional_dag", seed=seed),
+    "causal_purified": lambda seed: make_generator("causal", purified=True, seed=seed),
 }
 """Generators by name, given a seed."""
+
+DEFAULT_GENERATORS = (
+    "causal",
+    "causal_fresh",
+    "causal_paper",
+    "smote_nc",
+    "perturbation",
+    "mixup",
+    "copula",
+    "ctgan",
+)
+"""Those that take seconds."""
 
 CTGAN_EPOCHS = 150
 
@@ -78,7 +96,7 @@ def benchmark_utility(
     seeds: int = 3,
     n_synthetic: int = 1000,
     n_test: int = 1000,
-    generators: Sequence[str] = tuple(GENERATORS),
+    generators: Sequence[str] = DEFAULT_GENERATORS,
     workers: int = 1,
     progress: bool = False,
 ) -> pd.DataFrame:
@@ -101,7 +119,7 @@ def benchmark_utility(
         Rows that each generator draws.
     n_test : int, default=1000
         Test rows at most.
-    generators : sequence of str, default=all
+    generators : sequence of str, default=DEFAULT_GENERATORS
         Of `GENERATORS`.
     workers : int, default=1
         Processes, with one thread each.

@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 
 from causalmix import benchmark
-from causalmix.benchmark import BenchmarkResult, run_benchmark
+from causalmix.benchmark import ARMS, BenchmarkResult, run_benchmark
 from causalmix.data import load_dataset
 from causalmix.errors import CausalMixError, UnknownNameError
 from causalmix.finetune import FinetuneConfig
+from causalmix.generators import GENERATORS, make_generator
+from causalmix.purification import Purified
+from causalmix.result_plots import ARM_COLOURS
 from causalmix.summary import improvements, mean_ranks, run_gaps, run_table, summarise
 
 SMALL = {
@@ -116,8 +119,26 @@ def test_results_of_other_settings_are_not_mixed_in(finished):
         run_benchmark(["iris"], out=out, **(SMALL | {"n_train": 31}))
 
 
+def test_every_generator_has_an_arm_with_and_without_purification():
+    mixed = {name: arm for name, arm in ARMS.items() if arm.generator}
+    assert set(mixed) == {f"{name}{end}" for name in GENERATORS for end in ("", "_purified")}
+    assert len({arm.label for arm in ARMS.values()}) == len(ARMS)
+    for name, arm in mixed.items():
+        generator = make_generator(arm.generator, **arm.options)
+        assert isinstance(generator, Purified) == name.endswith("_purified")
+    assert set(ARM_COLOURS) == set(ARMS)
+    assert len(set(ARM_COLOURS.values())) == len(ARMS)
+
+
+def test_a_purified_arm_runs():
+    options = SMALL | {"arms": ["zero_shot", "mixup_purified"]}
+    result = run_benchmark(["iris"], **options)
+    assert result.histories["synthetic_share"].max() > 0.3
+    assert "Mixup, purified" in run_table(result).index.get_level_values("arm")
+
+
 def test_unknown_names_are_answered_with_the_nearest():
-    with pytest.raises(UnknownNameError, match="'smote_nc'"):
+    with pytest.raises(UnknownNameError, match=r"'smote_nc'.*Valid: zero_shot.*tabebm_purified"):
         run_benchmark(["iris"], arms=["smote"])
     with pytest.raises(UnknownNameError, match="'wine'"):
         run_benchmark(["wines"])

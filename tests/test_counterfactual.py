@@ -79,6 +79,17 @@ def test_missing_cells_are_drawn():
     assert rows["y"].std() == pytest.approx(table["y"].std(), rel=0.2)
 
 
+def test_a_mechanism_without_noise_keeps_values_of_unchanged_parents():
+    table, _ = mixed_table()
+    model = StructuralCausalModel(nx.DiGraph([("x", "y")]), mechanism="tfm_bins")
+    rows = model.fit(table[["x", "y"]]).sample(1000, 0, redrawn_share=0.5)
+    merged = rows.merge(table, on="x", suffixes=("", "_before"))
+    same_parent = len(merged) / len(rows)
+    assert same_parent == pytest.approx(0.375, abs=0.05)
+    assert (merged["y"] == merged["y_before"]).mean() < 0.2  # either of the two is drawn
+    assert rows["y"].corr(rows["x"]) == pytest.approx(table["y"].corr(table["x"]), abs=0.1)
+
+
 def test_the_generator_keeps_noise_and_its_seed_decides():
     table, _ = mixed_table(120)
     X, y = table[["x", "y"]], table["group"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +22,8 @@ from causalmix.generators import (
 )
 
 Table = tuple[pd.DataFrame, pd.Series]
-FAST = [name for name in GENERATORS if name != "ctgan"]  # which also is an extra: tested by itself
+SLOW = ["causal_paper", "tabebm", "tfm_conditional", "tfm_conditional_dag"]  # on two tables only
+FAST = [name for name in GENERATORS if name not in [*SLOW, "ctgan"]]  # an extra, tested by itself
 
 
 def from_sklearn(loader, n: int) -> Table:
@@ -77,9 +80,17 @@ TABLES = {
 }
 
 
-def quick(name: str):
-    options = {"n_dags": 2, "n_bootstraps": 2} if name == "causal" else {}
-    return make_generator(name, **options)
+FEW_GRAPHS = {"n_dags": 2, "n_bootstraps": 2}
+QUICK = {
+    "causal": FEW_GRAPHS,
+    "causal_paper": FEW_GRAPHS,
+    "tfm_conditional_dag": FEW_GRAPHS,
+    "tabebm": {"n_steps": 2},
+}
+
+
+def quick(name: str, **options):
+    return make_generator(name, **QUICK.get(name, {}), **options)
 
 
 def check_like_training(X, y, X_new, y_new, n) -> None:
@@ -98,12 +109,19 @@ def check_like_training(X, y, X_new, y_new, n) -> None:
             assert new.between(seen.min(), seen.max()).all()
 
 
-@pytest.mark.parametrize("name", FAST)
-@pytest.mark.parametrize("table", TABLES)
-def test_samples_are_like_the_training_table(table, name):
+@pytest.mark.parametrize(
+    ("table", "name", "purified"),
+    [
+        *product(TABLES, FAST, [False]),
+        *product(["mixed", "five rows"], SLOW, [False]),
+        ("mixed", "mixup", True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::causalmix.errors.GenerationWarning")
+def test_samples_are_like_the_training_table(table, name, purified):
     X, y = TABLES[table]()
     before = X.copy(), y.copy()
-    generator = quick(name)
+    generator = quick(name, purified=purified)
     assert generator.fit(X, y) is generator
     for n in (1, 200):
         X_new, y_new = generator.sample(n, seed=5)
@@ -114,7 +132,7 @@ def test_samples_are_like_the_training_table(table, name):
     assert not (X_new.equals(generator.sample(200, seed=6)[0]))
     pd.testing.assert_frame_equal(X, before[0])
     pd.testing.assert_series_equal(y, before[1])
-    refitted = quick(name).fit(X, y).sample(200, seed=5)
+    refitted = quick(name, purified=purified).fit(X, y).sample(200, seed=5)
     pd.testing.assert_frame_equal(X_new, refitted[0])
 
 
@@ -129,7 +147,7 @@ def test_samples_are_like_real_tables(shared_data, path, target, name):
     check_like_training(X, y, X_new, y_new, 150)
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", [*FAST, "tfm_conditional"])
 def test_missing_shares_and_class_balance_are_kept(name):
     X, y = mixed()
     X_new, y_new = quick(name).fit(X, y).sample(2000, seed=0)
@@ -202,8 +220,9 @@ def test_targets_of_other_types_come_back_as_they_were(name):
 def test_unknown_names_and_options():
     with pytest.raises(UnknownNameError, match="Did you mean 'causal'"):
         make_generator("casual")
-    with pytest.raises(UnknownNameError, match="n_dags"):
-        make_generator("causal", n_dag=3)
+    for name in ("causal", "causal_paper"):
+        with pytest.raises(UnknownNameError, match="n_dags"):
+            make_generator(name, n_dag=3)
     with pytest.raises(UnknownNameError, match="mechanism"):
         make_generator("causal", mechanism="lineal")
     with pytest.raises(CausalMixError, match="swap"):

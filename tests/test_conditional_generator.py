@@ -1,0 +1,76 @@
+"""Column-by-column generation keeps dependence that no additive model has."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix.conditional_generator import TFMConditionalGenerator
+from causalmix.errors import UnknownNameError
+from causalmix.generators import make_generator
+from causalmix.mechanisms import BinnedModel, Columns, make_mechanism
+
+
+@pytest.fixture(scope="module")
+def table() -> tuple[pd.DataFrame, pd.Series]:
+    """A cause, a number with two branches that grow apart with it, and a label that it decides."""
+    rng = np.random.default_rng(0)
+    cause = rng.uniform(0, 2, 300)
+    sign = rng.choice([-1.0, 1.0], 300)
+    X = pd.DataFrame({"cause": cause, "branch": sign * (1 + cause) + 0.1 * rng.normal(size=300)})
+    label = np.where(np.abs(X.branch) + 0.2 * rng.normal(size=300) > 2, "far", "near")
+    return X, pd.Series(label, dtype="category", name="y")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("tfm_conditional", {}), ("tfm_conditional_dag", {"n_dags": 2, "n_bootstraps": 4})],
+)
+def test_columns_depend_on_those_before_them(table, name, options):
+    X_new, y_new = make_generator(name, **options).fit(*table).sample(600, seed=0)
+    far = y_new == "far"
+    assert np.abs(X_new.branch[far]).median() > np.abs(X_new.branch[~far]).median() + 0.5
+    assert 0.35 < far.mean() < 0.65
+
+
+def test_both_branches_are_drawn_and_nothing_between_them(table):
+    X, _ = table
+    X_new, _ = TFMConditionalGenerator().fit(*table).sample(600, seed=0)
+    assert (X_new.branch > 0).mean() == pytest.approx((X.branch > 0).mean(), abs=0.1)
+    assert (np.abs(X_new.branch) < 0.7).mean() < 0.03  # X has none; a mean of branches would be 0
+    assert np.corrcoef(X_new.cause, np.abs(X_new.branch))[0, 1] > 0.7
+
+
+def mechanism(parents: np.ndarray, child: np.ndarray) -> BinnedModel:
+    coded = pd.DataFrame({"p": parents, "c": child})
+    return make_mechanism("c", ["p"], Columns.learn(coded, ()), "tfm_bins", "stacked")
+
+
+def test_a_number_without_dependence_keeps_its_distribution():
+    rng = np.random.default_rng(0)
+    child = rng.exponential(size=400)
+    model = mechanism(rng.normal(size=400), child)
+    np.random.seed(0)  # noqa: NPY002
+    drawn = model.draw_samples(rng.normal(size=(2000, 1))).ravel()
+    levels = [0.05, 0.25, 0.5, 0.75, 0.95]
+    np.testing.assert_allclose(
+        np.quantile(drawn, levels), np.quantile(child, levels), rtol=0.2, atol=0.05
+    )
+    assert child.min() <= drawn.min()
+    assert drawn.max() <= child.max()
+
+
+def test_values_of_their_own_bins_and_few_values():
+    """A parent that decides the child: only the bin's own values are drawn."""
+    child = np.repeat(np.arange(4.0), 30) * 10
+    model = mechanism(child / 10, child)
+    np.random.seed(0)  # noqa: NPY002
+    drawn = model.draw_samples(np.repeat(np.arange(4.0), 50)[:, None]).ravel()
+    assert set(drawn) <= set(child)
+    assert (drawn == np.repeat(np.arange(4.0), 50) * 10).mean() > 0.9
+
+
+def test_unknown_missing_option():
+    with pytest.raises(UnknownNameError, match="modelled"):
+        TFMConditionalGenerator(missing="modeled")
