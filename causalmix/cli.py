@@ -147,15 +147,27 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
     "--generators", multiple=True, help="Of --data: which ones; the quick ones by default."
 )
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
+@click.option("--speed", multiple=True, help="Datasets to time fitting on; --out is a JSON file.")
 def benchmark_generation(
-    csuite: Path | None, data: Path | None, out: Path, workers: int, **options: object
+    csuite: Path | None,
+    data: Path | None,
+    out: Path,
+    workers: int,
+    speed: tuple[str, ...],
+    **options: object,
 ) -> None:
     """Score synthetic rows: on CSuite against the truth, or on tables by their use to learners.
 
-    Scores go to the CSV file as they come, and what is there is not computed again.
+    Scores go to the CSV file as they come, and what is there is not computed again. With --speed,
+    fitting models to sampled graphs is timed against DoWhy instead.
     """
-    if (csuite is None) == (data is None):
-        raise CausalMixError("Give either --csuite FOLDER or --data FOLDER.")
+    if sum(map(bool, (csuite, data, speed))) != 1:
+        raise CausalMixError("Give one of --csuite FOLDER, --data FOLDER and --speed DATASET.")
+    if speed:
+        from causalmix.fitting_speed import write_fitting_speed
+
+        click.echo(_shown(write_fitting_speed(list(speed), out)))
+        return
     names = ("n_train", "repetitions", "graphs", "mechanisms")
     if data is not None:
         names = ("n_train", "datasets", "seeds", "generators")

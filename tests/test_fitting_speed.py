@@ -1,0 +1,34 @@
+"""The comparison of fitting with DoWhy's own way."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix.fitting_speed import _merge_rare_levels, write_fitting_speed
+
+
+def test_rare_levels_join_the_most_frequent_one():
+    frame = pd.DataFrame({"a": pd.Categorical(["x"] * 30 + ["y"] * 25 + ["z"] * 3), "b": 1.0})
+    merged = _merge_rare_levels(frame)
+    assert merged["a"].value_counts().to_dict() == {"x": 33, "y": 25}
+    assert merged["b"].equals(frame["b"])
+
+
+def test_seconds_and_their_ratio_are_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("causalmix.fitting_speed.MECHANISMS", ["linear"])
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=80)})
+    table["target"] = np.where(table["x"] + rng.normal(size=80) > 0, "yes", "no")
+    table.to_csv(tmp_path / "made.csv", index=False)
+    path = write_fitting_speed(
+        [str(tmp_path / "made.csv")], tmp_path / "new" / "speed.json", n_rows=60, n_dags=1
+    )
+    written = json.loads(path.read_text())
+    measured, linear = written["tables"]["made"], written["tables"]["made"]["mechanisms"]["linear"]
+    assert (measured["rows"], measured["columns"], measured["n_dags"]) == (60, 2, 1)
+    assert linear["ratio"] == pytest.approx(measured["dowhy_seconds"] / linear["seconds"])
+    assert written["settings"] == {"n_rows": 60, "n_dags": 1}
