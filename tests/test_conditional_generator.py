@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from made_tables import collider
 
 from causalmix.conditional_generator import TFMConditionalGenerator
 from causalmix.errors import UnknownNameError
 from causalmix.generators import make_generator
 from causalmix.mechanisms import BinnedModel, Columns, make_mechanism
+from causalmix.scm import StructuralCausalModel
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,14 @@ def test_values_of_their_own_bins_and_few_values():
     drawn = model.draw_samples(np.repeat(np.arange(4.0), 50)[:, None]).ravel()
     assert set(drawn) <= set(child)
     assert (drawn == np.repeat(np.arange(4.0), 50) * 10).mean() > 0.9
+
+
+def test_an_intervention_has_its_effect():
+    """d = a + b + noise: setting a from 0 to 1 adds 1."""
+    dag = nx.DiGraph([("a", "c"), ("b", "c"), ("c", "d")])
+    model = StructuralCausalModel(dag, mechanism="tfm_bins").fit(collider(400))
+    effect = model.average_treatment_effect("a", 1.0, 0.0, "d", n=2000, seed=0)
+    assert effect == pytest.approx(1, abs=0.2)
 
 
 def test_unknown_missing_option():
