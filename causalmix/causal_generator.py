@@ -28,6 +28,7 @@ PAPER_OPTIONS: dict[str, Any] = {
     "mechanism": "boosting",
     "noise": "empirical",
     "missing": "random",
+    "redrawn_share": 1.0,
     "mark_weights": STRICT_MARK_WEIGHTS,
 }
 """Of `CausalGenerator.paper`."""
@@ -57,6 +58,11 @@ class CausalGenerator(TableGenerator):
     mechanism, noise, missing : str
         See `causalmix.scm.StructuralCausalModel`. The mechanism ``"auto"`` also keeps bent
         relations and thresholds, and takes longer than ``"linear"``.
+    redrawn_share : float, default=0.2
+        Share of the noise of a training row that is drawn anew for a synthetic one
+        (`causalmix.counterfactual.redraw_noise`), at least that of one column. With 1 rows owe
+        nothing to single training rows: as data to learn from they are worth less, but they tell
+        less of anyone in the table.
     class_shares : mapping of class to float, optional
         Shares of the classes among synthetic rows, summing to 1; by default they come as the
         models give them, which is as in the data but for chance. Rows of a class that is too
@@ -90,8 +96,9 @@ class CausalGenerator(TableGenerator):
         target_parents: str = "all",
         completion_alpha: float = 0.1,
         mechanism: str = "linear",
-        noise: str = "stacked",
+        noise: str = "conditional",
         missing: str = "modelled",
+        redrawn_share: float = 0.2,
         class_shares: Mapping[Any, float] | None = None,
         n_bootstraps: int = 10,
         algorithms: Sequence[str] = ALGORITHMS,
@@ -110,6 +117,7 @@ class CausalGenerator(TableGenerator):
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
+        self.redrawn_share = redrawn_share
         self.class_shares = class_shares
         self.n_bootstraps = n_bootstraps
         self.algorithms = algorithms
@@ -127,8 +135,8 @@ class CausalGenerator(TableGenerator):
         """Return the generator with the paper's choices where they are known, to compare with.
 
         The target is a node like the others, a bidirected edge counts as no edge, sampled graphs
-        stay as they are, and noise is drawn from the residuals themselves. The paper does not say
-        what weights it gives to edge marks, nor which learners it uses; here they are boosted
+        stay as they are, and all noise is drawn, from the residuals themselves. The paper does not
+        say what weights it gives to edge marks, nor which learners it uses; here they are boosted
         trees.
 
         Parameters
@@ -188,7 +196,7 @@ class CausalGenerator(TableGenerator):
 
     def _sample(self, n: int, seed: int) -> pd.DataFrame:
         if self._shares is None:
-            return sample_mixture(self.models_, n, seed)
+            return sample_mixture(self.models_, n, seed, redrawn_share=self.redrawn_share)
         return self._sample_classes(n, seed)
 
     def _sample_classes(self, n: int, seed: int) -> pd.DataFrame:
@@ -198,7 +206,12 @@ class CausalGenerator(TableGenerator):
         left = pd.Series(apportion(n, shares.to_numpy(), rng), index=shares.index)
         parts: list[pd.DataFrame] = []
         for _ in range(_MAX_ROUNDS):
-            rows = sample_mixture(self.models_, max(n, 200), int(rng.integers(2**31)))
+            rows = sample_mixture(
+                self.models_,
+                max(n, 200),
+                int(rng.integers(2**31)),
+                redrawn_share=self.redrawn_share,
+            )
             order = rows.groupby(self.target_, observed=False).cumcount()
             parts.append(rows[order < rows[self.target_].map(left).astype(int)])
             taken = parts[-1][self.target_].value_counts()
@@ -245,7 +258,9 @@ def fit_models(
     return [StructuralCausalModel(dag, **options).fit(table, fitted=fitted) for dag in dags]
 
 
-def sample_mixture(models: Sequence[StructuralCausalModel], n: int, seed: int) -> pd.DataFrame:
+def sample_mixture(
+    models: Sequence[StructuralCausalModel], n: int, seed: int, *, redrawn_share: float = 1.0
+) -> pd.DataFrame:
     """Draw rows from several models, from each as many, in random order.
 
     Parameters
@@ -255,6 +270,8 @@ def sample_mixture(models: Sequence[StructuralCausalModel], n: int, seed: int) -
     n : int
         Number of rows.
     seed : int
+    redrawn_share : float, default=1.0
+        See `causalmix.scm.StructuralCausalModel.sample`.
 
     Returns
     -------
@@ -267,7 +284,7 @@ def sample_mixture(models: Sequence[StructuralCausalModel], n: int, seed: int) -
     for k, model in enumerate(models):
         rows = np.flatnonzero(model_of_row == k)
         if len(rows):
-            part = model.sample(len(rows), int(rng.integers(2**31)))
+            part = model.sample(len(rows), int(rng.integers(2**31)), redrawn_share=redrawn_share)
             parts.append(part.set_index(rows))
     return pd.concat(parts).sort_index()
 

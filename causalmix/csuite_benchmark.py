@@ -75,7 +75,7 @@ def benchmark_csuite(
     n_train: Sequence[int] = (20, 50, 100, 200, 500),
     repetitions: int = 20,
     graphs: Sequence[str] = tuple(GRAPHS),
-    mechanisms: Sequence[str] = ("auto",),
+    mechanisms: Sequence[str] = ("gp",),
     workers: int = 1,
     progress: bool = False,
 ) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def benchmark_csuite(
     graphs : sequence of {"true", "discovered"}, default=both
         Discovered graphs are 5 DAGs drawn from the edge probabilities of 20 bootstraps, with the
         edges that they lack (`causalmix.dag_completion`).
-    mechanisms : sequence of str, default=("auto",)
+    mechanisms : sequence of str, default=("gp",)
         Of `causalmix.scm.StructuralCausalModel`.
     workers : int, default=1
         Processes, with one thread each.
@@ -199,7 +199,7 @@ def _effect(models: Sequence[StructuralCausalModel], dataset: CSuiteDataset, see
             dataset.treatment_value,
             dataset.reference_value,
             dataset.outcome,
-            n=10_000 // len(models),
+            n=4000 // len(models),
             seed=seed,
         )
         for model in models

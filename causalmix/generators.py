@@ -189,7 +189,7 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "ctgan": CTGANGenerator,
     "tabebm": TabEBMGenerator,
     "tfm_conditional": TFMConditionalGenerator,
-    "tfm_conditional_dag": partial(CausalGenerator, mechanism="tfm_bins"),
+    "tfm_conditional_dag": partial(CausalGenerator, mechanism="tfm_bins", redrawn_share=1.0),
 }
 """Generators by name, without purification."""
 

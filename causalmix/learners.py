@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import cho_solve
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -20,8 +19,6 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import (
     GridSearchCV,
@@ -31,8 +28,12 @@ from sklearn.model_selection import (
     cross_val_score,
 )
 
+from causalmix.gaussian_process import AdditiveGaussianProcess
+
+Groups = Sequence[Sequence[int]]
+"""For each parent, the columns of the predictors that belong to it."""
+
 FOLDS = 5
-_ARD_PREDICTORS = 12
 _GP_ROWS = 500
 _BOOSTING_ROWS = 200
 _ROWS_PER_PREDICTOR = 20
@@ -47,35 +48,29 @@ _forest = {"n_estimators": 100, "min_samples_leaf": 3, "random_state": 0}
 # ---- numeric nodes -------------------------------------------------------------------------------
 
 
-def ridge(n_rows: int, n_predictors: int) -> BaseEstimator:
+def ridge(n_rows: int, groups: Groups) -> BaseEstimator:
     """Ridge regression; the penalty is chosen by leave-one-out error."""
     return RidgeCV(alphas=np.logspace(-2, 4, 7))
 
 
-def gaussian_process(n_rows: int, n_predictors: int) -> BaseEstimator:
-    """Gaussian process with a squared exponential kernel and noise, fitted by marginal likelihood.
-
-    One length scale a predictor, or one for all beyond 12; beyond 500 rows boosting instead, since
-    the cost grows with the cube of the rows.
-    """
+def gaussian_process(n_rows: int, groups: Groups) -> BaseEstimator:
+    """Additive Gaussian process; beyond 500 rows boosting, as its cost grows with their cube."""
     if n_rows > _GP_ROWS:
-        return boosting_regressor(n_rows, n_predictors)
-    scales = np.ones(n_predictors) if n_predictors <= _ARD_PREDICTORS else np.sqrt(n_predictors)
-    kernel = ConstantKernel(1.0) * RBF(scales, (0.05, 1e3)) + WhiteKernel(0.3, (1e-4, 3.0))
-    return GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
+        return boosting_regressor(n_rows, groups)
+    return AdditiveGaussianProcess(groups)
 
 
-def boosting_regressor(n_rows: int, n_predictors: int) -> BaseEstimator:
+def boosting_regressor(n_rows: int, groups: Groups) -> BaseEstimator:
     """Histogram gradient boosting with 60 small trees."""
     return HistGradientBoostingRegressor(**_boosting, random_state=0)
 
 
-def forest_regressor(n_rows: int, n_predictors: int) -> BaseEstimator:
+def forest_regressor(n_rows: int, groups: Groups) -> BaseEstimator:
     """Random forest of 100 trees."""
     return RandomForestRegressor(**_forest)
 
 
-REGRESSORS: dict[str, Callable[[int, int], BaseEstimator]] = {
+REGRESSORS: dict[str, Callable[[int, Groups], BaseEstimator]] = {
     "linear": ridge,
     "gp": gaussian_process,
     "boosting": boosting_regressor,
@@ -89,7 +84,7 @@ def predict_mean_and_scale(learner: BaseEstimator, X: np.ndarray) -> tuple[np.nd
     The deviation grows away from the rows that the process has seen; other learners have none, and
     their spread is 1 everywhere.
     """
-    if isinstance(learner, GaussianProcessRegressor):
+    if isinstance(learner, AdditiveGaussianProcess):
         return learner.predict(X, return_std=True)
     return learner.predict(X), np.ones(len(X))
 
@@ -115,10 +110,8 @@ def held_out_mean_and_scale(
     tuple of numpy.ndarray of shape (n,)
         Mean and relative spread, as `predict_mean_and_scale` gives them for new rows.
     """
-    if isinstance(learner, GaussianProcessRegressor):
-        inverse = np.diag(cho_solve((learner.L_, True), np.eye(len(y))))
-        unit = float(learner._y_train_std)
-        return y - unit * learner.alpha_.ravel() / inverse, unit / np.sqrt(inverse)
+    if isinstance(learner, AdditiveGaussianProcess):
+        return learner.leave_one_out()
     ones = np.ones(len(y))
     if len(y) <= FOLDS:
         return learner.predict(X), ones
@@ -142,7 +135,9 @@ class FittedRegressor:
     scale: np.ndarray
 
 
-def choose_regressor(names: Sequence[str], X: np.ndarray, y: np.ndarray) -> FittedRegressor:
+def choose_regressor(
+    names: Sequence[str], X: np.ndarray, y: np.ndarray, groups: Groups
+) -> FittedRegressor:
     """Fit several regressors and return the one under which held-out rows are most likely.
 
     Rows are judged by a Gaussian density with the learner's spread, up to one common factor. Below
@@ -152,7 +147,7 @@ def choose_regressor(names: Sequence[str], X: np.ndarray, y: np.ndarray) -> Fitt
         names = [name for name in names if name != "boosting"]
     fitted = []
     for name in names:
-        learner = REGRESSORS[name](*X.shape).fit(X, y)
+        learner = REGRESSORS[name](len(X), groups).fit(X, y)
         fitted.append(FittedRegressor(learner, *held_out_mean_and_scale(learner, X, y)))
     return max(fitted, key=lambda each: _likelihood(each, y))
 
@@ -165,23 +160,38 @@ def _likelihood(fitted: FittedRegressor, y: np.ndarray) -> float:
 # ---- categorical nodes ---------------------------------------------------------------------------
 
 
-def logistic(X: np.ndarray, y: np.ndarray) -> BaseEstimator:
+class CalibratedLogistic(ClassifierMixin, BaseEstimator):
     """Logistic regression with a cross-validated penalty, for few parents the weakest plausible.
 
     The penalty with the least error is a little strong to draw from: it is chosen to predict, where
     shrinking the probabilities towards each other costs little, but drawn labels then depend too
     weakly on the parents. So with 20 rows a predictor or more, of the penalties within one standard
-    error of the best the weakest is taken. With fewer rows it would overfit, and the best is.
+    error of the best the weakest is taken. With fewer rows it would overfit, and the best is. With
+    a class of one row there is nothing to validate on, and the penalty is scikit-learn's default.
     """
-    if (folds := _class_folds(y)) < 2:
-        return LogisticRegression(max_iter=1000)
-    return GridSearchCV(
-        LogisticRegression(max_iter=1000),
-        {"C": list(_PENALTIES)},
-        scoring=_log_likelihood,
-        cv=StratifiedKFold(folds, shuffle=True, random_state=0),
-        refit=_weakest_penalty if len(y) >= _ROWS_PER_PREDICTOR * X.shape[1] else True,
-    )
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> CalibratedLogistic:
+        """Choose the penalty on these rows, and fit with it to all of them."""
+        self._model = LogisticRegression(max_iter=1000)
+        if (folds := _class_folds(y)) >= 2:
+            self._model = GridSearchCV(
+                self._model,
+                {"C": list(_PENALTIES)},
+                scoring=_log_likelihood,
+                cv=StratifiedKFold(folds, shuffle=True, random_state=0),
+                refit=_weakest_penalty if len(y) >= _ROWS_PER_PREDICTOR * X.shape[1] else True,
+            )
+        self._model.fit(X, y)
+        self.classes_ = self._model.classes_
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities of the classes, shape (n, classes)."""
+        return self._model.predict_proba(X)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Most probable classes, shape (n,)."""
+        return self._model.predict(X)
 
 
 def _log_likelihood(classifier: BaseEstimator, X: np.ndarray, y: np.ndarray) -> float:
@@ -194,18 +204,18 @@ def _log_likelihood(classifier: BaseEstimator, X: np.ndarray, y: np.ndarray) -> 
 def _weakest_penalty(results: dict[str, Any]) -> int:
     splits = sorted(key for key in results if key.startswith("split"))
     scores = np.stack([results[key] for key in splits], axis=1)  # (penalties, folds)
-    best = int(np.nanargmax(scores.mean(axis=1)))
+    best = int(np.argmax(scores.mean(axis=1)))
     behind = scores[best] - scores
     error = behind.std(axis=1, ddof=1) / np.sqrt(len(splits))
     return int(np.flatnonzero(behind.mean(axis=1) <= error).max())
 
 
-def boosting_classifier(X: np.ndarray, y: np.ndarray) -> BaseEstimator:
+def boosting_classifier(groups: Groups) -> BaseEstimator:
     """Histogram gradient boosting with 60 small trees."""
     return HistGradientBoostingClassifier(**_boosting, random_state=0)
 
 
-def forest_classifier(X: np.ndarray, y: np.ndarray) -> BaseEstimator:
+def forest_classifier(groups: Groups) -> BaseEstimator:
     """Random forest of 100 trees."""
     return RandomForestClassifier(**_forest)
 
@@ -217,10 +227,14 @@ class FoundationModelClassifier(ClassifierMixin, BaseEstimator):
     ----------
     tfm : str, default="embedded"
         As `causalmix.tfm.load_tfm` takes it. Rows beyond its limit are left out at random; a node
-        with more classes than it knows gets boosting instead.
+        with more classes or parents than it knows gets logistic regression instead.
+    groups : sequence of sequence of int, optional
+        Columns of the predictors that belong to one parent: several are the levels of a category,
+        which the model takes as such. By default each column is a parent.
     """
 
-    def __init__(self, tfm: str = "embedded") -> None:
+    def __init__(self, groups: Groups | None = None, tfm: str = "embedded") -> None:
+        self.groups = groups
         self.tfm = tfm
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> FoundationModelClassifier:
@@ -230,32 +244,51 @@ class FoundationModelClassifier(ClassifierMixin, BaseEstimator):
         model = load_tfm(self.tfm)
         self.classes_, codes = np.unique(y, return_inverse=True)
         limits = model.limits
-        if len(self.classes_) > limits.max_classes or X.shape[1] > limits.max_features:
-            self._model = boosting_classifier(X, y).fit(X, codes)
+        table = self._table(X)
+        if len(self.classes_) > limits.max_classes or table.shape[1] > limits.max_features:
+            self._table = lambda X: X
+            self._model = CalibratedLogistic().fit(X, codes)
             return self
         kept = np.arange(len(y))
         if len(y) > limits.max_rows:
             kept = np.random.default_rng(0).choice(len(y), limits.max_rows, replace=False)
-        self._model = model.classifier(random_state=0).fit(pd.DataFrame(X[kept]), codes[kept])
+        self._model = model.classifier(random_state=0).fit(table.iloc[kept], codes[kept])
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities of the classes, shape (n, classes)."""
-        return self._model.predict_proba(pd.DataFrame(X))
+        return self._model.predict_proba(self._table(X))
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Most probable classes, shape (n,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def _table(self, X: np.ndarray) -> pd.DataFrame:
+        columns = {}
+        for k, group in enumerate(self.groups or [[k] for k in range(X.shape[1])]):
+            parent = X[:, list(group)]
+            if len(group) > 1:
+                level = np.where(parent.any(axis=1), parent.argmax(axis=1), -1)
+                columns[str(k)] = pd.Categorical.from_codes(level, categories=range(len(group)))
+            else:
+                columns[str(k)] = parent[:, 0]
+        return pd.DataFrame(columns)
 
 
-CLASSIFIERS: dict[str, Callable[[np.ndarray, np.ndarray], BaseEstimator]] = {
-    "linear": logistic,
-    "gp": logistic,
+CLASSIFIERS: dict[str, Callable[[Groups], BaseEstimator]] = {
+    "linear": lambda groups: CalibratedLogistic(),
+    "gp": lambda groups: CalibratedLogistic(),
     "boosting": boosting_classifier,
     "forest": forest_classifier,
-    "tfm": lambda X, y: FoundationModelClassifier(),
+    "tfm": FoundationModelClassifier,
 }
 
 
-def choose_classifier(names: Sequence[str], X: np.ndarray, y: np.ndarray) -> BaseEstimator:
+def choose_classifier(
+    names: Sequence[str], X: np.ndarray, y: np.ndarray, groups: Groups
+) -> BaseEstimator:
     """Fit the classifier with the least cross-validated log-loss; the first where none can be."""
-    candidates = [partial(CLASSIFIERS[name], X, y) for name in names]
+    candidates = [partial(CLASSIFIERS[name], groups) for name in names]
     folds = _class_folds(y)
     if folds < 2 or len(names) == 1:
         return candidates[0]().fit(X, y)

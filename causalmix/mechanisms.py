@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from dowhy import gcm
 from dowhy.gcm.causal_mechanisms import (
-    ConditionalStochasticModel,
     InvertibleFunctionalCausalModel,
     StochasticModel,
 )
@@ -21,8 +21,8 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 
+from causalmix.conditional_noise import ConditionalNoise
 from causalmix.density import StackedDensity, empirical, observed_quantiles
 from causalmix.learners import (
     choose_classifier,
@@ -45,7 +45,9 @@ MECHANISMS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "auto": (["linear", "gp", "boosting"], ["linear", "boosting"]),
 }
 
-NOISES = ("stacked", "empirical")
+NOISES = ("conditional", "stacked", "empirical")
+_CONDITIONAL_ROWS = 50  # fewer rows do not show that noise depends on the parents
+_CONDITIONAL_GAIN = 1.0  # standard errors by which held-out rows have to show it
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,9 @@ class _Predictor(PredictionModel):
         self.encoders = encoders
         self.learner: BaseEstimator | None = None
 
-    def encode(self, X: np.ndarray) -> np.ndarray:
-        """Return parents (n, n_parents) as numeric predictors (n, n_dimensions)."""
-        return np.hstack(
-            [encode(column) for encode, column in zip(self.encoders, X.T, strict=True)]
-        )
+    def encode(self, X: np.ndarray) -> list[np.ndarray]:
+        """Return parents (n, n_parents) as numeric predictors, each (n, n_dimensions)."""
+        return [encode(column) for encode, column in zip(self.encoders, X.T, strict=True)]
 
     def clone(self) -> Self:
         return type(self)(self.names, self.encoders)
@@ -163,31 +163,33 @@ class _Predictor(PredictionModel):
 
 class _Regressor(_Predictor):
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
-        x, y = self.encode(X), Y.ravel().astype(float)
+        parents = self.encode(X)
+        x, y = np.hstack(parents), Y.ravel().astype(float)
         if np.ptp(y) == 0:
             self.learner, self.residuals = DummyRegressor().fit(x, y), np.zeros(len(y))
             return
-        chosen = choose_regressor(self.names, x, y)
+        chosen = choose_regressor(self.names, x, y, _columns_of(parents))
         residuals = (y - chosen.mean) / chosen.scale
         self.learner, self.residuals = chosen.learner, residuals - residuals.mean()
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        return self.learner.predict(self.encode(X)).reshape(-1, 1)
+        return self.learner.predict(np.hstack(self.encode(X))).reshape(-1, 1)
 
 
 class _Classifier(_Predictor, ClassificationModel):
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
-        x, y = self.encode(X), Y.ravel().astype(str)
+        parents = self.encode(X)
+        x, y = np.hstack(parents), Y.ravel().astype(str)
         if len(set(y)) == 1:
             self.learner = DummyClassifier().fit(x, y)
         else:
-            self.learner = choose_classifier(self.names, x, y)
+            self.learner = choose_classifier(self.names, x, y, _columns_of(parents))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        return self.learner.predict(self.encode(X)).reshape(-1, 1)
+        return self.learner.predict(np.hstack(self.encode(X))).reshape(-1, 1)
 
     def predict_probabilities(self, X: np.ndarray) -> np.ndarray:
-        probabilities = self.learner.predict_proba(self.encode(X))
+        probabilities = self.learner.predict_proba(np.hstack(self.encode(X)))
         # gcm compares a cumulative sum with a uniform draw, and takes the first class when
         # rounding leaves the sum below it.
         cumulative = probabilities.cumsum(axis=1)
@@ -201,16 +203,18 @@ class _Classifier(_Predictor, ClassificationModel):
 class ScaledNoiseModel(InvertibleFunctionalCausalModel):
     """An additive noise model whose noise widens where the regression knows less.
 
-    Y = f(X) + s(X) N, with N independent of X and estimated from held-out residuals. For a Gaussian
-    process s is its predictive deviation; for other learners s = 1, which is gcm's
-    `AdditiveNoiseModel`.
+    Y = f(X) + s(X) N, with N estimated from held-out residuals. For a Gaussian process s is its
+    predictive deviation; for other learners s = 1, which is gcm's `AdditiveNoiseModel`. Where
+    residuals depend on X in more than their mean, N is the quantile at an independent uniform
+    level U of a distribution that depends on X (`causalmix.conditional_noise`), and U is the noise.
 
     Parameters
     ----------
     prediction_model : dowhy.gcm.ml.PredictionModel
         A regressor of this module.
-    noise : {"stacked", "empirical"}
-        Distribution of N: a `StackedDensity`, or the residuals themselves.
+    noise : {"conditional", "stacked", "empirical"}
+        Distribution of N: a `StackedDensity`, unless held-out residuals show that it depends on X;
+        always a `StackedDensity`; or the residuals themselves.
     """
 
     def __init__(self, prediction_model: PredictionModel, noise: str) -> None:
@@ -219,38 +223,56 @@ class ScaledNoiseModel(InvertibleFunctionalCausalModel):
 
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
         """Fit f, s and the distribution of the noise to parents (n, n_parents) and Y (n,)."""
-        self.prediction_model.fit(X, Y)
-        self.noise_model = _distribution(self.prediction_model.residuals, self.noise)
+        model = self.prediction_model
+        model.fit(X, Y)
+        self.conditional = None
+        if self.noise == "conditional" and len(X) >= _CONDITIONAL_ROWS and np.ptp(model.residuals):
+            conditional = ConditionalNoise().fit(np.hstack(model.encode(X)), model.residuals)
+            if conditional.gain_ > _CONDITIONAL_GAIN:
+                self.conditional = conditional
+                return
+        self.noise_model = _distribution(model.residuals, self.noise)
 
     def evaluate(self, parent_samples: np.ndarray, noise_samples: np.ndarray) -> np.ndarray:
         """Return Y for parents (n, n_parents) and noise (n, 1)."""
-        mean, scale = self._mean_and_scale(parent_samples)
-        return (mean + scale * noise_samples.ravel())[:, None]
+        x = np.hstack(self.prediction_model.encode(parent_samples))
+        mean, scale = predict_mean_and_scale(self.prediction_model.learner, x)
+        noise = noise_samples.ravel()
+        if self.conditional:
+            noise = self.conditional.quantiles(x, noise)
+        return (mean + scale * noise)[:, None]
 
     def estimate_noise(self, target_samples: np.ndarray, parent_samples: np.ndarray) -> np.ndarray:
         """Return the noise (n, 1) that makes Y of the parents."""
-        mean, scale = self._mean_and_scale(parent_samples)
-        return ((target_samples.ravel().astype(float) - mean) / scale)[:, None]
+        x = np.hstack(self.prediction_model.encode(parent_samples))
+        mean, scale = predict_mean_and_scale(self.prediction_model.learner, x)
+        noise = (target_samples.ravel().astype(float) - mean) / scale
+        return (self.conditional.levels(x, noise) if self.conditional else noise)[:, None]
 
     def draw_noise_samples(self, num_samples: int) -> np.ndarray:
         """Draw noise, shape (num_samples, 1)."""
+        if self.conditional:
+            return np.random.random((num_samples, 1))  # noqa: NPY002 (DoWhy seeds this generator)
         return self.noise_model.draw_samples(num_samples)
 
     def clone(self) -> Self:
         """Return an unfitted copy."""
         return type(self)(self.prediction_model.clone(), self.noise)
 
-    def _mean_and_scale(self, parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        model = self.prediction_model
-        return predict_mean_and_scale(model.learner, model.encode(parents))
+
+def _columns_of(parents: Sequence[np.ndarray]) -> list[range]:
+    """Columns of each of several arrays (n, n_dimensions) after they are put side by side."""
+    ends = np.cumsum([0, *(parent.shape[1] for parent in parents)])
+    return [range(start, end) for start, end in pairwise(ends)]
 
 
-class BinnedModel(ConditionalStochasticModel):
+class BinnedModel(InvertibleFunctionalCausalModel):
     """A number given its parents by a classifier of quantile bins: any shape, no additive noise.
 
-    A bin is drawn from the classifier's probabilities, then a value within the bin as
-    `causalmix.density.observed_quantiles` gives it. A column with no more distinct values than
-    bins has one for each.
+    Y is the quantile at level U of a distribution that depends on X: each bin has the probability
+    that the classifier gives it, and within a bin values lie as in the data
+    (`causalmix.density.observed_quantiles`). The noise U is uniform on (0, 1). A column with no
+    more distinct values than bins has one for each.
 
     Parameters
     ----------
@@ -266,30 +288,57 @@ class BinnedModel(ConditionalStochasticModel):
 
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
         """Cut Y (n,) and fit the classifier of its bins to parents (n, n_parents)."""
-        values = Y.ravel().astype(float)
-        self._values = np.sort(values)
-        starts = np.unique(values)
+        self._values = np.sort(Y.ravel().astype(float))
+        starts = np.unique(self._values)
         if len(starts) > self.n_bins:
             inner = np.arange(1, self.n_bins) / self.n_bins
-            starts = np.unique(np.quantile(values, [0, *inner], method="inverted_cdf"))
-        bins = np.searchsorted(starts, values, side="right") - 1
-        # Share of values below each bin, and 1.
-        self._edges = np.append(np.searchsorted(self._values, starts), len(values)) / len(values)
-        self.classifier.fit(X, bins.astype(str))
+            starts = np.unique(np.quantile(self._values, [0, *inner], method="inverted_cdf"))
+        self._starts = starts
+        below = np.searchsorted(self._values, starts)
+        self._edges = np.append(below, len(self._values)) / len(self._values)
+        self.classifier.fit(X, self._bins(Y.ravel().astype(float)).astype(str))
 
-    def draw_samples(self, parent_samples: np.ndarray) -> np.ndarray:
-        """Draw values (n, 1) given parents (n, n_parents), with numpy's global generator."""
-        random = check_random_state(None)  # as DoWhy does
-        cumulative = self.classifier.predict_probabilities(parent_samples).cumsum(axis=1)
-        drawn = (random.random_sample((len(cumulative), 1)) > cumulative[:, :-1]).sum(axis=1)
-        bins = self.classifier.classes.astype(int)[drawn]
-        low, high = self._edges[bins], self._edges[bins + 1]
-        level = low + (high - low) * random.random_sample(len(bins))
-        return observed_quantiles(self._values, level)[:, None]
+    def evaluate(self, parent_samples: np.ndarray, noise_samples: np.ndarray) -> np.ndarray:
+        """Return Y for parents (n, n_parents) and noise (n, 1)."""
+        ends = self._cumulative(parent_samples)
+        noise = noise_samples.ravel()
+        bins = (noise[:, None] >= ends[:, 1:-1]).sum(axis=1)
+        low, high = _enclosing(ends, bins)
+        within = np.divide(noise - low, high - low, out=np.zeros(len(noise)), where=high > low)
+        start, end = self._edges[bins], self._edges[bins + 1]
+        return observed_quantiles(self._values, start + (end - start) * within.clip(0, 1))[:, None]
+
+    def estimate_noise(self, target_samples: np.ndarray, parent_samples: np.ndarray) -> np.ndarray:
+        """Return the noise (n, 1) that makes Y of the parents."""
+        y = target_samples.ravel().astype(float)
+        bins = self._bins(y)
+        ranks = [np.searchsorted(self._values, y, side=side) for side in ("left", "right")]
+        level = np.mean(ranks, axis=0) / len(self._values)
+        start, end = self._edges[bins], self._edges[bins + 1]
+        low, high = _enclosing(self._cumulative(parent_samples), bins)
+        return (low + (high - low) * (level - start) / (end - start))[:, None]
+
+    def draw_noise_samples(self, num_samples: int) -> np.ndarray:
+        """Draw noise, shape (num_samples, 1)."""
+        return np.random.random((num_samples, 1))  # noqa: NPY002 (DoWhy seeds this generator)
 
     def clone(self) -> Self:
         """Return an unfitted copy."""
         return type(self)(self.classifier.clone(), self.n_bins)
+
+    def _bins(self, y: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._starts[1:], y, side="right")
+
+    def _cumulative(self, parents: np.ndarray) -> np.ndarray:
+        """Probabilities of values below the start of each bin, and 1: (n, bins + 1)."""
+        order = np.argsort(self.classifier.classes.astype(int))
+        ends = self.classifier.predict_probabilities(parents)[:, order].cumsum(axis=1)
+        return np.pad(ends, ((0, 0), (1, 0)))
+
+
+def _enclosing(ends: np.ndarray, bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.arange(len(bins))
+    return ends[rows, bins], ends[rows, bins + 1]
 
 
 def _one_hot(column: np.ndarray, levels: np.ndarray) -> np.ndarray:

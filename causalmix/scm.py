@@ -14,6 +14,7 @@ from dowhy.gcm.causal_models import PARENTS_DURING_FIT
 from dowhy.graph import get_ordered_predecessors
 
 from causalmix.codec import TableCodec
+from causalmix.counterfactual import redraw_noise
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.knowledge import named_cycle
 from causalmix.mechanisms import MECHANISMS, NOISES, Columns, make_mechanism
@@ -51,8 +52,10 @@ class StructuralCausalModel:
           into quantile bins (`causalmix.mechanisms.BinnedModel`);
         - ``"auto"``: for each node that of ridge, Gaussian process and boosting, or of logistic
           regression and boosting, which predicts held-out rows best.
-    noise : {"stacked", "empirical"}, default="stacked"
-        Distribution of roots and residuals: smooth (`causalmix.density.StackedDensity`), or the
+    noise : {"conditional", "stacked", "empirical"}, default="conditional"
+        Distribution of roots and residuals: smooth (`causalmix.density.StackedDensity`), and that
+        of residuals dependent on the parents where they show it
+        (`causalmix.conditional_noise.ConditionalNoise`); smooth and always the same; or the
         observed values themselves.
     missing : {"modelled", "random", "none"}, default="modelled"
         Numbers in samples are missing depending on the row's other values and gaps
@@ -86,7 +89,7 @@ class StructuralCausalModel:
         dag: nx.DiGraph,
         *,
         mechanism: str = "linear",
-        noise: str = "stacked",
+        noise: str = "conditional",
         missing: str = "modelled",
     ) -> None:
         if not dag:
@@ -132,6 +135,7 @@ class StructuralCausalModel:
         columns = Columns.learn(
             coded, self.codec_.categorical, missing_level=self.missing != "none"
         )
+        self._observed, self._n_rows = columns.values, len(data)
         if self.missing == "modelled":
             self._gaps = MissingnessModel().fit(coded, self.codec_.categorical)
         # Nodes and edges in the order of the columns: equal graphs then give equal samples.
@@ -150,7 +154,14 @@ class StructuralCausalModel:
         self.model_ = model
         return self
 
-    def sample(self, n: int, seed: int, *, do: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    def sample(
+        self,
+        n: int,
+        seed: int,
+        *,
+        do: Mapping[str, Any] | None = None,
+        redrawn_share: float = 1.0,
+    ) -> pd.DataFrame:
         """Draw rows.
 
         Parameters
@@ -163,6 +174,9 @@ class StructuralCausalModel:
             Interventions: these columns are set to a value, whatever their parents are, and their
             effects follow. A number may lie outside the observed range; a fraction makes a column
             of whole numbers one of floats.
+        redrawn_share : float, default=1.0
+            Below 1, rows start from training rows, of which this share of the noise is drawn anew
+            (`causalmix.counterfactual.redraw_noise`). Not together with `do`.
 
         Returns
         -------
@@ -173,11 +187,16 @@ class StructuralCausalModel:
         Raises
         ------
         CausalMixError
-            If `n` is below 1 or the model is not fitted.
+            If `n` is below 1, the model is not fitted, or `redrawn_share` is no share or given
+            together with `do`.
         DataError
             If `do` names an unknown column or level.
         """
-        rows = self._draw(n, seed, dict(do or {}))
+        if not 0 <= redrawn_share <= 1 or (do and redrawn_share < 1):
+            raise CausalMixError(
+                f"redrawn_share is {redrawn_share}; it lies between 0 and 1, and is 1 with do."
+            )
+        rows = self._draw(n, seed, dict(do or {}), redrawn_share)
         rng = np.random.default_rng(seed)
         if self.missing == "modelled":
             rows = self._gaps.mask(rows, rng)
@@ -231,7 +250,9 @@ class StructuralCausalModel:
         )
         return float(treated - untreated)
 
-    def _draw(self, n: int, seed: int, do: dict[str, Any]) -> pd.DataFrame:
+    def _draw(
+        self, n: int, seed: int, do: dict[str, Any], redrawn_share: float = 1.0
+    ) -> pd.DataFrame:
         """Draw coded rows without gaps."""
         if not hasattr(self, "model_"):
             raise CausalMixError("The model is not fitted; call fit(data) before sample.")
@@ -239,6 +260,11 @@ class StructuralCausalModel:
             raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
         codes = {name: self._intervention(name, value) for name, value in do.items()}
         with _numpy_seed(seed):
+            if redrawn_share < 1:
+                rng = np.random.default_rng(seed)
+                base = rng.permutation(np.resize(rng.permutation(self._n_rows), n))
+                observed = {name: values[base] for name, values in self._observed.items()}
+                return redraw_noise(self.model_, observed, redrawn_share, rng).astype(float)
             if not codes:
                 return gcm.draw_samples(self.model_, n).astype(float)
             setters = {name: (lambda _, code=code: code) for name, code in codes.items()}

@@ -266,7 +266,8 @@ def test_every_row_knows_its_graph():
     # the rows of one graph are those that its model alone draws
     rng = np.random.default_rng(4)
     rng.permutation(90)
-    alone = generator.models_[0].sample(30, int(rng.integers(2**31)))
+    seed = int(rng.integers(2**31))
+    alone = generator.models_[0].sample(30, seed, redrawn_share=generator.redrawn_share)
     first = rows[dag_of_row == 0].reset_index(drop=True)
     pd.testing.assert_frame_equal(first, alone[first.columns])
 

@@ -1,20 +1,23 @@
-"""Learners of a node: held-out predictions against brute force, and how penalties are chosen."""
+"""Learners of a node: which of them is chosen, and with what penalty."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
-from sklearn.base import clone
-from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import RidgeCV
 
+from causalmix.gaussian_process import AdditiveGaussianProcess
 from causalmix.learners import (
     CLASSIFIERS,
+    CalibratedLogistic,
+    FoundationModelClassifier,
     choose_classifier,
     choose_regressor,
-    gaussian_process,
-    held_out_mean_and_scale,
-    logistic,
 )
+from causalmix.tfm import load_tfm
 
 
 def wave(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -23,27 +26,18 @@ def wave(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return X, np.sin(2 * X[:, 0]) + 0.2 * rng.normal(size=n)
 
 
-def test_leaving_one_row_out_in_closed_form_equals_refitting_without_it():
-    X, y = wave(30)
-    learner = gaussian_process(*X.shape).fit(X, y)
-    mean, scale = held_out_mean_and_scale(learner, X, y)
-    fixed = clone(learner).set_params(kernel=learner.kernel_, optimizer=None, normalize_y=False)
-    centre, unit = y.mean(), y.std()
-    for i in range(0, 30, 7):
-        rest = np.arange(30) != i
-        without = clone(fixed).fit(X[rest], (y[rest] - centre) / unit)
-        expected, deviation = without.predict(X[[i]], return_std=True)
-        assert mean[i] == pytest.approx(centre + unit * expected[0], rel=1e-6)
-        assert scale[i] == pytest.approx(unit * deviation[0], rel=1e-6)
-
-
 def test_the_regressor_that_predicts_best_is_chosen():
     X, y = wave(250)
-    assert isinstance(choose_regressor(["linear", "gp"], X, y).learner, GaussianProcessRegressor)
+    columns = [[0], [1]]
+
+    def chosen(names: list[str], y: np.ndarray) -> BaseEstimator:
+        return choose_regressor(names, X, y, columns).learner
+
+    assert isinstance(chosen(["linear", "gp"], y), AdditiveGaussianProcess)
     line = X @ [1.0, -2.0] + np.random.default_rng(1).normal(size=250)
     steps = np.where(X[:, 0] > 0.3, 5.0, 0.0) * np.where(X[:, 1] > -0.2, 1, -1) + 0.05 * y
-    assert "Ridge" in type(choose_regressor(["linear", "boosting"], X, line).learner).__name__
-    assert "Boosting" in type(choose_regressor(["linear", "boosting"], X, steps).learner).__name__
+    assert isinstance(chosen(["linear", "boosting"], line), RidgeCV)
+    assert isinstance(chosen(["linear", "boosting"], steps), HistGradientBoostingRegressor)
 
 
 def test_drawn_labels_depend_on_the_parent_as_strongly_as_observed_ones():
@@ -53,7 +47,7 @@ def test_drawn_labels_depend_on_the_parent_as_strongly_as_observed_ones():
     for _ in range(10):
         group = rng.integers(0, 2, 100)
         y = np.where(rng.random(100) < np.where(group, 0.9, 0.1), "1", "0")
-        learner = logistic(np.eye(2)[group], y).fit(np.eye(2)[group], y)
+        learner = CalibratedLogistic().fit(np.eye(2)[group], y)
         low, high = learner.predict_proba(np.eye(2))[:, 1]
         observed = (y[group == 1] == "1").mean() - (y[group == 0] == "1").mean()
         contrasts.append((high - low) / observed)
@@ -64,7 +58,7 @@ def test_noise_columns_do_not_drive_the_penalty_away():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(80, 40))
     y = np.where(X[:, 0] + rng.logistic(size=80) > 0, "1", "0")
-    learner = logistic(X, y).fit(X, y)
+    learner = CalibratedLogistic().fit(X, y)
     assert learner.predict_proba(X).max(axis=1).mean() < 0.99  # not separated perfectly
 
 
@@ -74,7 +68,19 @@ def test_a_class_of_one_row_is_no_obstacle(name):
     X = rng.normal(size=(40, 3))
     y = np.where(X[:, 0] > 0, "a", "b").astype(object)
     y[0] = "c"
-    learner = choose_classifier([name, "linear"], X, y.astype(str))
+    learner = choose_classifier([name, "linear"], X, y.astype(str), [[0], [1], [2]])
     proba = learner.predict_proba(X)
     assert proba.shape == (40, 3)
     np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_foundation_model_sees_the_levels_of_a_parent_as_one_category():
+    """A level that no row has tells nothing; levels in one column agree with the frame itself."""
+    rng = np.random.default_rng(0)
+    level, x = rng.integers(0, 4, 120), rng.normal(size=120)
+    y = np.where((level == 2) | (x > 1), "1", "0")
+    predictors = np.column_stack([x, np.eye(4)[level]])
+    learner = FoundationModelClassifier(groups=[[0], range(1, 5)]).fit(predictors, y)
+    frame = pd.DataFrame({"0": x, "1": pd.Categorical(level, categories=range(4))})
+    expected = load_tfm().classifier(random_state=0).fit(frame, y).predict_proba(frame)
+    np.testing.assert_allclose(learner.predict_proba(predictors), expected, atol=1e-6)
