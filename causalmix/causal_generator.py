@@ -99,6 +99,7 @@ class CausalGenerator(TableGenerator):
         noise: str = "conditional",
         missing: str = "modelled",
         redrawn_share: float = 0.2,
+        redraw_target: bool = False,
         class_shares: Mapping[Any, float] | None = None,
         n_bootstraps: int = 10,
         algorithms: Sequence[str] = ALGORITHMS,
@@ -118,6 +119,7 @@ class CausalGenerator(TableGenerator):
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
         self.redrawn_share = redrawn_share
+        self.redraw_target = redraw_target
         self.class_shares = class_shares
         self.n_bootstraps = n_bootstraps
         self.algorithms = algorithms
@@ -196,8 +198,12 @@ class CausalGenerator(TableGenerator):
 
     def _sample(self, n: int, seed: int) -> pd.DataFrame:
         if self._shares is None:
-            return sample_mixture(self.models_, n, seed, redrawn_share=self.redrawn_share)
+            return self._draw(n, seed)
         return self._sample_classes(n, seed)
+
+    def _draw(self, n: int, seed: int) -> pd.DataFrame:
+        kept = [] if self.redraw_target else [self.target_]
+        return sample_mixture(self.models_, n, seed, redrawn_share=self.redrawn_share, kept=kept)
 
     def _sample_classes(self, n: int, seed: int) -> pd.DataFrame:
         """Draw rows until every class has its share."""
@@ -206,12 +212,7 @@ class CausalGenerator(TableGenerator):
         left = pd.Series(apportion(n, shares.to_numpy(), rng), index=shares.index)
         parts: list[pd.DataFrame] = []
         for _ in range(_MAX_ROUNDS):
-            rows = sample_mixture(
-                self.models_,
-                max(n, 200),
-                int(rng.integers(2**31)),
-                redrawn_share=self.redrawn_share,
-            )
+            rows = self._draw(max(n, 200), int(rng.integers(2**31)))
             order = rows.groupby(self.target_, observed=False).cumcount()
             parts.append(rows[order < rows[self.target_].map(left).astype(int)])
             taken = parts[-1][self.target_].value_counts()
@@ -259,7 +260,7 @@ def fit_models(
 
 
 def sample_mixture(
-    models: Sequence[StructuralCausalModel], n: int, seed: int, *, redrawn_share: float = 1.0
+    models: Sequence[StructuralCausalModel], n: int, seed: int, **options: Any
 ) -> pd.DataFrame:
     """Draw rows from several models, from each as many, in random order.
 
@@ -270,8 +271,8 @@ def sample_mixture(
     n : int
         Number of rows.
     seed : int
-    redrawn_share : float, default=1.0
-        See `causalmix.scm.StructuralCausalModel.sample`.
+    **options
+        Other arguments of `causalmix.scm.StructuralCausalModel.sample`.
 
     Returns
     -------
@@ -284,7 +285,7 @@ def sample_mixture(
     for k, model in enumerate(models):
         rows = np.flatnonzero(model_of_row == k)
         if len(rows):
-            part = model.sample(len(rows), int(rng.integers(2**31)), redrawn_share=redrawn_share)
+            part = model.sample(len(rows), int(rng.integers(2**31)), **options)
             parts.append(part.set_index(rows))
     return pd.concat(parts).sort_index()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import networkx as nx
 import numpy as np
@@ -16,6 +16,7 @@ def redraw_noise(
     observed: Mapping[str, np.ndarray],
     redrawn_share: float,
     rng: np.random.Generator,
+    kept: Collection[str] = (),
 ) -> pd.DataFrame:
     """Draw part of the noise of observed rows anew and propagate the change.
 
@@ -36,16 +37,20 @@ def redraw_noise(
     rng : numpy.random.Generator
         Of the choice of nodes and of classes; other noise comes from numpy's global generator, as
         in DoWhy.
+    kept : collection of str, default=()
+        Nodes whose noise is always kept; they still follow their parents.
 
     Returns
     -------
     pandas.DataFrame of shape (n, n_nodes)
     """
     graph, rows = model.graph, {}
-    changed = _nodes_to_redraw(len(next(iter(observed.values()))), graph, redrawn_share, rng)
+    n = len(next(iter(observed.values())))
+    free = [node for node in graph if node not in kept]
+    changed = _nodes_to_redraw(n, free, redrawn_share, rng)
     for node in nx.topological_sort(graph):
         before = observed[node]
-        redrawn = changed[node] | pd.isna(before)
+        redrawn = changed.get(node, False) | pd.isna(before)
         mechanism, parents = model.causal_mechanism(node), get_ordered_predecessors(graph, node)
         if not parents:
             rows[node] = np.where(redrawn, mechanism.draw_samples(len(before)).ravel(), before)
@@ -63,14 +68,14 @@ def redraw_noise(
 
 
 def _nodes_to_redraw(
-    n: int, graph: nx.DiGraph, share: float, rng: np.random.Generator
+    n: int, nodes: Sequence[str], share: float, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """For each node, in which of n rows its noise is drawn anew."""
-    chosen = rng.random((n, len(graph))) < share
-    if share > 0:
+    """For each of the nodes, in which of n rows its noise is drawn anew."""
+    chosen = rng.random((n, len(nodes))) < share
+    if share > 0 and nodes:
         unchanged = np.flatnonzero(~chosen.any(axis=1))
-        chosen[unchanged, rng.integers(len(graph), size=len(unchanged))] = True
-    return dict(zip(graph, chosen.T, strict=True))
+        chosen[unchanged, rng.integers(len(nodes), size=len(unchanged))] = True
+    return dict(zip(nodes, chosen.T, strict=True))
 
 
 def _redraw_class(

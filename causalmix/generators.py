@@ -181,6 +181,7 @@ class CTGANGenerator(TableGenerator):
 
 GENERATORS: dict[str, Callable[..., Generator]] = {
     "causal": CausalGenerator,
+    "causal_fresh": partial(CausalGenerator, redrawn_share=1.0),
     "causal_paper": partial(CausalGenerator, **PAPER_OPTIONS),
     "smote_nc": SMOTENCGenerator,
     "perturbation": PerturbationGenerator,

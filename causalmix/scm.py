@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -161,6 +161,7 @@ class StructuralCausalModel:
         *,
         do: Mapping[str, Any] | None = None,
         redrawn_share: float = 1.0,
+        kept: Collection[str] = (),
     ) -> pd.DataFrame:
         """Draw rows.
 
@@ -177,6 +178,8 @@ class StructuralCausalModel:
         redrawn_share : float, default=1.0
             Below 1, rows start from training rows, of which this share of the noise is drawn anew
             (`causalmix.counterfactual.redraw_noise`). Not together with `do`.
+        kept : collection of str, default=()
+            Columns whose noise is never drawn anew where `redrawn_share` is below 1.
 
         Returns
         -------
@@ -196,7 +199,7 @@ class StructuralCausalModel:
             raise CausalMixError(
                 f"redrawn_share is {redrawn_share}; it lies between 0 and 1, and is 1 with do."
             )
-        rows = self._draw(n, seed, dict(do or {}), redrawn_share)
+        rows = self._draw(n, seed, dict(do or {}), redrawn_share, kept)
         rng = np.random.default_rng(seed)
         if self.missing == "modelled":
             rows = self._gaps.mask(rows, rng)
@@ -251,7 +254,12 @@ class StructuralCausalModel:
         return float(treated - untreated)
 
     def _draw(
-        self, n: int, seed: int, do: dict[str, Any], redrawn_share: float = 1.0
+        self,
+        n: int,
+        seed: int,
+        do: dict[str, Any],
+        redrawn_share: float = 1.0,
+        kept: Collection[str] = (),
     ) -> pd.DataFrame:
         """Draw coded rows without gaps."""
         if not hasattr(self, "model_"):
@@ -264,7 +272,7 @@ class StructuralCausalModel:
                 rng = np.random.default_rng(seed)
                 base = rng.permutation(np.resize(rng.permutation(self._n_rows), n))
                 observed = {name: values[base] for name, values in self._observed.items()}
-                return redraw_noise(self.model_, observed, redrawn_share, rng).astype(float)
+                return redraw_noise(self.model_, observed, redrawn_share, rng, kept).astype(float)
             if not codes:
                 return gcm.draw_samples(self.model_, n).astype(float)
             setters = {name: (lambda _, code=code: code) for name, code in codes.items()}

@@ -31,6 +31,7 @@ REAL = "real"
 
 GENERATORS: dict[str, Callable[[int], Generator]] = {
     "causal": lambda seed: make_generator("causal", seed=seed),
+    "causal_fresh": lambda seed: make_generator("causal_fresh", seed=seed),
     "causal_paper": lambda seed: make_generator("causal_paper", seed=seed),
     "smote_nc": lambda seed: make_generator("smote_nc"),
     "perturbation": lambda seed: make_generator("perturbation"),
@@ -46,6 +47,7 @@ GENERATORS: dict[str, Callable[[int], Generator]] = {
 
 DEFAULT_GENERATORS = (
     "causal",
+    "causal_fresh",
     "causal_paper",
     "smote_nc",
     "perturbation",

@@ -79,6 +79,20 @@ def test_missing_cells_are_drawn():
     assert rows["y"].std() == pytest.approx(table["y"].std(), rel=0.2)
 
 
+def test_binned_mechanisms_keep_values_of_unchanged_parents():
+    table, _ = mixed_table()
+    model = StructuralCausalModel(nx.DiGraph([("x", "y")]), mechanism="tfm_bins")
+    rows = model.fit(table[["x", "y"]]).sample(1000, 0, redrawn_share=0.5, kept=["y"])
+    assert rows["x"].isin(table["x"]).mean() < 0.1  # the only node that is drawn
+    rows = model.sample(1000, 0, redrawn_share=0.5, kept=["x"])
+    assert rows["x"].isin(table["x"]).all()
+    rows = model.sample(1000, 0, redrawn_share=0.0)
+    pairs = rows.merge(table, on="x", suffixes=("", "_before"))
+    np.testing.assert_allclose(pairs["y"], pairs["y_before"], atol=1e-6)
+    rows = model.sample(1000, 0, redrawn_share=0.5)
+    assert rows["y"].corr(rows["x"]) == pytest.approx(table["y"].corr(table["x"]), abs=0.1)
+
+
 def test_the_generator_keeps_noise_and_its_seed_decides():
     table, _ = mixed_table(120)
     X, y = table[["x", "y"]], table["group"]
