@@ -28,7 +28,7 @@ PAPER_OPTIONS: dict[str, Any] = {
     "mechanism": "boosting",
     "noise": "empirical",
     "missing": "random",
-    "redrawn_share": 1.0,
+    "noise_correlation": 0.0,
     "mark_weights": STRICT_MARK_WEIGHTS,
 }
 """Of `CausalGenerator.paper`."""
@@ -58,11 +58,10 @@ class CausalGenerator(TableGenerator):
     mechanism, noise, missing : str
         See `causalmix.scm.StructuralCausalModel`. The mechanism ``"auto"`` also keeps bent
         relations and thresholds, and takes longer than ``"linear"``.
-    redrawn_share : float, default=0.2
-        Share of the noise of a training row that is drawn anew for a synthetic one
-        (`causalmix.counterfactual.redraw_noise`), at least that of one column. With 1 rows owe
-        nothing to single training rows: as data to learn from they are worth less, but they tell
-        less of anyone in the table.
+    noise_correlation : float, default=0.9
+        Correlation of the noise of a synthetic row with that of the training row that it starts
+        from (`causalmix.counterfactual.move_noise`). With 0 rows owe nothing to single training
+        rows: as data to learn from they are worth less, but they tell less of anyone in the table.
     class_shares : mapping of class to float, optional
         Shares of the classes among synthetic rows, summing to 1; by default they come as the
         models give them, which is as in the data but for chance. Rows of a class that is too
@@ -98,8 +97,7 @@ class CausalGenerator(TableGenerator):
         mechanism: str = "linear",
         noise: str = "conditional",
         missing: str = "modelled",
-        redrawn_share: float = 0.2,
-        redraw_target: bool = False,
+        noise_correlation: float = 0.9,
         class_shares: Mapping[Any, float] | None = None,
         n_bootstraps: int = 10,
         algorithms: Sequence[str] = ALGORITHMS,
@@ -118,8 +116,7 @@ class CausalGenerator(TableGenerator):
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
-        self.redrawn_share = redrawn_share
-        self.redraw_target = redraw_target
+        self.noise_correlation = noise_correlation
         self.class_shares = class_shares
         self.n_bootstraps = n_bootstraps
         self.algorithms = algorithms
@@ -202,8 +199,12 @@ class CausalGenerator(TableGenerator):
         return self._sample_classes(n, seed)
 
     def _draw(self, n: int, seed: int) -> pd.DataFrame:
-        kept = [] if self.redraw_target else [self.target_]
-        return sample_mixture(self.models_, n, seed, redrawn_share=self.redrawn_share, kept=kept)
+        return sample_mixture(
+            self.models_,
+            n,
+            seed,
+            noise_correlation=self.noise_correlation,
+        )
 
     def _sample_classes(self, n: int, seed: int) -> pd.DataFrame:
         """Draw rows until every class has its share."""

@@ -1,30 +1,34 @@
-"""Rows that keep part of the noise of observed rows: what these would have been otherwise."""
+"""Rows whose noise is close to that of observed rows: what these might have been instead."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 from dowhy import gcm
 from dowhy.graph import get_ordered_predecessors
+from scipy.special import ndtr, ndtri
+
+_REFERENCE_DRAWS = 4000  # of a node's noise, that stand for its distribution
 
 
-def redraw_noise(
+def move_noise(
     model: gcm.StructuralCausalModel,
     observed: Mapping[str, np.ndarray],
-    redrawn_share: float,
+    correlation: float,
     rng: np.random.Generator,
-    kept: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Draw part of the noise of observed rows anew and propagate the change.
+    """Move the noise of observed rows a little and propagate the change.
 
-    Abduction, action, prediction (Pearl 2009, section 7.1): the noise of each node that explains
-    the observed row is found; of a random part of the nodes it is replaced by a draw; and the row
-    that follows is computed in causal order. What the model does not know of the dependence between
-    the columns lives on in the noise that is kept. With a share of 1 rows are drawn from the model,
-    with 0 they are the observed ones; in between, each row has at least one node drawn anew.
+    Abduction, action, prediction (Pearl 2009, section 7.1), with a change of the noise for an
+    action. The noise of each node that explains the observed row is found, as a level u of its
+    distribution; z = Φ⁻¹(u) becomes ρz + √(1 − ρ²)ε with a normal ε, which leaves the distribution
+    of the noise as it is; and the row that follows is computed in causal order. What the model does
+    not know of the dependence between columns lives on in the noise. With ρ = 0 rows are drawn
+    from the model, with ρ = 1 they are the observed ones.
 
     Parameters
     ----------
@@ -32,76 +36,93 @@ def redraw_noise(
         Fitted, with roots, invertible mechanisms and gcm's `ClassifierFCM`.
     observed : mapping of str to numpy.ndarray of shape (n,)
         Values of every node as the model holds them; missing ones have no noise and are drawn.
-    redrawn_share : float
-        Probability that the noise of a node is drawn anew, in [0, 1].
+    correlation : float
+        ρ, in [0, 1].
     rng : numpy.random.Generator
-        Of the choice of nodes and of classes; other noise comes from numpy's global generator, as
-        in DoWhy.
-    kept : collection of str, default=()
-        Nodes whose noise is always kept; they still follow their parents.
+        The noise of a node whose distribution is only known by draws comes from numpy's global
+        generator, as in DoWhy.
 
     Returns
     -------
     pandas.DataFrame of shape (n, n_nodes)
     """
-    graph, rows = model.graph, {}
-    n = len(next(iter(observed.values())))
-    free = [node for node in graph if node not in kept]
-    changed = _nodes_to_redraw(n, free, redrawn_share, rng)
-    for node in nx.topological_sort(graph):
-        before = observed[node]
-        redrawn = changed.get(node, False) | pd.isna(before)
-        mechanism, parents = model.causal_mechanism(node), get_ordered_predecessors(graph, node)
+    rows: dict[str, np.ndarray] = {}
+    for node in nx.topological_sort(model.graph):
+        mechanism = model.causal_mechanism(node)
+        parents = get_ordered_predecessors(model.graph, node)
+        old, new = _beside(observed, parents), _beside(rows, parents)
+        move = _Move(correlation, pd.isna(observed[node]), rng)
         if not parents:
-            rows[node] = np.where(redrawn, mechanism.draw_samples(len(before)).ravel(), before)
-            continue
-        old = np.column_stack([observed[parent].astype(object) for parent in parents])
-        new = np.column_stack([rows[parent].astype(object) for parent in parents])
-        if isinstance(mechanism, gcm.ClassifierFCM):
-            rows[node] = _redraw_class(mechanism, old, new, before, redrawn, rng)
+            rows[node] = move.values(mechanism.draw_samples(_REFERENCE_DRAWS), observed[node])
+        elif isinstance(mechanism, gcm.ClassifierFCM):
+            rows[node] = _move_class(mechanism.classifier_model, old, new, observed[node], move)
         else:
-            noise = mechanism.draw_noise_samples(len(before)).ravel()
-            filled = np.where(pd.isna(before), 0.0, before)
-            noise = np.where(redrawn, noise, mechanism.estimate_noise(filled, old).ravel())
+            before = np.where(move.missing, 0.0, observed[node])
+            reference = mechanism.draw_noise_samples(_REFERENCE_DRAWS)
+            noise = move.values(reference, mechanism.estimate_noise(before, old).ravel())
             rows[node] = mechanism.evaluate(new, noise[:, None]).ravel()
-    return pd.DataFrame(rows)[list(graph.nodes)]
+    return pd.DataFrame(rows)[list(model.graph.nodes)]
 
 
-def _nodes_to_redraw(
-    n: int, nodes: Sequence[str], share: float, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """For each of the nodes, in which of n rows its noise is drawn anew."""
-    chosen = rng.random((n, len(nodes))) < share
-    if share > 0 and nodes:
-        unchanged = np.flatnonzero(~chosen.any(axis=1))
-        chosen[unchanged, rng.integers(len(nodes), size=len(unchanged))] = True
-    return dict(zip(nodes, chosen.T, strict=True))
+def _beside(columns: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
+    """Columns side by side, (n, n_names), as gcm hands parents to a mechanism."""
+    return np.column_stack([columns[name].astype(object) for name in names]) if names else None
 
 
-def _redraw_class(
-    mechanism: gcm.ClassifierFCM,
-    old: np.ndarray,
-    new: np.ndarray,
-    before: np.ndarray,
-    redrawn: np.ndarray,
-    rng: np.random.Generator,
+class _Move:
+    """How the noise of one node moves; where the value is missing it is drawn instead."""
+
+    def __init__(self, correlation: float, missing: np.ndarray, rng: np.random.Generator) -> None:
+        self.correlation = correlation
+        self.missing = missing
+        self.rng = rng
+
+    def levels(self, before: np.ndarray) -> np.ndarray:
+        """Move levels (n,) of a distribution."""
+        fresh = self.rng.standard_normal(len(before))
+        moved = self.correlation * ndtri(before.clip(1e-9, 1 - 1e-9))
+        moved += np.sqrt(1 - self.correlation**2) * fresh
+        return ndtr(np.where(self.missing, fresh, moved))
+
+    def values(self, reference: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """Move values (n,) of a distribution of which there are draws (m, 1)."""
+        draws = reference.ravel()
+        if isinstance(draws[0], str):
+            classes, counts = np.unique(draws.astype(str), return_counts=True)
+            known = np.where(self.missing, classes[0], before).astype(str)
+            position = np.searchsorted(classes, known).clip(max=len(classes) - 1)
+            ends = counts.cumsum() / counts.sum()
+            level = _between(np.append(0, ends)[position], ends[position], self.rng)
+            drawn = np.searchsorted(ends, self.levels(level), side="right")
+            return classes.astype(object)[drawn.clip(max=len(classes) - 1)]
+        if self.correlation == 1 and not self.missing.any():
+            return before
+        draws = np.sort(draws.astype(float))
+        known = np.where(self.missing, draws[0], before).astype(float)
+        # Between two draws, or somewhere among those that are equal to the value.
+        ends = [np.searchsorted(draws, known, side) for side in ("left", "right")]
+        level = _between(ends[0] / len(draws), ends[1] / len(draws), self.rng)
+        return draws[(self.levels(level) * len(draws)).astype(int).clip(max=len(draws) - 1)]
+
+
+def _between(low: np.ndarray, high: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return low + rng.random(len(low)) * (high - low)
+
+
+def _move_class(
+    classifier: Any, old: np.ndarray, new: np.ndarray, before: np.ndarray, move: _Move
 ) -> np.ndarray:
-    """Classes by the inverse of their cumulative probability at uniform noise.
+    """Classes by the inverse of their cumulative probability at a level.
 
-    The noise that explains an observed class is uniform between the cumulative probabilities that
-    enclose it.
+    The level that explains an observed class lies between the cumulative probabilities that
+    enclose it, anywhere with the same chance.
     """
-    model = mechanism.classifier_model
-    classes = np.asarray(model.classes, dtype=object)
-    position = np.searchsorted(
-        classes.astype(str), np.where(redrawn, classes[0], before).astype(str)
-    )
-    ends = model.predict_probabilities(old).cumsum(axis=1)
-    starts = np.pad(ends, ((0, 0), (1, 0)))
+    classes = np.asarray(classifier.classes, dtype=object)
+    known = np.where(move.missing, classes[0], before).astype(str)
+    position = np.searchsorted(classes.astype(str), known)
+    ends = classifier.predict_probabilities(old).cumsum(axis=1)
     each = np.arange(len(before))
-    uniform = rng.random(len(before))
-    explained = starts[each, position] + uniform * (ends[each, position] - starts[each, position])
-    noise = np.where(redrawn, uniform, explained)
-    cumulative = model.predict_probabilities(new).cumsum(axis=1)
-    drawn = (cumulative <= noise[:, None]).sum(axis=1).clip(max=len(classes) - 1)
-    return classes[drawn]
+    starts = np.pad(ends, ((0, 0), (1, 0)))[each, position]
+    level = move.levels(_between(starts, ends[each, position], move.rng))
+    cumulative = classifier.predict_probabilities(new).cumsum(axis=1)
+    return classes[(cumulative <= level[:, None]).sum(axis=1).clip(max=len(classes) - 1)]

@@ -181,7 +181,7 @@ class CTGANGenerator(TableGenerator):
 
 GENERATORS: dict[str, Callable[..., Generator]] = {
     "causal": CausalGenerator,
-    "causal_fresh": partial(CausalGenerator, redrawn_share=1.0),
+    "causal_fresh": partial(CausalGenerator, noise_correlation=0.0),
     "causal_paper": partial(CausalGenerator, **PAPER_OPTIONS),
     "smote_nc": SMOTENCGenerator,
     "perturbation": PerturbationGenerator,
@@ -190,7 +190,7 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "ctgan": CTGANGenerator,
     "tabebm": TabEBMGenerator,
     "tfm_conditional": TFMConditionalGenerator,
-    "tfm_conditional_dag": partial(CausalGenerator, mechanism="tfm_bins", redrawn_share=1.0),
+    "tfm_conditional_dag": partial(CausalGenerator, mechanism="tfm_bins", noise_correlation=0.0),
 }
 """Generators by name, without purification."""
 

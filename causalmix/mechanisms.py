@@ -312,8 +312,10 @@ class BinnedModel(InvertibleFunctionalCausalModel):
         """Return the noise (n, 1) that makes Y of the parents."""
         y = target_samples.ravel().astype(float)
         bins = self._bins(y)
-        ranks = [np.searchsorted(self._values, y, side=side) for side in ("left", "right")]
-        level = np.mean(ranks, axis=0) / len(self._values)
+        first, after = (np.searchsorted(self._values, y, side=side) for side in ("left", "right"))
+        # Any level that has the value: between those of the first and of the last of its ties.
+        tie = np.random.random(len(y)) * (after - first - 1).clip(0)  # noqa: NPY002
+        level = ((first + 0.5 + tie) / len(self._values)).clip(max=1)
         start, end = self._edges[bins], self._edges[bins + 1]
         low, high = _enclosing(self._cumulative(parent_samples), bins)
         return (low + (high - low) * (level - start) / (end - start))[:, None]

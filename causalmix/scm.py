@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from dowhy.gcm.causal_models import PARENTS_DURING_FIT
 from dowhy.graph import get_ordered_predecessors
 
 from causalmix.codec import TableCodec
-from causalmix.counterfactual import redraw_noise
+from causalmix.counterfactual import move_noise
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.knowledge import named_cycle
 from causalmix.mechanisms import MECHANISMS, NOISES, Columns, make_mechanism
@@ -160,8 +160,7 @@ class StructuralCausalModel:
         seed: int,
         *,
         do: Mapping[str, Any] | None = None,
-        redrawn_share: float = 1.0,
-        kept: Collection[str] = (),
+        noise_correlation: float = 0.0,
     ) -> pd.DataFrame:
         """Draw rows.
 
@@ -175,11 +174,9 @@ class StructuralCausalModel:
             Interventions: these columns are set to a value, whatever their parents are, and their
             effects follow. A number may lie outside the observed range; a fraction makes a column
             of whole numbers one of floats.
-        redrawn_share : float, default=1.0
-            Below 1, rows start from training rows, of which this share of the noise is drawn anew
-            (`causalmix.counterfactual.redraw_noise`). Not together with `do`.
-        kept : collection of str, default=()
-            Columns whose noise is never drawn anew where `redrawn_share` is below 1.
+        noise_correlation : float, default=0.0
+            Above 0, rows start from training rows, and their noise has this correlation with that
+            of those rows (`causalmix.counterfactual.move_noise`). Not together with `do`.
 
         Returns
         -------
@@ -190,16 +187,17 @@ class StructuralCausalModel:
         Raises
         ------
         CausalMixError
-            If `n` is below 1, the model is not fitted, or `redrawn_share` is no share or given
-            together with `do`.
+            If `n` is below 1, the model is not fitted, or `noise_correlation` is not between 0
+            and 1, or given together with `do`.
         DataError
             If `do` names an unknown column or level.
         """
-        if not 0 <= redrawn_share <= 1 or (do and redrawn_share < 1):
+        if not 0 <= noise_correlation <= 1 or (do and noise_correlation):
             raise CausalMixError(
-                f"redrawn_share is {redrawn_share}; it lies between 0 and 1, and is 1 with do."
+                f"noise_correlation is {noise_correlation}; it lies between 0 and 1, and is 0 with "
+                "do."
             )
-        rows = self._draw(n, seed, dict(do or {}), redrawn_share, kept)
+        rows = self._draw(n, seed, dict(do or {}), noise_correlation)
         rng = np.random.default_rng(seed)
         if self.missing == "modelled":
             rows = self._gaps.mask(rows, rng)
@@ -254,12 +252,7 @@ class StructuralCausalModel:
         return float(treated - untreated)
 
     def _draw(
-        self,
-        n: int,
-        seed: int,
-        do: dict[str, Any],
-        redrawn_share: float = 1.0,
-        kept: Collection[str] = (),
+        self, n: int, seed: int, do: dict[str, Any], noise_correlation: float = 0.0
     ) -> pd.DataFrame:
         """Draw coded rows without gaps."""
         if not hasattr(self, "model_"):
@@ -268,11 +261,11 @@ class StructuralCausalModel:
             raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
         codes = {name: self._intervention(name, value) for name, value in do.items()}
         with _numpy_seed(seed):
-            if redrawn_share < 1:
+            if noise_correlation:
                 rng = np.random.default_rng(seed)
                 base = rng.permutation(np.resize(rng.permutation(self._n_rows), n))
                 observed = {name: values[base] for name, values in self._observed.items()}
-                return redraw_noise(self.model_, observed, redrawn_share, rng, kept).astype(float)
+                return move_noise(self.model_, observed, noise_correlation, rng).astype(float)
             if not codes:
                 return gcm.draw_samples(self.model_, n).astype(float)
             setters = {name: (lambda _, code=code: code) for name, code in codes.items()}

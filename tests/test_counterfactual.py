@@ -1,4 +1,4 @@
-"""Rows that keep noise: identity, closed forms in a linear model, gaps and categories."""
+"""Rows whose noise moves: identity, the model's own distribution, and closed forms in between."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import kstest, norm
 
 from causalmix.causal_generator import CausalGenerator
 from causalmix.errors import CausalMixError
@@ -21,93 +22,104 @@ def mixed_table(n: int = 300) -> tuple[pd.DataFrame, nx.DiGraph]:
     return table, nx.DiGraph([("x", "group"), ("x", "y"), ("group", "y")])
 
 
-def test_rows_that_keep_all_their_noise_are_the_observed_ones():
+def test_rows_with_the_noise_they_had_are_the_observed_ones():
     table, dag = mixed_table()
-    model = StructuralCausalModel(dag).fit(table)
-    rows = model.sample(len(table), 0, redrawn_share=0.0)
+    rows = StructuralCausalModel(dag).fit(table).sample(len(table), 0, noise_correlation=1.0)
     for frame in (rows, table):
         frame.sort_values("x", inplace=True, ignore_index=True)
     pd.testing.assert_frame_equal(rows, table)
 
 
-def test_rows_without_any_of_their_noise_are_distributed_as_the_model_has_it():
-    table, dag = mixed_table()
+@pytest.mark.parametrize("correlation", [0.3, 0.95])
+def test_the_distribution_is_that_of_the_model_whatever_the_correlation(correlation):
+    """A model without misfit: every column of moved rows has the distribution of fresh ones."""
+    table, dag = mixed_table(2000)
     model = StructuralCausalModel(dag).fit(table)
-    fresh = model.sample(4000, 1)
-    redrawn = model.sample(4000, 2, redrawn_share=0.9999999)
-    assert redrawn["y"].mean() == pytest.approx(fresh["y"].mean(), abs=0.2)
-    assert redrawn["y"].std() == pytest.approx(fresh["y"].std(), rel=0.05)
-    share = [(rows["group"] == "high").mean() for rows in (fresh, redrawn)]
-    assert share[0] == pytest.approx(share[1], abs=0.04)
+    fresh, moved = model.sample(4000, 1), model.sample(4000, 2, noise_correlation=correlation)
+    assert kstest(fresh["x"], moved["x"]).statistic < 0.05
+    assert kstest(fresh["y"], moved["y"]).statistic < 0.05
+    shares = [(rows["group"] == "high").mean() for rows in (fresh, moved)]
+    assert shares[0] == pytest.approx(shares[1], abs=0.04)
 
 
-def test_a_share_of_the_noise_is_kept_where_the_parent_changes():
-    """With y = 2x + e, three in eight of the e are those of observed rows, exactly."""
-    table, _ = mixed_table()
-    table = table[["x", "y"]].assign(y=lambda t: 2 * t["x"] + np.sin(1000 * t["x"]))
+def test_noise_has_the_correlation_that_is_asked_for():
+    """A row starts from a training row; two roots without edges show each the correlation."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"key": np.arange(500.0) / 500, "x": rng.normal(size=500)})
+    dag = nx.DiGraph()
+    dag.add_nodes_from(table.columns)
+    model = StructuralCausalModel(dag).fit(table)
+    order = np.random.default_rng(3)
+    base = order.permutation(np.resize(order.permutation(500), 2000))  # as the model draws them
+    rows = model.sample(2000, 3, noise_correlation=0.8)
+    for name in table:
+        assert np.corrcoef(rows[name], table[name].iloc[base])[0, 1] == pytest.approx(0.8, abs=0.04)
+
+
+def test_labels_flip_as_often_as_two_correlated_levels_part():
+    """For an even chance the levels are on two sides of the median: arccos(rho) / pi."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"x": rng.normal(size=400), "y": pd.Categorical(rng.choice(["a", "b"], 400))}
+    )
     model = StructuralCausalModel(nx.DiGraph([("x", "y")])).fit(table)
-    rows = model.sample(2000, 0, redrawn_share=0.5)
-    mechanism = model.model_.causal_mechanism("y")
-
-    def noise(frame: pd.DataFrame) -> np.ndarray:
-        y, x = frame["y"].to_numpy(), frame[["x"]].to_numpy(dtype=object)
-        return mechanism.estimate_noise(y, x).ravel()
-
-    def share_in(found: np.ndarray, observed: np.ndarray) -> float:
-        return float((np.abs(found[:, None] - observed).min(axis=1) < 1e-9).mean())
-
-    # A row that would keep both gets one anew. y stays in the observed range, which changes the
-    # noise of a few rows.
-    assert share_in(noise(rows), noise(table)) == pytest.approx(0.375, abs=0.05)
-    assert share_in(rows["x"].to_numpy(), table["x"].to_numpy()) == pytest.approx(0.375, abs=0.05)
+    order = np.random.default_rng(5)
+    base = order.permutation(np.resize(order.permutation(400), 4000))
+    rows = model.sample(4000, 5, noise_correlation=0.9)
+    flipped = (rows["y"].astype(str) != table["y"].astype(str).iloc[base].to_numpy()).mean()
+    assert flipped == pytest.approx(np.arccos(0.9) / np.pi, abs=0.03)
 
 
-def test_no_row_is_a_copy():
-    table, dag = mixed_table()
-    rows = StructuralCausalModel(dag).fit(table).sample(3000, 0, redrawn_share=0.01)
-    copies = rows.merge(table).shape[0]
-    # Of three columns the category may come out as it was; the numbers cannot.
-    assert copies / len(rows) < 0.34
+def test_numbers_with_many_ties_keep_their_values():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"count": rng.poisson(1.0, 300).astype(float)})
+    dag = nx.DiGraph()
+    dag.add_node("count")
+    rows = StructuralCausalModel(dag).fit(table).sample(3000, 0, noise_correlation=0.9)
+    assert set(rows["count"]) <= set(table["count"])
+    assert rows["count"].mean() == pytest.approx(table["count"].mean(), abs=0.1)
 
 
 def test_missing_cells_are_drawn():
     table, dag = mixed_table()
     table.loc[:99, "y"] = np.nan
     table.loc[50:149, "group"] = None
-    rows = StructuralCausalModel(dag, missing="none").fit(table).sample(300, 0, redrawn_share=0.2)
+    model = StructuralCausalModel(dag, missing="none").fit(table)
+    rows = model.sample(300, 0, noise_correlation=0.9)
     assert rows.notna().all(axis=None)
     assert rows["y"].std() == pytest.approx(table["y"].std(), rel=0.2)
 
 
-def test_binned_mechanisms_keep_values_of_unchanged_parents():
-    table, _ = mixed_table()
-    model = StructuralCausalModel(nx.DiGraph([("x", "y")]), mechanism="tfm_bins")
-    rows = model.fit(table[["x", "y"]]).sample(1000, 0, redrawn_share=0.5, kept=["y"])
-    assert rows["x"].isin(table["x"]).mean() < 0.1  # the only node that is drawn
-    rows = model.sample(1000, 0, redrawn_share=0.5, kept=["x"])
-    assert rows["x"].isin(table["x"]).all()
-    rows = model.sample(1000, 0, redrawn_share=0.0)
-    pairs = rows.merge(table, on="x", suffixes=("", "_before"))
-    np.testing.assert_allclose(pairs["y"], pairs["y_before"], atol=1e-6)
-    rows = model.sample(1000, 0, redrawn_share=0.5)
-    assert rows["y"].corr(rows["x"]) == pytest.approx(table["y"].corr(table["x"]), abs=0.1)
+def test_binned_mechanisms_have_noise_too():
+    rng = np.random.default_rng(0)
+    group = rng.choice(["a", "b"], 300)
+    table = pd.DataFrame({"group": pd.Categorical(group), "y": rng.normal(size=300)})
+    table["y"] += 3 * (group == "b")
+    model = StructuralCausalModel(nx.DiGraph([("group", "y")]), mechanism="tfm_bins").fit(table)
+    rows = model.sample(1000, 0, noise_correlation=0.8)
+    means = rows.groupby("group", observed=True)["y"].mean()
+    assert means["b"] - means["a"] == pytest.approx(3, abs=0.4)
+    still = model.sample(300, 0, noise_correlation=0.9999)
+    np.testing.assert_allclose(np.sort(still["y"]), np.sort(table["y"]), atol=0.3)
 
 
-def test_the_generator_keeps_noise_and_its_seed_decides():
+def test_the_generator_starts_from_training_rows_and_its_seed_decides():
     table, _ = mixed_table(120)
     X, y = table[["x", "y"]], table["group"]
-    generator = CausalGenerator(n_dags=2, n_bootstraps=2, redrawn_share=0.3).fit(X, y)
+    generator = CausalGenerator(n_dags=2, n_bootstraps=2, noise_correlation=0.999).fit(X, y)
     (rows, labels), (again, _), (other, _) = (generator.sample(500, seed) for seed in (0, 0, 1))
     pd.testing.assert_frame_equal(rows, again)
     assert not rows.equals(other)
-    assert 0.2 < rows["x"].isin(X["x"]).mean() < 0.75
+    nearest = np.abs(rows["x"].to_numpy()[:, None] - X["x"].to_numpy()).min(axis=1)
+    step = norm.std() * np.sqrt(2 * (1 - 0.999))
+    assert np.median(nearest) < step
     assert set(labels) == {"high", "low"}
 
 
-def test_a_share_outside_zero_to_one_or_beside_an_intervention_is_refused():
+def test_a_correlation_outside_zero_to_one_or_beside_an_intervention_is_refused():
     table, dag = mixed_table(60)
     model = StructuralCausalModel(dag).fit(table)
-    with pytest.raises(CausalMixError, match="redrawn_share is 2"):
-        model.sample(5, 0, redrawn_share=2)
-    with pytest.raises(CausalMixError, match="redrawn_share"):
-        model.sample(5, 0, do={"x": 1.0}, redrawn_share=0.5)
+    with pytest.raises(CausalMixError, match="noise_correlation is 2"):
+        model.sample(5, 0, noise_correlation=2)
+    with pytest.raises(CausalMixError, match="noise_correlation"):
+        model.sample(5, 0, do={"x": 1.0}, noise_correlation=0.5)

@@ -274,8 +274,7 @@ def test_every_row_knows_its_graph():
     rng = np.random.default_rng(4)
     rng.permutation(90)
     seed = int(rng.integers(2**31))
-    how = {"redrawn_share": generator.redrawn_share, "kept": [generator.target_]}
-    alone = generator.models_[0].sample(30, seed, **how)
+    alone = generator.models_[0].sample(30, seed, noise_correlation=generator.noise_correlation)
     first = rows[dag_of_row == 0].reset_index(drop=True)
     pd.testing.assert_frame_equal(first, alone[first.columns])
 
