@@ -21,8 +21,8 @@ class TFMConditionalGenerator(TableGenerator):
     number likewise from those of its quantile bins (`causalmix.mechanisms.BinnedModel`).
 
     With the causal parents of a column in place of all that come before it, the same is
-    `causalmix.causal_generator.CausalGenerator` with ``mechanism="tfm_bins"``, the generator
-    ``"tfm_conditional_dag"``.
+    `causalmix.causal_generator.CausalGenerator` with ``mechanism="tfm_bins"`` and fresh
+    noise, the generator ``"tfm_conditional_dag"``.
 
     Predictors are standardised numbers and one-hot categories. A column with more of them, or with
     more levels, than the foundation model takes is left to boosted trees, as

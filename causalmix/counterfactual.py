@@ -9,7 +9,6 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 from dowhy import gcm
-from dowhy.gcm.causal_mechanisms import FunctionalCausalModel
 from dowhy.graph import get_ordered_predecessors
 from scipy.special import ndtr, ndtri
 
@@ -34,7 +33,7 @@ def move_noise(
     Parameters
     ----------
     model : dowhy.gcm.StructuralCausalModel
-        Fitted, with the mechanisms of `causalmix.mechanisms`.
+        Fitted, with roots, invertible mechanisms and gcm's `ClassifierFCM`.
     observed : mapping of str to numpy.ndarray of shape (n,)
         Values of every node as the model holds them; missing ones have no noise and are drawn.
     correlation : float
@@ -57,14 +56,11 @@ def move_noise(
             rows[node] = move.values(mechanism.draw_samples(_REFERENCE_DRAWS), observed[node])
         elif isinstance(mechanism, gcm.ClassifierFCM):
             rows[node] = _move_class(mechanism.classifier_model, old, new, observed[node], move)
-        elif isinstance(mechanism, FunctionalCausalModel):
+        else:
             before = np.where(move.missing, 0.0, observed[node])
             reference = mechanism.draw_noise_samples(_REFERENCE_DRAWS)
             noise = move.values(reference, mechanism.estimate_noise(before, old).ravel())
             rows[node] = mechanism.evaluate(new, noise[:, None]).ravel()
-        else:  # its noise cannot be told: a value stays or is drawn
-            drawn = move.missing | (old != new).any(axis=1) | (rng.random(len(old)) > correlation)
-            rows[node] = np.where(drawn, mechanism.draw_samples(new).ravel(), observed[node])
     return pd.DataFrame(rows)[list(model.graph.nodes)]
 
 

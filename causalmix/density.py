@@ -220,8 +220,9 @@ def observed_quantiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Of the shape of `levels`. Between neighbouring values where at least half of them are
-        distinct, else observed values only: a column whose values repeat has none in between.
+        Of the shape of `levels`; the i-th of n values, from 0, at the level (i + 1/2) / n. In
+        between lie numbers between neighbours if at least half of the values are distinct; else
+        there are observed values only.
     """
     repeat = 2 * len(np.unique(values)) < len(values)
-    return np.quantile(values, levels, method="inverted_cdf" if repeat else "linear")
+    return np.quantile(values, levels, method="inverted_cdf" if repeat else "hazen")

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from dowhy import gcm
 from dowhy.gcm.causal_mechanisms import (
-    ConditionalStochasticModel,
     InvertibleFunctionalCausalModel,
     StochasticModel,
 )
@@ -22,7 +21,6 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 
 from causalmix.conditional_noise import ConditionalNoise
 from causalmix.density import StackedDensity, empirical, observed_quantiles
@@ -268,12 +266,13 @@ def _columns_of(parents: Sequence[np.ndarray]) -> list[range]:
     return [range(start, end) for start, end in pairwise(ends)]
 
 
-class BinnedModel(ConditionalStochasticModel):
+class BinnedModel(InvertibleFunctionalCausalModel):
     """A number given its parents by a classifier of quantile bins: any shape, no additive noise.
 
-    A bin is drawn from the classifier's probabilities, then a value within the bin as
-    `causalmix.density.observed_quantiles` gives it. A column with no more distinct values than
-    bins has one for each.
+    Y is the quantile at level U of a distribution that depends on X: each bin has the probability
+    that the classifier gives it, and within a bin values lie as in the data
+    (`causalmix.density.observed_quantiles`). The noise U is uniform on (0, 1). A column with no
+    more distinct values than bins has one for each.
 
     Parameters
     ----------
@@ -289,30 +288,59 @@ class BinnedModel(ConditionalStochasticModel):
 
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
         """Cut Y (n,) and fit the classifier of its bins to parents (n, n_parents)."""
-        values = Y.ravel().astype(float)
-        self._values = np.sort(values)
-        starts = np.unique(values)
+        self._values = np.sort(Y.ravel().astype(float))
+        starts = np.unique(self._values)
         if len(starts) > self.n_bins:
             inner = np.arange(1, self.n_bins) / self.n_bins
-            starts = np.unique(np.quantile(values, [0, *inner], method="inverted_cdf"))
-        bins = np.searchsorted(starts, values, side="right") - 1
-        # Share of values below each bin, and 1.
-        self._edges = np.append(np.searchsorted(self._values, starts), len(values)) / len(values)
-        self.classifier.fit(X, bins.astype(str))
+            starts = np.unique(np.quantile(self._values, [0, *inner], method="inverted_cdf"))
+        self._starts = starts
+        below = np.searchsorted(self._values, starts)
+        self._edges = np.append(below, len(self._values)) / len(self._values)
+        self.classifier.fit(X, self._bins(Y.ravel().astype(float)).astype(str))
 
-    def draw_samples(self, parent_samples: np.ndarray) -> np.ndarray:
-        """Draw values (n, 1) given parents (n, n_parents), with numpy's global generator."""
-        random = check_random_state(None)  # as DoWhy does
-        cumulative = self.classifier.predict_probabilities(parent_samples).cumsum(axis=1)
-        drawn = (random.random_sample((len(cumulative), 1)) > cumulative[:, :-1]).sum(axis=1)
-        bins = self.classifier.classes.astype(int)[drawn]
-        low, high = self._edges[bins], self._edges[bins + 1]
-        level = low + (high - low) * random.random_sample(len(bins))
-        return observed_quantiles(self._values, level)[:, None]
+    def evaluate(self, parent_samples: np.ndarray, noise_samples: np.ndarray) -> np.ndarray:
+        """Return Y for parents (n, n_parents) and noise (n, 1)."""
+        ends = self._cumulative(parent_samples)
+        noise = noise_samples.ravel()
+        bins = (noise[:, None] >= ends[:, 1:-1]).sum(axis=1)
+        low, high = _enclosing(ends, bins)
+        within = np.divide(noise - low, high - low, out=np.zeros(len(noise)), where=high > low)
+        start, end = self._edges[bins], self._edges[bins + 1]
+        return observed_quantiles(self._values, start + (end - start) * within.clip(0, 1))[:, None]
+
+    def estimate_noise(self, target_samples: np.ndarray, parent_samples: np.ndarray) -> np.ndarray:
+        """Return the noise (n, 1) that makes Y of the parents."""
+        y = target_samples.ravel().astype(float)
+        bins = self._bins(y)
+        first, after = (np.searchsorted(self._values, y, side=side) for side in ("left", "right"))
+        # Any level that has the value: between those of the first and of the last of its ties.
+        tie = np.random.random(len(y)) * (after - first - 1).clip(0)  # noqa: NPY002
+        level = ((first + 0.5 + tie) / len(self._values)).clip(max=1)
+        start, end = self._edges[bins], self._edges[bins + 1]
+        low, high = _enclosing(self._cumulative(parent_samples), bins)
+        return (low + (high - low) * (level - start) / (end - start))[:, None]
+
+    def draw_noise_samples(self, num_samples: int) -> np.ndarray:
+        """Draw noise, shape (num_samples, 1)."""
+        return np.random.random((num_samples, 1))  # noqa: NPY002 (DoWhy seeds this generator)
 
     def clone(self) -> Self:
         """Return an unfitted copy."""
         return type(self)(self.classifier.clone(), self.n_bins)
+
+    def _bins(self, y: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._starts[1:], y, side="right")
+
+    def _cumulative(self, parents: np.ndarray) -> np.ndarray:
+        """Probabilities of values below the start of each bin, and 1: (n, bins + 1)."""
+        order = np.argsort(self.classifier.classes.astype(int))
+        ends = self.classifier.predict_probabilities(parents)[:, order].cumsum(axis=1)
+        return np.pad(ends, ((0, 0), (1, 0)))
+
+
+def _enclosing(ends: np.ndarray, bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.arange(len(bins))
+    return ends[rows, bins], ends[rows, bins + 1]
 
 
 def _one_hot(column: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -131,11 +131,7 @@ class Purified:
         while len(rounds) < self.max_rounds and _lacking(rounds, wanted):
             rounds.append(self._draw(n, int(rng.integers(2**31))))
         X, y, faults = (pd.concat(parts, ignore_index=True) for parts in zip(*rounds, strict=True))
-        # Stable: of the rows without fault those that were drawn first.
-        order = faults.to_numpy().argsort(kind="stable")
-        nth_of_class = y.iloc[order].groupby(y.iloc[order], observed=True).cumcount()
-        within = nth_of_class < y.iloc[order].map(wanted).astype(int)
-        kept = np.sort(order[within.to_numpy()])
+        kept = _least_bad(y, faults, wanted)
         if bad := int((faults[kept] > 0).sum()):
             warnings.warn(
                 f"{bad} of {n} rows were taken although they should have been dropped: of "
@@ -242,6 +238,16 @@ def _joined(X: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
 
 def _categories(X: pd.DataFrame) -> pd.DataFrame:
     return X.astype(dict.fromkeys(X.select_dtypes(exclude="number"), "category"))
+
+
+def _least_bad(y: pd.Series, faults: pd.Series, wanted: pd.Series) -> np.ndarray:
+    """Positions of as many rows of each class as are wanted, in the order they were drawn."""
+    # Stable: of the rows without fault those that were drawn first.
+    order = faults.to_numpy().argsort(kind="stable")
+    classes = y.iloc[order]
+    nth_of_class = classes.groupby(classes, observed=True).cumcount()
+    within = nth_of_class < classes.map(wanted).astype(int)
+    return np.sort(order[within.to_numpy()])
 
 
 def _lacking(rounds: list[tuple[pd.DataFrame, pd.Series, pd.Series]], wanted: pd.Series) -> bool:

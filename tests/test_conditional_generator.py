@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from made_tables import collider
+from scipy.stats import kstest
 
 from causalmix.conditional_generator import TFMConditionalGenerator
 from causalmix.errors import UnknownNameError
 from causalmix.generators import make_generator
 from causalmix.mechanisms import BinnedModel, Columns, make_mechanism
+from causalmix.scm import StructuralCausalModel
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +55,7 @@ def test_a_number_without_dependence_keeps_its_distribution():
     rng = np.random.default_rng(0)
     child = rng.exponential(size=400)
     model = mechanism(rng.normal(size=400), child)
-    np.random.seed(0)  # noqa: NPY002
-    drawn = model.draw_samples(rng.normal(size=(2000, 1))).ravel()
+    drawn = model.evaluate(rng.normal(size=(2000, 1)), rng.random((2000, 1))).ravel()
     levels = [0.05, 0.25, 0.5, 0.75, 0.95]
     np.testing.assert_allclose(
         np.quantile(drawn, levels), np.quantile(child, levels), rtol=0.2, atol=0.05
@@ -65,10 +68,33 @@ def test_values_of_their_own_bins_and_few_values():
     """A parent that decides the child: only the bin's own values are drawn."""
     child = np.repeat(np.arange(4.0), 30) * 10
     model = mechanism(child / 10, child)
-    np.random.seed(0)  # noqa: NPY002
-    drawn = model.draw_samples(np.repeat(np.arange(4.0), 50)[:, None]).ravel()
-    assert set(drawn) <= set(child)
-    assert (drawn == np.repeat(np.arange(4.0), 50) * 10).mean() > 0.9
+    parents = np.repeat(np.arange(4.0), 50)[:, None]
+    drawn = model.evaluate(parents, np.random.default_rng(0).random((200, 1)))
+    assert set(drawn.ravel()) <= set(child)
+    assert (drawn == parents * 10).mean() > 0.9
+
+
+@pytest.mark.parametrize("decimals", [8, 0])
+def test_the_noise_explains_the_values(decimals):
+    """Evaluated at the noise that was found, the model gives every value back; ties too."""
+    rng = np.random.default_rng(0)
+    parent = rng.normal(size=300)
+    child = (3 * parent + rng.normal(size=300)).round(decimals)
+    model = mechanism(parent, child)
+    noise = model.estimate_noise(child, parent[:, None])
+    assert ((noise > 0) & (noise < 1)).all()
+    np.testing.assert_allclose(model.evaluate(parent[:, None], noise).ravel(), child, atol=1e-6)
+    higher = model.evaluate(parent[:, None], np.minimum(noise + 0.3, 1)).ravel()
+    assert (higher >= child).all()
+    assert kstest(noise.ravel(), "uniform").statistic < 0.12
+
+
+def test_an_intervention_has_its_effect():
+    """d = a + b + noise: setting a from 0 to 1 adds 1."""
+    dag = nx.DiGraph([("a", "c"), ("b", "c"), ("c", "d")])
+    model = StructuralCausalModel(dag, mechanism="tfm_bins").fit(collider(400))
+    effect = model.average_treatment_effect("a", 1.0, 0.0, "d", n=2000, seed=0)
+    assert effect == pytest.approx(1, abs=0.2)
 
 
 def test_unknown_missing_option():

@@ -22,7 +22,13 @@ from causalmix.generators import (
 )
 
 Table = tuple[pd.DataFrame, pd.Series]
-SLOW = ["causal_paper", "tabebm", "tfm_conditional", "tfm_conditional_dag"]  # on two tables only
+SLOW = [  # on two tables only
+    "causal_fresh",
+    "causal_paper",
+    "tabebm",
+    "tfm_conditional",
+    "tfm_conditional_dag",
+]
 FAST = [name for name in GENERATORS if name not in [*SLOW, "ctgan"]]  # an extra, tested by itself
 
 
@@ -83,6 +89,7 @@ TABLES = {
 FEW_GRAPHS = {"n_dags": 2, "n_bootstraps": 2}
 QUICK = {
     "causal": FEW_GRAPHS,
+    "causal_fresh": FEW_GRAPHS,
     "causal_paper": FEW_GRAPHS,
     "tfm_conditional_dag": FEW_GRAPHS,
     "tabebm": {"n_steps": 2},
