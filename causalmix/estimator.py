@@ -49,9 +49,10 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     """A tabular foundation model fine-tuned on real rows and, by default, causal synthetic ones.
 
     A share of the rows given to `fit` is set aside for validation. The generator is fitted on the
-    other rows only, and the network is fine-tuned on these and on its rows. The weights with the
-    lowest validation log-loss are kept. Those before the first step are always a candidate; if
-    they win, a `FinetuningWarning` says so. Predictions have all rows given to `fit` as context.
+    other rows only, and the network is fine-tuned on these and on its rows. A rule chooses the
+    weights that are kept by what the validation rows say. Those before the first step are always
+    a candidate; if they win, a `FinetuningWarning` says so. Predictions have all rows given to
+    `fit` as context.
 
     Parameters
     ----------
@@ -70,11 +71,15 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     steps : int, default=60
         Optimiser steps at most; 0 is zero-shot prediction.
     learning_rate, weight_decay, warmup_steps, clip_norm
-        Of the optimiser: see :class:`causalmix.finetune.FinetuneConfig`.
-    tasks_per_step, rows_per_task, query_share, synthetic_share, n_synthetic
-        Of the rows in a step: see :class:`causalmix.finetune.FinetuneConfig`.
+        Of the optimiser: see :class:`causalmix.finetune_config.FinetuneConfig`.
+    tasks_per_step, rows_per_task, query_share
+        Of the tasks in a step: see :class:`causalmix.finetune_config.FinetuneConfig`.
+    synthetic_share, synthetic_query_share, synthetic_tasks, schedule, n_synthetic, fresh_rows
+        How synthetic rows are mixed in: see :class:`causalmix.finetune_config.FinetuneConfig`.
     validate_every, patience, time_limit
-        When to validate and stop: see :class:`causalmix.finetune.FinetuneConfig`.
+        When to validate and stop: see :class:`causalmix.finetune_config.FinetuneConfig`.
+    rule, level, n_synthetic_val, n_splits
+        How the weights are chosen: see :class:`causalmix.finetune_config.FinetuneConfig`.
     device : str, default="auto"
         Where the network runs; ``"auto"`` takes a CUDA device where there is one.
     random_state : int, RandomState instance or None, default=None
@@ -93,7 +98,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Their names, if `fit` was given a DataFrame whose column names are all strings.
     history_ : DataFrame
         A row per validation, from step 0: ``step``, ``train_loss`` (nats, mean since the last
-        row), ``val_auc``, ``val_log_loss``, ``seconds``, ``synthetic_share``.
+        row), ``val_auc``, ``val_log_loss``, and more as
+        :class:`causalmix.finetune.FinetuneResult` has it.
     report_ : FitReport
         Zero-shot against fine-tuned, which weights were kept, and why.
     tfm_ : FoundationModel
@@ -137,9 +143,17 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         rows_per_task: int = _DEFAULTS.rows_per_task,
         query_share: float = _DEFAULTS.query_share,
         synthetic_share: float = _DEFAULTS.synthetic_share,
+        synthetic_query_share: float | None = _DEFAULTS.synthetic_query_share,
+        synthetic_tasks: float = _DEFAULTS.synthetic_tasks,
+        schedule: str = _DEFAULTS.schedule,
         n_synthetic: int = _DEFAULTS.n_synthetic,
+        fresh_rows: bool = _DEFAULTS.fresh_rows,
         validate_every: int = _DEFAULTS.validate_every,
         patience: int = _DEFAULTS.patience,
+        rule: str = _DEFAULTS.rule,
+        level: float = _DEFAULTS.level,
+        n_synthetic_val: int = _DEFAULTS.n_synthetic_val,
+        n_splits: int = _DEFAULTS.n_splits,
         time_limit: float | None = _DEFAULTS.time_limit,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -159,9 +173,17 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         self.rows_per_task = rows_per_task
         self.query_share = query_share
         self.synthetic_share = synthetic_share
+        self.synthetic_query_share = synthetic_query_share
+        self.synthetic_tasks = synthetic_tasks
+        self.schedule = schedule
         self.n_synthetic = n_synthetic
+        self.fresh_rows = fresh_rows
         self.validate_every = validate_every
         self.patience = patience
+        self.rule = rule
+        self.level = level
+        self.n_synthetic_val = n_synthetic_val
+        self.n_splits = n_splits
         self.time_limit = time_limit
         self.device = device
         self.random_state = random_state
@@ -226,7 +248,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             seed=seed,
             progress=self.progress,
         )
-        self.history_ = result.history.drop(columns=["test_auc", "test_log_loss"])
+        self.history_ = result.history
         self._schema = schema
         self._restore(_Fitted(result.tfm, dataset, list(frame.columns), self.n_estimators, seed))
         self.report_ = make_report(
