@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import time
 import warnings
 from collections.abc import Mapping
@@ -15,15 +14,20 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, check_consistent_length
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from causalmix.data import Split, TabularDataset
-from causalmix.errors import CausalMixError, DataError, FinetuningWarning
-from causalmix.files import check_columns
+from causalmix.errors import CausalMixError, FinetuningWarning
 from causalmix.finetune import FinetuneConfig, finetune
-from causalmix.fit_input import as_dataset, count_validation_rows, draw_seed, read_labels
+from causalmix.fit_input import (
+    as_dataset,
+    count_validation_rows,
+    draw_seed,
+    read_frame,
+    read_labels,
+    seeded_generator,
+)
 from causalmix.fit_report import FitReport, make_report
-from causalmix.generators import GENERATORS, Generator, make_generator
 from causalmix.persistence import json_value, load_folder, save_folder
 from causalmix.schema import TableSchema
 from causalmix.splitting import holdout_split
@@ -229,8 +233,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             **{f.name: getattr(self, f.name) for f in dataclasses.fields(FinetuneConfig)}
         )
         seed = draw_seed(self.random_state)
-        generator = self._make_generator(seed)
-        frame = self._frame(X, reset=True)
+        generator = seeded_generator(self.generator, self.generator_options, seed)
+        frame = read_frame(self, X)
         classes, codes = read_labels(y)
         check_consistent_length(frame, codes)
         schema, features, notes = TableSchema.learn(frame)
@@ -289,7 +293,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             If there is no row, or a column of numbers holds something else, or infinities.
         """
         check_is_fitted(self, "classes_")
-        rows = self._schema.read(self._frame(X, reset=False))
+        rows = self._schema.read(read_frame(self, X, columns=self._fitted.columns))
         network, encoder = self.tfm_.network, self._encoder
         return np.concatenate(
             [
@@ -440,38 +444,3 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             n_estimators=fitted.n_estimators,
             random_state=fitted.seed,
         )
-
-    def _make_generator(self, seed: int) -> Generator | None:
-        options = dict(self.generator_options or {})
-        if self.generator is None:
-            if options:
-                raise CausalMixError(
-                    "generator_options are given, but generator=None has none: leave them out, or "
-                    f"name a generator: {', '.join(GENERATORS)}."
-                )
-            return None
-        known = GENERATORS.get(self.generator)
-        if known and "seed" in inspect.signature(known).parameters:
-            options = {"seed": seed} | options
-        return make_generator(self.generator, **options)
-
-    def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
-        """Return X as a table with the columns of `fit`, in their order; remember them first."""
-        if isinstance(X, pd.DataFrame):
-            names = check_columns(list(X.columns), "X")
-            known = None if reset else getattr(self, "feature_names_in_", None)
-            if known is not None and set(known) <= set(X.columns):
-                X = X[list(known)]
-            validate_data(self, X, skip_check_array=True, reset=reset)
-            if X.empty:
-                raise DataError(
-                    f"X has {X.shape[0]} rows and {X.shape[1]} columns (shape={X.shape}); a "
-                    "minimum of 1 of each is required."
-                )
-        else:
-            X = pd.DataFrame(
-                validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
-            )
-            names = [f"x{j}" for j in range(X.shape[1])]
-        columns = names if reset else self._fitted.columns
-        return X.set_axis(columns, axis=1).reset_index(drop=True)

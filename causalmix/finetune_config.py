@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from causalmix.errors import CausalMixError, check_name
-from causalmix.stopping import NO_TEST, check_rule
+from causalmix.stopping import EVEN, check_rule
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
@@ -61,8 +61,9 @@ class FinetuneConfig:
     rule : {"log_loss", "smoothed", "repeated_splits", "augmented", "last"}, default="log_loss"
         How the weights to keep are chosen: see `causalmix.stopping.RULES`.
     level : float, default=0.5
-        Level of the test against step 0 that the chosen step has to pass, in (0, 0.5]; at 0.5 any
-        gain will do. The rule ``"last"`` has no test.
+        Level of the test between that step and step 0, in (0, 1]: small ones keep the weights as
+        they were unless the gain is certain, large ones keep the tuned weights unless harm is, 0.5
+        goes by the sign of the gain and 1 tests nothing. See `causalmix.stopping.choose`.
     n_synthetic_val : int, default=300
         Synthetic validation rows of the rule ``"augmented"``.
     n_splits : int, default=3
@@ -89,7 +90,7 @@ class FinetuneConfig:
     validate_every: int = 4
     patience: int = 6
     rule: str = "log_loss"
-    level: float = NO_TEST
+    level: float = EVEN
     n_synthetic_val: int = 300
     n_splits: int = 3
     time_limit: float | None = None

@@ -17,19 +17,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import pandas as pd
 
 from causalmix.causal_generator import CausalGenerator
-from causalmix.comparison import bootstrap_interval
 from causalmix.data import TabularDataset, low_data_split
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.finetune import FinetuneConfig, finetune
 from causalmix.folder import read_tables
 from causalmix.manifest import make_manifest
-from causalmix.metrics import normalised_improvement
 from causalmix.rowstore import RowStore, check_counts, csv_path, write_beside
-from causalmix.stopping import NO_TEST, RULES, replay
+from causalmix.rule_summary import count_validation_rows, judge_runs, summarise_rules
+from causalmix.stopping import RULES
 from causalmix.tfm import FoundationModel, load_tfm
 
 MIXINGS: dict[str, dict[str, object]] = {
@@ -42,15 +40,6 @@ MIXINGS: dict[str, dict[str, object]] = {
     "causal_fresh": {"fresh_rows": True},
 }
 """Ways of mixing by name: what they change in the `FinetuneConfig`."""
-
-LEVELS = (NO_TEST, 0.3, 0.16, 0.05)
-"""Levels of the test against step 0 that every rule with a test is judged at."""
-
-ORACLE = "oracle"
-"""Rule that keeps the step with the lowest test log-loss: the best that choosing can do."""
-
-HARM = 0.005
-"""Mean loss of ROC-AUC on a dataset that counts as harm."""
 
 _KEY = ("dataset", "n_train", "seed", "mixing")
 _MIN_TEST_ROWS = 100
@@ -73,7 +62,10 @@ class _Task:
 
     @property
     def row(self) -> dict[str, object]:
-        settings = [dataclasses.asdict(self.config), self.n_val, self.n_test, self.rules]
+        config = dataclasses.asdict(self.config)
+        for name in ("rule", "level", "patience"):  # nothing that is recorded depends on them
+            del config[name]
+        settings = [config, self.n_val, self.n_test, self.rules]
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
         keys = (self.table.name, self.n_train, self.seed, self.mixing)
         origin = {"data": self.data, "tfm": self.checkpoint, "config": digest}
@@ -158,8 +150,8 @@ def benchmark_rules(
             table=table,
             data=table.content_hash[:16],
             n_train=n,
-            n_val=round(n / 4),
-            n_test=min(n_test, table.n_rows - n - round(n / 4)),
+            n_val=count_validation_rows(n),
+            n_test=min(n_test, _left(table, n)),
             seed=seed,
             mixing=mixing,
             # Never stopped early: the rules are to judge the whole run.
@@ -171,13 +163,13 @@ def benchmark_rules(
         for seed in range(seeds)
         for table in chosen or tables.values()
         for n in n_train
-        if table.n_rows - n - round(n / 4) >= _MIN_TEST_ROWS
+        if _left(table, n) >= _MIN_TEST_ROWS
         for mixing in mixings
     ]
     if not tasks:
         raise DataError(
-            f"No table of {folder} has {min(n_train) + round(min(n_train) / 4) + _MIN_TEST_ROWS} "
-            "rows, as n_train needs."
+            f"No table of {folder} leaves {_MIN_TEST_ROWS} rows to test on beside "
+            f"n_train={min(n_train)} and a quarter as many for validation."
         )
     store = RowStore(
         out,
@@ -201,6 +193,10 @@ def benchmark_rules(
     used = {task.table.name: task.table.content_hash for task in tasks}
     write_beside(out, summary, make_manifest(settings, used))
     return summary
+
+
+def _left(table: TabularDataset, n_train: int) -> int:
+    return table.n_rows - n_train - count_validation_rows(n_train)
 
 
 def _record(task: _Task) -> dict[str, object]:
@@ -286,137 +282,3 @@ def config_of(settings: Sequence[str]) -> FinetuneConfig:
         except json.JSONDecodeError:
             raise CausalMixError(f"{name} takes a number, true or false, not {text!r}.") from None
     return FinetuneConfig(**values)
-
-
-def read_histories(runs: pd.DataFrame) -> list[pd.DataFrame]:
-    """Read the recorded curves.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Rows as `benchmark_rules` writes them.
-
-    Returns
-    -------
-    list of DataFrame
-        A history a row; columns as in :class:`causalmix.finetune.FinetuneResult`.
-    """
-    return [pd.DataFrame(json.loads(text)) for text in runs["history"]]
-
-
-def judge_runs(
-    runs: pd.DataFrame, *, rules: Sequence[str] = tuple(RULES), patience: int
-) -> pd.DataFrame:
-    """Let every rule choose a step of every run.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Rows as `benchmark_rules` writes them.
-    rules : sequence of str
-        Of `causalmix.stopping.RULES`.
-    patience : int
-        Validations without a larger gain after which a rule stops.
-
-    Returns
-    -------
-    DataFrame
-        A row per run, rule and level (`LEVELS`), and one for the `ORACLE`: ``kept`` (step),
-        ``auc`` and ``log_loss`` of the test rows at that step, ``zero_shot_auc`` and
-        ``zero_shot_log_loss`` at step 0, and ``improvement``, the normalised one of ROC-AUC.
-    """
-    records = []
-    for run, history in zip(runs.to_dict("records"), read_histories(runs), strict=True):
-        before = history.iloc[0]
-        n_val = round(run["n_train"] / 4)
-        chosen = {(ORACLE, NO_TEST): int(history["test_log_loss"].argmin())}
-        for rule in rules:
-            for level in LEVELS if RULES[rule].tested else (NO_TEST,):
-                choice = replay(history, rule, level=level, n_val=n_val, patience=patience)
-                chosen[rule, level] = choice.kept
-        for (rule, level), kept in chosen.items():
-            after = history.iloc[kept]
-            records.append(
-                {name: run[name] for name in _KEY}
-                | {
-                    "rule": rule,
-                    "level": level,
-                    "kept": int(after["step"]),
-                    "auc": after["test_auc"],
-                    "log_loss": after["test_log_loss"],
-                    "zero_shot_auc": before["test_auc"],
-                    "zero_shot_log_loss": before["test_log_loss"],
-                }
-            )
-    judged = pd.DataFrame(records)
-    improvement = normalised_improvement(judged["auc"], judged["zero_shot_auc"])
-    return judged.assign(improvement=improvement)
-
-
-def gains_by_dataset(judged: pd.DataFrame) -> pd.DataFrame:
-    """Average the gains over the seeds of every dataset.
-
-    Parameters
-    ----------
-    judged : DataFrame
-        As `judge_runs` gives it.
-
-    Returns
-    -------
-    DataFrame
-        A row per ``n_train``, ``mixing``, ``rule``, ``level`` and ``dataset``: mean gains over
-        zero-shot ``auc_gain``, ``log_loss_gain`` (a decrease, nats) and ``improvement``, and
-        ``untouched``, the share of runs that keep step 0.
-    """
-    gains = judged.assign(
-        auc_gain=judged["auc"] - judged["zero_shot_auc"],
-        log_loss_gain=judged["zero_shot_log_loss"] - judged["log_loss"],
-        untouched=(judged["kept"] == 0).astype(float),
-    )
-    keys = ["n_train", "mixing", "rule", "level", "dataset"]
-    values = ["auc_gain", "log_loss_gain", "improvement", "untouched"]
-    return gains.groupby(keys, sort=False)[values].mean().reset_index()
-
-
-def summarise_rules(judged: pd.DataFrame) -> pd.DataFrame:
-    """Compare rules over datasets, each of which counts once.
-
-    Parameters
-    ----------
-    judged : DataFrame
-        As `judge_runs` gives it.
-
-    Returns
-    -------
-    DataFrame
-        A row per ``n_train``, ``mixing``, ``rule`` and ``level``: ``datasets``, the mean gains
-        over zero-shot ``auc_gain`` and ``log_loss_gain``, each with its 95 % interval (percentile
-        bootstrap over datasets), ``improvement`` (median over datasets), ``worst`` (least mean
-        gain of ROC-AUC on a dataset), ``harmed`` (datasets that lose more than `HARM`),
-        ``untouched`` (share of runs that keep step 0), and ``of_oracle``, the log-loss gain as a
-        share of the oracle's.
-    """
-    per_dataset = gains_by_dataset(judged)
-    records = []
-    keys = ["n_train", "mixing", "rule", "level"]
-    for key, group in per_dataset.groupby(keys, sort=False):
-        record = dict(zip(keys, key, strict=True)) | {"datasets": len(group)}
-        for name in ("auc_gain", "log_loss_gain"):
-            low, high = bootstrap_interval(group[name].to_numpy())
-            record |= {name: group[name].mean(), f"{name}_low": low, f"{name}_high": high}
-        record |= {
-            "improvement": group["improvement"].median(),
-            "worst": group["auc_gain"].min(),
-            "harmed": int((group["auc_gain"] < -HARM).sum()),
-            "untouched": group["untouched"].mean(),
-        }
-        records.append(record)
-    table = pd.DataFrame(records)
-    best = table[table["rule"] == ORACLE].set_index(["n_train", "mixing"])["log_loss_gain"]
-    of_oracle = [
-        row.log_loss_gain / best[row.n_train, row.mixing]
-        if best[row.n_train, row.mixing]
-        else np.nan
-        for row in table.itertuples()
-    ]
-    return table.assign(of_oracle=of_oracle)

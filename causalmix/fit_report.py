@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from causalmix.finetune import FinetuneConfig, FinetuneResult
-from causalmix.stopping import RULES, synthetic_weight
+from causalmix.stopping import RULES, UNTESTED, synthetic_weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class FitReport:
         What chose the step: a key of `causalmix.stopping.RULES`.
     gain, gain_needed : float or None
         By how much that step lowers log-loss as the rule estimates it (nats), and what it had to
-        exceed; None without any step, and where the rule estimates nothing.
+        exceed; None without any step, the latter also without a test.
     synthetic_weight : float or None
         Weight that synthetic validation rows had in that estimate; None where there are none.
     steps : int
@@ -96,7 +96,7 @@ def make_report(
         fine_tuned = curve.loc[result.choice.candidate].to_dict()
         fine_tuned["step"] = int(fine_tuned["step"])
     rule, steps = RULES[config.rule], int(curve["step"].iloc[-1])
-    judged = fine_tuned is not None and rule.tested
+    judged = fine_tuned is not None
     weight = synthetic_weight(result.history) if judged and rule.needs_synthetic else None
     verdict = _verdict(result, config, zero_shot, fine_tuned, weight, n_val)
     return FitReport(
@@ -107,7 +107,7 @@ def make_report(
         best_step=result.best_step,
         rule=config.rule,
         gain=result.choice.gain if judged else None,
-        gain_needed=result.choice.needed if judged else None,
+        gain_needed=result.choice.needed if judged and config.level < UNTESTED else None,
         synthetic_weight=weight,
         steps=steps,
         stopped_by=result.stopped_by,
@@ -128,31 +128,29 @@ def _verdict(
 ) -> str:
     if fine_tuned is None:
         return "No step was taken (steps=0)."
-    rows = f"the log-loss of {n_val} validation rows"
-    before, after, step = zero_shot["log_loss"], fine_tuned["log_loss"], fine_tuned["step"]
-    if not RULES[config.rule].tested:
-        return (
-            f"Step {step} is kept untested, because rule={config.rule!r} asks for it; {rows} was "
-            f"{before:.4f} before and {after:.4f} after."
-        )
-    gain, needed = result.choice.gain, result.choice.needed
-    estimate = ""
-    if config.rule != "log_loss":
-        estimate = f" ({RULES[config.rule].label.lower()}: a gain of {gain:.4f})"
-    if weight is not None:
-        estimate = estimate[:-1] + f", synthetic rows counting {weight:.0%})"
-    if result.best_step:
-        return f"Step {step} took {rows} from {before:.4f} to {after:.4f}{estimate}."
-    if gain <= 0:
-        return (
-            f"No step lowered {rows}, {before:.4f} before and {after:.4f} at best (step "
-            f"{step}){estimate}: the weights stay as they were."
-        )
-    return (
-        f"Step {step} took {rows} from {before:.4f} to {after:.4f}{estimate}, but chance alone may "
-        f"do that: a gain above {needed:.4f} was needed (level={config.level:g}). The weights stay "
-        "as they were."
+    rule, step = RULES[config.rule], fine_tuned["step"]
+    moved = (
+        f"Step {step} took the log-loss of {n_val} validation rows from "
+        f"{zero_shot['log_loss']:.4f} to {fine_tuned['log_loss']:.4f}"
     )
+    gain, needed = result.choice.gain, result.choice.needed
+    if weight is not None:
+        moved += f" (a gain of {gain:.4f} with synthetic rows counting {weight:.0%})"
+    elif config.rule in ("smoothed", "repeated_splits"):
+        moved += f" ({rule.label.lower()}: a gain of {gain:.4f})"
+    if config.level == UNTESTED:
+        return f"{moved}; it is kept untested (level=1)."
+    if result.best_step:
+        unsure = gain <= 0
+        return f"{moved}{', no more than chance explains: it is kept' if unsure else ''}."
+    if gain > 0:
+        return (
+            f"{moved}, but chance alone may do that: a gain above {needed:.4f} was needed "
+            f"(level={config.level:g}). The weights stay as they were."
+        )
+    if rule.latest:
+        return f"{moved}: the weights stay as they were."
+    return f"{moved}, the best of all steps: the weights stay as they were."
 
 
 def _ending(stopped_by: str, steps: int, config: FinetuneConfig) -> str:

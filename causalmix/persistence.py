@@ -22,7 +22,7 @@ from causalmix.errors import CausalMixError, CheckpointError
 from causalmix.manifest import package_versions, write_json
 from causalmix.tfm import FoundationModel, load_tfm
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder's layout; a folder of another version is refused."""
 
 _STATE, _WEIGHTS, _ROWS = "classifier.json", "weights.safetensors", "context.safetensors"

@@ -1,9 +1,10 @@
 """Which weights of a fine-tuning run to keep, judged by the curves it has recorded.
 
 Every rule estimates, for each validated step, the *gain*: by how much log-loss has fallen since
-step 0. The step of the largest gain is the candidate. It is kept if its gain is large enough
-against its own standard error; otherwise the weights stay as they were. Rules are functions of the
-recorded history alone, so that a finished run can be judged again by any of them.
+step 0. One step is the candidate, for most rules that of the largest gain. A test of its gain then
+says whether it is kept or the weights stay as they were; the level of the test says which of the
+two has to prove itself. Rules are functions of the recorded history alone, so that a finished run
+can be judged again by any of them.
 
 Notation: S validations, the first of them at step 0.
 """
@@ -19,8 +20,11 @@ from scipy.stats import t as student_t
 
 from causalmix.errors import CausalMixError, check_name
 
-NO_TEST = 0.5
-"""Level at which any gain above zero will do."""
+EVEN = 0.5
+"""Level at which a gain above zero is enough, and needed."""
+
+UNTESTED = 1.0
+"""Level at which the candidate is kept whatever its gain."""
 
 _Estimate = tuple[np.ndarray, np.ndarray]  # gains (S,) and their standard errors (S,), in nats
 
@@ -41,8 +45,8 @@ class Rule:
         Whether it needs runs on other splits of the same rows.
     revises : bool, default=False
         Whether a later validation can change the gain of an earlier one.
-    tested : bool, default=True
-        Whether step 0 is a candidate.
+    latest : bool, default=False
+        Whether the last step is the candidate, not that of the largest gain.
     """
 
     estimate: Callable[[pd.DataFrame], _Estimate]
@@ -50,7 +54,7 @@ class Rule:
     needs_synthetic: bool = False
     needs_splits: bool = False
     revises: bool = False
-    tested: bool = True
+    latest: bool = False
 
 
 def _validation(history: pd.DataFrame) -> _Estimate:
@@ -80,11 +84,6 @@ def _augmented(history: pd.DataFrame) -> _Estimate:
     return gains, np.sqrt(variance)
 
 
-def _last(history: pd.DataFrame) -> _Estimate:
-    # Later is better, whatever validation says.
-    return np.arange(len(history), dtype=float), np.zeros(len(history))
-
-
 RULES: dict[str, Rule] = {
     "log_loss": Rule(_validation, "Validation log-loss"),
     "smoothed": Rule(_smoothed, "Smoothed log-loss", revises=True),
@@ -92,14 +91,15 @@ RULES: dict[str, Rule] = {
     "augmented": Rule(
         _augmented, "Validation with synthetic rows", needs_synthetic=True, revises=True
     ),
-    "last": Rule(_last, "Last step", tested=False),
+    "last": Rule(_validation, "Last step", latest=True),
 }
 """Rules by name.
 
 ``log_loss`` takes the validation rows as they are; ``smoothed`` a moving average over three
 validations; ``repeated_splits`` the mean over runs on several splits of training and validation
 rows, which costs as many runs; ``augmented`` the precision-weighted mean of the gains on real and
-on synthetic validation rows, see `synthetic_weight`; ``last`` nothing.
+on synthetic validation rows, see `synthetic_weight`. ``last`` leaves the choice of the step to the
+length of the run, and to validation only whether to keep it.
 """
 
 
@@ -161,8 +161,8 @@ class Choice:
     Attributes
     ----------
     candidate : int
-        Position in the history of the validation with the largest estimated gain after step 0;
-        0 if there is none yet.
+        Position in the history of the step after the first that the rule prefers; 0 if there is
+        none yet.
     kept : int
         Position whose weights are kept: the candidate, or 0.
     gain, error : float
@@ -170,7 +170,8 @@ class Choice:
     needed : float
         The gain that it had to exceed.
     stale : int
-        Validations since the largest gain, step 0 counting as a gain of 0.
+        Validations since the largest gain, step 0 counting as a gain of 0; always 0 where the
+        last step is the candidate.
     """
 
     candidate: int
@@ -181,7 +182,7 @@ class Choice:
     stale: int
 
 
-def choose(history: pd.DataFrame, rule: str, *, level: float = NO_TEST, n_val: int) -> Choice:
+def choose(history: pd.DataFrame, rule: str, *, level: float = EVEN, n_val: int) -> Choice:
     """Judge a history by a rule.
 
     Parameters
@@ -191,8 +192,10 @@ def choose(history: pd.DataFrame, rule: str, *, level: float = NO_TEST, n_val: i
     rule : str
         Key of `RULES`.
     level : float, default=0.5
-        Level of the one-sided paired t-test against step 0: its weights stay unless the gain
-        exceeds that quantile of its error. At 0.5 any gain will do.
+        Of the one-sided paired t-test, in (0, 1]: how often a candidate that is neither better nor
+        worse than step 0 is kept. Below 0.5 the candidate has to prove itself; above it step 0
+        has to, and the candidate is kept unless it is worse by more than chance explains; at 1 it
+        is kept untested.
     n_val : int
         Validation rows, for the degrees of freedom.
 
@@ -204,18 +207,26 @@ def choose(history: pd.DataFrame, rule: str, *, level: float = NO_TEST, n_val: i
     gains, errors = spec.estimate(history)
     if len(gains) == 1:
         return Choice(0, 0, 0.0, 0.0, 0.0, 0)
-    candidate = 1 + int(np.argmax(gains[1:]))
+    candidate = len(gains) - 1 if spec.latest else 1 + int(np.argmax(gains[1:]))
     gain, error = float(gains[candidate]), float(errors[candidate])
-    # Without an error, as of a single row, no test can be passed.
-    quantile = float(student_t.ppf(1 - level, max(n_val - 1, 1)))
-    needed = 0.0 if level == NO_TEST or not spec.tested else quantile * error
+    needed = _needed(level, error, n_val)
     kept = candidate if gain > needed else 0
-    best = candidate if gain > 0 else 0
+    best = len(gains) - 1 if spec.latest else candidate if gain > 0 else 0
     return Choice(candidate, kept, gain, error, needed, len(gains) - 1 - best)
 
 
+def _needed(level: float, error: float, n_val: int) -> float:
+    """Return the gain that is exceeded with probability `level` by chance alone."""
+    if level == UNTESTED:
+        return -np.inf
+    if level == EVEN:
+        return 0.0
+    # NaN without an error, as of a single row: then nothing exceeds it.
+    return float(student_t.ppf(1 - level, max(n_val - 1, 1))) * error
+
+
 def replay(
-    history: pd.DataFrame, rule: str, *, level: float = NO_TEST, n_val: int, patience: int
+    history: pd.DataFrame, rule: str, *, level: float = EVEN, n_val: int, patience: int
 ) -> Choice:
     """Judge a run that was not stopped as if a rule had stopped it.
 
@@ -250,9 +261,7 @@ def check_rule(rule: str, level: float, n_splits: int) -> None:
         If a number is out of its range.
     """
     check_name(rule, RULES, "rule")
-    if not 0 < level <= NO_TEST:
-        raise CausalMixError(
-            f"level must lie in (0, {NO_TEST}], got {level}; {NO_TEST} keeps any gain."
-        )
+    if not 0 < level <= UNTESTED:
+        raise CausalMixError(f"level must lie in (0, 1], got {level}; {EVEN} keeps any gain.")
     if n_splits < 2:
         raise CausalMixError(f"n_splits must be at least 2, got {n_splits}.")

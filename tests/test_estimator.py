@@ -355,7 +355,7 @@ def test_damaged_and_foreign_folders_are_refused(fitted, tmp_path):
     for changed, message in (
         (json.dumps(state | {"format": 99}), "of format 99"),
         ("{", "cannot be read"),
-        (json.dumps({"format": 1}), "cannot be read.*rows"),
+        (json.dumps({"format": persistence.FORMAT}), "cannot be read.*rows"),
     ):
         (folder / "classifier.json").write_text(changed)
         with pytest.raises(CheckpointError, match=message):

@@ -13,6 +13,7 @@ from causalmix.data import load_dataset, low_data_split
 from causalmix.errors import CausalMixError, DataError
 from causalmix.finetune import FinetuneConfig, finetune, predict_proba
 from causalmix.generators import make_generator
+from causalmix.stopping import RULES, replay
 from causalmix.tfm import load_tfm
 
 SHORT = FinetuneConfig(steps=4, validate_every=2, n_synthetic=60)
@@ -91,6 +92,54 @@ def test_the_kept_weights_are_those_of_the_best_step(tfm, split):
     )
 
 
+@pytest.mark.parametrize("rule", list(RULES))
+def test_a_run_keeps_what_its_rule_makes_of_the_recorded_curves(tfm, split, rule):
+    """Judged along the way or afterwards, a history gives the same weights."""
+    config = FinetuneConfig(
+        steps=12, validate_every=1, learning_rate=3e-3, n_splits=2, n_synthetic_val=40
+    )
+    config = dataclasses.replace(config, rule=rule, level=0.4, patience=3, synthetic_share=0.0)
+    patient = dataclasses.replace(config, rule="last")
+    options = {"generator": Recorder(), "seed": 1}
+    whole = finetune(tfm, split, config=patient, record_rules=[rule], **options).history
+    assert len(whole) == 13
+    result = finetune(tfm, split, config=config, **options)
+    seen = whole.iloc[: len(result.history)].drop(columns="seconds")
+    pd.testing.assert_frame_equal(result.history[seen.columns], seen)
+    n_val = split.val.n_rows
+    choice = replay(whole, rule, level=0.4, n_val=n_val, patience=3)
+    assert (choice.kept, choice.candidate) == (result.choice.kept, result.choice.candidate)
+    # The weights are those of that step.
+    proba = predict_proba(result.tfm, split.train, split.val.X, random_state=1)
+    codes = split.val.y.cat.codes.to_numpy()
+    loss = -np.log(proba[np.arange(n_val), codes]).mean()
+    assert loss == pytest.approx(whole["val_log_loss"][choice.kept], abs=1e-5)
+
+
+def test_repeated_splits_are_other_splits_of_the_same_rows(tfm, split):
+    class Watcher(Recorder):
+        seen = []  # noqa: RUF012
+
+        def fit(self, X, y):
+            self.seen.append(X)
+            return super().fit(X, y)
+
+    config = dataclasses.replace(SHORT, rule="repeated_splits", n_splits=3)
+    result = finetune(tfm, split, generator=Watcher(), config=config)
+    both = split.context().X
+    assert [len(X) for X in Watcher.seen] == [40, 40, 40]
+    for X in Watcher.seen:
+        assert len(X.merge(both.drop_duplicates())) == 40
+    pd.testing.assert_frame_equal(Watcher.seen[-1], split.train.X)
+    assert not Watcher.seen[0].equals(Watcher.seen[1])
+    assert (result.history["splits_log_loss"] != result.history["val_log_loss"]).all()
+
+
+def test_augmented_validation_needs_a_generator(tfm, split):
+    with pytest.raises(CausalMixError, match=r"'augmented'.* needs a generator"):
+        finetune(tfm, split, config=FinetuneConfig(rule="augmented"))
+
+
 def test_generators_see_training_rows_only(tfm, split):
     generator = Recorder()
     finetune(tfm, split, generator=generator, config=SHORT)
@@ -162,7 +211,7 @@ def test_as_many_rows_as_classes_are_too_few(tfm):
         ("synthetic_tasks", -0.1),
         ("schedule", "sometimes"),
         ("rule", "best"),
-        ("level", 0.6),
+        ("level", 1.1),
         ("n_splits", 1),
         ("time_limit", 0),
     ],

@@ -56,9 +56,12 @@ def test_step_0_stays_where_nothing_is_gained():
     for rule in ("log_loss", "smoothed"):
         choice = choose(worse, rule, n_val=N_VAL)
         assert (choice.kept, choice.stale) == (0, 2)
-    assert choose(worse, "last", n_val=N_VAL).kept == 2
-    ruined = choose(history([0.7, np.nan, np.inf]), "log_loss", n_val=N_VAL)
-    assert ruined.kept == 0
+    assert choose(worse, "last", n_val=N_VAL).kept == 0
+    assert choose(worse, "last", level=1.0, n_val=N_VAL).kept == 2
+    for level in (0.5, 0.9, 1.0):
+        for rule in ("log_loss", "last"):
+            ruined = choose(history([0.7, np.inf, np.nan]), rule, level=level, n_val=N_VAL)
+            assert ruined.kept == 0
     assert choose(history([0.7]), "log_loss", n_val=N_VAL).candidate == 0
 
 
@@ -84,12 +87,25 @@ def test_the_test_needs_a_gain_above_the_quantile_of_student_t():
     assert choose(unknown, "log_loss", n_val=1).kept == 1
 
 
-@pytest.mark.parametrize("level", [0.05, 0.2])
+def test_above_a_half_it_is_step_0_that_has_to_prove_itself():
+    for se, kept in ((0.1 / 1.68, 1), (0.1 / 1.72, 0)):
+        worse = history([0.7, 0.8], se=se)
+        assert choose(worse, "last", level=0.95, n_val=N_VAL).kept == kept
+    assert choose(history([0.7, 0.8]), "last", level=0.95, n_val=N_VAL).kept == 0
+
+
+def test_last_takes_the_last_and_never_loses_patience():
+    choice = choose(history([0.7, 0.2, 0.6, 0.65]), "last", n_val=N_VAL)
+    assert (choice.candidate, choice.kept, choice.stale) == (3, 3, 0)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.2, 0.8])
 def test_the_level_bounds_how_often_useless_training_is_kept(level):
     useless = {"gain": 0.0, "row_noise": 0.5}
     assert share_kept("log_loss", 0.5, **useless) == pytest.approx(0.5, abs=0.08)
     assert share_kept("log_loss", level, **useless) == pytest.approx(level, abs=0.05)
     assert share_kept("log_loss", level, gain=0.3, row_noise=0.5) > 0.9
+    assert share_kept("log_loss", level, gain=-0.4, row_noise=0.5) < 0.1
 
 
 def test_faithful_synthetic_rows_sharpen_the_test():
@@ -124,6 +140,7 @@ def test_a_replay_ends_where_patience_does():
     assert replay(curves, "log_loss", n_val=N_VAL, patience=2).kept == 1
     assert replay(curves, "log_loss", n_val=N_VAL, patience=3).kept == 4
     assert replay(curves, "last", n_val=N_VAL, patience=1).kept == 4
+    assert replay(curves.iloc[:2], "log_loss", n_val=N_VAL, patience=1).kept == 1
 
 
 def test_an_unknown_rule_is_answered_with_the_known():
