@@ -53,10 +53,9 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     """A tabular foundation model fine-tuned on real rows and, by default, causal synthetic ones.
 
     A share of the rows given to `fit` is set aside for validation. The generator is fitted on the
-    other rows only, and the network is fine-tuned on these and on its rows. A rule chooses the
-    weights that are kept by what the validation rows say. Those before the first step are always
-    a candidate; if they win, a `FinetuningWarning` says so. Predictions have all rows given to
-    `fit` as context.
+    other rows only, and the network is fine-tuned on these and on its rows. The validation rows
+    say whether the result is kept, or by other rules which of its steps; where the weights stay as
+    they were, a `FinetuningWarning` says so. Predictions have all rows given to `fit` as context.
 
     Parameters
     ----------
@@ -72,7 +71,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         row a class is made where it gives less.
     n_estimators : int, optional
         Members of the ensemble; by default as many as the checkpoint asks for.
-    steps : int, default=60
+    steps : int, default=16
         Optimiser steps at most; 0 is zero-shot prediction.
     learning_rate, weight_decay, warmup_steps, clip_norm
         Of the optimiser: see :class:`causalmix.finetune_config.FinetuneConfig`.

@@ -16,6 +16,7 @@ from causalmix.generators import make_generator
 from causalmix.stopping import RULES, replay
 from causalmix.tfm import load_tfm
 
+LOWEST = {"rule": "log_loss", "level": 0.5}  # keep the step with the lowest validation log-loss
 SHORT = FinetuneConfig(steps=4, validate_every=2, n_synthetic=60)
 
 
@@ -81,7 +82,7 @@ def test_a_run_that_only_does_harm_changes_nothing(tfm, split):
 
 
 def test_the_kept_weights_are_those_of_the_best_step(tfm, split):
-    config = FinetuneConfig(steps=8, validate_every=2, learning_rate=3e-3)
+    config = FinetuneConfig(steps=8, validate_every=2, learning_rate=3e-3, **LOWEST)
     result = finetune(tfm, split, config=config)
     best = result.history.set_index("step").loc[result.best_step]
     assert best["val_log_loss"] == result.history["val_log_loss"].min()
@@ -96,13 +97,13 @@ def test_the_kept_weights_are_those_of_the_best_step(tfm, split):
 def test_a_run_keeps_what_its_rule_makes_of_the_recorded_curves(tfm, split, rule):
     """Judged along the way or afterwards, a history gives the same weights."""
     config = FinetuneConfig(
-        steps=12, validate_every=1, learning_rate=3e-3, n_splits=2, n_synthetic_val=40
+        steps=7, validate_every=1, learning_rate=3e-3, n_splits=2, n_synthetic_val=40
     )
     config = dataclasses.replace(config, rule=rule, level=0.4, patience=3, synthetic_share=0.0)
     patient = dataclasses.replace(config, rule="last")
     options = {"generator": Recorder(), "seed": 1}
     whole = finetune(tfm, split, config=patient, record_rules=[rule], **options).history
-    assert len(whole) == 13
+    assert len(whole) == 8
     result = finetune(tfm, split, config=config, **options)
     seen = whole.iloc[: len(result.history)].drop(columns="seconds")
     pd.testing.assert_frame_equal(result.history[seen.columns], seen)
@@ -159,7 +160,7 @@ def test_recording_test_scores_does_not_influence_the_run(tfm, split):
 
 def test_a_run_stops_when_patience_is_spent(tfm, split):
     config = FinetuneConfig(
-        steps=50, validate_every=1, patience=3, learning_rate=1.0, warmup_steps=0
+        steps=50, validate_every=1, patience=3, learning_rate=1.0, warmup_steps=0, **LOWEST
     )
     result = finetune(tfm, split, config=config)
     assert result.history["step"].iloc[-1] == 3
@@ -179,7 +180,7 @@ def test_the_step_that_exceeds_the_time_limit_is_validated_and_the_last(tfm, spl
     result = finetune(tfm, split, config=config)
     assert result.history["step"].tolist() == [0, 1]
     assert result.stopped_by == "time_limit"
-    config = FinetuneConfig(steps=1, patience=1, learning_rate=1.0, time_limit=1e-9)
+    config = FinetuneConfig(steps=1, patience=1, learning_rate=1.0, time_limit=1e-9, **LOWEST)
     assert finetune(tfm, split, config=config).stopped_by == "steps"  # none were left
 
 
