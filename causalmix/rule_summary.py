@@ -179,30 +179,27 @@ def summarise_rules(judged: pd.DataFrame) -> pd.DataFrame:
     return table.assign(of_oracle=table["log_loss_gain"] / np.where(reach > 0, reach, np.nan))
 
 
-def rule_table(summary: pd.DataFrame, steps: Sequence[int] = (STEPS[0], STEPS[-1])) -> pd.DataFrame:
+def rule_table(summary: pd.DataFrame) -> pd.DataFrame:
     """Put a summary into the form in which it is read.
 
     Parameters
     ----------
     summary : DataFrame
-        As `summarise_rules` gives it.
-    steps : sequence of int
-        Lengths of the runs to show.
+        Rows of what `summarise_rules` gives.
 
     Returns
     -------
     DataFrame
         A row per mixing, length, rule and level, rounded, with the intervals written out.
     """
-    shown = summary[summary["steps"].isin(steps)]
     columns = {
         name: [
             f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
-            for mean, low, high in shown[[name, f"{name}_low", f"{name}_high"]].to_numpy()
+            for mean, low, high in summary[[name, f"{name}_low", f"{name}_high"]].to_numpy()
         ]
         for name in ("auc_gain", "log_loss_gain")
     }
-    rounded = {name: shown[name].round(4) for name in ("worst", "harmed")}
-    rounded |= {name: shown[name].round(2) for name in ("untouched", "of_oracle")}
+    rounded = {name: summary[name].round(4) for name in ("worst", "harmed")}
+    rounded |= {name: summary[name].round(2) for name in ("untouched", "of_oracle")}
     keys = ["mixing", "steps", "rule", "level"]
-    return shown[keys].assign(**columns, **rounded).set_index(keys)
+    return summary[keys].assign(**columns, **rounded).set_index(keys)

@@ -146,6 +146,6 @@ def test_every_dataset_counts_once(runs):
     assert line["worst"] == pytest.approx(-0.1)
     assert line["of_oracle"] == pytest.approx((0.2 - 0.2) / (0.2 + 0.1), abs=1e-9)
     assert summary.loc[("last", 1.0), "harmed"] == 2
-    shown = rule_table(summary.reset_index(), steps=[8]).loc[("real", 8, "log_loss", 0.5)]
+    shown = rule_table(summary.reset_index()).loc[("real", 8, "log_loss", 0.5)]
     assert shown["auc_gain"] == "+0.0750 [-0.1000, +0.2500]"
     assert (shown["worst"], shown["harmed"]) == (-0.1, 1)
