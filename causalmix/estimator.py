@@ -6,7 +6,6 @@ import dataclasses
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from causalmix.data import Split, TabularDataset
+from causalmix.data import Split
 from causalmix.errors import CausalMixError, FinetuningWarning
 from causalmix.finetune import FinetuneConfig, finetune
 from causalmix.fit_input import (
@@ -28,25 +27,14 @@ from causalmix.fit_input import (
     seeded_generator,
 )
 from causalmix.fit_report import FitReport, make_report
-from causalmix.persistence import json_value, load_folder, save_folder
+from causalmix.persistence import Fitted, classifier_state, load_folder, save_folder
 from causalmix.schema import TableSchema
 from causalmix.splitting import holdout_split
-from causalmix.tfm import FoundationModel, load_tfm
+from causalmix.tfm import load_tfm
 
 _DEFAULTS = FinetuneConfig()
 
 _QUERY_ROWS = 2048  # in one forward pass; rows do not see each other, so this only bounds memory
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """What predictions need, apart from what can be made again of it."""
-
-    tfm: FoundationModel
-    context: TabularDataset  # training and validation rows, in the order they were given
-    columns: list[str]  # all columns given, used or not
-    n_estimators: int | None
-    seed: int
 
 
 class CausalMixClassifier(ClassifierMixin, BaseEstimator):
@@ -253,7 +241,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         )
         self.history_ = result.history
         self._schema = schema
-        self._restore(_Fitted(result.tfm, dataset, list(frame.columns), self.n_estimators, seed))
+        self._restore(Fitted(result.tfm, dataset, list(frame.columns), self.n_estimators, seed))
         self.report_ = make_report(
             result,
             config,
@@ -350,24 +338,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "classes_")
         fitted = self._fitted
-        parameters = self.get_params(deep=False) | {"tfm": str(self.tfm)}
-        if isinstance(self.random_state, np.random.RandomState):
-            parameters["random_state"] = fitted.seed
-        state = {
-            "parameters": {name: json_value(name, v) for name, v in parameters.items()},
-            "classes": {
-                "dtype": self.classes_.dtype.str,
-                "values": json_value("classes_", self.classes_),
-            },
-            "n_features_in": self.n_features_in_,
-            "feature_names_in": list(getattr(self, "feature_names_in_", [])),
-            "columns": fitted.columns,
-            "schema": self._schema.columns,
-            "n_estimators": fitted.n_estimators,
-            "seed": fitted.seed,
-            "report": dataclasses.asdict(self.report_),
-            "history": self.history_.to_dict(orient="list"),
-        }
+        state = classifier_state(self, fitted)
         save_folder(Path(path), tfm=fitted.tfm, context=fitted.context, state=state)
         return Path(path)
 
@@ -403,7 +374,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         classifier.report_ = FitReport(**state["report"])
         classifier._schema = TableSchema(state["schema"])
         classifier._restore(
-            _Fitted(tfm, context, state["columns"], state["n_estimators"], state["seed"])
+            Fitted(tfm, context, state["columns"], state["n_estimators"], state["seed"])
         )
         classifier.classes_ = np.array(
             state["classes"]["values"], dtype=np.dtype(state["classes"]["dtype"])
@@ -434,12 +405,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
                 tfm = self._fitted.tfm
             self._restore(dataclasses.replace(self._fitted, tfm=tfm))
 
-    def _restore(self, fitted: _Fitted) -> None:
+    def _restore(self, fitted: Fitted) -> None:
         """Take over fitted state, and fit the ensemble's preprocessing on all rows."""
         self._fitted, self.tfm_ = fitted, fitted.tfm
-        self._encoder = fitted.tfm.encoder(
-            fitted.context.X,
-            fitted.context.y.cat.codes.to_numpy(),
-            n_estimators=fitted.n_estimators,
-            random_state=fitted.seed,
-        )
+        self._encoder = fitted.encoder()
