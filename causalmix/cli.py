@@ -218,22 +218,46 @@ def benchmark_discovery(
 
 
 @main.command(cls=_ListOptions)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON file to write.")
-@click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
-@click.option("--n-train", type=int, multiple=True, default=(200, 500), show_default=True)
-@click.option("--steps", type=int, default=10, show_default=True, help="Steps that are timed.")
-@click.option("--repeats", type=int, default=3, show_default=True, help="Measurements of a step.")
-@click.option("--seeds", type=int, default=3, show_default=True, help="Tables to converge on.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")
 @click.option("--speed", is_flag=True, help="Time it against tabpfn's own fine-tuning class.")
-def benchmark_finetuning(out: Path, tfm: str, speed: bool, **options: object) -> None:
-    """Compare fine-tuning with that of the tabpfn package: CPU time a step, and to a log-loss."""
-    from causalmix.finetuning_speed import describe, write_finetuning_speed
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV; --speed: JSON.")
+@click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
+@click.option("--n-train", type=int, multiple=True, help="Training rows: 120; --speed: 200 500.")
+@click.option("--seeds", type=int, help="Splits of a table: 5; --speed: made-up tables: 3.")
+@click.option("--datasets", multiple=True, help="Of --data: names of tables; all by default.")
+@click.option("--mixings", multiple=True, help="Of --data: ways of mixing: real causal.")
+@click.option("--rules", multiple=True, help="Of --data: rules to judge by; all by default.")
+@click.option("--set", "settings", multiple=True, help="Of --data: settings, as steps=60.")
+@click.option("--workers", type=int, help="Of --data: processes.")
+@click.option("--steps", type=int, help="Of --speed: steps that are timed: 10.")
+@click.option("--repeats", type=int, help="Of --speed: measurements of a step: 3.")
+def benchmark_finetuning(
+    data: Path | None, speed: bool, out: Path, tfm: str, **options: object
+) -> None:
+    """Judge the rules that choose weights on a folder of tables, or time fine-tuning.
 
+    Runs on tables go to the CSV file as they come, and what is there is not computed again. With
+    --speed, CPU time is compared with tabpfn's own class: a step, and up to a log-loss.
+    """
+    if speed == (data is not None):
+        raise CausalMixError("Give either --data FOLDER or --speed.")
+    names = {"n_train", "seeds"} | ({"steps", "repeats"} if speed else set())
     if not speed:
-        raise CausalMixError("Nothing to do: give --speed.")
-    path = write_finetuning_speed(tfm, out, **options)
-    click.echo(describe(path))
-    click.echo(_shown(path))
+        names |= {"datasets", "mixings", "rules", "settings", "workers"}
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if stray := set(given) - names:
+        raise CausalMixError(f"--{min(stray)} does not go with {'--speed' if speed else '--data'}.")
+    if speed:
+        from causalmix.finetuning_speed import describe, write_finetuning_speed
+
+        click.echo(describe(write_finetuning_speed(tfm, out, **given)))
+    else:
+        from causalmix.finetuning_benchmark import benchmark_rules, config_of
+
+        config = config_of(given.pop("settings", ()))
+        summary = benchmark_rules(data, out, tfm=tfm, config=config, progress=True, **given)
+        click.echo(summary.round(4).to_string(index=False))
+    click.echo(_shown(out))
 
 
 @main.command()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,43 +13,37 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, check_consistent_length
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from causalmix.data import Split, TabularDataset
-from causalmix.errors import CausalMixError, DataError, FinetuningWarning
-from causalmix.files import check_columns
+from causalmix.data import Split
+from causalmix.errors import CausalMixError, FinetuningWarning
 from causalmix.finetune import FinetuneConfig, finetune
-from causalmix.fit_input import as_dataset, count_validation_rows, draw_seed, read_labels
+from causalmix.fit_input import (
+    as_dataset,
+    count_validation_rows,
+    draw_seed,
+    read_frame,
+    read_labels,
+    seeded_generator,
+)
 from causalmix.fit_report import FitReport, make_report
-from causalmix.generators import GENERATORS, Generator, make_generator
-from causalmix.persistence import json_value, load_folder, save_folder
+from causalmix.persistence import Fitted, classifier_state, load_folder, save_folder
 from causalmix.schema import TableSchema
 from causalmix.splitting import holdout_split
-from causalmix.tfm import FoundationModel, load_tfm
+from causalmix.tfm import load_tfm
 
 _DEFAULTS = FinetuneConfig()
 
 _QUERY_ROWS = 2048  # in one forward pass; rows do not see each other, so this only bounds memory
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    """What predictions need, apart from what can be made again of it."""
-
-    tfm: FoundationModel
-    context: TabularDataset  # training and validation rows, in the order they were given
-    columns: list[str]  # all columns given, used or not
-    n_estimators: int | None
-    seed: int
-
-
 class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     """A tabular foundation model fine-tuned on real rows and, by default, causal synthetic ones.
 
     A share of the rows given to `fit` is set aside for validation. The generator is fitted on the
-    other rows only, and the network is fine-tuned on these and on its rows. The weights with the
-    lowest validation log-loss are kept. Those before the first step are always a candidate; if
-    they win, a `FinetuningWarning` says so. Predictions have all rows given to `fit` as context.
+    other rows only, and the network is fine-tuned on these and on its rows. The validation rows
+    say whether the result is kept, or by other rules which of its steps; where the weights stay as
+    they were, a `FinetuningWarning` says so. Predictions have all rows given to `fit` as context.
 
     Parameters
     ----------
@@ -67,14 +59,18 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         row a class is made where it gives less.
     n_estimators : int, optional
         Members of the ensemble; by default as many as the checkpoint asks for.
-    steps : int, default=60
+    steps : int, default=16
         Optimiser steps at most; 0 is zero-shot prediction.
     learning_rate, weight_decay, warmup_steps, clip_norm
-        Of the optimiser: see :class:`causalmix.finetune.FinetuneConfig`.
-    tasks_per_step, rows_per_task, query_share, synthetic_share, n_synthetic
-        Of the rows in a step: see :class:`causalmix.finetune.FinetuneConfig`.
+        Of the optimiser: see :class:`causalmix.finetune_config.FinetuneConfig`.
+    tasks_per_step, rows_per_task, query_share
+        Of the tasks in a step: see :class:`causalmix.finetune_config.FinetuneConfig`.
+    synthetic_share, synthetic_query_share, synthetic_tasks, schedule, n_synthetic, fresh_rows
+        How synthetic rows are mixed in: see :class:`causalmix.finetune_config.FinetuneConfig`.
     validate_every, patience, time_limit
-        When to validate and stop: see :class:`causalmix.finetune.FinetuneConfig`.
+        When to validate and stop: see :class:`causalmix.finetune_config.FinetuneConfig`.
+    rule, level, n_synthetic_val, n_splits
+        How the weights are chosen: see :class:`causalmix.finetune_config.FinetuneConfig`.
     device : str, default="auto"
         Where the network runs; ``"auto"`` takes a CUDA device where there is one.
     random_state : int, RandomState instance or None, default=None
@@ -93,7 +89,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Their names, if `fit` was given a DataFrame whose column names are all strings.
     history_ : DataFrame
         A row per validation, from step 0: ``step``, ``train_loss`` (nats, mean since the last
-        row), ``val_auc``, ``val_log_loss``, ``seconds``, ``synthetic_share``.
+        row), ``val_auc``, ``val_log_loss``, and more as
+        :class:`causalmix.finetune.FinetuneResult` has it.
     report_ : FitReport
         Zero-shot against fine-tuned, which weights were kept, and why.
     tfm_ : FoundationModel
@@ -137,9 +134,17 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         rows_per_task: int = _DEFAULTS.rows_per_task,
         query_share: float = _DEFAULTS.query_share,
         synthetic_share: float = _DEFAULTS.synthetic_share,
+        synthetic_query_share: float | None = _DEFAULTS.synthetic_query_share,
+        synthetic_tasks: float = _DEFAULTS.synthetic_tasks,
+        schedule: str = _DEFAULTS.schedule,
         n_synthetic: int = _DEFAULTS.n_synthetic,
+        fresh_rows: bool = _DEFAULTS.fresh_rows,
         validate_every: int = _DEFAULTS.validate_every,
         patience: int = _DEFAULTS.patience,
+        rule: str = _DEFAULTS.rule,
+        level: float = _DEFAULTS.level,
+        n_synthetic_val: int = _DEFAULTS.n_synthetic_val,
+        n_splits: int = _DEFAULTS.n_splits,
         time_limit: float | None = _DEFAULTS.time_limit,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -159,9 +164,17 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         self.rows_per_task = rows_per_task
         self.query_share = query_share
         self.synthetic_share = synthetic_share
+        self.synthetic_query_share = synthetic_query_share
+        self.synthetic_tasks = synthetic_tasks
+        self.schedule = schedule
         self.n_synthetic = n_synthetic
+        self.fresh_rows = fresh_rows
         self.validate_every = validate_every
         self.patience = patience
+        self.rule = rule
+        self.level = level
+        self.n_synthetic_val = n_synthetic_val
+        self.n_splits = n_splits
         self.time_limit = time_limit
         self.device = device
         self.random_state = random_state
@@ -207,8 +220,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             **{f.name: getattr(self, f.name) for f in dataclasses.fields(FinetuneConfig)}
         )
         seed = draw_seed(self.random_state)
-        generator = self._make_generator(seed)
-        frame = self._frame(X, reset=True)
+        generator = seeded_generator(self.generator, self.generator_options, seed)
+        frame = read_frame(self, X)
         classes, codes = read_labels(y)
         check_consistent_length(frame, codes)
         schema, features, notes = TableSchema.learn(frame)
@@ -226,9 +239,9 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             seed=seed,
             progress=self.progress,
         )
-        self.history_ = result.history.drop(columns=["test_auc", "test_log_loss"])
+        self.history_ = result.history
         self._schema = schema
-        self._restore(_Fitted(result.tfm, dataset, list(frame.columns), self.n_estimators, seed))
+        self._restore(Fitted(result.tfm, dataset, list(frame.columns), self.n_estimators, seed))
         self.report_ = make_report(
             result,
             config,
@@ -267,7 +280,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             If there is no row, or a column of numbers holds something else, or infinities.
         """
         check_is_fitted(self, "classes_")
-        rows = self._schema.read(self._frame(X, reset=False))
+        rows = self._schema.read(read_frame(self, X, columns=self._fitted.columns))
         network, encoder = self.tfm_.network, self._encoder
         return np.concatenate(
             [
@@ -325,24 +338,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "classes_")
         fitted = self._fitted
-        parameters = self.get_params(deep=False) | {"tfm": str(self.tfm)}
-        if isinstance(self.random_state, np.random.RandomState):
-            parameters["random_state"] = fitted.seed
-        state = {
-            "parameters": {name: json_value(name, v) for name, v in parameters.items()},
-            "classes": {
-                "dtype": self.classes_.dtype.str,
-                "values": json_value("classes_", self.classes_),
-            },
-            "n_features_in": self.n_features_in_,
-            "feature_names_in": list(getattr(self, "feature_names_in_", [])),
-            "columns": fitted.columns,
-            "schema": self._schema.columns,
-            "n_estimators": fitted.n_estimators,
-            "seed": fitted.seed,
-            "report": dataclasses.asdict(self.report_),
-            "history": self.history_.to_dict(orient="list"),
-        }
+        state = classifier_state(self, fitted)
         save_folder(Path(path), tfm=fitted.tfm, context=fitted.context, state=state)
         return Path(path)
 
@@ -378,7 +374,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         classifier.report_ = FitReport(**state["report"])
         classifier._schema = TableSchema(state["schema"])
         classifier._restore(
-            _Fitted(tfm, context, state["columns"], state["n_estimators"], state["seed"])
+            Fitted(tfm, context, state["columns"], state["n_estimators"], state["seed"])
         )
         classifier.classes_ = np.array(
             state["classes"]["values"], dtype=np.dtype(state["classes"]["dtype"])
@@ -409,47 +405,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
                 tfm = self._fitted.tfm
             self._restore(dataclasses.replace(self._fitted, tfm=tfm))
 
-    def _restore(self, fitted: _Fitted) -> None:
+    def _restore(self, fitted: Fitted) -> None:
         """Take over fitted state, and fit the ensemble's preprocessing on all rows."""
         self._fitted, self.tfm_ = fitted, fitted.tfm
-        self._encoder = fitted.tfm.encoder(
-            fitted.context.X,
-            fitted.context.y.cat.codes.to_numpy(),
-            n_estimators=fitted.n_estimators,
-            random_state=fitted.seed,
-        )
-
-    def _make_generator(self, seed: int) -> Generator | None:
-        options = dict(self.generator_options or {})
-        if self.generator is None:
-            if options:
-                raise CausalMixError(
-                    "generator_options are given, but generator=None has none: leave them out, or "
-                    f"name a generator: {', '.join(GENERATORS)}."
-                )
-            return None
-        known = GENERATORS.get(self.generator)
-        if known and "seed" in inspect.signature(known).parameters:
-            options = {"seed": seed} | options
-        return make_generator(self.generator, **options)
-
-    def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
-        """Return X as a table with the columns of `fit`, in their order; remember them first."""
-        if isinstance(X, pd.DataFrame):
-            names = check_columns(list(X.columns), "X")
-            known = None if reset else getattr(self, "feature_names_in_", None)
-            if known is not None and set(known) <= set(X.columns):
-                X = X[list(known)]
-            validate_data(self, X, skip_check_array=True, reset=reset)
-            if X.empty:
-                raise DataError(
-                    f"X has {X.shape[0]} rows and {X.shape[1]} columns (shape={X.shape}); a "
-                    "minimum of 1 of each is required."
-                )
-        else:
-            X = pd.DataFrame(
-                validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
-            )
-            names = [f"x{j}" for j in range(X.shape[1])]
-        columns = names if reset else self._fitted.columns
-        return X.set_axis(columns, axis=1).reset_index(drop=True)
+        self._encoder = fitted.encoder()

@@ -2,14 +2,15 @@
 
 A step draws a few in-context tasks from the training rows (and, where a generator is given, from
 its synthetic rows): some rows become the context, the others the queries whose labels are to be
-predicted. Real validation rows decide when to stop and which weights are kept; the weights before
-the first step are always a candidate, so that a run that only does harm changes nothing.
+predicted. Validation decides when to stop and which weights are kept; the weights before the first
+step are always a candidate, so that a run that only does harm changes nothing.
 """
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,84 +19,17 @@ import torch
 from tqdm import tqdm
 
 from causalmix.data import Split, TabularDataset
-from causalmix.encoding import Encoder
-from causalmix.errors import CausalMixError, DataError
+from causalmix.encoding import Encoder, Member
+from causalmix.errors import CausalMixError, check_name
+from causalmix.finetune_config import FinetuneConfig
 from causalmix.generators import Generator
-from causalmix.metrics import log_loss, roc_auc
+from causalmix.mixing import Batch, TaskSampler, codes_of
+from causalmix.monitor import Evidence, Monitor
+from causalmix.splitting import holdout_split
+from causalmix.stopping import RULES, Choice
 from causalmix.tfm import FoundationModel
 
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
-    """Settings of a fine-tuning run.
-
-    Parameters
-    ----------
-    steps : int, default=60
-        Optimiser steps at most; with 0 the weights passed in are validated and kept.
-    learning_rate : float, default=1e-4
-        Of AdamW, after warm-up.
-    weight_decay : float, default=0.01
-        Of AdamW, decoupled.
-    warmup_steps : int, default=5
-        Steps over which the rate rises linearly; the first already moves the weights.
-    clip_norm : float, default=1.0
-        Largest L2 norm of the gradient of a step.
-    tasks_per_step : int, default=4
-        In-context tasks whose loss is averaged in a step.
-    rows_per_task : int, default=256
-        Rows (context and query, real and synthetic) of a task at most.
-    query_share : float, default=0.3
-        Share of a task's rows that are queries, in (0, 1).
-    synthetic_share : float, default=0.5
-        Share of a task's rows that are synthetic where there is a generator, in [0, 1).
-    n_synthetic : int, default=1000
-        Size of the pool of synthetic rows, drawn once before the first step.
-    validate_every : int, default=4
-        Steps between two validations.
-    patience : int, default=6
-        Validations in a row without a better log-loss after which the run stops.
-    time_limit : float, optional
-        Seconds from the start of the run, generator included; the step that exceeds them is
-        validated and the last. None means no limit. The generator itself is not interrupted.
-    """
-
-    steps: int = 60
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.01
-    warmup_steps: int = 5
-    clip_norm: float = 1.0
-    tasks_per_step: int = 4
-    rows_per_task: int = 256
-    query_share: float = 0.3
-    synthetic_share: float = 0.5
-    n_synthetic: int = 1000
-    validate_every: int = 4
-    patience: int = 6
-    time_limit: float | None = None
-
-    def __post_init__(self) -> None:
-        at_least_one = (
-            "tasks_per_step",
-            "rows_per_task",
-            "n_synthetic",
-            "validate_every",
-            "patience",
-        )
-        for name in at_least_one:
-            if getattr(self, name) < 1:
-                raise CausalMixError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("learning_rate", "clip_norm", "time_limit"):
-            value = getattr(self, name)
-            if not (value is None and name == "time_limit") and not value > 0:
-                raise CausalMixError(f"{name} must be positive, got {value}.")
-        for name in ("steps", "warmup_steps", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise CausalMixError(f"{name} must not be negative, got {getattr(self, name)}.")
-        if not 0 < self.query_share < 1:
-            raise CausalMixError(f"query_share must lie in (0, 1), got {self.query_share}.")
-        if not 0 <= self.synthetic_share < 1:
-            raise CausalMixError(f"synthetic_share must lie in [0, 1), got {self.synthetic_share}.")
+__all__ = ["FinetuneConfig", "FinetuneResult", "finetune", "predict_proba"]
 
 
 @dataclass(frozen=True)
@@ -108,21 +42,30 @@ class FinetuneResult:
         The model with the kept weights; the model passed in is untouched.
     history : DataFrame
         A row per validation: ``step``, ``train_loss`` (nats, mean since the last row; NaN at
-        step 0), ``val_auc``, ``val_log_loss``, ``test_auc``, ``test_log_loss`` (NaN unless
-        recorded), ``seconds`` since the first row, ``synthetic_share`` of the rows trained on.
-    best_step : int
-        The step whose weights are kept; 0 means the weights passed in.
+        step 0), ``val_auc``, ``val_log_loss``, ``val_gain_se`` (standard error over validation
+        rows of the decrease since step 0), ``seconds`` since the first row, and
+        ``synthetic_share`` of the rows trained on. Where the rule needs them, the loss and error
+        of synthetic validation rows (``synthetic_val_…``) and over several splits
+        (``splits_…``). Where recorded, ``test_auc`` and ``test_log_loss``, with training and
+        validation rows as context.
+    choice : Choice
+        How the rule judged the history; positions are rows of it.
     generator_seconds : float
-        Time to fit the generator and draw the pool; 0 without one.
+        Time to fit the generator and draw its first rows; 0 without one.
     stopped_by : {"steps", "patience", "time_limit"}
         Which setting ended the run.
     """
 
     tfm: FoundationModel
     history: pd.DataFrame
-    best_step: int
+    choice: Choice
     generator_seconds: float
     stopped_by: str
+
+    @property
+    def best_step(self) -> int:
+        """The step whose weights are kept; 0 means the weights passed in."""
+        return int(self.history["step"].iloc[self.choice.kept])
 
 
 def finetune(
@@ -134,12 +77,10 @@ def finetune(
     n_estimators: int | None = None,
     seed: int = 0,
     record_test: bool = False,
+    record_rules: Sequence[str] = (),
     progress: bool = False,
 ) -> FinetuneResult:
     """Fine-tune a copy of a foundation model on a split's training rows.
-
-    Validation log-loss decides which weights are kept: with few rows it follows the test curve
-    far better than ROC-AUC does, which moves in steps.
 
     Parameters
     ----------
@@ -155,9 +96,11 @@ def finetune(
         Members of the ensemble, which take turns in training and vote in validation; by default
         as many as the checkpoint asks for.
     seed : int, default=0
-        Of the generator's draw and of the rows of every step.
+        Of the generator's draws and of the rows of every step.
     record_test : bool, default=False
         Whether the history holds test scores, for analysis; they never influence the run.
+    record_rules : sequence of str, default=()
+        Rules besides the config's whose curves the history is to hold, for analysis.
     progress : bool, default=False
         Whether to show a progress bar on standard error.
 
@@ -171,24 +114,25 @@ def finetune(
     DataError
         If the table exceeds the limits of the checkpoint, or has no more rows than classes.
     CausalMixError
-        If the loss stops being finite.
+        If the loss stops being finite, or a setting needs a generator, or another one.
     """
-    start = time.perf_counter()
     config = config or FinetuneConfig()
-    train = split.train
-    tfm.check(train.n_rows + split.val.n_rows, train.n_features, train.n_classes)
-    tuned = tfm.copy()
-    encoder = tuned.encoder(train.X, _codes(train), n_estimators=n_estimators, random_state=seed)
-    synthetic, generator_seconds = _draw_synthetic(generator, train, config, seed)
-    rows = _Rows.build(encoder, train, synthetic, config)
-    monitor = _Monitor(tuned, encoder, split, record_test)
-    deadline = start + (np.inf if config.time_limit is None else config.time_limit)
-    rng = np.random.default_rng(seed)
-    stopped_by = _run_steps(tuned, encoder, rows, monitor, config, rng, deadline, progress)
-    tuned.network.load_state_dict(monitor.best_weights)
-    tuned.network.eval()
-    history = pd.DataFrame(monitor.records)
-    return FinetuneResult(tuned, history, monitor.best_step, generator_seconds, stopped_by)
+    rules = [RULES[check_name(name, RULES, "rule")] for name in (config.rule, *record_rules)]
+    needs_synthetic = any(rule.needs_synthetic for rule in rules)
+    if needs_synthetic and generator is None:
+        raise CausalMixError(
+            "The rule 'augmented' validates with synthetic rows and needs a generator; give one, "
+            "or take another rule."
+        )
+    run = _Run(tfm, generator, config, n_estimators, needs_synthetic, progress)
+    start = time.perf_counter()
+    limit = np.inf if config.time_limit is None else config.time_limit
+    others = []
+    if any(rule.needs_splits for rule in rules) and config.steps:
+        for k in range(1, config.n_splits):
+            deadline = start + limit * k / config.n_splits
+            others.append(run.on_other_split(split, seed + k, deadline))
+    return run.on(split, seed, start + limit, other_runs=others, record_test=record_test)
 
 
 def predict_proba(
@@ -212,139 +156,74 @@ def predict_proba(
     ndarray of float, shape (n_rows, n_classes)
         In the order of ``context.class_names``; the same as `TabPFNClassifier` gives.
     """
-    encoder = tfm.encoder(context.X, _codes(context), random_state=random_state)
+    encoder = tfm.encoder(context.X, codes_of(context.y), random_state=random_state)
     tfm.network.eval()
     return encoder.predict_proba(tfm.network, encoder.transform(X), context.n_classes)
 
 
-def _codes(dataset: TabularDataset) -> np.ndarray:
-    return dataset.y.cat.codes.to_numpy(dtype=np.int64)
-
-
-def _draw_synthetic(
-    generator: Generator | None, train: TabularDataset, config: FinetuneConfig, seed: int
-) -> tuple[tuple[pd.DataFrame, pd.Series] | None, float]:
-    if generator is None or config.synthetic_share == 0 or config.steps == 0:
-        return None, 0.0
-    start = time.perf_counter()
-    drawn = generator.fit(train.X, train.y).sample(config.n_synthetic, seed)
-    return drawn, time.perf_counter() - start
-
-
 @dataclass(frozen=True)
-class _Rows:
-    """Encoded rows to train on, and how many of each kind a task takes."""
+class _Run:
+    """A fine-tuning run that may be repeated on other splits."""
 
-    features: list[torch.Tensor]  # a member each: (n_real + n_synthetic, C)
-    labels: np.ndarray  # (n_real + n_synthetic,)
-    n_real: int
-    real_per_task: int
-    synthetic_per_task: int
-    query_share: float
+    tfm: FoundationModel
+    generator: Generator | None
+    config: FinetuneConfig
+    n_estimators: int | None
+    needs_synthetic: bool
+    progress: bool
 
-    @classmethod
-    def build(
-        cls,
-        encoder: Encoder,
-        train: TabularDataset,
-        synthetic: tuple[pd.DataFrame, pd.Series] | None,
-        config: FinetuneConfig,
-    ) -> _Rows:
-        X, labels, share = train.X, _codes(train), 0.0
-        if train.n_rows <= len(np.unique(labels)):
-            raise DataError(
-                f"{train.name!r} has {train.n_rows} training rows for {len(np.unique(labels))} "
-                "classes; fine-tuning needs more rows than classes. Raise n_train."
-            )
-        if synthetic is not None:
-            X = pd.concat([train.X, synthetic[0]], ignore_index=True)
-            labels = np.concatenate([labels, synthetic[1].cat.codes.to_numpy(dtype=np.int64)])
-            share = config.synthetic_share
-        real = max(min(train.n_rows, round(config.rows_per_task * (1 - share))), 1)
-        wanted = min(round(real * share / (1 - share)), config.rows_per_task - real)
-        return cls(
-            features=encoder.transform(X),
-            labels=labels,
-            n_real=train.n_rows,
-            real_per_task=real,
-            synthetic_per_task=min(wanted, len(labels) - train.n_rows),
-            query_share=config.query_share,
+    def on(
+        self,
+        split: Split,
+        seed: int,
+        deadline: float,
+        *,
+        other_runs: list[pd.DataFrame],
+        record_test: bool,
+    ) -> FinetuneResult:
+        train, config = split.train, self.config
+        self.tfm.check(train.n_rows + split.val.n_rows, train.n_features, train.n_classes)
+        tuned = self.tfm.copy()
+        encoder = self._encoder(tuned, train, seed)
+        start = time.perf_counter()
+        generator = synthetic = None
+        if self.generator is not None and config.steps and (config.mixes or self.needs_synthetic):
+            generator = self.generator.fit(train.X, train.y)
+            if self.needs_synthetic:  # other rows than those of the pool
+                other_seed = int(np.random.default_rng([seed, 1]).integers(2**31))
+                synthetic = generator.sample(config.n_synthetic_val, other_seed)
+        sampler = TaskSampler(encoder, train, generator, config, seed)
+        generator_seconds = time.perf_counter() - start if generator else 0.0
+        test_encoder = self._encoder(tuned, split.context(), seed) if record_test else None
+        evidence = Evidence(synthetic, other_runs)
+        monitor = Monitor(tuned, encoder, split, config, evidence, test_encoder)
+        stopped_by = _run_steps(tuned, sampler, monitor, config, deadline, self.progress)
+        weights = monitor.chosen_weights
+        tuned.network.load_state_dict(self.tfm.network.state_dict() if weights is None else weights)
+        tuned.network.eval()
+        return FinetuneResult(tuned, monitor.history, monitor.choice, generator_seconds, stopped_by)
+
+    def on_other_split(self, split: Split, seed: int, deadline: float) -> pd.DataFrame:
+        """Run all steps on another split of training and validation rows; return the history."""
+        rows = split.context()
+        train, val = holdout_split(rows, split.train.n_rows, split.val.n_rows, seed)
+        # The rule that keeps nothing back: all steps are needed, and no weights.
+        whole = dataclasses.replace(self.config, rule="last")
+        run = dataclasses.replace(self, config=whole, needs_synthetic=False)
+        other = dataclasses.replace(split, train=train, val=val)
+        return run.on(other, seed, deadline, other_runs=[], record_test=False).history
+
+    def _encoder(self, tfm: FoundationModel, rows: TabularDataset, seed: int) -> Encoder:
+        return tfm.encoder(
+            rows.X, codes_of(rows.y), n_estimators=self.n_estimators, random_state=seed
         )
-
-    @property
-    def synthetic_share(self) -> float:
-        return self.synthetic_per_task / (self.real_per_task + self.synthetic_per_task)
-
-    def draw_task(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers of the context and of the queries of one task.
-
-        The context starts with a real row of every class, because a network that has not seen
-        a class in its context cannot predict it.
-        """
-        order = rng.permutation(self.n_real)
-        classes, first = np.unique(self.labels[order], return_index=True)
-        anchors, others = order[first], np.delete(order, first)
-        n_real = max(self.real_per_task - len(classes), 1)
-        n_query_real = max(round(n_real * self.query_share), 1)
-        real = others[:n_real]
-        if self.synthetic_per_task == 0:
-            return np.concatenate([anchors, real[n_query_real:]]), real[:n_query_real]
-        pool = len(self.labels) - self.n_real
-        made = self.n_real + rng.choice(pool, self.synthetic_per_task, replace=False)
-        n_query_made = round(self.synthetic_per_task * self.query_share)
-        context = np.concatenate([anchors, real[n_query_real:], made[n_query_made:]])
-        return context, np.concatenate([real[:n_query_real], made[:n_query_made]])
-
-
-class _Monitor:
-    """Evaluates the network along the run and remembers its best weights."""
-
-    def __init__(
-        self, tfm: FoundationModel, encoder: Encoder, split: Split, record_test: bool
-    ) -> None:
-        self.network = tfm.network
-        self.encoder = encoder
-        self.n_classes = split.train.n_classes
-        parts = [split.val, split.test] if record_test else [split.val]
-        self.codes = np.concatenate([_codes(part) for part in parts])
-        self.n_val = split.val.n_rows
-        # Validation and test rows go through the network together; they do not see each other.
-        self.queries = encoder.transform(pd.concat([part.X for part in parts]))
-        self.start = time.perf_counter()
-        self.records: list[dict[str, float]] = []
-        self.best_weights: dict[str, torch.Tensor] = {}
-        self.best_step = 0
-
-    def evaluate(self, step: int, train_loss: float, synthetic_share: float) -> None:
-        self.network.eval()
-        proba = self.encoder.predict_proba(self.network, self.queries, self.n_classes)
-        record = {"step": step, "train_loss": train_loss}
-        for part, rows in (("val", slice(self.n_val)), ("test", slice(self.n_val, None))):
-            auc = loss = float("nan")
-            if len(self.codes[rows]):
-                auc = roc_auc(self.codes[rows], proba[rows])
-                loss = log_loss(self.codes[rows], proba[rows])
-            record |= {f"{part}_auc": auc, f"{part}_log_loss": loss}
-        record["seconds"] = time.perf_counter() - self.start
-        record["synthetic_share"] = synthetic_share
-        best = min((r["val_log_loss"] for r in self.records), default=float("inf"))
-        self.records.append(record)
-        if record["val_log_loss"] < best:
-            self.best_step = step
-            self.best_weights = copy.deepcopy(self.network.state_dict())
-
-    def stale(self) -> int:
-        """Count the evaluations since the best one."""
-        return sum(record["step"] > self.best_step for record in self.records)
 
 
 def _run_steps(
     tfm: FoundationModel,
-    encoder: Encoder,
-    rows: _Rows,
-    monitor: _Monitor,
+    sampler: TaskSampler,
+    monitor: Monitor,
     config: FinetuneConfig,
-    rng: np.random.Generator,
     deadline: float,
     progress: bool,
 ) -> str:
@@ -360,7 +239,7 @@ def _run_steps(
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * min(step / max(config.warmup_steps, 1), 1.0)
         tfm.network.train()
-        loss = _step_loss(tfm.network, encoder, rows, step, config.tasks_per_step, rng)
+        loss = _step_loss(tfm.network, sampler, step)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
@@ -373,34 +252,28 @@ def _run_steps(
             )
         late = time.perf_counter() > deadline
         if step % config.validate_every == 0 or step == config.steps or late:
-            monitor.evaluate(step, float(np.mean(losses)), rows.synthetic_share)
+            monitor.evaluate(step, float(np.mean(losses)), sampler.synthetic_share(step))
             losses.clear()
-            bar.set_postfix(val_log_loss=f"{monitor.records[-1]['val_log_loss']:.4f}")
+            bar.set_postfix(val_log_loss=f"{monitor.last_loss:.4f}")
             if step == config.steps:
                 break
             if late:
                 return "time_limit"
-            if monitor.stale() >= config.patience:
+            if monitor.choice.stale >= config.patience:
                 return "patience"
     return "steps"
 
 
-def _step_loss(
-    network: torch.nn.Module,
-    encoder: Encoder,
-    rows: _Rows,
-    step: int,
-    n_tasks: int,
-    rng: np.random.Generator,
-) -> torch.Tensor:
-    """Cross-entropy (nats) over freshly drawn tasks, as one ensemble member sees them."""
-    turn = step % len(encoder.members)
-    features = rows.features[turn]
-    labels = torch.as_tensor(rows.labels, device=features.device)
-    tasks = [rows.draw_task(rng) for _ in range(n_tasks)]
-    context = torch.as_tensor(np.stack([rows for rows, _ in tasks], axis=1))  # (R_context, B)
-    query = torch.as_tensor(np.stack([rows for _, rows in tasks], axis=1))  # (R_query, B)
-    logits = encoder.members[turn].logits(
-        network, features[context], labels[context], features[query]
-    )  # (R_query, B, K)
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[query].flatten())
+def _step_loss(network: torch.nn.Module, sampler: TaskSampler, step: int) -> torch.Tensor:
+    """Cross-entropy (nats), averaged over freshly drawn tasks."""
+    batches = sampler.draw(step)
+    n_tasks = sum(batch.y_query.shape[1] for batch in batches)
+    return sum(
+        _cross_entropy(network, sampler.member(step), batch) * (batch.y_query.shape[1] / n_tasks)
+        for batch in batches
+    )
+
+
+def _cross_entropy(network: torch.nn.Module, member: Member, batch: Batch) -> torch.Tensor:
+    logits = member.logits(network, batch.x_context, batch.y_context, batch.x_query)  # (R, B, K)
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.y_query.flatten())

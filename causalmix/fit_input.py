@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
 
 from causalmix.data import TabularDataset
 from causalmix.errors import CausalMixError, DataError
+from causalmix.files import check_columns
+from causalmix.generators import GENERATORS, Generator, make_generator
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:
@@ -28,6 +34,91 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int:
     if isinstance(random_state, Integral):
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def seeded_generator(
+    name: str | None, options: Mapping[str, Any] | None, seed: int
+) -> Generator | None:
+    """Make the generator that an estimator names.
+
+    Parameters
+    ----------
+    name : str or None
+        Key of ``causalmix.generators.GENERATORS``; None for none.
+    options : mapping or None
+        Arguments of its constructor.
+    seed : int
+        Its ``seed``, where it has one and the options do not.
+
+    Returns
+    -------
+    Generator or None
+
+    Raises
+    ------
+    UnknownNameError
+        If the generator or an option is unknown.
+    CausalMixError
+        If there are options for no generator.
+    """
+    options = dict(options or {})
+    if name is None:
+        if options:
+            raise CausalMixError(
+                "generator_options are given, but generator=None has none: leave them out, or "
+                f"name a generator: {', '.join(GENERATORS)}."
+            )
+        return None
+    known = GENERATORS.get(name)
+    if known and "seed" in inspect.signature(known).parameters:
+        options = {"seed": seed} | options
+    return make_generator(name, **options)
+
+
+def read_frame(
+    estimator: BaseEstimator, X: Any, *, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Return X as a table, and check it as scikit-learn does.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Learns number and names of the columns, or is asked for them.
+    X : DataFrame or array-like of shape (n_rows, n_features)
+        Rows.
+    columns : sequence of str, optional
+        Columns of `fit`, in their order; None in `fit` itself, which learns them.
+
+    Returns
+    -------
+    DataFrame
+        With the columns of `fit`.
+
+    Raises
+    ------
+    DataError
+        If there is no row or column, or two columns share a name.
+    ValueError
+        If a column is missing, or the number of columns is another one.
+    """
+    reset = columns is None
+    if isinstance(X, pd.DataFrame):
+        names = check_columns(list(X.columns), "X")
+        known = None if reset else getattr(estimator, "feature_names_in_", None)
+        if known is not None and set(known) <= set(X.columns):
+            X = X[list(known)]
+        validate_data(estimator, X, skip_check_array=True, reset=reset)
+        if X.empty:
+            raise DataError(
+                f"X has {X.shape[0]} rows and {X.shape[1]} columns (shape={X.shape}); a "
+                "minimum of 1 of each is required."
+            )
+    else:
+        X = pd.DataFrame(
+            validate_data(estimator, X, dtype=None, ensure_all_finite=False, reset=reset)
+        )
+        names = [f"x{j}" for j in range(X.shape[1])]
+    return X.set_axis(names if reset else list(columns), axis=1).reset_index(drop=True)
 
 
 def read_labels(y: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from causalmix.finetune import FinetuneConfig, FinetuneResult
+from causalmix.stopping import RULES, UNTESTED, synthetic_weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +21,17 @@ class FitReport:
     zero_shot : dict of str to float
         ``log_loss`` (nats) and ``auc`` of the weights before the first step.
     fine_tuned : dict of str to float, or None
-        The same of the validated step with the lowest log-loss, kept or not, and that ``step``;
-        None without any step.
+        The same of the step that the rule would rather keep than any other after the first, kept
+        or not, and that ``step``; None without any step.
     best_step : int
         The step whose weights are kept; 0 for zero-shot.
+    rule : str
+        What chose the step: a key of `causalmix.stopping.RULES`.
+    gain, gain_needed : float or None
+        By how much that step lowers log-loss as the rule estimates it (nats), and what it had to
+        exceed; None without any step, the latter also without a test.
+    synthetic_weight : float or None
+        Weight that synthetic validation rows had in that estimate; None where there are none.
     steps : int
         Optimiser steps taken.
     stopped_by : {"steps", "patience", "time_limit"}
@@ -39,6 +47,10 @@ class FitReport:
     zero_shot: dict[str, float]
     fine_tuned: dict[str, float] | None
     best_step: int
+    rule: str
+    gain: float | None
+    gain_needed: float | None
+    synthetic_weight: float | None
     steps: int
     stopped_by: str
     n_train: int
@@ -76,23 +88,27 @@ def make_report(
     -------
     FitReport
     """
-    curve = result.history.set_index("step")
-    scores = curve[["val_log_loss", "val_auc"]].set_axis(["log_loss", "auc"], axis=1)
-    later = scores.drop(index=0)
+    curve = result.history[["step", "val_log_loss", "val_auc"]]
+    curve = curve.set_axis(["step", "log_loss", "auc"], axis=1)
+    zero_shot = curve.loc[0, ["log_loss", "auc"]].to_dict()
     fine_tuned = None
-    if len(later):
-        # A ruined network may have no finite loss at any step.
-        best = later["log_loss"].fillna(float("inf")).idxmin()
-        fine_tuned = {"step": int(best)} | later.loc[best].to_dict()
-    zero_shot = scores.loc[0].to_dict()
-    steps = int(curve.index[-1])
-    verdict = _verdict(zero_shot, fine_tuned, result.best_step, n_val)
+    if result.choice.candidate:
+        fine_tuned = curve.loc[result.choice.candidate].to_dict()
+        fine_tuned["step"] = int(fine_tuned["step"])
+    rule, steps = RULES[config.rule], int(curve["step"].iloc[-1])
+    judged = fine_tuned is not None
+    weight = synthetic_weight(result.history) if judged and rule.needs_synthetic else None
+    verdict = _verdict(result, config, zero_shot, fine_tuned, weight, n_val)
     return FitReport(
         kept="fine_tuned" if result.best_step else "zero_shot",
         reason=f"{verdict} {_ending(result.stopped_by, steps, config)}".strip(),
         zero_shot=zero_shot,
         fine_tuned=fine_tuned,
         best_step=result.best_step,
+        rule=config.rule,
+        gain=result.choice.gain if judged else None,
+        gain_needed=result.choice.needed if judged and config.level < UNTESTED else None,
+        synthetic_weight=weight,
         steps=steps,
         stopped_by=result.stopped_by,
         n_train=n_train,
@@ -103,20 +119,38 @@ def make_report(
 
 
 def _verdict(
-    zero_shot: dict[str, float], fine_tuned: dict[str, float] | None, best_step: int, n_val: int
+    result: FinetuneResult,
+    config: FinetuneConfig,
+    zero_shot: dict[str, float],
+    fine_tuned: dict[str, float] | None,
+    weight: float | None,
+    n_val: int,
 ) -> str:
     if fine_tuned is None:
         return "No step was taken (steps=0)."
-    before, after, step = zero_shot["log_loss"], fine_tuned["log_loss"], fine_tuned["step"]
-    if best_step:
-        return (
-            f"Step {step} lowered the log-loss of {n_val} validation rows from {before:.4f} to "
-            f"{after:.4f}."
-        )
-    return (
-        f"No step lowered the log-loss of {n_val} validation rows, {before:.4f} before and "
-        f"{after:.4f} at best (step {step}): the weights stay as they were."
+    rule, step = RULES[config.rule], fine_tuned["step"]
+    moved = (
+        f"Step {step} took the log-loss of {n_val} validation rows from "
+        f"{zero_shot['log_loss']:.4f} to {fine_tuned['log_loss']:.4f}"
     )
+    gain, needed = result.choice.gain, result.choice.needed
+    if weight is not None:
+        moved += f" (a gain of {gain:.4f} with synthetic rows counting {weight:.0%})"
+    elif config.rule in ("smoothed", "repeated_splits"):
+        moved += f" ({rule.label.lower()}: a gain of {gain:.4f})"
+    if config.level == UNTESTED:
+        return f"{moved}; it is kept untested (level=1)."
+    if result.best_step:
+        unsure = gain <= 0
+        return f"{moved}{', no more than chance explains: it is kept' if unsure else ''}."
+    if gain > 0:
+        return (
+            f"{moved}, but chance alone may do that: a gain above {needed:.4f} was needed "
+            f"(level={config.level:g}). The weights stay as they were."
+        )
+    if rule.latest:
+        return f"{moved}: the weights stay as they were."
+    return f"{moved}, the best of all steps: the weights stay as they were."
 
 
 def _ending(stopped_by: str, steps: int, config: FinetuneConfig) -> str:
@@ -126,6 +160,6 @@ def _ending(stopped_by: str, steps: int, config: FinetuneConfig) -> str:
     if stopped_by == "patience":
         return (
             f"Stopped at step {steps} of {config.steps} after {config.patience} validations "
-            "without a better one (patience)."
+            "without a larger gain (patience)."
         )
     return f"All {steps} steps were taken." if steps else ""

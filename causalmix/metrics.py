@@ -60,7 +60,22 @@ def log_loss(y: np.ndarray, proba: np.ndarray) -> float:
     float
         At least 0. Unlike scikit-learn's, `y` may lack classes.
     """
-    return float(-np.log(np.clip(proba[np.arange(len(y)), y], 1e-12, None)).mean())
+    return float(row_losses(y, proba).mean())
+
+
+def row_losses(y: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """Negative log-probability of each row's class, in nats.
+
+    Parameters
+    ----------
+    y, proba
+        As in `log_loss`.
+
+    Returns
+    -------
+    ndarray of float, shape (n_rows,)
+    """
+    return -np.log(np.clip(proba[np.arange(len(y)), y].astype(np.float64), 1e-12, None))
 
 
 def accuracy(y: np.ndarray, proba: np.ndarray) -> float:

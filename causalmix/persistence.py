@@ -6,8 +6,10 @@ checkpoint of its own, which ``TabPFNClassifier(model_path=...)`` and `load_tfm`
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,83 @@ from safetensors.numpy import load_file, save_file
 
 from causalmix.atomic import replace_folder
 from causalmix.data import TabularDataset
+from causalmix.encoding import Encoder
 from causalmix.errors import CausalMixError, CheckpointError
 from causalmix.manifest import package_versions, write_json
 from causalmix.tfm import FoundationModel, load_tfm
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder's layout; a folder of another version is refused."""
 
 _STATE, _WEIGHTS, _ROWS = "classifier.json", "weights.safetensors", "context.safetensors"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What predictions need, apart from what can be made again of it.
+
+    Attributes
+    ----------
+    tfm : FoundationModel
+        The weights.
+    context : TabularDataset
+        Training and validation rows, in the order they were given.
+    columns : list of str
+        All columns given, used or not.
+    n_estimators : int or None
+        Members of the ensemble.
+    seed : int
+        Of their preprocessing.
+    """
+
+    tfm: FoundationModel
+    context: TabularDataset
+    columns: list[str]
+    n_estimators: int | None
+    seed: int
+
+    def encoder(self) -> Encoder:
+        """Fit the ensemble's preprocessing on all rows."""
+        codes = self.context.y.cat.codes.to_numpy()
+        return self.tfm.encoder(
+            self.context.X, codes, n_estimators=self.n_estimators, random_state=self.seed
+        )
+
+
+def classifier_state(classifier: Any, fitted: Fitted) -> dict[str, Any]:
+    """Describe a fitted `CausalMixClassifier` but for its weights and rows, for JSON.
+
+    Parameters
+    ----------
+    classifier : CausalMixClassifier
+    fitted : Fitted
+        Its fitted state.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    CausalMixError
+        If a parameter or the class labels cannot be written as JSON.
+    """
+    parameters = classifier.get_params(deep=False) | {"tfm": str(classifier.tfm)}
+    if isinstance(classifier.random_state, np.random.RandomState):
+        parameters["random_state"] = fitted.seed
+    classes = classifier.classes_
+    return {
+        "parameters": {name: json_value(name, v) for name, v in parameters.items()},
+        "classes": {"dtype": classes.dtype.str, "values": json_value("classes_", classes)},
+        "n_features_in": classifier.n_features_in_,
+        "feature_names_in": list(getattr(classifier, "feature_names_in_", [])),
+        "columns": fitted.columns,
+        "schema": classifier._schema.columns,
+        "n_estimators": fitted.n_estimators,
+        "seed": fitted.seed,
+        "report": dataclasses.asdict(classifier.report_),
+        "history": classifier.history_.to_dict(orient="list"),
+    }
 
 
 def save_folder(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import signal
 import warnings
 
@@ -210,15 +211,45 @@ def test_it_says_nothing_when_fine_tuning_helped_or_was_not_asked_for(table):
     for steps in (0, 12):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            classifier = CausalMixClassifier(**TINY | {"steps": steps, "learning_rate": 1e-3}).fit(
-                *table
-            )
+            lowest = {"rule": "log_loss", "level": 0.5}
+            classifier = CausalMixClassifier(
+                **TINY | lowest | {"steps": steps, "learning_rate": 1e-3}
+            ).fit(*table)
     report, history = classifier.report_, classifier.history_.set_index("step")
     assert report.kept == "fine_tuned"
     assert report.fine_tuned["step"] == report.best_step == history["val_log_loss"].idxmin()
     assert report.fine_tuned["log_loss"] == history["val_log_loss"].min()
     assert report.zero_shot["log_loss"] == history["val_log_loss"][0]
     assert "All 12 steps were taken." in report.reason
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept", "reason"),
+    [
+        ({"level": 1.0}, "fine_tuned", "it is kept untested"),
+        ({"level": 0.999999}, "fine_tuned", "no more than chance explains: it is kept"),
+        ({"level": 0.5}, "zero_shot", "The weights stay|: the weights stay"),
+        ({"level": 0.5, "rule": "log_loss"}, "zero_shot", "the best of all steps"),
+        ({"level": 0.5, "rule": "augmented"}, "zero_shot", "with synthetic rows counting"),
+    ],
+)
+def test_the_report_gives_the_rule_and_its_reason(table, settings, kept, reason):
+    worse = TINY | {"steps": 3, "learning_rate": 3e-3, "warmup_steps": 0, "random_state": 4}
+    shuffled = table[1].sample(frac=1, random_state=0).to_numpy()  # nothing is to be learned
+    options = worse | settings | {"generator": "perturbation", "synthetic_share": 0.0}
+    report = CausalMixClassifier(**options).fit(table[0], shuffled).report_
+    assert report.gain < 0
+    assert report.kept == kept
+    assert re.search(reason, report.reason)
+    assert (report.synthetic_weight is not None) == (report.rule == "augmented")
+
+
+def test_a_small_gain_may_be_chance(table):
+    options = TINY | {"steps": 12, "learning_rate": 1e-3, "rule": "log_loss", "level": 1e-9}
+    report = CausalMixClassifier(**options).fit(*table).report_
+    assert report.kept == "zero_shot"
+    assert 0 < report.gain < report.gain_needed
+    assert "chance alone may do that" in report.reason
 
 
 def test_the_time_limit_ends_fine_tuning_and_is_reported(table):
@@ -355,7 +386,7 @@ def test_damaged_and_foreign_folders_are_refused(fitted, tmp_path):
     for changed, message in (
         (json.dumps(state | {"format": 99}), "of format 99"),
         ("{", "cannot be read"),
-        (json.dumps({"format": 1}), "cannot be read.*rows"),
+        (json.dumps({"format": persistence.FORMAT}), "cannot be read.*rows"),
     ):
         (folder / "classifier.json").write_text(changed)
         with pytest.raises(CheckpointError, match=message):

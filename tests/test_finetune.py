@@ -11,10 +11,12 @@ import torch
 
 from causalmix.data import load_dataset, low_data_split
 from causalmix.errors import CausalMixError, DataError
-from causalmix.finetune import FinetuneConfig, _Rows, finetune, predict_proba
+from causalmix.finetune import FinetuneConfig, finetune, predict_proba
 from causalmix.generators import make_generator
+from causalmix.stopping import RULES, replay
 from causalmix.tfm import load_tfm
 
+LOWEST = {"rule": "log_loss", "level": 0.5}  # keep the step with the lowest validation log-loss
 SHORT = FinetuneConfig(steps=4, validate_every=2, n_synthetic=60)
 
 
@@ -80,7 +82,7 @@ def test_a_run_that_only_does_harm_changes_nothing(tfm, split):
 
 
 def test_the_kept_weights_are_those_of_the_best_step(tfm, split):
-    config = FinetuneConfig(steps=8, validate_every=2, learning_rate=3e-3)
+    config = FinetuneConfig(steps=8, validate_every=2, learning_rate=3e-3, **LOWEST)
     result = finetune(tfm, split, config=config)
     best = result.history.set_index("step").loc[result.best_step]
     assert best["val_log_loss"] == result.history["val_log_loss"].min()
@@ -89,6 +91,54 @@ def test_the_kept_weights_are_those_of_the_best_step(tfm, split):
     assert -np.log(proba[np.arange(len(codes)), codes]).mean() == pytest.approx(
         best["val_log_loss"], abs=1e-5
     )
+
+
+@pytest.mark.parametrize("rule", list(RULES))
+def test_a_run_keeps_what_its_rule_makes_of_the_recorded_curves(tfm, split, rule):
+    """Judged along the way or afterwards, a history gives the same weights."""
+    config = FinetuneConfig(
+        steps=7, validate_every=1, learning_rate=3e-3, n_splits=2, n_synthetic_val=40
+    )
+    config = dataclasses.replace(config, rule=rule, level=0.4, patience=3, synthetic_share=0.0)
+    patient = dataclasses.replace(config, rule="last")
+    options = {"generator": Recorder(), "seed": 1}
+    whole = finetune(tfm, split, config=patient, record_rules=[rule], **options).history
+    assert len(whole) == 8
+    result = finetune(tfm, split, config=config, **options)
+    seen = whole.iloc[: len(result.history)].drop(columns="seconds")
+    pd.testing.assert_frame_equal(result.history[seen.columns], seen)
+    n_val = split.val.n_rows
+    choice = replay(whole, rule, level=0.4, n_val=n_val, patience=3)
+    assert (choice.kept, choice.candidate) == (result.choice.kept, result.choice.candidate)
+    # The weights are those of that step.
+    proba = predict_proba(result.tfm, split.train, split.val.X, random_state=1)
+    codes = split.val.y.cat.codes.to_numpy()
+    loss = -np.log(proba[np.arange(n_val), codes]).mean()
+    assert loss == pytest.approx(whole["val_log_loss"][choice.kept], abs=1e-5)
+
+
+def test_repeated_splits_are_other_splits_of_the_same_rows(tfm, split):
+    class Watcher(Recorder):
+        seen = []  # noqa: RUF012
+
+        def fit(self, X, y):
+            self.seen.append(X)
+            return super().fit(X, y)
+
+    config = dataclasses.replace(SHORT, rule="repeated_splits", n_splits=3)
+    result = finetune(tfm, split, generator=Watcher(), config=config)
+    both = split.context().X
+    assert [len(X) for X in Watcher.seen] == [40, 40, 40]
+    for X in Watcher.seen:
+        assert len(X.merge(both.drop_duplicates())) == 40
+    pd.testing.assert_frame_equal(Watcher.seen[-1], split.train.X)
+    assert not Watcher.seen[0].equals(Watcher.seen[1])
+    assert (result.history["splits_log_loss"] != result.history["val_log_loss"]).all()
+
+
+def test_augmented_validation_needs_a_generator(tfm, split):
+    with pytest.raises(CausalMixError, match=r"'augmented'.* needs a generator"):
+        finetune(tfm, split, config=FinetuneConfig(rule="augmented"))
 
 
 def test_generators_see_training_rows_only(tfm, split):
@@ -104,13 +154,13 @@ def test_recording_test_scores_does_not_influence_the_run(tfm, split):
     columns = ["train_loss", "val_auc"]
     pd.testing.assert_frame_equal(blind.history[columns], seeing.history[columns])
     assert blind.best_step == seeing.best_step
-    assert blind.history["test_auc"].isna().all()
+    assert "test_auc" not in blind.history
     assert seeing.history["test_auc"].notna().all()
 
 
 def test_a_run_stops_when_patience_is_spent(tfm, split):
     config = FinetuneConfig(
-        steps=50, validate_every=1, patience=3, learning_rate=1.0, warmup_steps=0
+        steps=50, validate_every=1, patience=3, learning_rate=1.0, warmup_steps=0, **LOWEST
     )
     result = finetune(tfm, split, config=config)
     assert result.history["step"].iloc[-1] == 3
@@ -130,7 +180,7 @@ def test_the_step_that_exceeds_the_time_limit_is_validated_and_the_last(tfm, spl
     result = finetune(tfm, split, config=config)
     assert result.history["step"].tolist() == [0, 1]
     assert result.stopped_by == "time_limit"
-    config = FinetuneConfig(steps=1, patience=1, learning_rate=1.0, time_limit=1e-9)
+    config = FinetuneConfig(steps=1, patience=1, learning_rate=1.0, time_limit=1e-9, **LOWEST)
     assert finetune(tfm, split, config=config).stopped_by == "steps"  # none were left
 
 
@@ -142,24 +192,6 @@ def test_members_of_the_ensemble_are_as_many_as_asked(tfm, split):
     truth = split.val.y.cat.codes.to_numpy()
     loss = -np.log(single.predict_proba(split.val.X)[np.arange(len(truth)), truth]).mean()
     assert one.history["val_log_loss"][0] == pytest.approx(loss, abs=1e-6)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.8])
-def test_tasks_mix_rows_as_asked(tfm, split, share):
-    config = FinetuneConfig(rows_per_task=50, synthetic_share=share)
-    encoder = tfm.encoder(split.train.X, split.train.y.cat.codes.to_numpy())
-    made = Recorder().fit(split.train.X, split.train.y).sample(300, 0) if share else None
-    rows = _Rows.build(encoder, split.train, made, config)
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        context, query = rows.draw_task(rng)
-        assert not set(context) & set(query)
-        assert set(rows.labels[context]) == {0, 1, 2}
-        drawn = np.concatenate([context, query])
-        assert len(drawn) <= 50
-        assert np.mean(drawn >= split.train.n_rows) == pytest.approx(share, abs=0.03)
-        assert np.mean(drawn >= split.train.n_rows) == pytest.approx(rows.synthetic_share)
-        assert len(query) / len(drawn) == pytest.approx(0.3, abs=0.05)
 
 
 def test_as_many_rows_as_classes_are_too_few(tfm):
@@ -176,7 +208,12 @@ def test_as_many_rows_as_classes_are_too_few(tfm):
         ("steps", -1),
         ("learning_rate", 0.0),
         ("query_share", 1.0),
-        ("synthetic_share", 1.0),
+        ("synthetic_share", 1.1),
+        ("synthetic_tasks", -0.1),
+        ("schedule", "sometimes"),
+        ("rule", "best"),
+        ("level", 1.1),
+        ("n_splits", 1),
         ("time_limit", 0),
     ],
 )

@@ -57,7 +57,14 @@ def test_the_command_writes_a_ratio_with_its_manifest(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [([], "give --speed"), (["--speed", "--steps", "0"], "steps must be")]
+    ("options", "message"),
+    [
+        ([], "either --data FOLDER or --speed"),
+        (["--speed", "--data", "."], "either --data FOLDER or --speed"),
+        (["--speed", "--steps", "0"], "steps must be"),
+        (["--speed", "--rules", "last"], "--rules does not go with --speed"),
+        (["--data", ".", "--repeats", "2"], "--repeats does not go with --data"),
+    ],
 )
 def test_the_command_refuses_what_makes_no_sense(tmp_path, options, message):
     out = str(tmp_path / "speed.json")

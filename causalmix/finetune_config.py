@@ -1,0 +1,140 @@
+"""Settings of a fine-tuning run, checked where they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from causalmix.errors import CausalMixError, check_name
+from causalmix.stopping import check_rule
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda progress: 1.0,
+    "decaying": lambda progress: 1.0 - progress,
+    "synthetic_first": lambda progress: float(progress < 0.5),
+}
+"""What the synthetic shares are multiplied with, by progress through the steps from 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """Settings of a fine-tuning run.
+
+    The defaults are those that did best on small tables (`causalmix.finetuning_benchmark`): few
+    steps at a small rate, kept unless validation is a standard error worse. A choice among more
+    steps by a few dozen validation rows gained nothing there, and asking the tuned weights for
+    proof lost most of the gain.
+
+    Parameters
+    ----------
+    steps : int, default=16
+        Optimiser steps at most; with 0 the weights passed in are validated and kept.
+    learning_rate : float, default=1e-4
+        Of AdamW, after warm-up.
+    weight_decay : float, default=0.01
+        Of AdamW, decoupled.
+    warmup_steps : int, default=5
+        Steps over which the rate rises linearly; the first already moves the weights.
+    clip_norm : float, default=1.0
+        Largest L2 norm of the gradient of a step.
+    tasks_per_step : int, default=4
+        In-context tasks whose loss is averaged in a step.
+    rows_per_task : int, default=128
+        Rows (context and query, real and synthetic) of a task at most.
+    query_share : float, default=0.3
+        Share of a task's rows that are queries, in (0, 1).
+    synthetic_share : float, default=0.5
+        Share of the context that is synthetic where there is a generator, in [0, 1]; a real row of
+        each class stays in any case.
+    synthetic_query_share : float, optional
+        The same of the queries; by default as of the context.
+    synthetic_tasks : float, default=0.0
+        Share of the tasks of a step, rounded, whose rows all come from one causal model of the
+        generator; as many rows as each model has in the pool.
+    schedule : {"constant", "decaying", "synthetic_first"}, default="constant"
+        How the three shares go over the steps: as they are, falling linearly to nothing, or as
+        they are in the first half and real rows only in the second.
+    n_synthetic : int, default=1000
+        Size of the pool of synthetic rows.
+    fresh_rows : bool, default=False
+        Whether every step draws a new pool, rather than all steps sharing one.
+    validate_every : int, default=4
+        Steps between two validations.
+    patience : int, default=6
+        Validations in a row without a larger gain, as the rule estimates it, after which the run
+        stops.
+    rule : {"log_loss", "smoothed", "repeated_splits", "augmented", "last"}, default="last"
+        How the weights to keep are chosen: see `causalmix.stopping.RULES`.
+    level : float, default=0.84
+        Level of the test between that step and step 0, in (0, 1]: small ones keep the weights as
+        they were unless the gain is certain, large ones keep the tuned weights unless harm is, 0.5
+        goes by the sign of the gain and 1 tests nothing. See `causalmix.stopping.choose`.
+    n_synthetic_val : int, default=300
+        Synthetic validation rows of the rule ``"augmented"``.
+    n_splits : int, default=3
+        Splits of the rule ``"repeated_splits"``; the time grows in proportion.
+    time_limit : float, optional
+        Seconds from the start of the run, generator included; the step that exceeds them is
+        validated and the last. None means no limit. The generator itself is not interrupted.
+    """
+
+    steps: int = 16
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.01
+    warmup_steps: int = 5
+    clip_norm: float = 1.0
+    tasks_per_step: int = 4
+    rows_per_task: int = 128
+    query_share: float = 0.3
+    synthetic_share: float = 0.5
+    synthetic_query_share: float | None = None
+    synthetic_tasks: float = 0.0
+    schedule: str = "constant"
+    n_synthetic: int = 1000
+    fresh_rows: bool = False
+    validate_every: int = 4
+    patience: int = 6
+    rule: str = "last"
+    level: float = 0.84
+    n_synthetic_val: int = 300
+    n_splits: int = 3
+    time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in (
+            "tasks_per_step",
+            "rows_per_task",
+            "n_synthetic",
+            "n_synthetic_val",
+            "validate_every",
+            "patience",
+        ):
+            if getattr(self, name) < 1:
+                raise CausalMixError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("learning_rate", "clip_norm", "time_limit"):
+            value = getattr(self, name)
+            if not (value is None and name == "time_limit") and not value > 0:
+                raise CausalMixError(f"{name} must be positive, got {value}.")
+        for name in ("steps", "warmup_steps", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise CausalMixError(f"{name} must not be negative, got {getattr(self, name)}.")
+        if not 0 < self.query_share < 1:
+            raise CausalMixError(f"query_share must lie in (0, 1), got {self.query_share}.")
+        for name in ("synthetic_share", "synthetic_query_share", "synthetic_tasks"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise CausalMixError(f"{name} must lie in [0, 1], got {value}.")
+        check_name(self.schedule, SCHEDULES, "schedule")
+        check_rule(self.rule, self.level, self.n_splits)
+
+    @property
+    def share_in_query(self) -> float:
+        """Share of the queries that is synthetic."""
+        if self.synthetic_query_share is None:
+            return self.synthetic_share
+        return self.synthetic_query_share
+
+    @property
+    def mixes(self) -> bool:
+        """Whether synthetic rows are trained on at all, where there is a generator."""
+        return max(self.synthetic_share, self.share_in_query, self.synthetic_tasks) > 0
