@@ -62,7 +62,7 @@ _GENERATOR_LABELS = {
     "perturbation": "Row perturbation",
     "mixup": "Mixup",
     "copula": "Gaussian copula",
-    "causal_fresh": "CausalMixFT, fresh noise",
+    "causal_sampled": "CausalMixFT, sampled",
     "causal_paper": "CausalMixFT (paper)",
     "ctgan": "CTGAN",
     "tabebm": "TabEBM",

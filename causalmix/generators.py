@@ -181,7 +181,7 @@ class CTGANGenerator(TableGenerator):
 
 GENERATORS: dict[str, Callable[..., Generator]] = {
     "causal": CausalGenerator,
-    "causal_fresh": partial(CausalGenerator, noise_correlation=0.0),
+    "causal_sampled": partial(CausalGenerator, noise_correlation=0.0),
     "causal_paper": partial(CausalGenerator, **PAPER_OPTIONS),
     "smote_nc": SMOTENCGenerator,
     "perturbation": PerturbationGenerator,

@@ -31,7 +31,7 @@ REAL = "real"
 
 GENERATORS: dict[str, Callable[[int], Generator]] = {
     "causal": lambda seed: make_generator("causal", seed=seed),
-    "causal_fresh": lambda seed: make_generator("causal_fresh", seed=seed),
+    "causal_sampled": lambda seed: make_generator("causal_sampled", seed=seed),
     "causal_paper": lambda seed: make_generator("causal_paper", seed=seed),
     "smote_nc": lambda seed: make_generator("smote_nc"),
     "perturbation": lambda seed: make_generator("perturbation"),
@@ -47,7 +47,7 @@ GENERATORS: dict[str, Callable[[int], Generator]] = {
 
 DEFAULT_GENERATORS = (
     "causal",
-    "causal_fresh",
+    "causal_sampled",
     "causal_paper",
     "smote_nc",
     "perturbation",

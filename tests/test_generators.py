@@ -23,7 +23,7 @@ from causalmix.generators import (
 
 Table = tuple[pd.DataFrame, pd.Series]
 SLOW = [  # on two tables only
-    "causal_fresh",
+    "causal_sampled",
     "causal_paper",
     "tabebm",
     "tfm_conditional",
@@ -89,7 +89,7 @@ TABLES = {
 FEW_GRAPHS = {"n_dags": 2, "n_bootstraps": 2}
 QUICK = {
     "causal": FEW_GRAPHS,
-    "causal_fresh": FEW_GRAPHS,
+    "causal_sampled": FEW_GRAPHS,
     "causal_paper": FEW_GRAPHS,
     "tfm_conditional_dag": FEW_GRAPHS,
     "tabebm": {"n_steps": 2},
