@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -178,6 +179,16 @@ class CausalGenerator(TableGenerator):
         self.models_ = fit_models(
             self.dags_, table, mechanism=self.mechanism, noise=self.noise, missing=self.missing
         )
+
+    def detached(self) -> Self:
+        """Return this fitted generator with ``noise_correlation=0``.
+
+        None of its rows starts from a training row, so that they can be held against rows that do,
+        as synthetic validation rows are.
+        """
+        detached = copy.copy(self)
+        detached.noise_correlation = 0.0
+        return detached
 
     def dag_of_rows(self, n: int, seed: int) -> np.ndarray:
         """Which of `dags_` each row of ``sample(n, seed)`` comes from.

@@ -191,7 +191,8 @@ class _Run:
             generator = self.generator.fit(train.X, train.y)
             if self.needs_synthetic:  # other rows than those of the pool
                 other_seed = int(np.random.default_rng([seed, 1]).integers(2**31))
-                synthetic = generator.sample(config.n_synthetic_val, other_seed)
+                source = generator.detached() if hasattr(generator, "detached") else generator
+                synthetic = source.sample(config.n_synthetic_val, other_seed)
         sampler = TaskSampler(encoder, train, generator, config, seed)
         generator_seconds = time.perf_counter() - start if generator else 0.0
         test_encoder = self._encoder(tuned, split.context(), seed) if record_test else None

@@ -114,6 +114,10 @@ def test_the_generator_starts_from_training_rows_and_its_seed_decides():
     step = norm.std() * np.sqrt(2 * (1 - 0.999))
     assert np.median(nearest) < step
     assert set(labels) == {"high", "low"}
+    apart, _ = generator.detached().sample(500, 0)
+    sampled = CausalGenerator(n_dags=2, n_bootstraps=2, noise_correlation=0.0).fit(X, y)
+    pd.testing.assert_frame_equal(apart, sampled.sample(500, 0)[0])
+    assert generator.noise_correlation == 0.999
 
 
 def test_a_correlation_outside_zero_to_one_or_beside_an_intervention_is_refused():
