@@ -50,6 +50,7 @@ def measure_fitting(
     edges = discover(frame, n_bootstraps=5, target=target)
     dags = sample_dags(edges, n_dags, 0, target=target, target_parents="all")
     dags = complete_dags(dags, frame, fixed=[target])
+    gcm.config.disable_progress_bars()
     gcm.config.set_default_n_jobs(1)  # processor seconds are those of this process
     dowhy = sum(_seconds(lambda: _fit_with_dowhy(dag, frame)) for dag in dags)  # noqa: B023
     ours = {}
