@@ -18,8 +18,7 @@ def test_rare_levels_join_the_most_frequent_one():
     assert merged["b"].equals(frame["b"])
 
 
-def test_seconds_and_their_ratio_are_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("causalmix.fitting_speed.MECHANISMS", ["linear"])
+def test_seconds_and_their_ratio_are_written(tmp_path):
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"x": rng.normal(size=80)})
     table["target"] = np.where(table["x"] + rng.normal(size=80) > 0, "yes", "no")
