@@ -59,7 +59,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         row a class is made where it gives less.
     n_estimators : int, optional
         Members of the ensemble; by default as many as the checkpoint asks for.
-    steps : int, default=40
+    steps : int, default=16
         Optimiser steps at most; 0 is zero-shot prediction.
     learning_rate, weight_decay, warmup_steps, clip_norm
         Of the optimiser: see :class:`causalmix.finetune_config.FinetuneConfig`.

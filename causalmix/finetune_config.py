@@ -20,14 +20,14 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 class FinetuneConfig:
     """Settings of a fine-tuning run.
 
-    The defaults are those that did best on small tables (`causalmix.finetuning_benchmark`): 40
-    steps at a small rate on real and causal rows, kept unless validation is a standard error worse.
-    A choice among these steps by a few dozen validation rows gained nothing there, and asking the
-    tuned weights for proof lost most of the gain.
+    The defaults are those that did best on small tables (`causalmix.finetuning_benchmark`): few
+    steps at a small rate, kept unless validation is a standard error worse. A choice among more
+    steps by a few dozen validation rows gained nothing there, and asking the tuned weights for
+    proof lost most of the gain.
 
     Parameters
     ----------
-    steps : int, default=40
+    steps : int, default=16
         Optimiser steps at most; with 0 the weights passed in are validated and kept.
     learning_rate : float, default=1e-4
         Of AdamW, after warm-up.
@@ -78,7 +78,7 @@ class FinetuneConfig:
         validated and the last. None means no limit. The generator itself is not interrupted.
     """
 
-    steps: int = 40
+    steps: int = 16
     learning_rate: float = 1e-4
     weight_decay: float = 0.01
     warmup_steps: int = 5
