@@ -172,6 +172,9 @@ def csuite_wins(summary: pd.DataFrame) -> pd.DataFrame:
     return cells.unstack("measure")[list(MEASURES)].rename(columns=_LABELS)
 
 
+_LINEAR_WITHIN = 0.02  # ROC-AUC
+
+
 def plot_utility(summary: pd.DataFrame, reference: str = "causal") -> Figure:
     """Draw by how much a generator's rows train learners better than those of the others.
 
@@ -188,6 +191,7 @@ def plot_utility(summary: pd.DataFrame, reference: str = "causal") -> Figure:
         A panel for synthetic rows alone and one for real and synthetic rows together: the mean
         difference in ROC-AUC over datasets and learners, with its 95 % interval, for each other
         generator and number of training rows. To the right of zero the reference is better.
+        The axis is linear within ±0.02 and logarithmic beyond.
     """
     others = [name for name in summary["generator"].unique() if name != reference]
     sizes = sorted(summary["n_train"].unique())
@@ -205,7 +209,10 @@ def plot_utility(summary: pd.DataFrame, reference: str = "causal") -> Figure:
         ax.axvline(0, color="0.25", lw=1)
         ax.set_yticks(np.arange(len(others))[::-1], [f"against {name}" for name in others])
         ax.set(title=title, xlabel=f"ROC-AUC of {reference} minus the other's")
-        ax.locator_params(axis="x", nbins=4)
+        # Linear around zero: one generator that fails would leave no room for the others.
+        ax.set_xscale("symlog", linthresh=_LINEAR_WITHIN, linscale=2)
+        ax.set_xticks([-0.02, -0.01, 0, 0.01, 0.02, 0.1], ["−0.02", "", "0", "", "0.02", "0.1"])
+        ax.minorticks_off()
     axes[1].legend(title="Training rows", loc="best", fontsize="small")
     figure.tight_layout()
     return figure
