@@ -24,9 +24,8 @@ class TFMConditionalGenerator(TableGenerator):
     `causalmix.causal_generator.CausalGenerator` with ``mechanism="tfm_bins"`` and fresh
     noise, the generator ``"tfm_conditional_dag"``.
 
-    Predictors are standardised numbers and one-hot categories. A column with more of them, or with
-    more levels, than the foundation model takes is left to boosted trees, as
-    `causalmix.learners.FoundationModelClassifier` says.
+    A column with more columns before it, or with more levels, than the foundation model takes is
+    left to logistic regression, as `causalmix.learners.FoundationModelClassifier` says.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 _TREES = 100
 _LEAST_LEAF = 10
+_MOST_ROWS = 1000  # the weights of all rows for all rows take memory and time with their square
 
 
 class ConditionalNoise:
@@ -33,7 +34,10 @@ class ConditionalNoise:
     """
 
     def fit(self, X: np.ndarray, residuals: np.ndarray) -> Self:
-        """Fit to predictors (n, p) and residuals (n,)."""
+        """Fit to predictors (n, p) and residuals (n,), of 1,000 rows at random where n is more."""
+        if len(residuals) > _MOST_ROWS:
+            kept = np.random.default_rng(0).choice(len(residuals), _MOST_ROWS, replace=False)
+            X, residuals = X[kept], residuals[kept]
         order = np.argsort(residuals)
         self._residuals = residuals[order]
         # Outliers would decide the splits of the trees and the score: both are about ranks.

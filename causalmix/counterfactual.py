@@ -95,14 +95,13 @@ class _Move:
             level = _between(np.append(0, ends)[position], ends[position], self.rng)
             drawn = np.searchsorted(ends, self.levels(level), side="right")
             return classes.astype(object)[drawn.clip(max=len(classes) - 1)]
-        if self.correlation == 1 and not self.missing.any():
-            return before
         draws = np.sort(draws.astype(float))
         known = np.where(self.missing, draws[0], before).astype(float)
         # Between two draws, or somewhere among those that are equal to the value.
         ends = [np.searchsorted(draws, known, side) for side in ("left", "right")]
         level = _between(ends[0] / len(draws), ends[1] / len(draws), self.rng)
-        return draws[(self.levels(level) * len(draws)).astype(int).clip(max=len(draws) - 1)]
+        moved = draws[(self.levels(level) * len(draws)).astype(int).clip(max=len(draws) - 1)]
+        return np.where(self.missing | (self.correlation < 1), moved, known)
 
 
 def _between(low: np.ndarray, high: np.ndarray, rng: np.random.Generator) -> np.ndarray:

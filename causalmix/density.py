@@ -89,9 +89,8 @@ def _uniform(x: np.ndarray) -> Density:
 
 def _exponential(x: np.ndarray) -> Density:
     scale = x.mean() - x.min()
-    return _Family(
-        stats.expon, x.min() - scale / len(x), scale
-    )  # the minimum lies scale / n too high
+    low = x.min() - scale / len(x)  # the minimum lies scale / n too high
+    return _Family(stats.expon, low, scale)
 
 
 def _gamma(x: np.ndarray) -> Density:

@@ -54,8 +54,8 @@ def measure_bootstrap_speed(
         ``ratio_pc`` (PC's loop against our PC alone) and the settings.
     """
     quiet = {"n_bootstraps": n_bootstraps, "progress": progress}
-    ours = _seconds(lambda: discover(frame, **quiet))
-    our_pc = _seconds(lambda: discover(frame, algorithms=["pc"], **quiet))
+    ours = processor_seconds(lambda: discover(frame, **quiet))
+    our_pc = processor_seconds(lambda: discover(frame, algorithms=["pc"], **quiet))
     codes = integer_codes(frame)
     result: dict[str, object] = {"bootstrap_seconds": ours}
     total = 0.0
@@ -106,7 +106,7 @@ def measure_cost(
         for varied, n, d in sizes:
             frame, _ = random_scm_table(d, n, seed=0)
             size = {"varied": varied, "rows": n, "columns": d}
-            seconds = _seconds(lambda: discover(frame, n_bootstraps=n_bootstraps))  # noqa: B023
+            seconds = processor_seconds(lambda: discover(frame, n_bootstraps=n_bootstraps))  # noqa: B023
             seconds /= n_bootstraps
             found.append(size | {"method": "bootstrap", "seconds": seconds, "finished": True})
             for algorithm in PLAIN:
@@ -167,7 +167,7 @@ def write_discovery_speed(
     return path
 
 
-def _seconds(run: Callable[[], object]) -> float:
+def processor_seconds(run: Callable[[], object]) -> float:
     """Return the processor seconds that a call takes in this process."""
     start = time.process_time()
     run()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import networkx as nx
@@ -17,6 +16,7 @@ from causalmix.dag_completion import complete_dags
 from causalmix.dag_sampling import sample_dags
 from causalmix.data import load_dataset
 from causalmix.discovery import discover
+from causalmix.discovery_speed import processor_seconds
 from causalmix.errors import DataError
 from causalmix.manifest import make_manifest, write_json
 
@@ -56,10 +56,10 @@ def measure_fitting(
     dags = complete_dags(dags, frame, fixed=[target])
     gcm.config.disable_progress_bars()
     gcm.config.set_default_n_jobs(1)  # processor seconds are those of this process
-    dowhy = sum(_seconds(lambda: _fit_with_dowhy(dag, frame)) for dag in dags)  # noqa: B023
+    dowhy = sum(processor_seconds(lambda: _fit_with_dowhy(dag, frame)) for dag in dags)  # noqa: B023
     ours = {}
     for mechanism in mechanisms:
-        seconds = _seconds(lambda: fit_models(dags, frame, mechanism=mechanism))  # noqa: B023
+        seconds = processor_seconds(lambda: fit_models(dags, frame, mechanism=mechanism))  # noqa: B023
         ours[mechanism] = {"seconds": seconds, "ratio": dowhy / seconds}
     rows, columns = frame.shape
     return {
@@ -139,10 +139,3 @@ def _merge_rare_levels(frame: pd.DataFrame) -> pd.DataFrame:
         column = frame[name].where(frame[name].map(counts).astype(float) >= _LEAST_LEVEL)
         merged[name] = column.fillna(counts.index[0]).cat.remove_unused_categories()
     return merged
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    """Return the processor seconds that a call takes in this process."""
-    start = time.process_time()
-    run()
-    return time.process_time() - start

@@ -246,9 +246,10 @@ class FoundationModelClassifier(ClassifierMixin, BaseEstimator):
         limits = model.limits
         table = self._table(X)
         if len(self.classes_) > limits.max_classes or table.shape[1] > limits.max_features:
-            self._table = lambda X: X
+            self._takes_categories = False
             self._model = CalibratedLogistic().fit(X, codes)
             return self
+        self._takes_categories = True
         kept = np.arange(len(y))
         if len(y) > limits.max_rows:
             kept = np.random.default_rng(0).choice(len(y), limits.max_rows, replace=False)
@@ -257,7 +258,7 @@ class FoundationModelClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities of the classes, shape (n, classes)."""
-        return self._model.predict_proba(self._table(X))
+        return self._model.predict_proba(self._table(X) if self._takes_categories else X)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Most probable classes, shape (n,)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Self
 
@@ -141,6 +142,16 @@ class Purified:
                 stacklevel=2,
             )
         return X.iloc[kept].reset_index(drop=True), y.iloc[kept].reset_index(drop=True)
+
+    def detached(self) -> Self:
+        """Return this with its generator's rows starting from no training row, where they do.
+
+        See `causalmix.causal_generator.CausalGenerator.detached`.
+        """
+        other = copy.copy(self)
+        if hasattr(self.generator, "detached"):
+            other.generator = self.generator.detached()
+        return other
 
     def _draw(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
         X, y = self.generator.sample(n, seed)

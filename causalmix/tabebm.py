@@ -39,8 +39,9 @@ class TabEBMGenerator(TableGenerator):
     fewer steps with more noise keep the spread of the class.
 
     Coordinates are standardised numbers, missing ones at the median, and one-hot levels of
-    categories ("missing" is one), which move freely and end at the largest. Numbers lose cells
-    again as `causalmix.missingness.MissingnessModel` has learned it.
+    categories ("missing" is one), which move freely and end at the largest. A `DataError` says
+    where these are more than the model takes features. Numbers lose cells again as
+    `causalmix.missingness.MissingnessModel` has learned it.
 
     Parameters
     ----------
@@ -105,6 +106,7 @@ class TabEBMGenerator(TableGenerator):
         self._space = CoordinateSpace(coded, self._codec.categorical)
         points, rng = self._space.enter(coded), np.random.default_rng(self.seed)
         model = load_tfm(self.tfm)
+        model.check(1, points.shape[1], 2)  # two classes; rows beyond the limit are left out
         self._energies = {
             c: ClassEnergy(model, points[self._classes == c], distance=self.distance, rng=rng)
             for c in np.unique(self._classes)

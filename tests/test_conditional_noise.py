@@ -57,3 +57,11 @@ def test_the_score_is_the_integral_that_defines_it():
         cdf = (weights[i][:, None] * (residuals[:, None] <= grid)).sum(axis=0)
         expected = np.trapezoid((cdf - (grid >= residuals[i])) ** 2, grid)
         assert _ranked_score(weights, residuals)[i] == pytest.approx(expected, abs=1e-3)
+
+
+def test_more_rows_than_weights_are_held_for_are_drawn_from():
+    X, noise, rng = parents(5000, 0)
+    model = ConditionalNoise().fit(X, noise * np.exp(X[:, 0]))
+    assert len(model._residuals) == 1000
+    assert np.isin(model._residuals, noise * np.exp(X[:, 0])).all()
+    assert model.quantiles(X, rng.random(5000)).shape == (5000,)

@@ -87,6 +87,11 @@ def test_missing_cells_are_drawn():
     model = StructuralCausalModel(dag, missing="none").fit(table)
     rows = model.sample(300, 0, noise_correlation=0.9)
     assert rows.notna().all(axis=None)
+    # What is not missing stays as it is where the noise does.
+    same = model.sample(300, 0, noise_correlation=1.0)
+    assert set(same["x"]) == set(table["x"])
+    whole = table["y"].iloc[150:].to_numpy()  # with a group that is known
+    assert np.abs(whole[:, None] - same["y"].to_numpy()).min(axis=1).max() < 1e-9
     assert rows["y"].std() == pytest.approx(table["y"].std(), rel=0.2)
 
 

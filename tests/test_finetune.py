@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from causalmix.data import load_dataset, low_data_split
 from causalmix.errors import CausalMixError, DataError
 from causalmix.finetune import FinetuneConfig, finetune, predict_proba
 from causalmix.generators import make_generator
+from causalmix.purification import Purified
 from causalmix.stopping import RULES, replay
 from causalmix.tfm import load_tfm
 
@@ -139,6 +142,31 @@ def test_repeated_splits_are_other_splits_of_the_same_rows(tfm, split):
 def test_augmented_validation_needs_a_generator(tfm, split):
     with pytest.raises(CausalMixError, match=r"'augmented'.* needs a generator"):
         finetune(tfm, split, config=FinetuneConfig(rule="augmented"))
+
+
+@pytest.mark.parametrize("purified", [False, True])
+def test_synthetic_validation_rows_start_from_no_training_row(tfm, split, purified):
+    """Rows near the training rows would praise a network that has learned these by heart."""
+
+    class Detachable(Recorder):
+        drawn: ClassVar[list[str]] = []
+        name = "pool"
+
+        def detached(self) -> Detachable:
+            other = copy.copy(self)
+            other.name = "validation"
+            return other
+
+        def sample(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
+            self.drawn.append(f"{self.name} {n}")
+            return super().sample(n, seed)
+
+    generator = Detachable()
+    if purified:
+        generator = Purified(generator, least_lift=0, copy_distance=0)
+    config = dataclasses.replace(SHORT, rule="augmented", n_synthetic_val=25)
+    finetune(tfm, split, generator=generator, config=config)
+    assert Detachable.drawn == ["validation 25", "pool 60"]
 
 
 def test_generators_see_training_rows_only(tfm, split):

@@ -74,6 +74,15 @@ def test_a_class_of_one_row_is_no_obstacle(name):
     np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
 
 
+def test_the_foundation_model_leaves_what_it_does_not_take_to_logistic_regression():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(240, 2))
+    y = np.repeat([f"{k:02d}" for k in range(12)], 20)  # more classes than it knows
+    learner, logistic = FoundationModelClassifier().fit(X, y), CalibratedLogistic().fit(X, y)
+    np.testing.assert_allclose(learner.predict_proba(X), logistic.predict_proba(X))
+    assert learner.classes_.tolist() == logistic.classes_.tolist()
+
+
 def test_the_foundation_model_sees_the_levels_of_a_parent_as_one_category():
     """A level that no row has tells nothing; levels in one column agree with the frame itself."""
     rng = np.random.default_rng(0)

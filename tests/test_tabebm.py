@@ -10,7 +10,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 
 from causalmix.encoding import _logits
-from causalmix.errors import CausalMixError
+from causalmix.errors import CausalMixError, DataError
 from causalmix.tabebm import ClassEnergy, CoordinateSpace, TabEBMGenerator
 from causalmix.tfm import load_tfm
 
@@ -97,3 +97,11 @@ def test_coordinates_are_left_as_they_were_entered():
 def test_options_that_make_no_sense_are_refused(option, value):
     with pytest.raises(CausalMixError, match=f"{option} is {value}"):
         TabEBMGenerator(**{option: value})
+
+
+def test_more_coordinates_than_the_model_takes_are_refused():
+    levels = [f"level {k}" for k in range(130)]
+    X = pd.DataFrame({"wide": pd.Categorical(levels), "x": np.arange(130.0)})
+    y = pd.Series(pd.Categorical(np.tile(["a", "b"], 65)), name="y")
+    with pytest.raises(DataError, match="features"):
+        TabEBMGenerator().fit(X, y)
