@@ -213,7 +213,7 @@ def test_it_says_nothing_when_fine_tuning_helped_or_was_not_asked_for(table):
             warnings.simplefilter("error")
             lowest = {"rule": "log_loss", "level": 0.5}
             classifier = CausalMixClassifier(
-                **TINY | lowest | {"steps": steps, "learning_rate": 1e-3}
+                **TINY | lowest | {"steps": steps, "learning_rate": 1e-3, "warmup_steps": 5}
             ).fit(*table)
     report, history = classifier.report_, classifier.history_.set_index("step")
     assert report.kept == "fine_tuned"
@@ -245,7 +245,8 @@ def test_the_report_gives_the_rule_and_its_reason(table, settings, kept, reason)
 
 
 def test_a_small_gain_may_be_chance(table):
-    options = TINY | {"steps": 12, "learning_rate": 1e-3, "rule": "log_loss", "level": 1e-9}
+    options = TINY | {"steps": 12, "learning_rate": 1e-3, "warmup_steps": 5}
+    options |= {"rule": "log_loss", "level": 1e-9}
     report = CausalMixClassifier(**options).fit(*table).report_
     assert report.kept == "zero_shot"
     assert 0 < report.gain < report.gain_needed
