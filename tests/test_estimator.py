@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_checkpoints import REFERENCE, SMALL, write_official
 from made_tables import mixed
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
@@ -100,41 +101,41 @@ class Recorder:
 # What it predicts
 
 
+@pytest.fixture(scope="module")
+def three_classes():
+    """Numbers and categories with missing cells; classes 2, 3 and 7 depend on both."""
+    X = mixed(90, seed=1).drop(columns="flag")  # truth values are categories here, numbers there
+    code = (X["skewed"] > X["skewed"].median()).astype(int) + (X["letters"] == "a")
+    return X, np.array([2, 3, 7])[code]
+
+
 @pytest.mark.parametrize("n_estimators", [1, None])
-def test_without_steps_it_predicts_what_tabpfn_predicts(table, n_estimators):
-    X, y = table
-    X = X.drop(columns="flag")  # truth values are categories here, numbers there
-    parameters = TINY | {"steps": 0, "n_estimators": n_estimators, "random_state": 3}
-    ours = CausalMixClassifier(**parameters).fit(X[:60], y[:60])
+@pytest.mark.parametrize("steps", [0, 3])
+@pytest.mark.parametrize("architecture", ["embedded", *SMALL])
+def test_it_predicts_what_tabpfn_predicts_with_the_same_weights(
+    three_classes, architecture, steps, n_estimators, tmp_path
+):
+    X, y = three_classes
+    embedded = architecture == "embedded"
+    path = EMBEDDED_CHECKPOINT if embedded else write_official(architecture, tmp_path)
+    parameters = TINY | {"tfm": path, "n_estimators": n_estimators, "random_state": 3}
+    parameters |= {"learning_rate": 1e-3, "warmup_steps": 0, "level": 1.0}
+    ours = CausalMixClassifier(**parameters | {"steps": steps}).fit(X[:60], y[:60])
+    assert ours.report_.kept == ("fine_tuned" if steps else "zero_shot")
+    if steps:
+        path = ours.tfm_.save(tmp_path / "tuned.safetensors")
+    else:
+        assert ours.report_.fine_tuned is None
     theirs = TabPFNClassifier(
-        model_path=str(EMBEDDED_CHECKPOINT),
-        n_estimators=n_estimators or "auto",
-        device="cpu",
-        inference_precision=torch.float32,
-        random_state=3,
+        model_path=str(path), n_estimators=n_estimators or "auto", random_state=3, **REFERENCE
     ).fit(X[:60], y[:60])
-    assert list(ours.classes_) == list(theirs.classes_)
-    np.testing.assert_allclose(
-        ours.predict_proba(X[60:]), theirs.predict_proba(X[60:]), rtol=0, atol=1e-6
-    )
-    assert ours.report_.kept == "zero_shot"
-    assert ours.report_.fine_tuned is None
-
-
-def test_fine_tuned_weights_predict_with_all_rows_as_context(table):
-    X, y = table
-    ours = CausalMixClassifier(**TINY | {"steps": 12, "learning_rate": 1e-3}).fit(X[:60], y[:60])
-    assert ours.report_.kept == "fine_tuned"
-    zero_shot = CausalMixClassifier(**TINY | {"steps": 0}).fit(X[:60], y[:60])
-    assert np.abs(ours.predict_proba(X[60:]) - zero_shot.predict_proba(X[60:])).max() > 1e-4
-    codes = (y[:60] == "low").astype(int)
-    theirs = ours.tfm_.classifier(n_estimators=1).fit(ours._schema.read(X[:60]), codes)
-    np.testing.assert_allclose(
-        ours.predict_proba(X[60:]),
-        theirs.predict_proba(ours._schema.read(X[60:])),
-        rtol=0,
-        atol=1e-6,
-    )
+    assert list(ours.classes_) == list(theirs.classes_) == [2, 3, 7]
+    got = ours.predict_proba(X[60:])
+    np.testing.assert_allclose(got, theirs.predict_proba(X[60:]), rtol=0, atol=1e-6)
+    assert got.std(axis=0).min() > 1e-4  # the rows are told apart
+    if steps:  # and the steps show
+        zero_shot = CausalMixClassifier(**parameters | {"steps": 0}).fit(X[:60], y[:60])
+        assert np.abs(got - zero_shot.predict_proba(X[60:])).max() > 1e-4
 
 
 def test_the_default_generator_is_causal_and_runs_on_mixed_columns(table):
