@@ -206,7 +206,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             If the checkpoint is missing, unreadable or a regressor's.
         CausalMixError
             If a parameter is out of its range, CUDA is asked for and absent, `fit_params` names
-            anything, or the loss stops being finite.
+            anything, the loss stops being finite, or a single task does not fit into memory.
         UnknownNameError
             If the generator, one of its options or the foundation model is unknown.
         """
@@ -278,6 +278,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             If a column is missing, named, or the number of columns is another one.
         DataError
             If there is no row, or a column of numbers holds something else, or infinities.
+        CausalMixError
+            If memory does not suffice for one row and those given to `fit`.
         """
         check_is_fitted(self, "classes_")
         rows = self._schema.read(read_frame(self, X, columns=self._fitted.columns))

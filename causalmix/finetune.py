@@ -115,7 +115,15 @@ def finetune(
     DataError
         If the table exceeds the limits of the checkpoint, or has no more rows than classes.
     CausalMixError
-        If the loss stops being finite, or a setting needs a generator, or another one.
+        If the loss stops being finite, a setting needs a generator, or another one, or a single
+        task does not fit into memory.
+
+    Notes
+    -----
+    Where the tasks of a step do not fit into memory together, they go through the network a few
+    at a time, and so do the rows to predict: a warning says so, and results change by rounding
+    only. On CUDA the network is trained in lower precision (`causalmix.device.autocast_dtype`);
+    weights, loss and validation are in single precision everywhere.
     """
     config = config or FinetuneConfig()
     rules = [RULES[check_name(name, RULES, "rule")] for name in (config.rule, *record_rules)]

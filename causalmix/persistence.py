@@ -18,7 +18,7 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from causalmix.atomic import replace_folder
+from causalmix.atomic import hidden_content, replace_folder
 from causalmix.data import TabularDataset
 from causalmix.encoding import Encoder
 from causalmix.errors import CausalMixError, CheckpointError
@@ -164,7 +164,10 @@ def load_folder(path: Path, device: str) -> tuple[FoundationModel, TabularDatase
         If the folder is no saved classifier, is damaged, or is of another format.
     """
     if not (path / _STATE).is_file():
-        raise CheckpointError(f"{path} is no saved classifier: there is no {path / _STATE}.")
+        hidden = [] if path.exists() or not path.parent.is_dir() else hidden_content(path)
+        complete = [other for other in hidden if (other / _STATE).is_file()]
+        hint = f" A save was killed and left {complete[0]}: rename that." if complete else ""
+        raise CheckpointError(f"{path} is no saved classifier: there is no {path / _STATE}.{hint}")
     try:
         state = json.loads((path / _STATE).read_text())
         if state["format"] != FORMAT:

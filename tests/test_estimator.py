@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import signal
 import warnings
 
@@ -26,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tabpfn import TabPFNClassifier
 
-from causalmix import generators, persistence
+from causalmix import checkpoint, generators, persistence
 from causalmix.errors import (
     CausalMixError,
     CheckpointError,
@@ -364,19 +365,68 @@ def test_an_earlier_classifier_is_replaced_and_anything_else_left_alone(
         fitted.save(tmp_path / "no" / "model")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
-def test_a_kill_while_saving_leaves_nothing_under_the_name(fitted, tmp_path):
+def kill(*args, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def save_and_be_killed(classifier, folder, module, function, instead=kill):
+    """Save in another process that is killed where it calls a function."""
     child = os.fork()
     if child == 0:
-        persistence.write_json = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        setattr(module, function, instead)
         try:
-            fitted.save(tmp_path / "model")
+            classifier.save(folder)
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
-    assert len(list(tmp_path.iterdir())) == 1  # half of it, under another name
-    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        (checkpoint, "save_as_safetensors"),
+        (persistence, "save_file"),
+        (persistence, "write_json"),
+        (shutil, "rmtree"),  # of the earlier one
+    ],
+)
+def test_a_kill_while_saving_leaves_nothing_or_all_under_the_name(
+    fitted, table, tmp_path, module, function
+):
+    folder = tmp_path / "model"
+    if function != "rmtree":
+        save_and_be_killed(fitted, folder, module, function)
+        assert not folder.exists()
+        with pytest.raises(CheckpointError, match=r"no .*classifier.json\.$"):
+            CausalMixClassifier.load(folder)
+    fitted.save(folder)
+    save_and_be_killed(fitted, folder, module, function)
+    again = CausalMixClassifier.load(folder, device="cpu")
+    np.testing.assert_array_equal(again.predict_proba(table[0]), fitted.predict_proba(table[0]))
+    for half in tmp_path.glob(".*"):  # the next save tidies up, unless it is being written
+        fitted.save(folder)
+        assert half.exists()
+        os.utime(half, (0, 0))
+        fitted.save(folder)
+        assert not half.exists()
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
+def test_a_kill_between_two_names_loses_nothing(fitted, tmp_path):
+    folder, rename = fitted.save(tmp_path / "model"), os.replace
+
+    def kill_at_the_name(source, target):
+        kill() if target == folder else rename(source, target)
+
+    save_and_be_killed(fitted, folder, os, "replace", kill_at_the_name)
+    with pytest.raises(CheckpointError, match=r"A save was killed and left .*: rename") as info:
+        CausalMixClassifier.load(folder)
+    left = re.search("left (.*): rename", str(info.value))[1]
+    rename(left, folder)
+    CausalMixClassifier.load(folder, device="cpu")
 
 
 def test_damaged_and_foreign_folders_are_refused(fitted, tmp_path):
