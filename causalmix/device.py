@@ -85,7 +85,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 class Portions:
-    """How many items go through a network at a time: all, or fewer once memory has run out.
+    """How many items go through a network at a time; fewer once memory has run out.
 
     Parameters
     ----------
@@ -93,11 +93,12 @@ class Portions:
         What they are, for the warning; plural.
     too_large : str
         Message for the case that a single one does not fit: what it is, and the way out.
+    most : int, optional
+        Items at a time at most, from the start; by default all.
     """
 
-    def __init__(self, items: str, too_large: str) -> None:
-        self._items, self._too_large = items, too_large
-        self._most: int | None = None  # that fitted after memory had run out
+    def __init__(self, items: str, too_large: str, most: int | None = None) -> None:
+        self._items, self._too_large, self._most = items, too_large, most
 
     def run(self, n_items: int, work: Callable[[int], _Result]) -> _Result:
         """Do some work, again with half as many items at a time as long as memory runs out.

@@ -29,6 +29,8 @@ from causalmix.device import Portions
 # 1e-7, finite so that the loss of a query row of that class is too.
 _ABSENT_LOG_ODDS = -16.0
 
+_QUERY_ROWS = 2048  # in one forward pass; rows do not see each other, so this only bounds memory
+
 
 class Member:
     """Fitted preprocessing of one ensemble member; made by `Encoder`.
@@ -118,6 +120,7 @@ class Encoder:
             f"A prediction does not fit into the memory of the device '{self._device}' with "
             f"{len(y)} labelled rows as context, not even for one row. Give fewer of them, or use "
             "another device.",
+            most=_QUERY_ROWS,
         )
 
     def transform(self, X: pd.DataFrame) -> list[torch.Tensor]:

@@ -115,8 +115,8 @@ def finetune(
     DataError
         If the table exceeds the limits of the checkpoint, or has no more rows than classes.
     CausalMixError
-        If the loss stops being finite, a setting needs a generator, or another one, or a single
-        task does not fit into memory.
+        If the loss stops being finite, a single task does not fit into memory, or a setting needs
+        a generator, or another one.
 
     Notes
     -----

@@ -163,8 +163,12 @@ def test_a_seed_fixes_the_history_and_the_predictions(table):
 
 def test_predictions_come_in_the_right_order_beyond_one_forward_pass(fitted, table, monkeypatch):
     whole = fitted.predict_proba(table[0])
-    monkeypatch.setattr("causalmix.estimator._QUERY_ROWS", 40)
-    np.testing.assert_allclose(fitted.predict_proba(table[0]), whole, rtol=0, atol=1e-6)
+    monkeypatch.setattr("causalmix.encoding._QUERY_ROWS", 40)
+    again = pickle.loads(pickle.dumps(fitted))
+    sizes = []
+    again.tfm_.network.register_forward_hook(lambda *call: sizes.append(len(call[2])))
+    np.testing.assert_allclose(again.predict_proba(table[0]), whole, rtol=0, atol=1e-6)
+    assert sizes == [40, 40, 10]
 
 
 # What it keeps, and says
