@@ -270,7 +270,9 @@ class _Optimiser:
     def __init__(self, tfm: FoundationModel, config: FinetuneConfig) -> None:
         self._network, self._clip_norm = tfm.network, config.clip_norm
         self._parameters = [p for p in tfm.network.parameters() if p.requires_grad]
-        self._adamw = torch.optim.AdamW(self._parameters, weight_decay=config.weight_decay)
+        self._adamw = torch.optim.AdamW(
+            self._parameters, weight_decay=config.weight_decay, fused=True
+        )
         self._dtype = autocast_dtype(tfm.device)
         self._scaler = torch.amp.GradScaler(tfm.device.type, enabled=self._dtype is torch.float16)
         self._portions = Portions(
