@@ -7,6 +7,8 @@ score z = Φ⁻¹(u) of that.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
+from math import isqrt
 from typing import Any
 
 import networkx as nx
@@ -21,9 +23,8 @@ from scipy.stats import qmc
 def draw_rows(model: gcm.StructuralCausalModel, n: int, rng: np.random.Generator) -> pd.DataFrame:
     """Draw noise and propagate it.
 
-    The noise is a Latin hypercube: over the rows, the levels of every node are spread evenly, one
-    in each n-th of (0, 1), in an order of its own. Every row is a draw from the model; together
-    they show less of the accident of drawing than independent rows do.
+    Every row is a draw from the model, but the levels of the noise are spread evenly over the rows
+    (`even_levels`): together they show less of the accident of drawing than independent rows do.
 
     Parameters
     ----------
@@ -35,11 +36,6 @@ def draw_rows(model: gcm.StructuralCausalModel, n: int, rng: np.random.Generator
     Returns
     -------
     pandas.DataFrame of shape (n, n_nodes)
-
-    References
-    ----------
-    McKay, Beckman, Conover (1979), "A comparison of three methods for selecting values of input
-    variables in the analysis of output from a computer code", Technometrics 21.
     """
     nothing = dict.fromkeys(model.graph.nodes, np.full(n, None))
     return move_noise(model, nothing, 0.0, rng)
@@ -55,7 +51,7 @@ def move_noise(
 
     Abduction, action, prediction (Pearl 2009, section 7.1), with a change of the noise for an
     action. The noise of each node that explains the observed row is found, as its normal score z,
-    which becomes ρz + √(1 − ρ²)ε with a normal ε (a Latin hypercube, as in `draw_rows`). That
+    which becomes ρz + √(1 − ρ²)ε with a normal ε (spread evenly, as in `draw_rows`). That
     leaves the distribution of the noise as it is; and the row that follows is computed in causal
     order. What the model does not know of the dependence between columns lives on in the noise.
     With ρ = 0 rows are drawn from the model, with ρ = 1 they are the observed ones.
@@ -76,7 +72,7 @@ def move_noise(
     """
     nodes = list(model.graph.nodes)
     n = len(observed[nodes[0]])
-    normals = ndtri(qmc.LatinHypercube(len(nodes), rng=rng).random(n))
+    normals = ndtri(even_levels(n, len(nodes), rng))
     rows: dict[str, np.ndarray] = {}
     for node in nx.topological_sort(model.graph):
         mechanism = model.causal_mechanism(node)
@@ -92,6 +88,38 @@ def move_noise(
             noise = move.values(mechanism.noise_model, noise)
             rows[node] = mechanism.evaluate(new, noise[:, None]).ravel()
     return pd.DataFrame(rows)[nodes]
+
+
+def even_levels(n: int, n_nodes: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw points of the unit cube that are spread evenly in each coordinate and in each pair.
+
+    A Latin hypercube, which has a point in each n-th of every coordinate, made from an orthogonal
+    array: with p a prime number and p² points, each pair of coordinates has a point in every cell
+    of a p × p grid. Of the p² ≥ n points of the smallest such array n are kept; where it has fewer
+    than `n_nodes` coordinates, pairs fall as they will.
+
+    Parameters
+    ----------
+    n, n_nodes : int
+        Numbers of points and of coordinates.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    numpy.ndarray of shape (n, n_nodes)
+        Each point by itself is uniform on the cube.
+
+    References
+    ----------
+    Tang (1993), "Orthogonal array-based Latin hypercubes", JASA 88. SciPy has the arrays.
+    """
+    side = next(p for p in count(max(isqrt(n - 1) + 1, 2)) if all(p % k for k in range(2, p)))
+    if n_nodes <= side + 1:
+        array = qmc.LatinHypercube(n_nodes, strength=2, rng=rng).random(side**2)
+        points = array[rng.permutation(side**2)[:n]]
+    else:
+        points = rng.random((n, n_nodes))
+    return (points.argsort(axis=0).argsort(axis=0) + rng.random((n, n_nodes))) / n
 
 
 def _beside(columns: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import networkx as nx
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from dowhy import gcm
 from scipy.stats import ks_2samp, kstest, norm
 
 from causalmix.causal_generator import CausalGenerator
+from causalmix.counterfactual import even_levels
 from causalmix.errors import CausalMixError
 from causalmix.scm import StructuralCausalModel
 
@@ -37,7 +40,7 @@ def test_rows_have_the_distribution_that_dowhy_draws_from():
 
 
 def test_noise_is_spread_evenly_over_the_rows():
-    """A Latin hypercube: a level in each n-th; sums of nodes vary less than those of i.i.d. rows"""
+    """There is a level in each n-th, and so means vary less than those of independent rows."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.normal(size=(400, 3)), columns=list("abc"))
     table["c"] += table["a"] + table["b"]
@@ -48,6 +51,28 @@ def test_noise_is_spread_evenly_over_the_rows():
     means = [model.sample(100, seed).mean() for seed in range(20)]
     spread = pd.DataFrame(means).std() / (table.std() / np.sqrt(100))  # 1 for i.i.d. rows
     assert spread.max() < 0.3
+
+
+@pytest.mark.parametrize("n", [1, 2, 100, 121, 125])
+@pytest.mark.parametrize("n_nodes", [1, 2, 5, 30])
+def test_even_levels_have_one_in_each_nth(n, n_nodes):
+    levels = even_levels(n, n_nodes, np.random.default_rng(0))
+    expected = np.repeat(np.arange(n)[:, None], n_nodes, axis=1)
+    np.testing.assert_array_equal(np.sort((levels * n).astype(int), axis=0), expected)
+
+
+def test_even_levels_fill_the_cells_of_every_pair():
+    cells = (even_levels(121, 12, np.random.default_rng(0)) * 11).astype(int)
+    for first, second in itertools.combinations(cells.T, 2):
+        assert len(set(zip(first, second, strict=True))) == 121
+
+
+def test_even_levels_are_uniform_in_every_row():
+    """Over many seeds the first point has no preferred place, nor a tie between coordinates."""
+    first = np.array([even_levels(10, 3, np.random.default_rng(seed))[0] for seed in range(1000)])
+    for levels in first.T:
+        assert kstest(levels, "uniform").pvalue > 0.01
+    assert np.abs(np.corrcoef(first.T)[np.triu_indices(3, 1)]).max() < 0.1
 
 
 def test_rows_with_the_noise_they_had_are_the_observed_ones():
