@@ -23,9 +23,13 @@ from tabpfn.preprocessing.clean import clean_data_transform
 from tabpfn.preprocessing.datamodel import FeatureModality
 from tabpfn.validation import ensure_compatible_predict_input_sklearn
 
+from causalmix.device import Portions
+
 # Log-odds of a class that the context lacks, against all classes it has: a probability of about
 # 1e-7, finite so that the loss of a query row of that class is too.
 _ABSENT_LOG_ODDS = -16.0
+
+_QUERY_ROWS = 2048  # in one forward pass; rows do not see each other, so this only bounds memory
 
 
 class Member:
@@ -111,6 +115,13 @@ class Encoder:
             Member(member, np.asarray(classifier.classes_), n_classes)
             for member in classifier.executor_.ensemble_members
         )
+        self._portions = Portions(
+            "rows to predict",
+            f"A prediction does not fit into the memory of the device '{self._device}' with "
+            f"{len(y)} labelled rows as context, not even for one row. Give fewer of them, or use "
+            "another device.",
+            most=_QUERY_ROWS,
+        )
 
     def transform(self, X: pd.DataFrame) -> list[torch.Tensor]:
         """Transform rows for every member.
@@ -157,7 +168,23 @@ class Encoder:
         -------
         numpy.ndarray
             Shape (R, n_classes), rows sum to one.
+
+        Raises
+        ------
+        CausalMixError
+            If one row and the fitted ones are too many for the memory of the device.
         """
+
+        def predict(size: int) -> np.ndarray:  # rows do not see each other
+            parts = zip(*(rows.split(size) for rows in x_query), strict=True)
+            return np.concatenate([self._predict(network, part, n_classes) for part in parts])
+
+        return self._portions.run(len(x_query[0]), predict)
+
+    def _predict(
+        self, network: torch.nn.Module, x_query: Sequence[torch.Tensor], n_classes: int
+    ) -> np.ndarray:
+        """Class probabilities from a single forward pass for each member."""
         logits = []
         for member, query in zip(self.members, x_query, strict=True):
             context = member.context[:, None].to(self._device)

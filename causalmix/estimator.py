@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
@@ -26,15 +25,19 @@ from causalmix.fit_input import (
     read_labels,
     seeded_generator,
 )
-from causalmix.fit_report import FitReport, make_report
-from causalmix.persistence import Fitted, classifier_state, load_folder, save_folder
+from causalmix.fit_report import make_report
+from causalmix.persistence import (
+    Fitted,
+    classifier_state,
+    learned_attributes,
+    load_folder,
+    save_folder,
+)
 from causalmix.schema import TableSchema
 from causalmix.splitting import holdout_split
 from causalmix.tfm import load_tfm
 
 _DEFAULTS = FinetuneConfig()
-
-_QUERY_ROWS = 2048  # in one forward pass; rows do not see each other, so this only bounds memory
 
 
 class CausalMixClassifier(ClassifierMixin, BaseEstimator):
@@ -206,7 +209,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             If the checkpoint is missing, unreadable or a regressor's.
         CausalMixError
             If a parameter is out of its range, CUDA is asked for and absent, `fit_params` names
-            anything, or the loss stops being finite.
+            anything, the loss stops being finite, or a single task does not fit into memory.
         UnknownNameError
             If the generator, one of its options or the foundation model is unknown.
         """
@@ -278,18 +281,13 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             If a column is missing, named, or the number of columns is another one.
         DataError
             If there is no row, or a column of numbers holds something else, or infinities.
+        CausalMixError
+            If memory does not suffice for one row and those given to `fit`.
         """
         check_is_fitted(self, "classes_")
         rows = self._schema.read(read_frame(self, X, columns=self._fitted.columns))
-        network, encoder = self.tfm_.network, self._encoder
-        return np.concatenate(
-            [
-                encoder.predict_proba(
-                    network, encoder.transform(rows.iloc[i : i + _QUERY_ROWS]), len(self.classes_)
-                )
-                for i in range(0, len(rows), _QUERY_ROWS)
-            ]
-        )
+        queries = self._encoder.transform(rows)
+        return self._encoder.predict_proba(self.tfm_.network, queries, len(self.classes_))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of every row.
@@ -337,9 +335,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             If a parameter or the class labels cannot be written as JSON.
         """
         check_is_fitted(self, "classes_")
-        fitted = self._fitted
-        state = classifier_state(self, fitted)
-        save_folder(Path(path), tfm=fitted.tfm, context=fitted.context, state=state)
+        save_folder(Path(path), self._fitted, classifier_state(self, self._fitted))
         return Path(path)
 
     @classmethod
@@ -365,20 +361,11 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         CausalMixError
             If CUDA is asked for and absent.
         """
-        tfm, context, state = load_folder(Path(path), device)
+        fitted, state = load_folder(Path(path), device)
         classifier = cls(**state["parameters"] | {"device": device})
-        classifier.n_features_in_ = state["n_features_in"]
-        if state["feature_names_in"]:
-            classifier.feature_names_in_ = np.array(state["feature_names_in"], dtype=object)
-        classifier.history_ = pd.DataFrame(state["history"])
-        classifier.report_ = FitReport(**state["report"])
-        classifier._schema = TableSchema(state["schema"])
-        classifier._restore(
-            Fitted(tfm, context, state["columns"], state["n_estimators"], state["seed"])
-        )
-        classifier.classes_ = np.array(
-            state["classes"]["values"], dtype=np.dtype(state["classes"]["dtype"])
-        )
+        for name, value in learned_attributes(state).items():
+            setattr(classifier, name, value)
+        classifier._restore(fitted)
         return classifier
 
     def __sklearn_tags__(self) -> Tags:

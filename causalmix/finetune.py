@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from causalmix.data import Split, TabularDataset
+from causalmix.device import Portions, autocast_dtype
 from causalmix.encoding import Encoder, Member
 from causalmix.errors import CausalMixError, check_name
 from causalmix.finetune_config import FinetuneConfig
@@ -114,7 +115,15 @@ def finetune(
     DataError
         If the table exceeds the limits of the checkpoint, or has no more rows than classes.
     CausalMixError
-        If the loss stops being finite, or a setting needs a generator, or another one.
+        If the loss stops being finite, a single task does not fit into memory, or a setting needs
+        a generator, or another one.
+
+    Notes
+    -----
+    Where the tasks of a step do not fit into memory together, they go through the network a few
+    at a time, and so do the rows to predict: a warning says so, and results change by rounding
+    only. On CUDA the network is trained in lower precision (`causalmix.device.autocast_dtype`);
+    weights, loss and validation are in single precision everywhere.
     """
     config = config or FinetuneConfig()
     rules = [RULES[check_name(name, RULES, "rule")] for name in (config.rule, *record_rules)]
@@ -229,23 +238,13 @@ def _run_steps(
     progress: bool,
 ) -> str:
     """Run the optimiser; return what ended it, as in `FinetuneResult.stopped_by`."""
-    parameters = [p for p in tfm.network.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    optimiser = _Optimiser(tfm, config)
     monitor.evaluate(0, float("nan"), 0.0)
     losses: list[float] = []
     bar = tqdm(range(1, config.steps + 1), desc="fine-tuning", unit="step", disable=not progress)
     for step in bar:
-        for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * min(step / max(config.warmup_steps, 1), 1.0)
-        tfm.network.train()
-        loss = _step_loss(tfm.network, sampler, step)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        optimiser.step()
-        losses.append(loss.item())
+        rate = config.learning_rate * min(step / max(config.warmup_steps, 1), 1.0)
+        losses.append(optimiser.step(sampler.member(step), sampler.draw(step), rate))
         if not np.isfinite(losses[-1]):
             raise CausalMixError(
                 f"The training loss became {losses[-1]} at step {step}; lower learning_rate "
@@ -265,16 +264,52 @@ def _run_steps(
     return "steps"
 
 
-def _step_loss(network: torch.nn.Module, sampler: TaskSampler, step: int) -> torch.Tensor:
-    """Cross-entropy (nats), averaged over freshly drawn tasks."""
-    batches = sampler.draw(step)
-    n_tasks = sum(batch.y_query.shape[1] for batch in batches)
-    return sum(
-        _cross_entropy(network, sampler.member(step), batch) * (batch.y_query.shape[1] / n_tasks)
-        for batch in batches
-    )
+class _Optimiser:
+    """AdamW on in-context tasks, in the precision and the portions that the device allows."""
 
+    def __init__(self, tfm: FoundationModel, config: FinetuneConfig) -> None:
+        self._network, self._clip_norm = tfm.network, config.clip_norm
+        self._parameters = [p for p in tfm.network.parameters() if p.requires_grad]
+        self._adamw = torch.optim.AdamW(
+            self._parameters, weight_decay=config.weight_decay, fused=True
+        )
+        self._dtype = autocast_dtype(tfm.device)
+        self._scaler = torch.amp.GradScaler(tfm.device.type, enabled=self._dtype is torch.float16)
+        self._portions = Portions(
+            "tasks of a step",
+            f"One task does not fit into the memory of the device '{tfm.device}' in training. "
+            f"Lower rows_per_task (now {config.rows_per_task}), or use another device.",
+        )
 
-def _cross_entropy(network: torch.nn.Module, member: Member, batch: Batch) -> torch.Tensor:
-    logits = member.logits(network, batch.x_context, batch.y_context, batch.x_query)  # (R, B, K)
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.y_query.flatten())
+    def step(self, member: Member, batches: list[Batch], rate: float) -> float:
+        """Take a step on the mean loss of the tasks; return that loss (nats)."""
+        self._network.train()
+        loss = self._portions.run(
+            max(batch.n_tasks for batch in batches),
+            lambda size: self._set_gradient(member, batches, size),
+        )
+        self._scaler.unscale_(self._adamw)
+        torch.nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
+        for group in self._adamw.param_groups:
+            group["lr"] = rate
+        self._scaler.step(self._adamw)
+        self._scaler.update()
+        return loss
+
+    def _set_gradient(self, member: Member, batches: list[Batch], size: int) -> float:
+        """Sum the gradient up over `size` tasks at a time."""
+        self._adamw.zero_grad()
+        n_tasks, total = sum(batch.n_tasks for batch in batches), 0.0
+        for part in (part for batch in batches for part in batch.split(size)):
+            loss = self._cross_entropy(member, part) * (part.n_tasks / n_tasks)
+            self._scaler.scale(loss).backward()
+            total += loss.item()
+        return total
+
+    def _cross_entropy(self, member: Member, batch: Batch) -> torch.Tensor:
+        device, dtype = batch.y_query.device.type, self._dtype
+        with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+            logits = member.logits(
+                self._network, batch.x_context, batch.y_context, batch.x_query
+            )  # (R, B, K), in single precision again
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.y_query.flatten())

@@ -56,6 +56,17 @@ class Batch:
     x_query: torch.Tensor
     y_query: torch.Tensor
 
+    @property
+    def n_tasks(self) -> int:
+        """B."""
+        return self.y_query.shape[1]
+
+    def split(self, size: int) -> list[Batch]:
+        """Return the same tasks in batches of `size` at most."""
+        fields = (self.x_context, self.y_context, self.x_query, self.y_query)
+        parts = zip(*(field.split(size, dim=1) for field in fields), strict=True)
+        return [Batch(*part) for part in parts]
+
 
 def task_shape(
     config: FinetuneConfig, *, n_real: int, n_made: int, n_classes: int, progress: float

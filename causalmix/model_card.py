@@ -7,10 +7,8 @@ compares), and the figures are drawn beside the page.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +18,13 @@ import pandas as pd
 
 from causalmix.checkpoint import read_checkpoint
 from causalmix.errors import CausalMixError
-from causalmix.evaluation import LABELS, METHODS, TFM
+from causalmix.evaluation import LABELS, TFM
 from causalmix.evaluation_plots import plot_evaluation, plot_pretraining
 from causalmix.metrics import SCORES
+from causalmix.model_card_results import Results
 from causalmix.plots import use_book_style
 from causalmix.record import file_hash, markdown_table
-from causalmix.tfm import (
-    EMBEDDED_CHECKPOINT,
-    OFFICIAL_VERSIONS,
-    FoundationModel,
-    load_tfm,
-    official_path,
-)
+from causalmix.tfm import EMBEDDED_CHECKPOINT, OFFICIAL_VERSIONS, official_path
 
 MARGIN = 0.005
 """How far the mean ROC-AUC is meant to be above the best other method's, up to `MARGIN_UP_TO`."""
@@ -40,57 +33,6 @@ MARGIN_UP_TO = 256
 """Largest number of labelled rows at which that is meant to hold."""
 
 _BLANK = re.compile(r"\{\{\s*(\w+)\s*\}\}")
-
-
-@dataclass(frozen=True)
-class _Results:
-    """What the page's numbers are computed from."""
-
-    model: FoundationModel
-    pretraining: Mapping[str, Any]
-    log: pd.DataFrame
-    rows: pd.DataFrame
-    summary: pd.DataFrame
-    evaluation: Mapping[str, Any]
-    speed: Mapping[str, Any]
-
-    @classmethod
-    def read(cls, folder: Path) -> _Results:
-        """Read them from the folder of results."""
-        tfm = folder / "tfm" / "evaluation"
-        names = [f"{tfm}{end}" for end in (".csv", "_summary.csv", "_manifest.json", "_speed.json")]
-        names += [f"{folder}/pretrain/{name}" for name in ("manifest.json", "log.csv")]
-        missing = [Path(name).name for name in names if not Path(name).is_file()]
-        if missing:
-            raise CausalMixError(
-                f"The model card needs {', '.join(missing)} below {folder.name}/: run "
-                "'causalmix evaluate-tfm' as the page says, or take the page out of _toc.yml."
-            )
-        evaluation = _json(f"{tfm}_manifest.json")
-        rows = pd.read_csv(f"{tfm}.csv", dtype={"dataset": str})
-        known = rows["dataset"].isin(evaluation["data"]) & rows["method"].isin(METHODS)
-        sizes = rows["n_train"].isin(evaluation["settings"]["n_train"])
-        return cls(
-            model=load_tfm(),
-            pretraining=_json(f"{folder}/pretrain/manifest.json"),
-            log=pd.read_csv(folder / "pretrain" / "log.csv"),
-            rows=rows[known & sizes & (rows["seed"] < evaluation["settings"]["seeds"])],
-            summary=pd.read_csv(f"{tfm}_summary.csv"),
-            evaluation=evaluation,
-            speed=_json(f"{tfm}_speed.json"),
-        )
-
-    @property
-    def held_out(self) -> pd.DataFrame:
-        """Summary over the tables that the checkpoint was not tuned on."""
-        return self.summary[self.summary["tables"] == "held-out"]
-
-    @property
-    def per_table(self) -> pd.DataFrame:
-        """Mean ROC-AUC over seeds: a row a held-out table and size, a column a method."""
-        tuning = self.evaluation["settings"]["tuning"]
-        rows = self.rows[~self.rows["dataset"].isin(tuning)]
-        return rows.pivot_table(index=["dataset", "n_train"], columns="method", values="auc")
 
 
 def fill_model_card(page: Path, results: Path) -> None:
@@ -114,7 +56,7 @@ def fill_model_card(page: Path, results: Path) -> None:
         raise CausalMixError(
             f"{page.name} has unknown blanks: {', '.join(unknown)}. Known: {', '.join(BLANKS)}."
         )
-    found = _Results.read(results)
+    found = Results.read(results)
     page.write_text(_BLANK.sub(lambda blank: BLANKS[blank.group(1)](found), text), encoding="utf-8")
     use_book_style()
     figures = {
@@ -129,14 +71,10 @@ def fill_model_card(page: Path, results: Path) -> None:
             plt.close(figure)
 
 
-def _json(path: str) -> dict[str, Any]:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
 # ---- What it is ----------------------------------------------------------------------------------
 
 
-def _facts(found: _Results) -> str:
+def _facts(found: Results) -> str:
     training, weights = found.pretraining, read_checkpoint(EMBEDDED_CHECKPOINT)["state_dict"]
     precision = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in weights.values()})
     n_parameters = sum(parameter.numel() for parameter in found.model.network.parameters())
@@ -177,7 +115,7 @@ def _duration(training: Mapping[str, Any]) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 100 else f"{minutes} min"
 
 
-def _limits(found: _Results) -> str:
+def _limits(found: Results) -> str:
     limits, prior = found.model.limits, found.pretraining["config"]["prior"]
     return (
         f"- It accepts at most {limits.max_rows:,} labelled rows, {limits.max_features} columns "
@@ -188,7 +126,7 @@ def _limits(found: _Results) -> str:
     )
 
 
-def _settings(found: _Results) -> str:
+def _settings(found: Results) -> str:
     flat = pd.json_normalize(found.pretraining["config"]).iloc[0]
     return markdown_table(["Setting", "Value"], [(f"`{k}`", f"`{v}`") for k, v in flat.items()])
 
@@ -196,7 +134,7 @@ def _settings(found: _Results) -> str:
 # ---- How it compares -----------------------------------------------------------------------------
 
 
-def _protocol(found: _Results) -> str:
+def _protocol(found: Results) -> str:
     settings = found.evaluation["settings"]
     n_tuning = len(set(settings["tuning"]) & set(found.evaluation["data"]))
     return (
@@ -207,7 +145,7 @@ def _protocol(found: _Results) -> str:
     )
 
 
-def _same_checkpoint(found: _Results) -> str:
+def _same_checkpoint(found: Results) -> str:
     if found.evaluation["settings"]["checkpoint"] == found.model.checkpoint_hash:
         return f"checkpoint `{found.model.checkpoint_hash[:16]}`, the one shipped here"
     return (
@@ -216,11 +154,11 @@ def _same_checkpoint(found: _Results) -> str:
     )
 
 
-def _tuning_tables(found: _Results) -> str:
+def _tuning_tables(found: Results) -> str:
     return _listing(found.evaluation["settings"]["tuning"])
 
 
-def _goals(found: _Results) -> str:
+def _goals(found: Results) -> str:
     rows = []
     for size, table in found.held_out.groupby("n_train"):
         table = table.set_index("method")
@@ -251,7 +189,7 @@ def _goals(found: _Results) -> str:
     )
 
 
-def _scores(found: _Results, tables: str) -> str:
+def _scores(found: Results, tables: str) -> str:
     rows = []
     for row in found.summary[found.summary["tables"] == tables].to_dict("records"):
         means = [f"{row[name]:.3f}" for name in SCORES]
@@ -262,7 +200,7 @@ def _scores(found: _Results, tables: str) -> str:
     return markdown_table(head, rows)
 
 
-def _differences(found: _Results) -> str:
+def _differences(found: Results) -> str:
     rows = [
         (
             row["n_train"],
@@ -277,7 +215,7 @@ def _differences(found: _Results) -> str:
     return markdown_table(["Rows", "Against", "Δ ROC-AUC", "Δ log-loss", "W–T–L"], rows)
 
 
-def _losses(found: _Results) -> str:
+def _losses(found: Results) -> str:
     lines = []
     for size, table in found.held_out.groupby("n_train"):
         table = table.set_index("method")
@@ -309,7 +247,7 @@ def _behind(table: pd.DataFrame, column: str, what: str, shape: str, *, smaller:
     return f"{what[0].upper()}{what[1:]} {shape.format(ours)}, behind {names}. "
 
 
-def _each_table(found: _Results) -> str:
+def _each_table(found: Results) -> str:
     sizes = found.evaluation["settings"]["n_train"]
     rows = []
     for name, part in found.per_table.groupby("dataset"):
@@ -326,7 +264,7 @@ def _against_best(auc: pd.Series) -> str:
     return f"{auc[TFM]:.3f} ({_signed(auc[TFM] - others.max())} {LABELS[others.idxmax()]})"
 
 
-def _skipped(found: _Results) -> str:
+def _skipped(found: Results) -> str:
     rows = [
         (
             entry["dataset"],
@@ -338,7 +276,7 @@ def _skipped(found: _Results) -> str:
     return markdown_table(["File", "Rows", "Reason"], rows) if rows else "Nothing was left out."
 
 
-def _speed(found: _Results) -> str:
+def _speed(found: Results) -> str:
     rows = [
         (
             each["threads"],
@@ -352,7 +290,7 @@ def _speed(found: _Results) -> str:
     return markdown_table(head, rows)
 
 
-def _command(found: _Results) -> str:
+def _command(found: Results) -> str:
     settings = found.evaluation["settings"]
     options = [
         f"--data {settings['folder']}",
@@ -365,7 +303,7 @@ def _command(found: _Results) -> str:
     return "$ causalmix evaluate-tfm " + " \\\n    ".join(options)
 
 
-def _official(found: _Results) -> str:
+def _official(found: Results) -> str:
     rows = [(f"`{name}`", f"`{official_path(name).name}`") for name in OFFICIAL_VERSIONS]
     return markdown_table(["`tfm=`", "File"], rows)
 
@@ -388,7 +326,7 @@ def _listing(values: list[Any]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-BLANKS: dict[str, Callable[[_Results], str]] = {
+BLANKS: dict[str, Callable[[Results], str]] = {
     "facts": _facts,
     "limits": _limits,
     "settings": _settings,

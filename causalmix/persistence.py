@@ -18,11 +18,13 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from causalmix.atomic import replace_folder
+from causalmix.atomic import hidden_content, replace_folder
 from causalmix.data import TabularDataset
 from causalmix.encoding import Encoder
 from causalmix.errors import CausalMixError, CheckpointError
+from causalmix.fit_report import FitReport
 from causalmix.manifest import package_versions, write_json
+from causalmix.schema import TableSchema
 from causalmix.tfm import FoundationModel, load_tfm
 
 FORMAT = 2
@@ -99,19 +101,40 @@ def classifier_state(classifier: Any, fitted: Fitted) -> dict[str, Any]:
     }
 
 
-def save_folder(
-    path: Path, *, tfm: FoundationModel, context: TabularDataset, state: dict[str, Any]
-) -> None:
+def learned_attributes(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes that `CausalMixClassifier.fit` sets, as `classifier_state` wrote them.
+
+    Parameters
+    ----------
+    state : dict
+
+    Returns
+    -------
+    dict
+        By name, without what `Fitted` holds.
+    """
+    classes = state["classes"]
+    attributes = {
+        "n_features_in_": state["n_features_in"],
+        "history_": pd.DataFrame(state["history"]),
+        "report_": FitReport(**state["report"]),
+        "classes_": np.array(classes["values"], dtype=np.dtype(classes["dtype"])),
+        "_schema": TableSchema(state["schema"]),
+    }
+    if state["feature_names_in"]:
+        attributes["feature_names_in_"] = np.array(state["feature_names_in"], dtype=object)
+    return attributes
+
+
+def save_folder(path: Path, fitted: Fitted, state: dict[str, Any]) -> None:
     """Write a fitted classifier, in one step.
 
     Parameters
     ----------
     path : Path
         Folder to write. An earlier classifier there is replaced; anything else is left alone.
-    tfm : FoundationModel
-        The weights.
-    context : TabularDataset
-        The labelled rows that predictions condition on.
+    fitted : Fitted
+        Weights and context rows, which become files of their own.
     state : dict
         The rest, JSON-serialisable.
 
@@ -125,7 +148,7 @@ def save_folder(
         raise CheckpointError(f"{path} exists and is no saved classifier; choose another path.")
     if not path.parent.is_dir():
         raise CheckpointError(f"There is no folder {path.parent}; make it first.")
-    table = context.frame()
+    table = fitted.context.frame()
     levels = {name: list(table[name].cat.categories) for name in table.select_dtypes("category")}
     state = {
         "format": FORMAT,
@@ -135,14 +158,14 @@ def save_folder(
     }
 
     def write(folder: Path) -> None:
-        tfm.save(folder / _WEIGHTS)
+        fitted.tfm.save(folder / _WEIGHTS)
         save_file(_arrays(table), folder / _ROWS)
         write_json(folder / _STATE, state)
 
     replace_folder(path, write)
 
 
-def load_folder(path: Path, device: str) -> tuple[FoundationModel, TabularDataset, dict[str, Any]]:
+def load_folder(path: Path, device: str) -> tuple[Fitted, dict[str, Any]]:
     """Read what `save_folder` wrote.
 
     Parameters
@@ -154,8 +177,7 @@ def load_folder(path: Path, device: str) -> tuple[FoundationModel, TabularDatase
 
     Returns
     -------
-    tfm : FoundationModel
-    context : TabularDataset
+    fitted : Fitted
     state : dict
 
     Raises
@@ -164,7 +186,10 @@ def load_folder(path: Path, device: str) -> tuple[FoundationModel, TabularDatase
         If the folder is no saved classifier, is damaged, or is of another format.
     """
     if not (path / _STATE).is_file():
-        raise CheckpointError(f"{path} is no saved classifier: there is no {path / _STATE}.")
+        hidden = [] if path.exists() or not path.parent.is_dir() else hidden_content(path)
+        complete = [other for other in hidden if (other / _STATE).is_file()]
+        hint = f" A save was killed and left {complete[0]}: rename that." if complete else ""
+        raise CheckpointError(f"{path} is no saved classifier: there is no {path / _STATE}.{hint}")
     try:
         state = json.loads((path / _STATE).read_text())
         if state["format"] != FORMAT:
@@ -180,7 +205,8 @@ def load_folder(path: Path, device: str) -> tuple[FoundationModel, TabularDatase
             f"{path} cannot be read as a saved classifier: {type(error).__name__}: {error}. "
             "Save it again."
         ) from error
-    return load_tfm(path / _WEIGHTS, device=device), context, state
+    tfm = load_tfm(path / _WEIGHTS, device=device)
+    return Fitted(tfm, context, *(state[k] for k in ("columns", "n_estimators", "seed"))), state
 
 
 def json_value(name: str, value: Any) -> Any:

@@ -29,8 +29,9 @@ from tabpfn.inference_config import InferenceConfig
 from tabpfn.model_loading import resolve_model_path
 
 from causalmix.checkpoint import build_network, read_checkpoint, write_checkpoint
+from causalmix.device import find_device
 from causalmix.encoding import Encoder
-from causalmix.errors import CausalMixError, CheckpointError, DataError, check_name
+from causalmix.errors import CheckpointError, DataError, check_name
 
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "checkpoints" / "causalmix-tfm.safetensors"
 
@@ -134,7 +135,7 @@ class FoundationModel:
         CausalMixError
             If the device is unknown or absent.
         """
-        where = _device(device)
+        where = find_device(device)
         return dataclasses.replace(self, network=deepcopy(self.network).to(where))
 
     def save(self, path: str | Path) -> Path:
@@ -281,7 +282,7 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
     CausalMixError
         If the device is unknown or absent.
     """
-    where = _device(device)
+    where = find_device(device)
     path = _checkpoint_path(name)
     checkpoint = read_checkpoint(path)
     stored_name = checkpoint.get("architecture_name")
@@ -345,24 +346,6 @@ def _classifier(
         inference_precision=torch.float32,  # "auto" is bfloat16 on some processors only
         random_state=random_state,
     )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError):
-        raise CausalMixError(
-            f"Unknown device {name!r}. Valid: auto, cpu, cuda, or another that PyTorch knows."
-        ) from None
-    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device.type == "cuda" and (device.index or 0) >= n_gpus:
-        raise CausalMixError(
-            f"The device {name!r} was asked for, but PyTorch finds {n_gpus} CUDA devices here. "
-            "Use device='cpu', or 'auto' for a GPU where there is one."
-        )
-    return device
 
 
 def _checkpoint_path(name: str | Path) -> Path:

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import signal
 import warnings
 
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_checkpoints import REFERENCE, SMALL, write_official
 from made_tables import mixed
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
@@ -25,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tabpfn import TabPFNClassifier
 
-from causalmix import generators, persistence
+from causalmix import checkpoint, generators, persistence
 from causalmix.errors import (
     CausalMixError,
     CheckpointError,
@@ -100,41 +102,41 @@ class Recorder:
 # What it predicts
 
 
+@pytest.fixture(scope="module")
+def three_classes():
+    """Numbers and categories with missing cells; classes 2, 3 and 7 depend on both."""
+    X = mixed(90, seed=1).drop(columns="flag")  # truth values are categories here, numbers there
+    code = (X["skewed"] > X["skewed"].median()).astype(int) + (X["letters"] == "a")
+    return X, np.array([2, 3, 7])[code]
+
+
 @pytest.mark.parametrize("n_estimators", [1, None])
-def test_without_steps_it_predicts_what_tabpfn_predicts(table, n_estimators):
-    X, y = table
-    X = X.drop(columns="flag")  # truth values are categories here, numbers there
-    parameters = TINY | {"steps": 0, "n_estimators": n_estimators, "random_state": 3}
-    ours = CausalMixClassifier(**parameters).fit(X[:60], y[:60])
+@pytest.mark.parametrize("steps", [0, 3])
+@pytest.mark.parametrize("architecture", ["embedded", *SMALL])
+def test_it_predicts_what_tabpfn_predicts_with_the_same_weights(
+    three_classes, architecture, steps, n_estimators, tmp_path
+):
+    X, y = three_classes
+    embedded = architecture == "embedded"
+    path = EMBEDDED_CHECKPOINT if embedded else write_official(architecture, tmp_path)
+    parameters = TINY | {"tfm": path, "n_estimators": n_estimators, "random_state": 3}
+    parameters |= {"learning_rate": 1e-3, "warmup_steps": 0, "level": 1.0}
+    ours = CausalMixClassifier(**parameters | {"steps": steps}).fit(X[:60], y[:60])
+    assert ours.report_.kept == ("fine_tuned" if steps else "zero_shot")
+    if steps:
+        path = ours.tfm_.save(tmp_path / "tuned.safetensors")
+    else:
+        assert ours.report_.fine_tuned is None
     theirs = TabPFNClassifier(
-        model_path=str(EMBEDDED_CHECKPOINT),
-        n_estimators=n_estimators or "auto",
-        device="cpu",
-        inference_precision=torch.float32,
-        random_state=3,
+        model_path=str(path), n_estimators=n_estimators or "auto", random_state=3, **REFERENCE
     ).fit(X[:60], y[:60])
-    assert list(ours.classes_) == list(theirs.classes_)
-    np.testing.assert_allclose(
-        ours.predict_proba(X[60:]), theirs.predict_proba(X[60:]), rtol=0, atol=1e-6
-    )
-    assert ours.report_.kept == "zero_shot"
-    assert ours.report_.fine_tuned is None
-
-
-def test_fine_tuned_weights_predict_with_all_rows_as_context(table):
-    X, y = table
-    ours = CausalMixClassifier(**TINY | {"steps": 12, "learning_rate": 1e-3}).fit(X[:60], y[:60])
-    assert ours.report_.kept == "fine_tuned"
-    zero_shot = CausalMixClassifier(**TINY | {"steps": 0}).fit(X[:60], y[:60])
-    assert np.abs(ours.predict_proba(X[60:]) - zero_shot.predict_proba(X[60:])).max() > 1e-4
-    codes = (y[:60] == "low").astype(int)
-    theirs = ours.tfm_.classifier(n_estimators=1).fit(ours._schema.read(X[:60]), codes)
-    np.testing.assert_allclose(
-        ours.predict_proba(X[60:]),
-        theirs.predict_proba(ours._schema.read(X[60:])),
-        rtol=0,
-        atol=1e-6,
-    )
+    assert list(ours.classes_) == list(theirs.classes_) == [2, 3, 7]
+    got = ours.predict_proba(X[60:])
+    np.testing.assert_allclose(got, theirs.predict_proba(X[60:]), rtol=0, atol=1e-6)
+    assert got.std(axis=0).min() > 1e-4  # the rows are told apart
+    if steps:  # and the steps show
+        zero_shot = CausalMixClassifier(**parameters | {"steps": 0}).fit(X[:60], y[:60])
+        assert np.abs(got - zero_shot.predict_proba(X[60:])).max() > 1e-4
 
 
 def test_the_default_generator_is_causal_and_runs_on_mixed_columns(table):
@@ -161,8 +163,12 @@ def test_a_seed_fixes_the_history_and_the_predictions(table):
 
 def test_predictions_come_in_the_right_order_beyond_one_forward_pass(fitted, table, monkeypatch):
     whole = fitted.predict_proba(table[0])
-    monkeypatch.setattr("causalmix.estimator._QUERY_ROWS", 40)
-    np.testing.assert_allclose(fitted.predict_proba(table[0]), whole, rtol=0, atol=1e-6)
+    monkeypatch.setattr("causalmix.encoding._QUERY_ROWS", 40)
+    again = pickle.loads(pickle.dumps(fitted))
+    sizes = []
+    again.tfm_.network.register_forward_hook(lambda *call: sizes.append(len(call[2])))
+    np.testing.assert_allclose(again.predict_proba(table[0]), whole, rtol=0, atol=1e-6)
+    assert sizes == [40, 40, 10]
 
 
 # What it keeps, and says
@@ -364,19 +370,68 @@ def test_an_earlier_classifier_is_replaced_and_anything_else_left_alone(
         fitted.save(tmp_path / "no" / "model")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
-def test_a_kill_while_saving_leaves_nothing_under_the_name(fitted, tmp_path):
+def kill(*args, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def save_and_be_killed(classifier, folder, module, function, instead=kill):
+    """Save in another process that is killed where it calls a function."""
     child = os.fork()
     if child == 0:
-        persistence.write_json = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        setattr(module, function, instead)
         try:
-            fitted.save(tmp_path / "model")
+            classifier.save(folder)
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
-    assert len(list(tmp_path.iterdir())) == 1  # half of it, under another name
-    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        (checkpoint, "save_as_safetensors"),
+        (persistence, "save_file"),
+        (persistence, "write_json"),
+        (shutil, "rmtree"),  # of the earlier one
+    ],
+)
+def test_a_kill_while_saving_leaves_nothing_or_all_under_the_name(
+    fitted, table, tmp_path, module, function
+):
+    folder = tmp_path / "model"
+    if function != "rmtree":
+        save_and_be_killed(fitted, folder, module, function)
+        assert not folder.exists()
+        with pytest.raises(CheckpointError, match=r"no .*classifier.json\.$"):
+            CausalMixClassifier.load(folder)
+    fitted.save(folder)
+    save_and_be_killed(fitted, folder, module, function)
+    again = CausalMixClassifier.load(folder, device="cpu")
+    np.testing.assert_array_equal(again.predict_proba(table[0]), fitted.predict_proba(table[0]))
+    for half in tmp_path.glob(".*"):  # the next save tidies up, unless it is being written
+        fitted.save(folder)
+        assert half.exists()
+        os.utime(half, (0, 0))
+        fitted.save(folder)
+        assert not half.exists()
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
+def test_a_kill_between_two_names_loses_nothing(fitted, tmp_path):
+    folder, rename = fitted.save(tmp_path / "model"), os.replace
+
+    def kill_at_the_name(source, target):
+        kill() if target == folder else rename(source, target)
+
+    save_and_be_killed(fitted, folder, os, "replace", kill_at_the_name)
+    with pytest.raises(CheckpointError, match=r"A save was killed and left .*: rename") as info:
+        CausalMixClassifier.load(folder)
+    left = re.search("left (.*): rename", str(info.value))[1]
+    rename(left, folder)
+    CausalMixClassifier.load(folder, device="cpu")
 
 
 def test_damaged_and_foreign_folders_are_refused(fitted, tmp_path):

@@ -1,0 +1,145 @@
+"""Devices: which there is, in what precision to train there, and what fits into its memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from causalmix.errors import CausalMixError
+
+_Result = TypeVar("_Result")
+
+# Parts of the messages of allocators that raise no `torch.OutOfMemoryError`.
+_ALLOCATORS = ("DefaultCPUAllocator", "out of memory")
+
+
+def find_device(name: str) -> torch.device:
+    """Return a device by its name.
+
+    Parameters
+    ----------
+    name : str
+        As PyTorch has it; ``"auto"`` takes a CUDA device where there is one, else the CPU.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    CausalMixError
+        If the device is unknown or absent.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        raise CausalMixError(
+            f"Unknown device {name!r}. Valid: auto, cpu, cuda, or another that PyTorch knows."
+        ) from None
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= n_gpus:
+        raise CausalMixError(
+            f"The device {name!r} was asked for, but PyTorch finds {n_gpus} CUDA devices here. "
+            "Use device='cpu', or 'auto' for a GPU where there is one."
+        )
+    return device
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """Return the type to which a training step lowers its precision on a device.
+
+    Parameters
+    ----------
+    device : torch.device
+
+    Returns
+    -------
+    torch.dtype or None
+        On CUDA bfloat16 where the hardware has it, else float16, whose gradients need scaling;
+        None for single precision, everywhere else.
+    """
+    if device.type != "cuda":
+        return None
+    has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if has_bfloat16 else torch.float16
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Say whether an error of PyTorch means that memory did not suffice.
+
+    Parameters
+    ----------
+    error : RuntimeError
+
+    Returns
+    -------
+    bool
+    """
+    known = isinstance(error, torch.OutOfMemoryError)
+    return known or any(part in str(error) for part in _ALLOCATORS)
+
+
+class Portions:
+    """How many items go through a network at a time; fewer once memory has run out.
+
+    Parameters
+    ----------
+    items : str
+        What they are, for the warning; plural.
+    too_large : str
+        Message for the case that a single one does not fit: what it is, and the way out.
+    most : int, optional
+        Items at a time at most, from the start; by default all.
+    """
+
+    def __init__(self, items: str, too_large: str, most: int | None = None) -> None:
+        self._items, self._too_large, self._most = items, too_large, most
+
+    def run(self, n_items: int, work: Callable[[int], _Result]) -> _Result:
+        """Do some work, again with half as many items at a time as long as memory runs out.
+
+        Parameters
+        ----------
+        n_items : int
+            In all, at least one.
+        work : callable
+            Takes the number of items that may be processed at once and does all of the work.
+
+        Returns
+        -------
+        object
+            What `work` returns. A warning says if it took smaller portions than before, which are
+            kept for the next call.
+
+        Raises
+        ------
+        CausalMixError
+            If a single item does not fit.
+        """
+        first = size = n_items if self._most is None else min(n_items, self._most)
+        while True:
+            try:
+                result = work(size)
+                break
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise CausalMixError(self._too_large) from error
+            # Below the handler, because the error holds on to the tensors of what failed.
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+            size = (size + 1) // 2
+        if size < first:
+            self._most = size
+            warnings.warn(
+                f"Memory ran out with {first} {self._items} at a time; went on with {size}, which "
+                "takes longer and changes results by rounding only.",
+                stacklevel=2,
+            )
+        return result
