@@ -41,7 +41,13 @@ _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # inverse strength, scikit-learn's C
 
 # Small trees and few of them: the tables have a few hundred rows, and there is one learner for
 # each node of each graph.
-_boosting = {"max_iter": 60, "max_leaf_nodes": 8, "min_samples_leaf": 5, "early_stopping": False}
+_boosting = {
+    "max_iter": 60,
+    "max_leaf_nodes": 8,
+    "min_samples_leaf": 5,
+    "max_bins": 64,  # held-out errors as with 255 on 33 tables of 100 to 500 rows, in less time
+    "early_stopping": False,
+}
 _forest = {"n_estimators": 100, "min_samples_leaf": 3, "random_state": 0}
 
 
