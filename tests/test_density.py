@@ -95,3 +95,12 @@ def test_one_seed_gives_one_sample():
         drawn.append(density.draw_samples(50))
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
+
+
+def test_of_many_values_a_part_decides_the_weights_and_all_the_parameters():
+    values = stats.gumbel_r.rvs(2, 3, size=20_000, random_state=0)
+    density = fitted(values)
+    assert density.weights_["gumbel"] > 0.5
+    drawn = density.draw_samples(200_000).ravel()
+    assert drawn.mean() == pytest.approx(values.mean(), abs=0.03)
+    assert drawn.std() == pytest.approx(values.std(), rel=0.01)
