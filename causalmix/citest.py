@@ -129,6 +129,14 @@ class DegenerateGaussian(CIT_Base):
         log_ratio = self._logdet(xz | yz) + self._logdet(z) - self._logdet(xz) - self._logdet(yz)
         return max(0.0, -factor * log_ratio), size_x * size_y
 
+    def log_ratio(self, x: int, given: Iterable[int]) -> float:
+        """Return the logarithm of the variance of column x over that which `given` leave of it.
+
+        Of the determinants, where a column has several dimensions.
+        """
+        z, alone = sum(1 << int(j) for j in given), 1 << int(x)
+        return self._logdet(alone) + self._logdet(z) - self._logdet(z | alone)
+
     def dependence(self, x: int) -> np.ndarray:
         """Return how far the statistic of x with every column is above its mean without relation.
 

@@ -1,4 +1,4 @@
-"""Causal discovery: PC and FCI over bootstrap resamples of a table."""
+"""Causal discovery: PC, FCI and a score-based search over bootstrap resamples of a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from causalmix.columns import listed, numbers_rows
 from causalmix.dag_sampling import TARGET_PARENTS, describe_dags, sample_dags
 from causalmix.edge_probabilities import MARK_WEIGHTS, EdgeProbabilities, check_mark_weights
 from causalmix.errors import CausalMixError, DataError, check_name
-from causalmix.independence import BASIS_FUNCTION, TESTS, check_test
+from causalmix.independence import BASIS_FUNCTION, MIXED_TESTS, TESTS, check_test
 from causalmix.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.search import ALGORITHMS, ALL_ALGORITHMS, SearchOptions, complete, search_bootstrap
 
@@ -70,10 +70,13 @@ def discover(
       nearest columns that they reach, sets of at most 3. In a bootstrap where this takes more
       than `possible_dsep_seconds` the graph of ``"fci"`` takes its place; the result counts these
       bootstraps (`EdgeProbabilities.timeouts`) and a warning tells.
+    - ``"boss"``: best order score search, with a BIC for columns of both kinds
+      (`causalmix.score_search`); it tests nothing, and neither `alpha` nor `max_conditioning`
+      matters to it.
 
-    In all, the skeleton's sets have at most `max_conditioning` columns (anytime FCI; Spirtes 2001),
-    and a set that determines a column exactly does not separate it from others: copies and exact
-    sums of columns keep their edges.
+    In all others, the skeleton's sets have at most `max_conditioning` columns (anytime FCI; Spirtes
+    2001), and a set that determines a column exactly does not separate it from others: copies and
+    exact sums of columns keep their edges.
     The result depends on the data, the options and `seed` alone, not on `n_jobs` (where no time
     runs out).
 
@@ -83,7 +86,7 @@ def discover(
         Numeric columns, and columns of any other type as categories. A missing number becomes the
         median of its column in the bootstrap, a missing category a level of its own. Columns that
         identify the rows get no edges, and a warning names them.
-    algorithms : sequence of {"pc", "fci", "bounded_fci"}, default=("pc", "fci")
+    algorithms : sequence of {"pc", "fci", "bounded_fci", "boss"}, default=("pc", "fci")
         Averaged with equal weight.
     test : str, default="basis_function"
         Test of conditional independence. ``"basis_function"`` and ``"degenerate_gaussian"`` take
@@ -132,9 +135,10 @@ def discover(
     UnknownNameError
         If an algorithm, the test, a mark or a column in `knowledge` is unknown.
     CausalMixError
-        If `alpha`, `n_bootstraps` or a weight is out of its range.
+        If `alpha`, `n_bootstraps` or a weight is out of its range, or if `test` gives ``"boss"`` no
+        score.
     """
-    _check_options(algorithms, n_bootstraps, alpha, mark_weights)
+    _check_options(algorithms, test, n_bootstraps, alpha, mark_weights)
     codec = TableCodec(data)
     if target is not None and target not in data:
         raise DataError(f"The table has no column {target!r}; it has {', '.join(map(str, data))}.")
@@ -180,6 +184,7 @@ def discover(
 
 def _check_options(
     algorithms: Sequence[str],
+    test: str,
     n_bootstraps: int,
     alpha: float,
     mark_weights: Mapping[str, tuple[float, float]],
@@ -188,6 +193,12 @@ def _check_options(
         check_name(algorithm, ALL_ALGORITHMS, "discovery algorithm")
     if not algorithms:
         raise CausalMixError(f"No discovery algorithm given. Valid: {', '.join(ALL_ALGORITHMS)}.")
+    check_name(test, TESTS, "independence test")
+    if "boss" in algorithms and test not in MIXED_TESTS:
+        raise CausalMixError(
+            f"The algorithm 'boss' has no score that goes with the test {test!r}. Use "
+            f"test={' or '.join(map(repr, MIXED_TESTS))}, or other algorithms."
+        )
     if not 0 < alpha < 1:
         raise CausalMixError(f"alpha is {alpha}; a test level lies between 0 and 1.")
     if n_bootstraps < 1:

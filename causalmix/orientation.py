@@ -168,6 +168,31 @@ def orient_pc(
     return Meek.meek(UCSepset.uc_sepset(pattern, 2, known), known).G.graph
 
 
+def orient_dag(dag: np.ndarray, known: Constraints) -> np.ndarray:
+    """Return the marks that all graphs share which are equivalent to one and fit the knowledge.
+
+    Parameters
+    ----------
+    dag : numpy.ndarray of bool of shape (d, d)
+        Whether it has the edge i → j.
+    known : Constraints
+        That the graph fits.
+
+    Returns
+    -------
+    numpy.ndarray of shape (d, d)
+        The mark at i of the edge between i and j; tails at both ends where the direction is open.
+    """
+    adjacent = dag | dag.T
+    # i → j is part of a collider if another parent of j is not adjacent to i.
+    strangers = (~adjacent & ~np.eye(len(dag), dtype=bool)).astype(int)
+    colliders = dag & (strangers @ dag > 0)
+    pattern = _Pattern(0)
+    pattern.G = _Graph(adjacent, TAIL)
+    pattern.G.direct(colliders | dag & (known.forbidden.T | known.required))
+    return Meek.meek(pattern, known).G.graph
+
+
 def orient_fci(
     skeleton: Skeleton, test: IndependenceTest, alpha: float, known: Constraints
 ) -> np.ndarray:

@@ -12,12 +12,13 @@ from causalmix.independence import BASIS_FUNCTION, IndependenceTest, draw_rows, 
 from causalmix.knowledge import Constraints
 from causalmix.orientation import Skeleton, orient_fci, orient_pc
 from causalmix.possible_dsep import OutOfTimeError, remove_by_possible_dsep
+from causalmix.score_search import search_orders
 from causalmix.skeleton import search_skeleton
 
 ALGORITHMS = ("pc", "fci")
 """What a search runs by default."""
 
-ALL_ALGORITHMS = (*ALGORITHMS, "bounded_fci")
+ALL_ALGORITHMS = (*ALGORITHMS, "bounded_fci", "boss")
 
 
 def complete(values: np.ndarray, categorical: np.ndarray) -> np.ndarray:
@@ -89,19 +90,32 @@ def search_bootstrap(
     with threadpool_limits(1):  # the sums of several threads differ in their last bits
         test = make_test(options.test, sample, categorical[order])
         known = known.take(order)
-        skeleton = search_skeleton(test, known, options.alpha, options.max_conditioning)
-        narrowed = skeleton
-        if "bounded_fci" in options.algorithms:
-            narrowed = _narrow(skeleton, test, known, options)
-        graphs = {}
-        for algorithm in options.algorithms:
-            orient = orient_pc if algorithm == "pc" else orient_fci
-            start = narrowed if algorithm == "bounded_fci" else skeleton
-            if start is None:
-                start = skeleton
-            graphs[algorithm] = orient(start, test, options.alpha, known)
+        graphs, timed_out = _search_by_tests(test, known, options)
+        if "boss" in options.algorithms:
+            graphs["boss"] = search_orders(test, known, rng)
         back = np.ix_(np.argsort(order), np.argsort(order))
-        return Findings({name: graph[back] for name, graph in graphs.items()}, narrowed is None)
+        return Findings({name: graphs[name][back] for name in options.algorithms}, timed_out)
+
+
+def _search_by_tests(
+    test: IndependenceTest, known: Constraints, options: SearchOptions
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Return the graphs of PC and FCI, and whether there was no time to bound FCI's."""
+    algorithms = [name for name in options.algorithms if name != "boss"]
+    if not algorithms:
+        return {}, False
+    skeleton = search_skeleton(test, known, options.alpha, options.max_conditioning)
+    narrowed = skeleton
+    if "bounded_fci" in algorithms:
+        narrowed = _narrow(skeleton, test, known, options)
+    graphs = {}
+    for algorithm in algorithms:
+        orient = orient_pc if algorithm == "pc" else orient_fci
+        start = narrowed if algorithm == "bounded_fci" else skeleton
+        if start is None:
+            start = skeleton
+        graphs[algorithm] = orient(start, test, options.alpha, known)
+    return graphs, narrowed is None
 
 
 def _narrow(
