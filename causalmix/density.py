@@ -161,7 +161,7 @@ class StackedDensity(StochasticModel):
             return
         self._centre, self._scale = values.mean(), values.std()
         scaled = (values - self._centre) / self._scale
-        weights = _stacking_weights(_held_out_densities(scaled))
+        weights = stacking_weights(_held_out_densities(scaled))
         kept = {name: w for name, w in zip(FAMILIES, weights, strict=True) if w > _LEAST_WEIGHT}
         total = sum(kept.values())
         self.weights_ = {name: float(w / total) for name, w in kept.items()}
@@ -190,8 +190,19 @@ def _held_out_densities(x: np.ndarray) -> np.ndarray:
     return np.maximum(densities, 1e-12)
 
 
-def _stacking_weights(densities: np.ndarray) -> np.ndarray:
-    """Weights of a mixture of given densities by expectation maximisation."""
+def stacking_weights(densities: np.ndarray) -> np.ndarray:
+    """Weights of a mixture under which observations are most likely, by expectation maximisation.
+
+    Parameters
+    ----------
+    densities : numpy.ndarray of shape (n, m)
+        Density (or probability) of each observation under each of the mixed distributions, above 0.
+
+    Returns
+    -------
+    numpy.ndarray of shape (m,)
+        Not negative, summing to 1.
+    """
     weights = np.full(densities.shape[1], 1 / densities.shape[1])
     for _ in range(_EM_STEPS):
         joint = densities * weights
