@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
 from dowhy import gcm
 from dowhy.gcm.causal_mechanisms import StochasticModel
 from scipy import stats
+from scipy.special import ndtr
 from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
 
@@ -18,6 +20,7 @@ _EM_STEPS = 500
 _LEAST_WEIGHT = 0.02
 _LEAST_VALUES = 20
 _LEAST_DISTINCT = 0.5
+_GRID = np.sinh(np.linspace(-3.5, 3.5, 1001))  # deviations: near zero .007 apart, to 16.5
 
 
 class Density(Protocol):
@@ -25,6 +28,10 @@ class Density(Protocol):
 
     def pdf(self, x: np.ndarray) -> np.ndarray:
         """Density at each value."""
+        ...
+
+    def cdf(self, x: np.ndarray) -> np.ndarray:
+        """Probability of values up to each value."""
         ...
 
     def rvs(self, size: int) -> np.ndarray:
@@ -46,6 +53,9 @@ class _Family:
     def pdf(self, x: np.ndarray) -> np.ndarray:
         return self._distribution.pdf(x, *self._parameters)
 
+    def cdf(self, x: np.ndarray) -> np.ndarray:
+        return self._distribution.cdf(x, *self._parameters)
+
     def rvs(self, size: int) -> np.ndarray:
         return self._distribution.rvs(*self._parameters, size=size)
 
@@ -59,6 +69,9 @@ class _Reflected:
     def pdf(self, x: np.ndarray) -> np.ndarray:
         return self.of.pdf(-x)
 
+    def cdf(self, x: np.ndarray) -> np.ndarray:
+        return 1 - self.of.cdf(-x)
+
     def rvs(self, size: int) -> np.ndarray:
         return -self.of.rvs(size)
 
@@ -71,6 +84,10 @@ class _KernelDensity:
 
     def pdf(self, x: np.ndarray) -> np.ndarray:
         return self._kde(x)
+
+    def cdf(self, x: np.ndarray) -> np.ndarray:
+        points, width = self._kde.dataset[0], np.sqrt(self._kde.covariance[0, 0])
+        return np.array([ndtr((value - points) / width).mean() for value in x])
 
     def rvs(self, size: int) -> np.ndarray:
         return self._kde.resample(size)[0]
@@ -129,6 +146,55 @@ FAMILIES: dict[str, Callable[[np.ndarray], Density]] = {
 }
 
 
+class ObservedValues(gcm.EmpiricalDistribution):
+    """gcm's distribution that draws the values it was fitted to, numbers or strings."""
+
+    def quantiles(self, levels: np.ndarray) -> np.ndarray:
+        """Value (n,) at each level (n,) in [0, 1]; each has as many levels as its share."""
+        ranked = self._ranked
+        return ranked[(levels * len(ranked)).astype(int).clip(max=len(ranked) - 1)]
+
+    def levels(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Level (n,) of each value (n,), by chance any of those it has."""
+        ranked = self._ranked
+        ends = [np.searchsorted(ranked, values, side) / len(ranked) for side in ("left", "right")]
+        return rng.uniform(*ends)
+
+    @cached_property
+    def _ranked(self) -> np.ndarray:
+        return np.sort(self.data.ravel())
+
+
+def empirical(values: Sequence[Any] | np.ndarray) -> ObservedValues:
+    """Return the distribution of the given values."""
+    model = ObservedValues()
+    model.fit(np.asarray(values))
+    return model
+
+
+class Uniform(StochasticModel):
+    """The uniform distribution on (0, 1): noise that is a level itself."""
+
+    def fit(self, X: np.ndarray) -> None:
+        """Do nothing."""
+
+    def draw_samples(self, num_samples: int) -> np.ndarray:
+        """Draw levels, shape (num_samples, 1), with numpy's global generator as DoWhy does."""
+        return check_random_state(None).random_sample((num_samples, 1))
+
+    def quantiles(self, levels: np.ndarray) -> np.ndarray:
+        """Return the levels (n,)."""
+        return levels
+
+    def levels(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the values (n,)."""
+        return values
+
+    def clone(self) -> Self:
+        """Return a copy."""
+        return type(self)()
+
+
 class StackedDensity(StochasticModel):
     """A mixture of candidate families whose weights maximise the likelihood of held-out values.
 
@@ -155,7 +221,7 @@ class StackedDensity(StochasticModel):
         """Estimate from values of shape (n,) or (n, 1), without NaN."""
         values = np.asarray(X, float).ravel()
         self.weights_: dict[str, float] = {}
-        self._observed = values
+        self._observed = empirical(values)
         distinct = len(np.unique(values))
         if len(values) < _LEAST_VALUES or distinct < _LEAST_DISTINCT * len(values):
             return
@@ -169,16 +235,33 @@ class StackedDensity(StochasticModel):
 
     def draw_samples(self, num_samples: int) -> np.ndarray:
         """Draw values, shape (num_samples, 1), with numpy's global generator as DoWhy does."""
-        random = check_random_state(None)  # the global generator
         if not self.weights_:
-            return random.choice(self._observed, num_samples).reshape(-1, 1)
+            return self._observed.draw_samples(num_samples)
+        random = check_random_state(None)  # the global generator
         parts = random.multinomial(num_samples, list(self.weights_.values()))
         drawn = [density.rvs(n) for density, n in zip(self._densities, parts, strict=True)]
         return (self._centre + self._scale * random.permutation(np.concatenate(drawn)))[:, None]
 
+    def quantiles(self, levels: np.ndarray) -> np.ndarray:
+        """Value (n,) at each level (n,) in [0, 1]; with ties, observed values."""
+        if not self.weights_:
+            return self._observed.quantiles(levels)
+        return self._centre + self._scale * np.interp(levels, self._cdf_on_grid, _GRID)
+
+    def levels(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Level (n,) of each value (n,), the inverse of `quantiles`; any that a tie has."""
+        if not self.weights_:
+            return self._observed.levels(values, rng)
+        return np.interp((values - self._centre) / self._scale, _GRID, self._cdf_on_grid)
+
     def clone(self) -> Self:
         """Return an unfitted copy."""
         return type(self)()
+
+    @cached_property
+    def _cdf_on_grid(self) -> np.ndarray:
+        parts = zip(self.weights_.values(), self._densities, strict=True)
+        return sum(weight * density.cdf(_GRID) for weight, density in parts)
 
 
 def _held_out_densities(x: np.ndarray) -> np.ndarray:
@@ -208,13 +291,6 @@ def stacking_weights(densities: np.ndarray) -> np.ndarray:
         joint = densities * weights
         weights = (joint / joint.sum(axis=1, keepdims=True)).mean(axis=0)
     return weights
-
-
-def empirical(values: Sequence[Any] | np.ndarray) -> gcm.EmpiricalDistribution:
-    """Return gcm's distribution that draws the given values."""
-    model = gcm.EmpiricalDistribution()
-    model.fit(np.asarray(values))
-    return model
 
 
 def observed_quantiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -231,7 +231,7 @@ def _run_steps(
     """Run the optimiser; return what ended it, as in `FinetuneResult.stopped_by`."""
     parameters = [p for p in tfm.network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
     monitor.evaluate(0, float("nan"), 0.0)
     losses: list[float] = []

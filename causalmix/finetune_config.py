@@ -33,14 +33,15 @@ class FinetuneConfig:
         Of AdamW, after warm-up.
     weight_decay : float, default=0.01
         Of AdamW, decoupled.
-    warmup_steps : int, default=5
+    warmup_steps : int, default=0
         Steps over which the rate rises linearly; the first already moves the weights.
     clip_norm : float, default=1.0
         Largest L2 norm of the gradient of a step.
     tasks_per_step : int, default=4
         In-context tasks whose loss is averaged in a step.
-    rows_per_task : int, default=128
-        Rows (context and query, real and synthetic) of a task at most.
+    rows_per_task : int, default=512
+        Rows (context and query, real and synthetic) of a task at most. A context as large as that
+        of predictions is worth its time.
     query_share : float, default=0.3
         Share of a task's rows that are queries, in (0, 1).
     synthetic_share : float, default=0.5
@@ -58,9 +59,9 @@ class FinetuneConfig:
         Size of the pool of synthetic rows.
     fresh_rows : bool, default=False
         Whether every step draws a new pool, rather than all steps sharing one.
-    validate_every : int, default=4
+    validate_every : int, default=2
         Steps between two validations.
-    patience : int, default=6
+    patience : int, default=12
         Validations in a row without a larger gain, as the rule estimates it, after which the run
         stops.
     rule : {"log_loss", "smoothed", "repeated_splits", "augmented", "last"}, default="last"
@@ -81,10 +82,10 @@ class FinetuneConfig:
     steps: int = 16
     learning_rate: float = 1e-4
     weight_decay: float = 0.01
-    warmup_steps: int = 5
+    warmup_steps: int = 0
     clip_norm: float = 1.0
     tasks_per_step: int = 4
-    rows_per_task: int = 128
+    rows_per_task: int = 512
     query_share: float = 0.3
     synthetic_share: float = 0.5
     synthetic_query_share: float | None = None
@@ -92,8 +93,8 @@ class FinetuneConfig:
     schedule: str = "constant"
     n_synthetic: int = 1000
     fresh_rows: bool = False
-    validate_every: int = 4
-    patience: int = 6
+    validate_every: int = 2
+    patience: int = 12
     rule: str = "last"
     level: float = 0.84
     n_synthetic_val: int = 300

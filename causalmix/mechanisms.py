@@ -23,7 +23,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.exceptions import ConvergenceWarning
 
 from causalmix.conditional_noise import ConditionalNoise
-from causalmix.density import StackedDensity, empirical, observed_quantiles
+from causalmix.density import StackedDensity, Uniform, empirical, observed_quantiles
 from causalmix.learners import (
     choose_classifier,
     choose_regressor,
@@ -230,7 +230,7 @@ class ScaledNoiseModel(InvertibleFunctionalCausalModel):
         if self.noise == "conditional" and len(X) >= _CONDITIONAL_ROWS and np.ptp(model.residuals):
             conditional = ConditionalNoise().fit(np.hstack(model.encode(X)), model.residuals)
             if conditional.gain_ > _CONDITIONAL_GAIN:
-                self.conditional = conditional
+                self.conditional, self.noise_model = conditional, Uniform()
                 return
         self.noise_model = _distribution(model.residuals, self.noise)
 
@@ -252,8 +252,6 @@ class ScaledNoiseModel(InvertibleFunctionalCausalModel):
 
     def draw_noise_samples(self, num_samples: int) -> np.ndarray:
         """Draw noise, shape (num_samples, 1)."""
-        if self.conditional:
-            return np.random.random((num_samples, 1))  # noqa: NPY002 (DoWhy seeds this generator)
         return self.noise_model.draw_samples(num_samples)
 
     def clone(self) -> Self:
@@ -286,6 +284,7 @@ class BinnedModel(InvertibleFunctionalCausalModel):
     def __init__(self, classifier: ClassificationModel, n_bins: int = 10) -> None:
         self.classifier = classifier
         self.n_bins = n_bins
+        self.noise_model = Uniform()
 
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
         """Cut Y (n,) and fit the classifier of its bins to parents (n, n_parents)."""
@@ -323,7 +322,7 @@ class BinnedModel(InvertibleFunctionalCausalModel):
 
     def draw_noise_samples(self, num_samples: int) -> np.ndarray:
         """Draw noise, shape (num_samples, 1)."""
-        return np.random.random((num_samples, 1))  # noqa: NPY002 (DoWhy seeds this generator)
+        return self.noise_model.draw_samples(num_samples)
 
     def clone(self) -> Self:
         """Return an unfitted copy."""

@@ -15,7 +15,7 @@ from dowhy.gcm.causal_models import PARENTS_DURING_FIT
 from dowhy.graph import get_ordered_predecessors
 
 from causalmix.codec import TableCodec
-from causalmix.counterfactual import move_noise
+from causalmix.counterfactual import draw_rows, move_noise
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.knowledge import named_cycle
 from causalmix.mechanisms import MECHANISMS, NOISES, Columns, make_mechanism
@@ -274,16 +274,17 @@ class StructuralCausalModel:
         if n < 1:
             raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
         codes = {name: self._intervention(name, value) for name, value in do.items()}
+        rng = np.random.default_rng(seed)
         with _numpy_seed(seed):
-            if noise_correlation:
-                rng = np.random.default_rng(seed)
+            if codes:
+                setters = {name: (lambda _, code=code: code) for name, code in codes.items()}
+                rows = gcm.interventional_samples(self.model_, setters, num_samples_to_draw=n)
+            elif noise_correlation:
                 base = rng.permutation(np.resize(rng.permutation(self._n_rows), n))
                 observed = {name: values[base] for name, values in self._observed.items()}
-                return move_noise(self.model_, observed, noise_correlation, rng).astype(float)
-            if not codes:
-                return gcm.draw_samples(self.model_, n).astype(float)
-            setters = {name: (lambda _, code=code: code) for name, code in codes.items()}
-            rows = gcm.interventional_samples(self.model_, setters, num_samples_to_draw=n)
+                rows = move_noise(self.model_, observed, noise_correlation, rng)
+            else:
+                rows = draw_rows(self.model_, n, rng)
             return rows.astype(float)
 
     def _intervention(self, name: str, value: Any) -> Any:

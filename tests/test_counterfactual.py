@@ -1,14 +1,18 @@
-"""Rows whose noise moves: identity, the model's own distribution, and closed forms in between."""
+"""Drawn rows against DoWhy's own; moved noise: identity, same distribution, closed forms."""
 
 from __future__ import annotations
+
+import itertools
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import kstest, norm
+from dowhy import gcm
+from scipy.stats import ks_2samp, kstest, norm
 
 from causalmix.causal_generator import CausalGenerator
+from causalmix.counterfactual import even_levels
 from causalmix.errors import CausalMixError
 from causalmix.scm import StructuralCausalModel
 
@@ -20,6 +24,55 @@ def mixed_table(n: int = 300) -> tuple[pd.DataFrame, nx.DiGraph]:
     y = 2 * x + 3 * (group == "high") + rng.normal(size=n)
     table = pd.DataFrame({"x": x, "group": pd.Categorical(group), "y": y})
     return table, nx.DiGraph([("x", "group"), ("x", "y"), ("group", "y")])
+
+
+def test_rows_have_the_distribution_that_dowhy_draws_from():
+    table, dag = mixed_table(1000)
+    model = StructuralCausalModel(dag).fit(table)
+    rows = model.sample(4000, 0)
+    np.random.seed(0)  # noqa: NPY002 (DoWhy draws from this generator)
+    theirs = model.codec_.decode(gcm.draw_samples(model.model_, 4000).astype(float), None)
+    for name in ("x", "y"):
+        assert ks_2samp(rows[name], theirs[name]).pvalue > 0.01
+    for group in ("high", "low"):
+        means = [each.loc[each["group"] == group, "y"].mean() for each in (rows, theirs)]
+        assert means[0] == pytest.approx(means[1], abs=0.15)
+
+
+def test_noise_is_spread_evenly_over_the_rows():
+    """There is a level in each n-th, and so means vary less than those of independent rows."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(400, 3)), columns=list("abc"))
+    table["c"] += table["a"] + table["b"]
+    model = StructuralCausalModel(nx.DiGraph([("a", "c"), ("b", "c")])).fit(table)
+    root = model.model_.causal_mechanism("a")
+    levels = root.levels(model.sample(100, 0)["a"].to_numpy(), rng)
+    assert set((levels * 100).astype(int)) == set(range(100))
+    means = [model.sample(100, seed).mean() for seed in range(20)]
+    spread = pd.DataFrame(means).std() / (table.std() / np.sqrt(100))  # 1 for i.i.d. rows
+    assert spread.max() < 0.3
+
+
+@pytest.mark.parametrize("n", [1, 2, 100, 121, 125])
+@pytest.mark.parametrize("n_nodes", [1, 2, 5, 30])
+def test_even_levels_have_one_in_each_nth(n, n_nodes):
+    levels = even_levels(n, n_nodes, np.random.default_rng(0))
+    expected = np.repeat(np.arange(n)[:, None], n_nodes, axis=1)
+    np.testing.assert_array_equal(np.sort((levels * n).astype(int), axis=0), expected)
+
+
+def test_even_levels_fill_the_cells_of_every_pair():
+    cells = (even_levels(121, 12, np.random.default_rng(0)) * 11).astype(int)
+    for first, second in itertools.combinations(cells.T, 2):
+        assert len(set(zip(first, second, strict=True))) == 121
+
+
+def test_even_levels_are_uniform_in_every_row():
+    """Over many seeds the first point has no preferred place, nor a tie between coordinates."""
+    first = np.array([even_levels(10, 3, np.random.default_rng(seed))[0] for seed in range(1000)])
+    for levels in first.T:
+        assert kstest(levels, "uniform").pvalue > 0.01
+    assert np.abs(np.corrcoef(first.T)[np.triu_indices(3, 1)]).max() < 0.1
 
 
 def test_rows_with_the_noise_they_had_are_the_observed_ones():

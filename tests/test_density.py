@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from causalmix.density import FAMILIES, StackedDensity, _held_out_densities, stacking_weights
+from causalmix.density import (
+    FAMILIES,
+    StackedDensity,
+    _held_out_densities,
+    empirical,
+    stacking_weights,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +101,31 @@ def test_one_seed_gives_one_sample():
         drawn.append(density.draw_samples(50))
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize("truth", list(TRUTHS.values()), ids=list(TRUTHS))
+def test_quantiles_are_those_of_the_truth_in_many_values(truth):
+    density = fitted(truth.rvs(5000, random_state=0))
+    levels = np.array([0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98])
+    quantiles = density.quantiles(levels)
+    assert np.abs(quantiles - truth.ppf(levels)).max() < 0.06 * truth.std()
+    np.testing.assert_allclose(
+        density.levels(quantiles, np.random.default_rng(0)), levels, rtol=0, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_the_distribution_function_is_the_integral_of_the_density(name):
+    found = FAMILIES[name](stats.gamma.rvs(3, size=200, random_state=0) / np.sqrt(3))
+    grid = np.linspace(1, 3, 20_001)
+    integral = np.trapezoid(found.pdf(grid), grid)
+    assert np.diff(found.cdf(grid[[0, -1]])).item() == pytest.approx(integral, abs=1e-5)
+
+
+def test_observed_values_have_as_many_levels_as_their_share():
+    observed = empirical(np.array(["b", "a", "b", "b"], dtype=object))
+    even = (np.arange(400) + 0.5) / 400
+    values, counts = np.unique(observed.quantiles(even).astype(str), return_counts=True)
+    assert dict(zip(values, counts, strict=True)) == {"a": 100, "b": 300}
+    levels = observed.levels(np.full(2000, "b", dtype=object), np.random.default_rng(0))
+    assert stats.kstest(levels, stats.uniform(0.25, 0.75).cdf).statistic < 0.04
