@@ -16,6 +16,7 @@ from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
 
 _FOLDS = 10
+_MOST_VALUES = 2000  # a kernel density of all values at all values takes time with their square
 _EM_STEPS = 500
 _LEAST_WEIGHT = 0.02
 _LEAST_VALUES = 20
@@ -111,14 +112,20 @@ def _exponential(x: np.ndarray) -> Density:
 
 
 def _gamma(x: np.ndarray) -> Density:
-    shape = 4 / max(stats.skew(x), 0.05) ** 2
+    shape = 4 / max(_moment(x, 3), 0.05) ** 2
     scale = x.std() / np.sqrt(shape)
     return _Family(stats.gamma, shape, x.mean() - shape * scale, scale)
 
 
 def _student(x: np.ndarray) -> Density:
-    degrees = 4 + 6 / max(stats.kurtosis(x), 0.1)
+    degrees = 4 + 6 / max(_moment(x, 4) - 3, 0.1)
     return _Family(stats.t, degrees, x.mean(), x.std() * np.sqrt((degrees - 2) / degrees))
+
+
+def _moment(x: np.ndarray, order: int) -> float:
+    """Standardised central moment; SciPy's skew and kurtosis take a quarter of a millisecond."""
+    centred = x - x.mean()
+    return float(np.mean(centred**order) / np.mean(centred**2) ** (order / 2))
 
 
 def _gumbel(x: np.ndarray) -> Density:
@@ -203,7 +210,8 @@ class StackedDensity(StochasticModel):
     Stacking weighs both by how well they predict values that they were not fitted to.
 
     A number with many ties (counts, rounded or truncated values), or with fewer than 20 values, is
-    drawn from the observed values instead.
+    drawn from the observed values instead. Of more than 2,000 values, as many at random decide the
+    weights, and all the families' parameters.
 
     Attributes
     ----------
@@ -227,7 +235,10 @@ class StackedDensity(StochasticModel):
             return
         self._centre, self._scale = values.mean(), values.std()
         scaled = (values - self._centre) / self._scale
-        weights = stacking_weights(_held_out_densities(scaled))
+        judged = scaled
+        if len(scaled) > _MOST_VALUES:
+            judged = np.random.default_rng(0).choice(scaled, _MOST_VALUES, replace=False)
+        weights = stacking_weights(_held_out_densities(judged))
         kept = {name: w for name, w in zip(FAMILIES, weights, strict=True) if w > _LEAST_WEIGHT}
         total = sum(kept.values())
         self.weights_ = {name: float(w / total) for name, w in kept.items()}
@@ -288,8 +299,7 @@ def stacking_weights(densities: np.ndarray) -> np.ndarray:
     """
     weights = np.full(densities.shape[1], 1 / densities.shape[1])
     for _ in range(_EM_STEPS):
-        joint = densities * weights
-        weights = (joint / joint.sum(axis=1, keepdims=True)).mean(axis=0)
+        weights = weights * (1 / (densities @ weights) @ densities) / len(densities)
     return weights
 
 

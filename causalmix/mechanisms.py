@@ -118,7 +118,8 @@ def make_mechanism(
         fitted = BinnedModel(_Classifier(classifiers, encoders))
     else:
         fitted = ScaledNoiseModel(_Regressor(regressors, encoders), noise)
-    with warnings.catch_warnings(), config_context(assume_finite=True):
+    checked = config_context(assume_finite=True, skip_parameter_validation=True)
+    with warnings.catch_warnings(), checked:
         # scikit-learn takes a category with many levels for a regression target; a rare level
         # is not in every fold; a kernel's parameter at its bound is no fault here.
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)

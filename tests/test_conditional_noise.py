@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm, rankdata
+from sklearn.ensemble import RandomForestRegressor
 
 from causalmix.conditional_noise import ConditionalNoise, _ranked_score
 
@@ -65,3 +67,34 @@ def test_more_rows_than_weights_are_held_for_are_drawn_from():
     assert len(model._residuals) == 1000
     assert np.isin(model._residuals, noise * np.exp(X[:, 0])).all()
     assert model.quantiles(X, rng.random(5000)).shape == (5000,)
+
+
+@pytest.mark.parametrize(("dependent", "trees"), [(True, 100), (False, 25)])
+def test_the_forest_is_that_of_scikit_learn_and_grows_only_where_it_may_help(dependent, trees):
+    X, noise, _ = parents(400, 0)
+    residuals = np.sort(noise)
+    X = X[np.argsort(X[:, 0] if dependent else noise)]
+    model = ConditionalNoise().fit(X, residuals)
+    assert len(model._trees) == trees
+    scores = norm.ppf((rankdata(residuals) - 0.5) / 400)
+    forest = RandomForestRegressor(
+        trees, min_samples_leaf=10, max_features=0.7, random_state=0
+    ).fit(X, np.column_stack([scores, np.abs(scores)]))
+    for tree, ours, counts, rows in zip(
+        forest.estimators_, model._trees, model._in_bag.T, forest.estimators_samples_, strict=True
+    ):
+        np.testing.assert_array_equal(tree.tree_.threshold, ours.threshold)
+        np.testing.assert_array_equal(np.bincount(rows, minlength=400), counts)
+
+
+def test_weights_are_those_of_rows_in_the_same_leaves_of_trees_that_lack_the_row():
+    X, noise, _ = parents(60, 0)
+    model = ConditionalNoise().fit(X, noise * np.exp(X[:, 0]))
+    found = model._weights(model._leaves, held_out=True)
+    for i in range(0, 60, 7):
+        expected, used = np.zeros(60), 0
+        for leaves, counts in zip(model._leaves.T, model._in_bag.T, strict=True):
+            if counts[i] == 0:
+                shared = counts * (leaves == leaves[i])
+                expected, used = expected + shared / shared.sum(), used + 1
+        np.testing.assert_allclose(found[i], expected / used)

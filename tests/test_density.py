@@ -129,3 +129,12 @@ def test_observed_values_have_as_many_levels_as_their_share():
     assert dict(zip(values, counts, strict=True)) == {"a": 100, "b": 300}
     levels = observed.levels(np.full(2000, "b", dtype=object), np.random.default_rng(0))
     assert stats.kstest(levels, stats.uniform(0.25, 0.75).cdf).statistic < 0.04
+
+
+def test_of_many_values_a_part_decides_the_weights_and_all_the_parameters():
+    values = stats.gumbel_r.rvs(2, 3, size=20_000, random_state=0)
+    density = fitted(values)
+    assert density.weights_["gumbel"] > 0.5
+    drawn = density.draw_samples(200_000).ravel()
+    assert drawn.mean() == pytest.approx(values.mean(), abs=0.03)
+    assert drawn.std() == pytest.approx(values.std(), rel=0.01)
