@@ -37,6 +37,7 @@ Groups = Sequence[Sequence[int]]
 FOLDS = 5
 _GP_ROWS = 500
 _BOOSTING_ROWS = 200
+_STACKING_ROWS = 200
 _ROWS_PER_PREDICTOR = 20
 _LEAST_CHANCE = 1e-3  # of a held-out label: one surprise does not decide the weights
 _LEAST_WEIGHT = 0.02
@@ -237,8 +238,9 @@ _STACKED = ("linear", "forest", "boosting")
 class StackedClassifier(ClassifierMixin, BaseEstimator):
     """Mean of logistic regression, a random forest and boosted trees, weighted by held-out rows.
 
-    The weights are those of the mixture under which held-out labels are most likely. With a class
-    of one row nothing can be held out, and logistic regression stands alone.
+    The weights are those of the mixture under which held-out labels are most likely. Below 200
+    rows, which say too little of the weights, or with a class of one row, which cannot be held out,
+    logistic regression stands alone.
 
     Parameters
     ----------
@@ -263,7 +265,7 @@ class StackedClassifier(ClassifierMixin, BaseEstimator):
         """Weigh the learners on these rows, and fit them to all of them."""
         self.classes_, codes = np.unique(y, return_inverse=True)
         weights = dict.fromkeys(_STACKED[:1], 1.0)
-        if (folds := _class_folds(y)) >= 2:
+        if (folds := _class_folds(y)) >= 2 and len(y) >= _STACKING_ROWS:
             split = StratifiedKFold(folds, shuffle=True, random_state=0)
             held_out = [
                 cross_val_predict(

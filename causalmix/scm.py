@@ -48,8 +48,8 @@ class StructuralCausalModel:
         - ``"gp"``: Gaussian process (boosting beyond 500 rows) and logistic regression;
         - ``"boosting"``: scikit-learn's histogram gradient boosting;
         - ``"forest"``: random forests;
-        - ``"stacked"``: ridge, and a mean of logistic regression, forest and boosting that
-          held-out rows weigh (`causalmix.learners.StackedClassifier`);
+        - ``"stacked"``: ridge, and from 200 rows on a mean of logistic regression, forest and
+          boosting that held-out rows weigh (`causalmix.learners.StackedClassifier`);
         - ``"tfm"``: Gaussian process, and the embedded foundation model zero-shot;
         - ``"tfm_bins"``: the embedded foundation model zero-shot for all, which classifies numbers
           into quantile bins (`causalmix.mechanisms.BinnedModel`);

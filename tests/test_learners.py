@@ -72,6 +72,8 @@ def test_the_stack_weighs_its_learners_as_the_labels_ask():
     assert StackedClassifier([[0], [1]]).fit(X, line).weights_["linear"] > 0.7
     trees = StackedClassifier([[0], [1]]).fit(X, corners)
     assert trees.weights_.get("linear", 0) < 0.1
+    few = StackedClassifier([[0], [1]]).fit(X[:150], corners[:150])
+    assert few.weights_ == {"linear": 1.0}
     new = rng.normal(size=(500, 2))
     assert (trees.predict(new) == np.where(new[:, 0] * new[:, 1] > 0, "1", "0")).mean() > 0.9
 
