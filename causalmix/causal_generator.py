@@ -27,6 +27,7 @@ PAPER_OPTIONS: dict[str, Any] = {
     "target_parents": "free",
     "completion_alpha": 0.0,
     "mechanism": "boosting",
+    "target_mechanism": "boosting",
     "noise": "empirical",
     "missing": "random",
     "noise_correlation": 0.0,
@@ -59,6 +60,10 @@ class CausalGenerator(TableGenerator):
     mechanism, noise, missing : str
         See `causalmix.scm.StructuralCausalModel`. The mechanism ``"auto"`` also keeps bent
         relations and thresholds, and takes longer than ``"linear"``.
+    target_mechanism : str, default="stacked"
+        The mechanism of the target, whatever the other nodes have. Thresholds and interactions that
+        decide a label are what learners want of the rows most, and with all features for parents
+        one fit serves all graphs.
     noise_correlation : float, default=0.9
         Correlation of the noise of a synthetic row with that of the training row that it starts
         from (`causalmix.counterfactual.move_noise`). With 0 rows owe nothing to single training
@@ -98,6 +103,7 @@ class CausalGenerator(TableGenerator):
         target_parents: str = "all",
         completion_alpha: float = 0.1,
         mechanism: str = "linear",
+        target_mechanism: str = "stacked",
         noise: str = "conditional",
         missing: str = "modelled",
         noise_correlation: float = 0.9,
@@ -117,6 +123,7 @@ class CausalGenerator(TableGenerator):
         self.target_parents = check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
         self.completion_alpha = completion_alpha
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
+        self.target_mechanism = check_name(target_mechanism, MECHANISMS, "mechanism")
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
         self.noise_correlation = noise_correlation
@@ -179,7 +186,12 @@ class CausalGenerator(TableGenerator):
             knowledge=self.knowledge,
         )
         self.models_ = fit_models(
-            self.dags_, table, mechanism=self.mechanism, noise=self.noise, missing=self.missing
+            self.dags_,
+            table,
+            mechanism=self.mechanism,
+            node_mechanisms={self.target_: self.target_mechanism},
+            noise=self.noise,
+            missing=self.missing,
         )
 
     def detached(self) -> Self:
@@ -254,7 +266,7 @@ class CausalGenerator(TableGenerator):
 
 
 def fit_models(
-    dags: Sequence[nx.DiGraph], table: pd.DataFrame, **options: str
+    dags: Sequence[nx.DiGraph], table: pd.DataFrame, **options: Any
 ) -> list[StructuralCausalModel]:
     """Fit a structural causal model to each graph; equal mechanisms are fitted once.
 

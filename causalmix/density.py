@@ -238,7 +238,7 @@ class StackedDensity(StochasticModel):
         judged = scaled
         if len(scaled) > _MOST_VALUES:
             judged = np.random.default_rng(0).choice(scaled, _MOST_VALUES, replace=False)
-        weights = _stacking_weights(_held_out_densities(judged))
+        weights = stacking_weights(_held_out_densities(judged))
         kept = {name: w for name, w in zip(FAMILIES, weights, strict=True) if w > _LEAST_WEIGHT}
         total = sum(kept.values())
         self.weights_ = {name: float(w / total) for name, w in kept.items()}
@@ -284,8 +284,19 @@ def _held_out_densities(x: np.ndarray) -> np.ndarray:
     return np.maximum(densities, 1e-12)
 
 
-def _stacking_weights(densities: np.ndarray) -> np.ndarray:
-    """Weights of a mixture of given densities by expectation maximisation."""
+def stacking_weights(densities: np.ndarray) -> np.ndarray:
+    """Weights of a mixture under which observations are most likely, by expectation maximisation.
+
+    Parameters
+    ----------
+    densities : numpy.ndarray of shape (n, m)
+        Density (or probability) of each observation under each of the mixed distributions, above 0.
+
+    Returns
+    -------
+    numpy.ndarray of shape (m,)
+        Not negative, summing to 1.
+    """
     weights = np.full(densities.shape[1], 1 / densities.shape[1])
     for _ in range(_EM_STEPS):
         weights = weights * (1 / (densities @ weights) @ densities) / len(densities)

@@ -190,7 +190,12 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "ctgan": CTGANGenerator,
     "tabebm": TabEBMGenerator,
     "tfm_conditional": TFMConditionalGenerator,
-    "tfm_conditional_dag": partial(CausalGenerator, mechanism="tfm_bins", noise_correlation=0.0),
+    "tfm_conditional_dag": partial(
+        CausalGenerator,
+        mechanism="tfm_bins",
+        target_mechanism="tfm_bins",
+        noise_correlation=0.0,
+    ),
 }
 """Generators by name, without purification."""
 

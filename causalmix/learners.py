@@ -28,6 +28,7 @@ from sklearn.model_selection import (
     cross_val_score,
 )
 
+from causalmix.density import stacking_weights
 from causalmix.gaussian_process import AdditiveGaussianProcess
 
 Groups = Sequence[Sequence[int]]
@@ -36,7 +37,10 @@ Groups = Sequence[Sequence[int]]
 FOLDS = 5
 _GP_ROWS = 500
 _BOOSTING_ROWS = 200
+_STACKING_ROWS = 200
 _ROWS_PER_PREDICTOR = 20
+_LEAST_CHANCE = 1e-3  # of a held-out label: one surprise does not decide the weights
+_LEAST_WEIGHT = 0.02
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # inverse strength, scikit-learn's C
 
 # Small trees and few of them: the tables have a few hundred rows, and there is one learner for
@@ -228,6 +232,65 @@ def forest_classifier(groups: Groups) -> BaseEstimator:
     return RandomForestClassifier(**_forest)
 
 
+_STACKED = ("linear", "forest", "boosting")
+
+
+class StackedClassifier(ClassifierMixin, BaseEstimator):
+    """Mean of logistic regression, a random forest and boosted trees, weighted by held-out rows.
+
+    The weights are those of the mixture under which held-out labels are most likely. Below 200
+    rows, which say too little of the weights, or with a class of one row, which cannot be held out,
+    logistic regression stands alone.
+
+    Parameters
+    ----------
+    groups : sequence of sequence of int, optional
+        Columns of the predictors that belong to one parent.
+
+    Attributes
+    ----------
+    weights_ : dict of str to float
+        Weight of each learner (a key of `CLASSIFIERS`) above 0.02.
+
+    References
+    ----------
+    Smyth, Wolpert (1999), "Linearly combining density estimators via stacking", Machine Learning
+    36.
+    """
+
+    def __init__(self, groups: Groups | None = None) -> None:
+        self.groups = groups
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> StackedClassifier:
+        """Weigh the learners on these rows, and fit them to all of them."""
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        weights = dict.fromkeys(_STACKED[:1], 1.0)
+        if (folds := _class_folds(y)) >= 2 and len(y) >= _STACKING_ROWS:
+            split = StratifiedKFold(folds, shuffle=True, random_state=0)
+            held_out = [
+                cross_val_predict(
+                    CLASSIFIERS[name](self.groups), X, codes, cv=split, method="predict_proba"
+                )[np.arange(len(y)), codes]
+                for name in _STACKED
+            ]
+            found = stacking_weights(np.column_stack(held_out).clip(_LEAST_CHANCE))
+            weights = dict(zip(_STACKED, found, strict=True))
+        kept = {name: weight for name, weight in weights.items() if weight > _LEAST_WEIGHT}
+        total = sum(kept.values())
+        self.weights_ = {name: float(weight / total) for name, weight in kept.items()}
+        self._models = [CLASSIFIERS[name](self.groups).fit(X, codes) for name in kept]
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities of the classes, shape (n, classes)."""
+        parts = zip(self.weights_.values(), self._models, strict=True)
+        return sum(weight * model.predict_proba(X) for weight, model in parts)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Most probable classes, shape (n,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
 class FoundationModelClassifier(ClassifierMixin, BaseEstimator):
     """The embedded foundation model, zero-shot, as a learner: no weight is fitted.
 
@@ -289,6 +352,7 @@ CLASSIFIERS: dict[str, Callable[[Groups], BaseEstimator]] = {
     "gp": lambda groups: CalibratedLogistic(),
     "boosting": boosting_classifier,
     "forest": forest_classifier,
+    "stacked": StackedClassifier,
     "tfm": FoundationModelClassifier,
 }
 

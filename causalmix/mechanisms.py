@@ -40,6 +40,7 @@ MECHANISMS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "gp": (["gp"], ["linear"]),
     "boosting": (["boosting"], ["boosting"]),
     "forest": (["forest"], ["forest"]),
+    "stacked": (["linear"], ["stacked"]),
     "tfm": (["gp"], ["tfm"]),
     "tfm_bins": ([BINS], ["tfm"]),
     "auto": (["linear", "gp", "boosting"], ["linear", "boosting"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, Self
 
 import networkx as nx
@@ -47,11 +48,15 @@ class StructuralCausalModel:
         - ``"gp"``: Gaussian process (boosting beyond 500 rows) and logistic regression;
         - ``"boosting"``: scikit-learn's histogram gradient boosting;
         - ``"forest"``: random forests;
+        - ``"stacked"``: ridge, and from 200 rows on a mean of logistic regression, forest and
+          boosting that held-out rows weigh (`causalmix.learners.StackedClassifier`);
         - ``"tfm"``: Gaussian process, and the embedded foundation model zero-shot;
         - ``"tfm_bins"``: the embedded foundation model zero-shot for all, which classifies numbers
           into quantile bins (`causalmix.mechanisms.BinnedModel`);
         - ``"auto"``: for each node that of ridge, Gaussian process and boosting, or of logistic
           regression and boosting, which predicts held-out rows best.
+    node_mechanisms : mapping of str to str, default={}
+        Other choices of `mechanism` for single nodes.
     noise : {"conditional", "stacked", "empirical"}, default="conditional"
         Distribution of roots and residuals: smooth (`causalmix.density.StackedDensity`), and that
         of residuals dependent on the parents where they show it
@@ -75,7 +80,7 @@ class StructuralCausalModel:
     DataError
         If the graph has a cycle or no node; the cycle is named.
     UnknownNameError
-        If `mechanism`, `noise` or `missing` is unknown.
+        If a mechanism or its node, `noise` or `missing` is unknown.
 
     References
     ----------
@@ -89,6 +94,7 @@ class StructuralCausalModel:
         dag: nx.DiGraph,
         *,
         mechanism: str = "linear",
+        node_mechanisms: Mapping[str, str] = MappingProxyType({}),
         noise: str = "conditional",
         missing: str = "modelled",
     ) -> None:
@@ -98,6 +104,10 @@ class StructuralCausalModel:
             raise DataError(f"The graph has a cycle: {named_cycle(dag)}. Remove one of its edges.")
         self.dag = dag
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
+        self.node_mechanisms = {
+            check_name(node, dag, "node"): check_name(name, MECHANISMS, "mechanism")
+            for node, name in node_mechanisms.items()
+        }
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
 
@@ -147,7 +157,11 @@ class StructuralCausalModel:
             parents = tuple(get_ordered_predecessors(graph, node))
             if (node, parents) not in fitted:
                 fitted[node, parents] = make_mechanism(
-                    node, parents, columns, self.mechanism, self.noise
+                    node,
+                    parents,
+                    columns,
+                    self.node_mechanisms.get(node, self.mechanism),
+                    self.noise,
                 )
             model.set_causal_mechanism(node, fitted[node, parents])
             graph.nodes[node][PARENTS_DURING_FIT] = list(parents)

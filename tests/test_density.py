@@ -10,8 +10,8 @@ from causalmix.density import (
     FAMILIES,
     StackedDensity,
     _held_out_densities,
-    _stacking_weights,
     empirical,
+    stacking_weights,
 )
 
 
@@ -77,7 +77,7 @@ def test_two_modes_are_kept():
 def test_weights_maximise_the_held_out_likelihood():
     values = stats.laplace.rvs(size=200, random_state=3)
     held_out = _held_out_densities((values - values.mean()) / values.std())
-    weights = _stacking_weights(held_out)
+    weights = stacking_weights(held_out)
     best = np.log(held_out @ weights).sum()
     rng = np.random.default_rng(0)
     others = np.log(held_out @ rng.dirichlet(np.ones(len(weights)), 500).T).sum(axis=0)

@@ -8,12 +8,14 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from causalmix.gaussian_process import AdditiveGaussianProcess
 from causalmix.learners import (
     CLASSIFIERS,
     CalibratedLogistic,
     FoundationModelClassifier,
+    StackedClassifier,
     choose_classifier,
     choose_regressor,
 )
@@ -60,6 +62,42 @@ def test_noise_columns_do_not_drive_the_penalty_away():
     y = np.where(X[:, 0] + rng.logistic(size=80) > 0, "1", "0")
     learner = CalibratedLogistic().fit(X, y)
     assert learner.predict_proba(X).max(axis=1).mean() < 0.99  # not separated perfectly
+
+
+def test_the_stack_weighs_its_learners_as_the_labels_ask():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    line = np.where(X @ [2.0, -2.0] + rng.logistic(size=300) > 0, "1", "0")
+    corners = np.where(X[:, 0] * X[:, 1] > 0, "1", "0")
+    assert StackedClassifier([[0], [1]]).fit(X, line).weights_["linear"] > 0.7
+    trees = StackedClassifier([[0], [1]]).fit(X, corners)
+    assert trees.weights_.get("linear", 0) < 0.1
+    few = StackedClassifier([[0], [1]]).fit(X[:150], corners[:150])
+    assert few.weights_ == {"linear": 1.0}
+    new = rng.normal(size=(500, 2))
+    assert (trees.predict(new) == np.where(new[:, 0] * new[:, 1] > 0, "1", "0")).mean() > 0.9
+
+
+def test_the_weights_of_the_stack_are_the_most_likely_of_all():
+    """Held against a grid over all weights of three learners, on scikit-learn's held-out rows."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(200, 2))
+    y = np.where(X[:, 0] + 2 * (X[:, 1] > 0) + rng.logistic(size=200) > 1, "1", "0")
+    stack = StackedClassifier([[0], [1]]).fit(X, y)
+    split = StratifiedKFold(5, shuffle=True, random_state=0)
+    chances = np.column_stack(
+        [
+            cross_val_predict(
+                CLASSIFIERS[name]([[0], [1]]), X, y, cv=split, method="predict_proba"
+            )[np.arange(200), (y == "1").astype(int)]
+            for name in ("linear", "forest", "boosting")
+        ]
+    ).clip(1e-3)
+    found = np.array([stack.weights_.get(k, 0) for k in ("linear", "forest", "boosting")])
+    steps = np.linspace(0, 1, 21)
+    grid = [(a, b, 1 - a - b) for a in steps for b in steps if a + b <= 1]
+    best = max(np.log(chances @ np.array(w)).mean() for w in grid)
+    assert np.log(chances @ found).mean() > best - 1e-3
 
 
 @pytest.mark.parametrize("name", sorted(CLASSIFIERS))

@@ -64,6 +64,22 @@ def test_boosting_learns_what_is_not_linear():
     assert abs((linear.a**2).corr(linear.b)) < 0.2
 
 
+def test_a_single_node_may_have_another_mechanism():
+    """A label that is no line of its parents, which are a line of each other."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=400)
+    b = 0.5 * a + rng.normal(size=400)
+    data = pd.DataFrame({"a": a, "b": b, "y": np.where(a * b > 0, "1", "0")})
+    dag = nx.DiGraph([("a", "b"), ("a", "y"), ("b", "y")])
+
+    def agreement(**options: object) -> float:
+        sample = StructuralCausalModel(dag, **options).fit(data).sample(2000, 0)
+        return ((sample.a * sample.b > 0) == (sample.y == "1")).mean()
+
+    assert agreement() < 0.7
+    assert agreement(node_mechanisms={"y": "stacked"}) > 0.85
+
+
 def test_noise_that_depends_on_the_parent_keeps_what_the_mean_misses():
     """A circle: no function of a, and no noise that is the same for every a, gives it."""
     rng = np.random.default_rng(0)
