@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import networkx as nx
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
 
 from causalmix.citest import DegenerateGaussian
 from causalmix.codec import TableCodec
@@ -87,15 +86,10 @@ def _complete(
         earlier = [position[name] for name in order[:k]]
         rivals = [j for j in earlier if j not in parents and not forbidden[j, child]]
         while rivals and len(parents) < max_parents:
-            p_values = [_p_value(test, j, child, parents) for j in rivals]
+            p_values = [test(j, child, parents) for j in rivals]
             best = int(np.argmin(p_values))
             if p_values[best] > alpha:
                 break
             parents.append(rivals.pop(best))
             completed.add_edge(names[parents[-1]], node)
     return completed
-
-
-def _p_value(test: DegenerateGaussian, i: int, j: int, given: Sequence[int]) -> float:
-    statistic, df = test.statistic(i, j, given)
-    return float(chi2.sf(statistic, df)) if df else 1.0

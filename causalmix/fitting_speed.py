@@ -1,16 +1,20 @@
-"""Seconds to fit structural causal models to sampled graphs, against DoWhy's own way in one run."""
+"""Seconds of fitting models to sampled graphs, against DoWhy's own way, and of the whole generator.
+
+Both in one run, in processor seconds of one process.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import networkx as nx
 import pandas as pd
 from dowhy import gcm
 
-from causalmix.causal_generator import fit_models
+from causalmix.causal_generator import CausalGenerator, fit_models
 from causalmix.codec import TableCodec
 from causalmix.dag_completion import complete_dags
 from causalmix.dag_sampling import sample_dags
@@ -19,6 +23,13 @@ from causalmix.discovery import discover
 from causalmix.discovery_speed import processor_seconds
 from causalmix.errors import DataError
 from causalmix.manifest import make_manifest, write_json
+from causalmix.random_scm import random_scm_table
+
+COST_SIZES = (
+    *(("rows", n, 10) for n in (300, 1000, 2000, 5000, 10_000)),
+    *(("columns", 300, d) for d in (10, 25, 50, 100)),
+)
+"""Sizes at which the generator's cost is measured: what varies, rows and columns."""
 
 _LEAST_LEVEL = 20
 
@@ -71,6 +82,39 @@ def measure_fitting(
     }
 
 
+def measure_generator_cost(
+    sizes: Sequence[tuple[str, int, int]] = COST_SIZES,
+) -> list[dict[str, object]]:
+    """Time `causalmix.causal_generator.CausalGenerator` with its defaults on random mixed models.
+
+    Parameters
+    ----------
+    sizes : sequence of (str, int, int), default=COST_SIZES
+        What varies, rows, and columns, of which a categorical one is the target.
+
+    Returns
+    -------
+    list of dict
+        ``varied`` (rows or columns), ``rows``, ``columns``, and processor seconds:
+        ``fit_seconds`` (discovery, 10 graphs and their models) and ``sample_seconds`` (as many
+        rows as there are).
+    """
+    found = []
+    most = max(n for _, n, _ in sizes)
+    for varied, n, d in sizes:
+        # With another number of rows, a seed gives another model.
+        frame = random_scm_table(d, most, seed=0)[0].head(n)
+        target = frame.select_dtypes("category").columns[-1]
+        generator = CausalGenerator()
+        fit = partial(generator.fit, frame.drop(columns=target), frame[target])
+        found.append(
+            {"varied": varied, "rows": n, "columns": d}
+            | {"fit_seconds": processor_seconds(fit)}
+            | {"sample_seconds": processor_seconds(partial(generator.sample, n, 0))}
+        )
+    return found
+
+
 def _fit_with_dowhy(dag: nx.DiGraph, frame: pd.DataFrame) -> None:
     codec = TableCodec(frame)
     # DoWhy takes strings for categories.
@@ -84,9 +128,14 @@ def _fit_with_dowhy(dag: nx.DiGraph, frame: pd.DataFrame) -> None:
 
 
 def write_fitting_speed(
-    tables: list[str], path: Path, *, n_rows: int = 500, n_dags: int = 20
+    tables: list[str],
+    path: Path,
+    *,
+    n_rows: int = 500,
+    n_dags: int = 20,
+    sizes: Sequence[tuple[str, int, int]] = COST_SIZES,
 ) -> Path:
-    """Measure on several tables and write it down.
+    """Measure on several tables, and the generator's cost, and write both down.
 
     Parameters
     ----------
@@ -98,6 +147,8 @@ def write_fitting_speed(
     n_rows : int, default=500
         Rows that are drawn from each, or all where there are fewer.
     n_dags : int, default=20
+    sizes : sequence of (str, int, int), default=COST_SIZES
+        Of `measure_generator_cost`.
 
     Returns
     -------
@@ -122,9 +173,12 @@ def write_fitting_speed(
             warnings.simplefilter("ignore")
             measured[dataset.name] = measure_fitting(frame, dataset.y.name, n_dags=n_dags)
         hashes[dataset.name] = dataset.content_hash
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cost = measure_generator_cost(sizes)
     path.parent.mkdir(parents=True, exist_ok=True)
     settings = {"n_rows": n_rows, "n_dags": n_dags}
-    write_json(path, {"tables": measured} | make_manifest(settings, hashes))
+    write_json(path, {"tables": measured, "cost": cost} | make_manifest(settings, hashes))
     return path
 
 

@@ -13,8 +13,12 @@ from causalmix.citest import DegenerateGaussian
 from causalmix.knowledge import Constraints
 from causalmix.orientation import orient_dag
 
-PENALTY_DISCOUNT = 1.0
-"""Factor of the penalty for parameters, 1 in the BIC."""
+PENALTY_DISCOUNT = 0.5
+"""Factor of the penalty for parameters, 1 in the BIC.
+
+A resample of n rows is worth n/2, whose likelihood is half that of n rows: with half of the penalty
+the search finds about what the BIC of n rows finds. Of 0.35, 0.5, 1 and 2 it gave the best graphs.
+"""
 
 _REQUIRED = 1e9  # for a required parent, more than any number of others can add
 

@@ -24,10 +24,18 @@ def test_seconds_and_their_ratio_are_written(tmp_path):
     table["target"] = np.where(table["x"] + rng.normal(size=80) > 0, "yes", "no")
     table.to_csv(tmp_path / "made.csv", index=False)
     path = write_fitting_speed(
-        [str(tmp_path / "made.csv")], tmp_path / "new" / "speed.json", n_rows=60, n_dags=1
+        [str(tmp_path / "made.csv")],
+        tmp_path / "new" / "speed.json",
+        n_rows=60,
+        n_dags=1,
+        sizes=[("rows", 50, 4)],
     )
     written = json.loads(path.read_text())
     measured, linear = written["tables"]["made"], written["tables"]["made"]["mechanisms"]["linear"]
     assert (measured["rows"], measured["columns"], measured["n_dags"]) == (60, 2, 1)
     assert linear["ratio"] == pytest.approx(measured["dowhy_seconds"] / linear["seconds"])
     assert written["settings"] == {"n_rows": 60, "n_dags": 1}
+    (cost,) = written["cost"]
+    assert (cost["varied"], cost["rows"], cost["columns"]) == ("rows", 50, 4)
+    assert cost["fit_seconds"] > 0
+    assert cost["sample_seconds"] > 0
