@@ -50,8 +50,9 @@ class FinetuneConfig:
     synthetic_query_share : float, optional
         The same of the queries; by default as of the context.
     synthetic_tasks : float, default=0.0
-        Share of the tasks of a step, rounded, whose rows all come from one causal model of the
-        generator; as many rows as each model has in the pool.
+        Share of the tasks of a step, rounded, whose rows are all synthetic; where a generator has
+        several causal models, all from one of them. They have as many rows as each model has in the
+        pool, and as there are training rows, at most.
     schedule : {"constant", "decaying", "synthetic_first"}, default="constant"
         How the three shares go over the steps: as they are, falling linearly to nothing, or as
         they are in the first half and real rows only in the second.

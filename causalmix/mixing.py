@@ -2,8 +2,8 @@
 
 A task is a context of labelled rows and query rows whose labels are to be predicted. A mixed task
 takes a share of each from the training rows and the rest from a pool of synthetic rows; a whole
-synthetic task takes all its rows from one of the causal models that made the pool, as the tasks of
-pre-training do.
+synthetic task takes all its rows from the pool, and where several causal models made that, from one
+of them, as the tasks of pre-training do.
 
 Shapes: R rows, B tasks, C columns after preprocessing.
 """
@@ -18,7 +18,7 @@ import torch
 
 from causalmix.data import TabularDataset
 from causalmix.encoding import Encoder, Member
-from causalmix.errors import CausalMixError, DataError
+from causalmix.errors import DataError
 from causalmix.finetune_config import SCHEDULES, FinetuneConfig
 from causalmix.generators import Generator
 
@@ -131,9 +131,6 @@ class TaskSampler:
     ------
     DataError
         If there are no more rows than classes.
-    CausalMixError
-        If whole synthetic tasks are asked for and the generator does not know which model its
-        rows come from.
     """
 
     def __init__(
@@ -151,11 +148,6 @@ class TaskSampler:
             raise DataError(
                 f"{train.name!r} has {train.n_rows} training rows for {len(self._classes)} "
                 "classes; fine-tuning needs more rows than classes. Raise n_train."
-            )
-        if generator is not None and config.synthetic_tasks and not _knows_models(generator):
-            raise CausalMixError(
-                "synthetic_tasks needs a generator that knows which model a row comes from, such "
-                f"as 'causal'; {type(generator).__name__} does not. Leave synthetic_tasks at 0."
             )
         self._rng = np.random.default_rng(seed)
         self._real = encoder.transform(train.X)
@@ -214,7 +206,9 @@ class TaskSampler:
     def _draw_pool(self, seed: int) -> _Pool:
         n = self._config.n_synthetic
         X, y = self._generator.sample(n, seed)
-        models = self._generator.dag_of_rows(n, seed) if self._config.synthetic_tasks else None
+        models = np.zeros(n, dtype=int)
+        if hasattr(self._generator, "dag_of_rows"):
+            models = self._generator.dag_of_rows(n, seed)
         return _Pool(self._encoder.transform(X), codes_of(y), models)
 
     def _mixed(self, shape: TaskShape) -> tuple[np.ndarray, np.ndarray]:
@@ -234,7 +228,7 @@ class TaskSampler:
     def _whole(self) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers of context and queries, all made by one model."""
         counts = np.bincount(self._pool.models)
-        size = min(int(counts[counts > 0].min()), self._config.rows_per_task)
+        size = min(counts[counts > 0].min(), len(self._labels), self._config.rows_per_task)
         n_query = max(round(size * self._config.query_share), 1)
         model = self._rng.choice(np.flatnonzero(counts))
         rows = self._rng.permutation(np.flatnonzero(self._pool.models == model))
@@ -259,7 +253,7 @@ class _Pool:
 
     features: list[torch.Tensor]  # a member each: (n_synthetic, C)
     labels: np.ndarray  # (n_synthetic,)
-    models: np.ndarray | None  # the causal model that made each, (n_synthetic,)
+    models: np.ndarray  # the causal model that made each, (n_synthetic,)
 
 
 def codes_of(y: pd.Series) -> np.ndarray:
@@ -271,7 +265,3 @@ def _representatives_first(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Move a row of each class to the front; `labels` are those of `rows`."""
     _, first = np.unique(labels, return_index=True)
     return np.concatenate([rows[first], np.delete(rows, first)])
-
-
-def _knows_models(generator: Generator) -> bool:
-    return hasattr(generator, "dag_of_rows")

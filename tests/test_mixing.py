@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from causalmix.data import load_dataset, low_data_split
-from causalmix.errors import CausalMixError
 from causalmix.finetune_config import FinetuneConfig
 from causalmix.mixing import TaskSampler, codes_of, task_shape
 from causalmix.tfm import load_tfm
@@ -118,7 +117,7 @@ def test_whole_tasks_come_from_one_model_each(encoder, train):
     for _ in range(20):
         context, query = drawn._whole()
         rows = np.concatenate([context, query]) - train.n_rows
-        assert len(set(rows)) == len(rows) == 50  # 300 rows of 5 models, at most 50 a task
+        assert len(set(rows)) == len(rows) == 40  # of the 60 of a model as many as are real
         (model,) = set(drawn._pool.models[rows])
         models.add(model)
         assert set(drawn._pool.labels[context - train.n_rows]) == {0, 1, 2}
@@ -128,14 +127,20 @@ def test_whole_tasks_come_from_one_model_each(encoder, train):
     assert [ended.synthetic_share(step) for step in (1, 5, 6)] == [1.0, 1.0, 0.0]
 
 
-def test_whole_tasks_need_to_know_the_models(encoder, train):
+def test_whole_tasks_of_a_generator_without_models_come_from_all_its_rows(encoder, train):
     class Plain(Marker):
         dag_of_rows = property()
 
-    with pytest.raises(CausalMixError, match="synthetic_tasks needs a generator that knows"):
-        TaskSampler(
-            encoder, train, Plain().fit(train.X, train.y), FinetuneConfig(synthetic_tasks=1.0), 0
-        )
+        def sample(self, n, seed):
+            rows = np.random.default_rng(seed).integers(len(self.X), size=n)
+            return self.X.iloc[rows], self.y.iloc[rows]
+
+    config = FinetuneConfig(synthetic_share=0.0, synthetic_tasks=1.0, n_synthetic=300)
+    drawn = TaskSampler(encoder, train, Plain().fit(train.X, train.y), config, 0)
+    context, query = drawn._whole()
+    rows = np.concatenate([context, query])
+    assert len(set(rows)) == len(rows) == train.n_rows  # no larger than a task of real rows
+    assert rows.min() >= train.n_rows
 
 
 @pytest.mark.parametrize(("fresh", "draws"), [(False, 1), (True, 3)])
