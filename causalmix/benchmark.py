@@ -45,12 +45,15 @@ class Arm:
         Name of the generator whose rows are mixed in.
     options : dict, optional
         Keyword arguments of the generator.
+    mixing : dict, optional
+        Settings of the `FinetuneConfig` that belong to the arm.
     """
 
     label: str
     finetuned: bool = True
     generator: str | None = None
     options: dict[str, object] = field(default_factory=dict)
+    mixing: dict[str, object] = field(default_factory=dict)
 
 
 PURIFIED = "_purified"
@@ -78,6 +81,8 @@ def _arms() -> dict[str, Arm]:
         "default": Arm("Default fine-tuning"),
     }
     mixed = {name: Arm(label, generator=name) for name, label in _GENERATOR_LABELS.items()}
+    within = {"synthetic_share": 0.5, "synthetic_tasks": 0.0}
+    mixed["causal_paper"] = replace(mixed["causal_paper"], mixing=within)
     purified = {
         f"{name}{PURIFIED}": replace(
             arm, label=f"{arm.label}, purified", options={"purified": True}
@@ -238,6 +243,7 @@ def run_arm(
     adapted, history, run = tfm, pd.DataFrame(), {"best_step": 0, "generator_seconds": 0.0}
     if spec.finetuned:
         generator = make_generator(spec.generator, **spec.options) if spec.generator else None
+        config = replace(config, **spec.mixing)
         result = finetune(
             tfm, split, generator=generator, config=config, seed=split.seed, record_test=True
         )

@@ -30,16 +30,21 @@ from causalmix.rule_summary import count_validation_rows, judge_runs, summarise_
 from causalmix.stopping import RULES
 from causalmix.tfm import FoundationModel, load_tfm
 
+_WITHIN: dict[str, object] = {"synthetic_share": 0.5, "synthetic_tasks": 0.0}
+
 MIXINGS: dict[str, dict[str, object]] = {
-    "real": {"synthetic_share": 0.0},
-    "causal": {},
-    "causal_decaying": {"schedule": "decaying"},
-    "causal_first": {"schedule": "synthetic_first"},
-    "causal_context": {"synthetic_query_share": 0.0},
+    "real": {"synthetic_share": 0.0, "synthetic_tasks": 0.0},
+    "causal": _WITHIN,
+    "causal_decaying": _WITHIN | {"schedule": "decaying"},
+    "causal_first": _WITHIN | {"schedule": "synthetic_first"},
+    "causal_context": _WITHIN | {"synthetic_query_share": 0.0},
+    "causal_fresh": _WITHIN | {"fresh_rows": True},
     "causal_tasks": {"synthetic_share": 0.0, "synthetic_tasks": 0.5},
-    "causal_fresh": {"fresh_rows": True},
 }
-"""Ways of mixing by name: what they change in the `FinetuneConfig`."""
+"""Ways of mixing by name: what they set in the `FinetuneConfig`.
+
+All but ``"real"`` and ``"causal_tasks"`` mix real and synthetic rows within every task.
+"""
 
 _KEY = ("dataset", "n_train", "seed", "mixing")
 _MIN_TEST_ROWS = 100

@@ -191,17 +191,21 @@ class TaskSampler:
 
     def synthetic_share(self, step: int) -> float:
         """Return the share of synthetic rows in the tasks of a step, on average over tasks."""
-        whole = self._count_whole(step) / self._config.tasks_per_step
+        whole = self._whole_share(step)
         return whole + (1 - whole) * self.shape(step).synthetic_share
 
     def _progress(self, step: int) -> float:
         return (step - 1) / max(self._config.steps, 1)
 
-    def _count_whole(self, step: int) -> int:
+    def _whole_share(self, step: int) -> float:
         if self._pool is None:
-            return 0
-        factor = SCHEDULES[self._config.schedule](self._progress(step))
-        return round(self._config.tasks_per_step * self._config.synthetic_tasks * factor)
+            return 0.0
+        return self._config.synthetic_tasks * SCHEDULES[self._config.schedule](self._progress(step))
+
+    def _count_whole(self, step: int) -> int:
+        # Fractions of a task add up over the steps.
+        a_step = self._config.tasks_per_step * self._whole_share(step)
+        return int(a_step * step + 1e-9) - int(a_step * (step - 1) + 1e-9)
 
     def _draw_pool(self, seed: int) -> _Pool:
         n = self._config.n_synthetic

@@ -44,7 +44,8 @@ class Marker:
 
 
 def sampler(encoder, train, **settings):
-    config = FinetuneConfig(**{"rows_per_task": 50, "n_synthetic": 300, "steps": 10} | settings)
+    defaults = {"rows_per_task": 50, "n_synthetic": 300, "steps": 10, "synthetic_tasks": 0.0}
+    config = FinetuneConfig(**defaults | settings)
     return TaskSampler(encoder, train, Marker().fit(train.X, train.y), config, seed=0)
 
 
@@ -77,7 +78,7 @@ def test_without_synthetic_rows_all_real_ones_are_used():
     ],
 )
 def test_schedules_move_the_share(schedule, shares):
-    config = FinetuneConfig(rows_per_task=100, schedule=schedule)
+    config = FinetuneConfig(rows_per_task=100, synthetic_share=0.5, schedule=schedule)
     for progress, share in zip((0.0, 0.5, 1.0), shares, strict=True):
         shape = task_shape(config, n_real=100, n_made=300, n_classes=2, progress=progress)
         assert shape.synthetic_share == pytest.approx(share, abs=0.02)
@@ -143,9 +144,17 @@ def test_whole_tasks_of_a_generator_without_models_come_from_all_its_rows(encode
     assert rows.min() >= train.n_rows
 
 
+@pytest.mark.parametrize(("tasks", "share"), [(1, 0.5), (4, 0.3), (3, 1.0), (2, 0.0)])
+def test_fractions_of_whole_tasks_add_up(encoder, train, tasks, share):
+    drawn = sampler(encoder, train, tasks_per_step=tasks, synthetic_tasks=share)
+    counts = [drawn._count_whole(step) for step in range(1, 11)]
+    assert sum(counts) == int(10 * tasks * share)
+    assert set(counts) <= {int(tasks * share), int(tasks * share) + 1}
+
+
 @pytest.mark.parametrize(("fresh", "draws"), [(False, 1), (True, 3)])
 def test_the_pool_is_drawn_once_or_every_step(encoder, train, fresh, draws):
-    drawn = sampler(encoder, train, fresh_rows=fresh)
+    drawn = sampler(encoder, train, synthetic_share=0.5, fresh_rows=fresh)
     for step in (1, 2, 3):
         drawn.draw(step)
     assert drawn._generator.draws == draws
