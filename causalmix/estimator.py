@@ -247,7 +247,6 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         self._restore(Fitted(result.tfm, dataset, list(frame.columns), self.n_estimators, seed))
         self.report_ = make_report(
             result,
-            config,
             n_train=train.n_rows,
             n_val=n_val,
             seconds=time.perf_counter() - start,

@@ -55,6 +55,8 @@ class FinetuneResult:
         Time to fit the generator and draw its first rows; 0 without one.
     stopped_by : {"steps", "patience", "time_limit"}
         Which setting ended the run.
+    config : FinetuneConfig
+        The settings that it had.
     """
 
     tfm: FoundationModel
@@ -62,6 +64,7 @@ class FinetuneResult:
     choice: Choice
     generator_seconds: float
     stopped_by: str
+    config: FinetuneConfig
 
     @property
     def best_step(self) -> int:
@@ -126,12 +129,14 @@ def finetune(
     weights, loss and validation are in single precision everywhere.
     """
     config = config or FinetuneConfig()
+    if generator is None:
+        config = config.without_generator()
     rules = [RULES[check_name(name, RULES, "rule")] for name in (config.rule, *record_rules)]
     needs_synthetic = any(rule.needs_synthetic for rule in rules)
     if needs_synthetic and generator is None:
         raise CausalMixError(
-            "The rule 'augmented' validates with synthetic rows and needs a generator; give one, "
-            "or take another rule."
+            "The rule 'augmented' in record_rules validates with synthetic rows and needs a "
+            "generator; give one, or record other rules."
         )
     run = _Run(tfm, generator, config, n_estimators, needs_synthetic, progress)
     start = time.perf_counter()
@@ -211,7 +216,9 @@ class _Run:
         weights = monitor.chosen_weights
         tuned.network.load_state_dict(self.tfm.network.state_dict() if weights is None else weights)
         tuned.network.eval()
-        return FinetuneResult(tuned, monitor.history, monitor.choice, generator_seconds, stopped_by)
+        return FinetuneResult(
+            tuned, monitor.history, monitor.choice, generator_seconds, stopped_by, config
+        )
 
     def on_other_split(self, split: Split, seed: int, deadline: float) -> pd.DataFrame:
         """Run all steps on another split of training and validation rows; return the history."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from causalmix.errors import CausalMixError, check_name
-from causalmix.stopping import check_rule
+from causalmix.stopping import RULES, check_rule
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
@@ -21,10 +21,10 @@ class FinetuneConfig:
     """Settings of a fine-tuning run.
 
     The defaults are those that did best on small tables (`causalmix.finetuning_benchmark`): half of
-    the tasks real, half synthetic, at a small rate, the last weights kept unless validation is a
-    standard error worse. A choice among steps by a few dozen validation rows gained nothing there,
-    and asking the tuned weights for proof lost most of the gain. The paper's way of mixing, real
-    and synthetic rows within a task, is ``synthetic_share=0.5, synthetic_tasks=0.0``.
+    the tasks real, half synthetic, at a small rate; the step chosen by real and synthetic
+    validation rows, and kept unless it is a standard error worse. Asking the tuned weights for
+    proof lost part of the gain. The paper's way of mixing, real and synthetic rows within a task,
+    is ``synthetic_share=0.5, synthetic_tasks=0.0``.
 
     Parameters
     ----------
@@ -61,13 +61,14 @@ class FinetuneConfig:
         Size of the pool of synthetic rows.
     fresh_rows : bool, default=False
         Whether every step draws a new pool, rather than all steps sharing one.
-    validate_every : int, default=2
+    validate_every : int, default=4
         Steps between two validations.
     patience : int, default=12
         Validations in a row without a larger gain, as the rule estimates it, after which the run
         stops.
-    rule : {"log_loss", "smoothed", "repeated_splits", "augmented", "last"}, default="last"
-        How the weights to keep are chosen: see `causalmix.stopping.RULES`.
+    rule : {"log_loss", "smoothed", "repeated_splits", "augmented", "last"}, default="augmented"
+        How the weights to keep are chosen: see `causalmix.stopping.RULES`. Without a generator
+        ``"augmented"`` is ``"log_loss"``.
     level : float, default=0.84
         Level of the test between that step and step 0, in (0, 1]: small ones keep the weights as
         they were unless the gain is certain, large ones keep the tuned weights unless harm is, 0.5
@@ -95,9 +96,9 @@ class FinetuneConfig:
     schedule: str = "constant"
     n_synthetic: int = 1000
     fresh_rows: bool = False
-    validate_every: int = 2
+    validate_every: int = 4
     patience: int = 12
-    rule: str = "last"
+    rule: str = "augmented"
     level: float = 0.84
     n_synthetic_val: int = 300
     n_splits: int = 3
@@ -136,6 +137,16 @@ class FinetuneConfig:
         if self.synthetic_query_share is None:
             return self.synthetic_share
         return self.synthetic_query_share
+
+    def without_generator(self) -> FinetuneConfig:
+        """Return the settings of a run without generator: what ``"augmented"`` is then left with.
+
+        Returns
+        -------
+        FinetuneConfig
+            With the rule ``"log_loss"`` in the place of ``"augmented"``, else the same.
+        """
+        return replace(self, rule="log_loss") if RULES[self.rule].needs_synthetic else self
 
     @property
     def mixes(self) -> bool:

@@ -68,17 +68,13 @@ class FitReport:
         return "\n".join([*lines, f"Kept: {self.kept.replace('_', '-')}. {self.reason}"])
 
 
-def make_report(
-    result: FinetuneResult, config: FinetuneConfig, *, n_train: int, n_val: int, seconds: float
-) -> FitReport:
+def make_report(result: FinetuneResult, *, n_train: int, n_val: int, seconds: float) -> FitReport:
     """Compare the weights before the first step with the best ones after it.
 
     Parameters
     ----------
     result : FinetuneResult
         The run.
-    config : FinetuneConfig
-        Its settings.
     n_train, n_val : int
         Rows trained on and validated with.
     seconds : float
@@ -88,6 +84,7 @@ def make_report(
     -------
     FitReport
     """
+    config = result.config
     curve = result.history[["step", "val_log_loss", "val_auc"]]
     curve = curve.set_axis(["step", "log_loss", "auc"], axis=1)
     zero_shot = curve.loc[0, ["log_loss", "auc"]].to_dict()

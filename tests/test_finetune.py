@@ -145,9 +145,14 @@ def test_repeated_splits_are_other_splits_of_the_same_rows(tfm, split):
     assert (result.history["splits_log_loss"] != result.history["val_log_loss"]).all()
 
 
-def test_augmented_validation_needs_a_generator(tfm, split):
-    with pytest.raises(CausalMixError, match=r"'augmented'.* needs a generator"):
-        finetune(tfm, split, config=FinetuneConfig(rule="augmented"))
+def test_augmented_validation_without_a_generator_is_the_log_loss(tfm, split):
+    config = dataclasses.replace(SHORT, rule="augmented", learning_rate=1e-3)
+    alone = finetune(tfm, split, config=config)
+    plain = finetune(tfm, split, config=dataclasses.replace(config, rule="log_loss"))
+    assert alone.config.rule == "log_loss"
+    assert alone.choice == plain.choice
+    with pytest.raises(CausalMixError, match=r"'augmented' in record_rules .* needs a generator"):
+        finetune(tfm, split, config=SHORT, record_rules=["augmented"])
 
 
 @pytest.mark.parametrize("purified", [False, True])
