@@ -129,7 +129,7 @@ def finetune(
     weights, loss and validation are in single precision everywhere.
     """
     config = config or FinetuneConfig()
-    if generator is None:
+    if generator is None or not config.steps:  # then none is fitted
         config = config.without_generator()
     rules = [RULES[check_name(name, RULES, "rule")] for name in (config.rule, *record_rules)]
     needs_synthetic = any(rule.needs_synthetic for rule in rules)
