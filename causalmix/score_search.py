@@ -26,8 +26,9 @@ _REQUIRED = 1e9  # for a required parent, more than any number of others can add
 class DegenerateGaussianScore:
     """BIC of a column given its parents, one-hot encoded categories taken as jointly Gaussian.
 
-    It is (n/2)(log|Σ_Z| − log|Σ_XZ|) − (log(n)/2) |X||Z|, on the dimensions of the test: half of
-    the likelihood ratio of X ⊥ Z, less the penalty. Equivalent graphs have equal scores.
+    It is n/2 (log det Σ_Z − log det Σ_XZ) − log(n)/2 dim(X) dim(Z), on the dimensions of
+    the test: half of the likelihood ratio of X ⊥ Z, less the penalty. Equivalent graphs have equal
+    scores.
 
     Parameters
     ----------
