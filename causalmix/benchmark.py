@@ -25,6 +25,7 @@ from causalmix.data import (
 )
 from causalmix.errors import CausalMixError, check_name
 from causalmix.finetune import FinetuneConfig, finetune, predict_proba
+from causalmix.finetune_config import MIXED_ROWS
 from causalmix.generators import make_generator
 from causalmix.manifest import make_manifest, write_json
 from causalmix.metrics import score
@@ -81,8 +82,7 @@ def _arms() -> dict[str, Arm]:
         "default": Arm("Default fine-tuning"),
     }
     mixed = {name: Arm(label, generator=name) for name, label in _GENERATOR_LABELS.items()}
-    within = {"synthetic_share": 0.5, "synthetic_tasks": 0.0}
-    mixed["causal_paper"] = replace(mixed["causal_paper"], mixing=within)
+    mixed["causal_paper"] = replace(mixed["causal_paper"], mixing=MIXED_ROWS)
     purified = {
         f"{name}{PURIFIED}": replace(
             arm, label=f"{arm.label}, purified", options={"purified": True}

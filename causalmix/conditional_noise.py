@@ -12,7 +12,7 @@ from sklearn.tree._tree import Tree
 
 _TREES = 100
 _FIRST_TREES = 25
-_NO_GAIN = -1.0  # of the first trees; of 120 nodes where it was less, none gained from all trees
+_NO_GAIN = -1.0  # of the first trees; where it is less, all of them hardly ever gain
 _LEAST_LEAF = 10
 _MOST_ROWS = 1000  # the weights of all rows for all rows take memory and time with their square
 

@@ -15,6 +15,9 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 }
 """What the synthetic shares are multiplied with, by progress through the steps from 0 to 1."""
 
+MIXED_ROWS: dict[str, object] = {"synthetic_share": 0.5, "synthetic_tasks": 0.0}
+"""Settings of the paper's way of mixing: real and synthetic rows within every task."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
@@ -23,8 +26,7 @@ class FinetuneConfig:
     The defaults are those that did best on small tables (`causalmix.finetuning_benchmark`): half of
     the tasks real, half synthetic, at a small rate; the step chosen by real and synthetic
     validation rows, and kept unless it is a standard error worse. Asking the tuned weights for
-    proof lost part of the gain. The paper's way of mixing, real and synthetic rows within a task,
-    is ``synthetic_share=0.5, synthetic_tasks=0.0``.
+    proof lost part of the gain. `MIXED_ROWS` has the paper's way of mixing.
 
     Parameters
     ----------

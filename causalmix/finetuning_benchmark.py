@@ -23,6 +23,7 @@ from causalmix.causal_generator import CausalGenerator
 from causalmix.data import TabularDataset, low_data_split
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.finetune import FinetuneConfig, finetune
+from causalmix.finetune_config import MIXED_ROWS
 from causalmix.folder import read_tables
 from causalmix.manifest import make_manifest
 from causalmix.rowstore import RowStore, check_counts, csv_path, write_beside
@@ -30,15 +31,13 @@ from causalmix.rule_summary import count_validation_rows, judge_runs, summarise_
 from causalmix.stopping import RULES
 from causalmix.tfm import FoundationModel, load_tfm
 
-_WITHIN: dict[str, object] = {"synthetic_share": 0.5, "synthetic_tasks": 0.0}
-
 MIXINGS: dict[str, dict[str, object]] = {
     "real": {"synthetic_share": 0.0, "synthetic_tasks": 0.0},
-    "causal": _WITHIN,
-    "causal_decaying": _WITHIN | {"schedule": "decaying"},
-    "causal_first": _WITHIN | {"schedule": "synthetic_first"},
-    "causal_context": _WITHIN | {"synthetic_query_share": 0.0},
-    "causal_fresh": _WITHIN | {"fresh_rows": True},
+    "causal": MIXED_ROWS,
+    "causal_decaying": MIXED_ROWS | {"schedule": "decaying"},
+    "causal_first": MIXED_ROWS | {"schedule": "synthetic_first"},
+    "causal_context": MIXED_ROWS | {"synthetic_query_share": 0.0},
+    "causal_fresh": MIXED_ROWS | {"fresh_rows": True},
     "causal_tasks": {"synthetic_share": 0.0, "synthetic_tasks": 0.5},
 }
 """Ways of mixing by name: what they set in the `FinetuneConfig`.

@@ -130,7 +130,8 @@ class TaskSampler:
     Raises
     ------
     DataError
-        If there are no more rows than classes.
+        If there are no more rows than classes, real ones or, where tasks are synthetic as a whole,
+        of a model.
     """
 
     def __init__(
@@ -213,6 +214,13 @@ class TaskSampler:
         models = np.zeros(n, dtype=int)
         if hasattr(self._generator, "dag_of_rows"):
             models = self._generator.dag_of_rows(n, seed)
+        rows_of_model = int(np.unique(models, return_counts=True)[1].min())
+        if self._config.synthetic_tasks and rows_of_model <= len(self._classes):
+            raise DataError(
+                f"n_synthetic={n} leaves a model of the generator {rows_of_model} rows for "
+                f"{len(self._classes)} classes; a synthetic task needs more rows than classes. "
+                "Raise n_synthetic."
+            )
         return _Pool(self._encoder.transform(X), codes_of(y), models)
 
     def _mixed(self, shape: TaskShape) -> tuple[np.ndarray, np.ndarray]:
@@ -234,6 +242,7 @@ class TaskSampler:
         counts = np.bincount(self._pool.models)
         size = min(counts[counts > 0].min(), len(self._labels), self._config.rows_per_task)
         n_query = max(round(size * self._config.query_share), 1)
+        n_query = min(n_query, size - len(self._classes))  # every class is in the context
         model = self._rng.choice(np.flatnonzero(counts))
         rows = self._rng.permutation(np.flatnonzero(self._pool.models == model))
         rows = _representatives_first(rows, self._pool.labels[rows])[:size] + len(self._labels)

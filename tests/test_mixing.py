@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from causalmix.data import load_dataset, low_data_split
+from causalmix.errors import DataError
 from causalmix.finetune_config import FinetuneConfig
 from causalmix.mixing import TaskSampler, codes_of, task_shape
 from causalmix.tfm import load_tfm
@@ -142,6 +143,14 @@ def test_whole_tasks_of_a_generator_without_models_come_from_all_its_rows(encode
     rows = np.concatenate([context, query])
     assert len(set(rows)) == len(rows) == train.n_rows  # no larger than a task of real rows
     assert rows.min() >= train.n_rows
+
+
+def test_a_synthetic_task_has_every_class_in_its_context_or_is_refused(encoder, train):
+    drawn = sampler(encoder, train, synthetic_tasks=1.0, n_synthetic=20)  # 4 rows of each model
+    context, query = drawn._whole()
+    assert (len(context), len(query)) == (3, 1)
+    with pytest.raises(DataError, match="n_synthetic=15 leaves a model of the generator 3 rows"):
+        sampler(encoder, train, synthetic_tasks=1.0, n_synthetic=15)
 
 
 @pytest.mark.parametrize(("tasks", "share"), [(1, 0.5), (4, 0.3), (3, 1.0), (2, 0.0)])
