@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,7 +13,7 @@ from causalmix.comparison import bootstrap_interval
 from causalmix.discovery_benchmark import BOOTSTRAP, LABELS, METHODS
 from causalmix.plots import REAL_COLOUR
 
-_COLOURS = {BOOTSTRAP: REAL_COLOUR} | dict(
+METHOD_COLOURS = {BOOTSTRAP: REAL_COLOUR} | dict(
     zip(METHODS[1:], sns.color_palette("colorblind", len(METHODS) - 1), strict=True)
 )
 _SOURCES = {"csuite": "CSuite", "random": "Random mixed models"}
@@ -66,42 +64,6 @@ def plot_discovery_benchmark(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_discovery_cost(cost: Sequence[dict[str, object]]) -> Figure:
-    """Draw seconds against rows and columns.
-
-    Parameters
-    ----------
-    cost : sequence of dict
-        As :func:`causalmix.discovery_speed.measure_cost` returns it.
-
-    Returns
-    -------
-    Figure
-        Two axes on logarithmic scales. A cross is a search that was stopped or failed.
-    """
-    frame = pd.DataFrame(cost)
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
-    for ax, varied in zip(axes, ("rows", "columns"), strict=True):
-        part = frame[frame["varied"] == varied]
-        other = "columns" if varied == "rows" else "rows"
-        for method in dict.fromkeys(part["method"]):
-            line = part[part["method"] == method].sort_values(varied)
-            label = "CausalMix, one bootstrap (PC + FCI)" if method == BOOTSTRAP else LABELS[method]
-            look = {"color": _COLOURS[method], "lw": 3 if method == BOOTSTRAP else 1.5}
-            ax.plot(line[varied], line["seconds"], marker="o", ms=5, label=label, **look)
-            stopped = line[~line["finished"].astype(bool)]
-            ax.plot(stopped[varied], stopped["seconds"], "X", ms=11, color=_COLOURS[method])
-        title = f"{part[other].iloc[0]:,} {other}"
-        ax.set(xscale="log", yscale="log", xlabel=varied.capitalize(), title=title)
-        ticks = sorted(part[varied].unique())
-        ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-        ax.minorticks_off()
-    axes[0].set_ylabel("Processor seconds")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    return figure
-
-
 def _draw_scores(ax: Axes, part: pd.DataFrame, score: str) -> None:
     """Draw one score of one source: groups side by side, in each of them sizes and methods."""
     groups = list(dict.fromkeys(part["group"]))
@@ -119,8 +81,8 @@ def _draw_scores(ax: Axes, part: pd.DataFrame, score: str) -> None:
                 mean,
                 [mean - ends[:, 0], ends[:, 1] - mean],
                 fmt="o" if step == len(sizes) - 1 else "D",
-                mfc=_COLOURS[method] if step == len(sizes) - 1 else "white",
-                color=_COLOURS[method],
+                mfc=METHOD_COLOURS[method] if step == len(sizes) - 1 else "white",
+                color=METHOD_COLOURS[method],
                 ms=5.5,
                 capsize=2,
                 label=f"{LABELS[method]}, {n:,} rows",

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from causalmix import cli, discovery_benchmark
 from causalmix.comparison import bootstrap_interval
+from causalmix.cost_plots import plot_discovery_cost
 from causalmix.discovery import discover
 from causalmix.discovery_benchmark import (
     METHODS,
@@ -20,7 +21,7 @@ from causalmix.discovery_benchmark import (
     run_discovery_benchmark,
     summarise,
 )
-from causalmix.discovery_plots import plot_discovery_benchmark, plot_discovery_cost
+from causalmix.discovery_plots import plot_discovery_benchmark
 from causalmix.discovery_speed import measure_bootstrap_speed, measure_cost
 from causalmix.edge_probabilities import EdgeProbabilities
 from causalmix.errors import CausalMixError, DataError

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from causalmix.cost_plots import plot_generation_cost
 from causalmix.fitting_speed import _merge_rare_levels, write_fitting_speed
 
 
@@ -39,3 +40,22 @@ def test_seconds_and_their_ratio_are_written(tmp_path):
     assert (cost["varied"], cost["rows"], cost["columns"]) == ("rows", 50, 4)
     assert cost["fit_seconds"] > 0
     assert cost["sample_seconds"] > 0
+
+
+def test_cost_is_drawn_by_rows_and_by_columns():
+    sizes = [("rows", 300, 10), ("rows", 1000, 10), ("columns", 300, 25)]
+    cost = [
+        {
+            "varied": varied,
+            "rows": rows,
+            "columns": columns,
+            "fit_seconds": 4.0,
+            "sample_seconds": 1,
+        }
+        for varied, rows, columns in sizes
+    ]
+    by_rows, by_columns = plot_generation_cost(cost).axes
+    assert by_rows.lines[0].get_xdata().tolist() == [300, 1000]
+    assert by_rows.lines[0].get_ydata().tolist() == [4, 4]
+    assert by_columns.lines[0].get_xdata().tolist() == [25]
+    assert by_columns.get_title() == "300 rows"

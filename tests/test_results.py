@@ -6,7 +6,7 @@ import pytest
 
 from causalmix import results
 from causalmix.errors import CausalMixError
-from causalmix.results import load_result
+from causalmix.results import load_record, load_result
 
 
 def test_every_table_of_results_is_read_and_has_a_manifest():
@@ -19,9 +19,17 @@ def test_every_table_of_results_is_read_and_has_a_manifest():
         assert json.loads(manifest.read_text())["commit"]
 
 
+def test_every_record_of_speed_is_read_with_its_commit():
+    for path in results._RESULTS.rglob("*speed.json"):
+        name = path.relative_to(results._RESULTS).with_suffix("").as_posix()
+        assert load_record(name)["commit"]
+
+
 def test_a_missing_table_is_named_with_those_that_are_there(tmp_path, monkeypatch):
     with pytest.raises(CausalMixError, match=r"'generation/none'; there are: .*tfm/evaluation"):
         load_result("generation/none")
+    with pytest.raises(CausalMixError, match=r"'tfm/none'; there are: .*generation/speed"):
+        load_record("tfm/none")
     monkeypatch.setattr(results, "_RESULTS", tmp_path)
     with pytest.raises(CausalMixError, match="there are: none"):
         load_result("generation/none")
