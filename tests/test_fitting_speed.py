@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from causalmix.cost_plots import plot_generation_cost
-from causalmix.fitting_speed import _merge_rare_levels, write_fitting_speed
+from causalmix.fitting_speed import _merge_rare_levels, tabulate_fitting, write_fitting_speed
 
 
 def test_rare_levels_join_the_most_frequent_one():
@@ -32,9 +32,11 @@ def test_seconds_and_their_ratio_are_written(tmp_path):
         sizes=[("rows", 50, 4)],
     )
     written = json.loads(path.read_text())
-    measured, linear = written["tables"]["made"], written["tables"]["made"]["mechanisms"]["linear"]
+    measured = written["tables"]["made"]
     assert (measured["rows"], measured["columns"], measured["n_dags"]) == (60, 2, 1)
-    assert linear["ratio"] == pytest.approx(measured["dowhy_seconds"] / linear["seconds"])
+    assert set(measured["mechanisms"]) == {"default", "paper"}
+    for ours in measured["mechanisms"].values():
+        assert ours["ratio"] == pytest.approx(measured["dowhy_seconds"] / ours["seconds"])
     assert written["settings"] == {"n_rows": 60, "n_dags": 1}
     (cost,) = written["cost"]
     assert (cost["varied"], cost["rows"], cost["columns"]) == ("rows", 50, 4)
@@ -59,3 +61,23 @@ def test_cost_is_drawn_by_rows_and_by_columns():
     assert by_rows.lines[0].get_ydata().tolist() == [4, 4]
     assert by_columns.lines[0].get_xdata().tolist() == [25]
     assert by_columns.get_title() == "300 rows"
+
+
+def test_seconds_and_ratios_are_a_row_for_each_table():
+    presets = {
+        "default": {"seconds": 4.04, "ratio": 10.0},
+        "paper": {"seconds": 20.2, "ratio": 2.0},
+    }
+    found = {"rows": 500, "columns": 9, "dowhy_seconds": 40.4, "mechanisms": presets}
+    table = tabulate_fitting({"tables": {"one": found, "two": found | {"columns": 7}}})
+    assert table.index.tolist() == ["one", "two"]
+    assert table["columns"].tolist() == [9, 7]
+    assert table.loc["one"].to_dict() == {
+        "rows": 500,
+        "columns": 9,
+        "DoWhy (s)": 40.4,
+        "default (s)": 4.0,
+        "default: times faster": 10.0,
+        "paper (s)": 20.2,
+        "paper: times faster": 2.0,
+    }

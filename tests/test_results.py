@@ -20,7 +20,9 @@ def test_every_table_of_results_is_read_and_has_a_manifest():
 
 
 def test_every_record_of_speed_is_read_with_its_commit():
-    for path in results._RESULTS.rglob("*speed.json"):
+    paths = list(results._RESULTS.rglob("*speed.json"))
+    assert paths
+    for path in paths:
         name = path.relative_to(results._RESULTS).with_suffix("").as_posix()
         assert load_record(name)["commit"]
 
