@@ -26,7 +26,8 @@ from causalmix.data import (
 from causalmix.errors import CausalMixError, check_name
 from causalmix.finetune import FinetuneConfig, finetune, predict_proba
 from causalmix.finetune_config import MIXED_ROWS
-from causalmix.generators import make_generator
+from causalmix.fit_input import seeded_generator
+from causalmix.fit_report import make_report
 from causalmix.manifest import make_manifest, write_json
 from causalmix.metrics import score
 from causalmix.tfm import FoundationModel, load_tfm
@@ -106,8 +107,8 @@ class BenchmarkResult:
     ----------
     scores : DataFrame
         A row per dataset, seed and arm: test ``auc``, ``log_loss`` (nats) and ``accuracy`` with
-        training and validation rows as context, ``best_step``, ``seconds``,
-        ``generator_seconds``.
+        training and validation rows as context, ``best_step``, ``reason`` (why that step was kept,
+        and what ended the run), ``generator_seconds`` and ``seconds``.
     histories : DataFrame
         The fine-tuning histories, with columns ``dataset``, ``seed`` and ``arm`` in front.
     manifest : dict
@@ -209,7 +210,7 @@ def run_benchmark(
 
 def run_arm(
     arm: str, split: Split, *, tfm: FoundationModel, config: FinetuneConfig
-) -> tuple[dict[str, float], pd.DataFrame]:
+) -> tuple[dict[str, object], pd.DataFrame]:
     """Adapt the model by one arm and score it on the split's test rows.
 
     Training and validation rows together are the context of the final prediction, for every
@@ -228,8 +229,8 @@ def run_arm(
 
     Returns
     -------
-    scores : dict of str to float
-        Test scores, ``best_step``, ``seconds`` and ``generator_seconds``.
+    scores : dict
+        As a row of `BenchmarkResult.scores`.
     history : DataFrame
         Of the run; empty for zero-shot.
 
@@ -240,16 +241,24 @@ def run_arm(
     """
     spec = ARMS[check_name(arm, ARMS, "arm")]
     start = time.perf_counter()
-    adapted, history, run = tfm, pd.DataFrame(), {"best_step": 0, "generator_seconds": 0.0}
+    adapted, history = tfm, pd.DataFrame()
+    run = {"best_step": 0, "reason": "Nothing was trained.", "generator_seconds": 0.0}
     if spec.finetuned:
-        generator = make_generator(spec.generator, **spec.options) if spec.generator else None
+        generator = seeded_generator(spec.generator, spec.options, split.seed)
         config = replace(config, **spec.mixing)
         result = finetune(
             tfm, split, generator=generator, config=config, seed=split.seed, record_test=True
         )
         adapted, history = result.tfm, result.history
-        run = {"best_step": result.best_step, "generator_seconds": result.generator_seconds}
-    proba = predict_proba(adapted, split.context(), split.test.X)
+        report = make_report(
+            result,
+            n_train=split.train.n_rows,
+            n_val=split.val.n_rows,
+            seconds=time.perf_counter() - start,
+        )
+        run = {name: getattr(report, name) for name in run}
+    # With the ensemble members that the run was validated with.
+    proba = predict_proba(adapted, split.context(), split.test.X, random_state=split.seed)
     y = split.test.y.cat.codes.to_numpy()
     return score(y, proba) | run | {"seconds": time.perf_counter() - start}, history
 
@@ -291,7 +300,7 @@ class _RunStore:
     def has(self, key: tuple) -> bool:
         return key in self.runs
 
-    def add(self, key: tuple, result: tuple[dict[str, float], pd.DataFrame]) -> None:
+    def add(self, key: tuple, result: tuple[dict[str, object], pd.DataFrame]) -> None:
         scores, history = result
         run = {"key": list(key), "scores": scores, "history": history.to_dict("list")}
         self.runs[key] = run

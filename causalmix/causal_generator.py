@@ -216,12 +216,14 @@ class CausalGenerator(TableGenerator):
         -------
         numpy.ndarray of int, shape (n,)
         """
-        return _assign_models(n, len(self.models_), np.random.default_rng(seed))
+        if self._shares is None:
+            return _assign_models(n, len(self.models_), np.random.default_rng(seed))
+        return self._sample_classes(n, seed)[1]
 
     def _sample(self, n: int, seed: int) -> pd.DataFrame:
         if self._shares is None:
             return self._draw(n, seed)
-        return self._sample_classes(n, seed)
+        return self._sample_classes(n, seed)[0]
 
     def _draw(self, n: int, seed: int) -> pd.DataFrame:
         return sample_mixture(
@@ -231,21 +233,24 @@ class CausalGenerator(TableGenerator):
             noise_correlation=self.noise_correlation,
         )
 
-    def _sample_classes(self, n: int, seed: int) -> pd.DataFrame:
-        """Draw rows until every class has its share."""
+    def _sample_classes(self, n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+        """Draw rows until every class has its share; return them and the graph of each."""
         rng = np.random.default_rng(seed)
         shares = self._shares
         left = pd.Series(apportion(n, shares.to_numpy(), rng), index=shares.index)
         parts: list[pd.DataFrame] = []
         for _ in range(_MAX_ROUNDS):
-            rows = self._draw(max(n, 200), int(rng.integers(2**31)))
+            size, draw_seed = max(n, 200), int(rng.integers(2**31))
+            rows = self._draw(size, draw_seed)
+            rows.index = _assign_models(size, len(self.models_), np.random.default_rng(draw_seed))
             order = rows.groupby(self.target_, observed=False).cumcount()
-            parts.append(rows[order < rows[self.target_].map(left).astype(int)])
+            wanted = rows[self.target_].map(left).astype(int)
+            parts.append(rows[order.to_numpy() < wanted.to_numpy()])
             taken = parts[-1][self.target_].value_counts()
             left = left.sub(taken, fill_value=0).reindex(shares.index).astype(int)
             if not left.any():
-                done = pd.concat(parts, ignore_index=True)
-                return done.iloc[rng.permutation(n)].reset_index(drop=True)
+                done = pd.concat(parts).iloc[rng.permutation(n)]
+                return done.reset_index(drop=True), done.index.to_numpy()
         lacking = ", ".join(f"{k!r}" for k in left.index[left > 0])
         raise CausalMixError(
             f"The models give too few rows of class {lacking} for class_shares; ask for less of it."

@@ -26,7 +26,6 @@ from causalmix.discovery import discover
 from causalmix.edge_probabilities import EdgeProbabilities
 from causalmix.errors import DataError
 from causalmix.graph_comparison import ROUNDING, compare_graphs
-from causalmix.independence import BASIS_FUNCTION
 from causalmix.manifest import make_manifest
 from causalmix.plain_discovery import PLAIN, PlainSearcher, integer_codes
 from causalmix.random_scm import random_scm_table
@@ -36,20 +35,27 @@ from causalmix.rowstore import RowStore, check_counts, csv_path, write_beside
 BOOTSTRAP = "bootstrap"
 """Name of `causalmix.discovery.discover` among the methods."""
 
-LINEAR = "bootstrap_linear"
-"""The same with the linear test, `causalmix.citest.DEGENERATE_GAUSSIAN`."""
+VARIANTS: dict[str, dict[str, object]] = {
+    BOOTSTRAP: {},
+    "bootstrap_linear": {"test": DEGENERATE_GAUSSIAN},
+    "bootstrap_pc_boss": {"algorithms": ("pc", "boss")},
+    "bootstrap_boss": {"algorithms": ("boss",)},
+}
+"""Ours, and what each sets in `causalmix.discovery.discover`."""
 
-METHODS = (BOOTSTRAP, LINEAR, *PLAIN)
+METHODS = (*VARIANTS, *PLAIN)
 
 LABELS = {
     BOOTSTRAP: "CausalMix (bootstrap PC + FCI)",
-    LINEAR: "CausalMix, linear test",
+    "bootstrap_linear": "the same, linear test",
+    "bootstrap_pc_boss": "bootstrap PC + BOSS",
+    "bootstrap_boss": "bootstrap BOSS",
     "pc": "causal-learn PC",
     "fci": "causal-learn FCI",
 }
 """Names of the methods in tables and figures."""
 
-SCORES = ("skeleton_f1", "arrow_f1", "coin_arrow_f1", "shd")
+SCORES = ("skeleton_f1", "arrow_f1", "coin_arrow_f1", "shd", "skeleton_brier", "arrow_brier")
 """What methods are compared by; see `run_discovery_benchmark`."""
 
 _PARTS = ("skeleton_precision", "skeleton_recall", "arrow_precision", "arrow_recall")
@@ -59,7 +65,7 @@ _TEXT = ("source", "dataset", "method", "outcome", "data", "code")
 # A change in any of these may change what discovery finds or how it is scored.
 _MODULES = (
     *("citest", "codec", "discovery", "edge_probabilities", "graph_comparison", "independence"),
-    *("orientation", "search", "skeleton"),
+    *("orientation", "score_search", "search", "skeleton"),
 )
 
 
@@ -121,7 +127,8 @@ def run_discovery_benchmark(
     threshold, for one graph of PC or FCI as for the average of the bootstraps. An average leans to
     one direction of an edge where a single search leaves it undirected, which raises the arrow F1
     even if it leans by chance; ``coin_arrow_f1`` is therefore the arrow F1 to be expected if every
-    undirected edge is directed by a coin, which gives all methods the same number of guesses.
+    undirected edge is directed by a coin, which gives all methods the same number of guesses. The
+    probabilities behind the Brier scores are, for a single graph, what its marks add to them.
 
     Parameters
     ----------
@@ -167,7 +174,7 @@ def run_discovery_benchmark(
         tables = [*_csuite_tables(Path(csuite), n_rows, repetitions), *tables]
     code = _code_hash()
     codes = {name: f"{code} causal-learn {version('causal-learn')} {limit:g} s" for name in PLAIN}
-    codes |= dict.fromkeys((BOOTSTRAP, LINEAR), f"{code} {n_bootstraps} bootstraps")
+    codes |= dict.fromkeys(VARIANTS, f"{code} {n_bootstraps} bootstraps")
     tasks = [(table, table.row(name, codes[name])) for table in tables for name in METHODS]
     store = RowStore(
         out,
@@ -352,11 +359,11 @@ def _search(
 ) -> tuple[EdgeProbabilities | None, float, str]:
     """Return what a method finds in a table, its processor seconds, and how it ended."""
     if method not in PLAIN:
-        test = BASIS_FUNCTION if method == BOOTSTRAP else DEGENERATE_GAUSSIAN
+        options = {"n_bootstraps": n_bootstraps, "seed": table.seed} | VARIANTS[method]
         start = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            edges = discover(table.frame, test=test, n_bootstraps=n_bootstraps, seed=table.seed)
+            edges = discover(table.frame, **options)
         return edges, time.process_time() - start, "ok"
     done = searcher.search(method, integer_codes(table.frame))
     if done.graph is None:

@@ -252,10 +252,12 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             seconds=time.perf_counter() - start,
         )
         self.classes_ = classes
-        if config.steps and self.report_.kept == "zero_shot":
-            warnings.warn(
-                f"Fine-tuning did not help. {self.report_.reason}", FinetuningWarning, stacklevel=2
-            )
+        if config.steps and not self.report_.helped:
+            verdict = {
+                "zero_shot": "Fine-tuning did not help.",
+                "fine_tuned": "By the validation rows alone, fine-tuning did not help.",
+            }[self.report_.kept]
+            warnings.warn(f"{verdict} {self.report_.reason}", FinetuningWarning, stacklevel=2)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:

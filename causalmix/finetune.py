@@ -248,8 +248,11 @@ def _run_steps(
     optimiser = _Optimiser(tfm, config)
     monitor.evaluate(0, float("nan"), 0.0)
     losses: list[float] = []
-    bar = tqdm(range(1, config.steps + 1), desc="fine-tuning", unit="step", disable=not progress)
+    last = min(config.steps, monitor.last_comparable_step)
+    bar = tqdm(range(1, last + 1), desc="fine-tuning", unit="step", disable=not progress)
     for step in bar:
+        if step == 1 and time.perf_counter() > deadline:  # the generator took it all
+            return "time_limit"
         rate = config.learning_rate * min(step / max(config.warmup_steps, 1), 1.0)
         losses.append(optimiser.step(sampler.member(step), sampler.draw(step), rate))
         if not np.isfinite(losses[-1]):
@@ -258,17 +261,17 @@ def _run_steps(
                 f"(now {config.learning_rate:g})."
             )
         late = time.perf_counter() > deadline
-        if step % config.validate_every == 0 or step == config.steps or late:
+        if step % config.validate_every == 0 or step == last or late:
             monitor.evaluate(step, float(np.mean(losses)), sampler.synthetic_share(step))
             losses.clear()
             bar.set_postfix(val_log_loss=f"{monitor.last_loss:.4f}")
-            if step == config.steps:
+            if step == last:
                 break
             if late:
                 return "time_limit"
             if monitor.choice.stale >= config.patience:
                 return "patience"
-    return "steps"
+    return "steps" if last == config.steps else "time_limit"
 
 
 class _Optimiser:

@@ -67,7 +67,8 @@ class FinetuneConfig:
         Steps between two validations.
     patience : int, default=12
         Validations in a row without a larger gain, as the rule estimates it, after which the run
-        stops.
+        stops. The default lets a run of the default length go to its end; the recorded runs, judged
+        with less patience, gain less.
     rule : {"log_loss", "smoothed", "repeated_splits", "augmented", "last"}, default="augmented"
         How the weights to keep are chosen: see `causalmix.stopping.RULES`. Without a generator
         ``"augmented"`` is ``"log_loss"``.
@@ -81,7 +82,8 @@ class FinetuneConfig:
         Splits of the rule ``"repeated_splits"``; the time grows in proportion.
     time_limit : float, optional
         Seconds from the start of the run, generator included; the step that exceeds them is
-        validated and the last. None means no limit. The generator itself is not interrupted.
+        validated and the last. The generator itself is not interrupted; where it takes them all, no
+        step is made. None means no limit.
     """
 
     steps: int = 40

@@ -58,6 +58,13 @@ class FitReport:
     seconds: float
     generator_seconds: float
 
+    @property
+    def helped(self) -> bool:
+        """Whether the kept weights have a lower log-loss on the validation rows than zero-shot."""
+        return (
+            self.kept == "fine_tuned" and self.fine_tuned["log_loss"] < self.zero_shot["log_loss"]
+        )
+
     def __str__(self) -> str:
         """Return the comparison and the reason in a few lines."""
         rows = [("zero-shot", self.zero_shot)]
@@ -124,7 +131,7 @@ def _verdict(
     n_val: int,
 ) -> str:
     if fine_tuned is None:
-        return "No step was taken (steps=0)."
+        return "No step was taken (steps=0)." if not config.steps else "No step was taken."
     rule, step = RULES[config.rule], fine_tuned["step"]
     moved = (
         f"Step {step} took the log-loss of {n_val} validation rows from "

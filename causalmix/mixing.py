@@ -214,11 +214,11 @@ class TaskSampler:
         models = np.zeros(n, dtype=int)
         if hasattr(self._generator, "dag_of_rows"):
             models = self._generator.dag_of_rows(n, seed)
-        rows_of_model = int(np.unique(models, return_counts=True)[1].min())
+        rows_of_model = int(np.bincount(models).max())
         if self._config.synthetic_tasks and rows_of_model <= len(self._classes):
             raise DataError(
-                f"n_synthetic={n} leaves a model of the generator {rows_of_model} rows for "
-                f"{len(self._classes)} classes; a synthetic task needs more rows than classes. "
+                f"n_synthetic={n} leaves the models of the generator at most {rows_of_model} rows "
+                f"for {len(self._classes)} classes; a synthetic task needs more rows than classes. "
                 "Raise n_synthetic."
             )
         return _Pool(self._encoder.transform(X), codes_of(y), models)
@@ -240,10 +240,12 @@ class TaskSampler:
     def _whole(self) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers of context and queries, all made by one model."""
         counts = np.bincount(self._pool.models)
-        size = min(counts[counts > 0].min(), len(self._labels), self._config.rows_per_task)
+        # A purified generator may be left few rows of a model, which would make all tasks small.
+        usable = counts >= max(counts.max() / 2, len(self._classes) + 1)
+        size = min(counts[usable].min(), len(self._labels), self._config.rows_per_task)
         n_query = max(round(size * self._config.query_share), 1)
         n_query = min(n_query, size - len(self._classes))  # every class is in the context
-        model = self._rng.choice(np.flatnonzero(counts))
+        model = self._rng.choice(np.flatnonzero(usable))
         rows = self._rng.permutation(np.flatnonzero(self._pool.models == model))
         rows = _representatives_first(rows, self._pool.labels[rows])[:size] + len(self._labels)
         return rows[: size - n_query], rows[size - n_query :]

@@ -92,6 +92,11 @@ class Monitor:
         return pd.DataFrame(self._records)
 
     @property
+    def last_comparable_step(self) -> float:
+        """Last step up to which the runs on other splits went; infinite without any."""
+        return min((run.index[-1] for run in self._other_runs), default=np.inf)
+
+    @property
     def last_loss(self) -> float:
         """Log-loss of the validation rows at the last validation."""
         return self._records[-1]["val_log_loss"]
@@ -150,10 +155,10 @@ class Monitor:
             self._weights = {k: v for k, v in self._weights.items() if k == self.choice.candidate}
 
     def _pooled(self, step: int, record: dict[str, float]) -> dict[str, float]:
-        """Mean over this run and those on other splits; NaN where one of them ended before."""
+        """Mean over this run and those on other splits, between their validations if need be."""
         columns = ["val_log_loss", "val_gain_se"]
-        rows = [run[columns].reindex([step]).iloc[0] for run in self._other_runs]
-        found = np.array([[record[name] for name in columns], *(row.to_numpy() for row in rows)])
+        rows = [[np.interp(step, run.index, run[k]) for k in columns] for run in self._other_runs]
+        found = np.array([[record[name] for name in columns], *rows])
         # As if the splits were independent; they share rows, so the error is somewhat larger.
         error = np.sqrt((found[:, 1] ** 2).sum()) / len(found)
         return {"splits_log_loss": found[:, 0].mean(), "splits_gain_se": error}

@@ -75,6 +75,7 @@ class Purified:
         self.copy_distance = copy_distance
         self.max_rounds = max_rounds
         self.tfm = tfm
+        self._kept: tuple[int, int, list[int], np.ndarray] | None = None
 
     def fit(self, X: pd.DataFrame, y: pd.Series) -> Self:
         """Fit the generator, and keep the rows to compare with.
@@ -95,6 +96,7 @@ class Purified:
             As the generator's `fit`, or if the table exceeds the limits of the foundation model.
         """
         self.generator.fit(X, y)
+        self._kept = None
         self._records = _joined(X, y)
         self._judge = LabelJudge(X, y, self.tfm) if self.least_lift > 0 else None
         between = np.median(distance_to_closest_record(self._records)) if len(X) > 1 else 0.0
@@ -127,12 +129,15 @@ class Purified:
             If rows that should have been dropped are among them.
         """
         rng = np.random.default_rng(seed)
+        seeds = [seed]
         rounds = [self._draw(n, seed)]
         wanted = rounds[0][1].value_counts()
         while len(rounds) < self.max_rounds and _lacking(rounds, wanted):
-            rounds.append(self._draw(n, int(rng.integers(2**31))))
+            seeds.append(int(rng.integers(2**31)))
+            rounds.append(self._draw(n, seeds[-1]))
         X, y, faults = (pd.concat(parts, ignore_index=True) for parts in zip(*rounds, strict=True))
         kept = _least_bad(y, faults, wanted)
+        self._kept = (n, seed, seeds, kept)
         if bad := int((faults[kept] > 0).sum()):
             warnings.warn(
                 f"{bad} of {n} rows were taken although they should have been dropped: of "
@@ -143,12 +148,35 @@ class Purified:
             )
         return X.iloc[kept].reset_index(drop=True), y.iloc[kept].reset_index(drop=True)
 
+    def dag_of_rows(self, n: int, seed: int) -> np.ndarray:
+        """Which model of the generator each row of ``sample(n, seed)`` comes from.
+
+        See `causalmix.causal_generator.CausalGenerator.dag_of_rows`.
+
+        Parameters
+        ----------
+        n, seed : int
+            As given to `sample`. Those of its last call take no time.
+
+        Returns
+        -------
+        numpy.ndarray of int, shape (n,)
+            All 0 for a generator that has no several models.
+        """
+        if not hasattr(self.generator, "dag_of_rows"):
+            return np.zeros(n, dtype=int)
+        if self._kept is None or self._kept[:2] != (n, seed):
+            self.sample(n, seed)
+        _, _, seeds, kept = self._kept
+        return np.concatenate([self.generator.dag_of_rows(n, each) for each in seeds])[kept]
+
     def detached(self) -> Self:
         """Return this with its generator's rows starting from no training row, where they do.
 
         See `causalmix.causal_generator.CausalGenerator.detached`.
         """
         other = copy.copy(self)
+        other._kept = None
         if hasattr(self.generator, "detached"):
             other.generator = self.generator.detached()
         return other

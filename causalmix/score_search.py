@@ -26,9 +26,10 @@ _REQUIRED = 1e9  # for a required parent, more than any number of others can add
 class DegenerateGaussianScore:
     """BIC of a column given its parents, one-hot encoded categories taken as jointly Gaussian.
 
-    It is n/2 (log det Σ_Z − log det Σ_XZ) − log(n)/2 dim(X) dim(Z), on the dimensions of
-    the test: half of the likelihood ratio of X ⊥ Z, less the penalty. Equivalent graphs have equal
-    scores.
+    It is c/2 (log det Σ_X + log det Σ_Z − log det Σ_XZ) − log(n)/2 dim(X) dim(Z), on the
+    dimensions of the test: half of the statistic of X ⊥ Z, less the penalty. With n in the place
+    of Bartlett's c = n − 1 − (dim(X) + dim(Z) + 1)/2, as the BIC has it, many parents explain
+    much by chance where rows are few, and graphs become far too dense.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ class DegenerateGaussianScore:
     References
     ----------
     Andrews, Ramsey, Cooper (2019), "Learning high-dimensional directed acyclic graphs with mixed
-    data-types", Proceedings of Machine Learning Research 104.
+    data-types", Proceedings of Machine Learning Research 104. Bartlett (1938) for c.
     """
 
     def __init__(self, test: DegenerateGaussian, known: Constraints, discount: float) -> None:
@@ -54,10 +55,11 @@ class DegenerateGaussianScore:
 
     def score_nocache(self, x: int, parents: Sequence[int]) -> float:
         """Return the score of column x given its parents; causal-learn asks for it."""
-        dimensions = self._sizes[x] * sum(self._sizes[j] for j in parents)
-        gain = self._test.sample_size / 2 * self._test.log_ratio(x, parents)
+        size_x, size_z = self._sizes[x], sum(self._sizes[j] for j in parents)
+        factor = max(self._test.sample_size - 1 - (size_x + size_z + 1) / 2, 0.0)
+        gain = factor / 2 * self._test.log_ratio(x, parents)
         required = sum(bool(self._known.required[j, x]) for j in parents)
-        return gain - self._penalty * dimensions + _REQUIRED * required
+        return gain - self._penalty * size_x * size_z + _REQUIRED * required
 
 
 def search_orders(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,13 +12,14 @@ import pytest
 
 from causalmix import benchmark
 from causalmix.benchmark import ARMS, BenchmarkResult, run_benchmark
-from causalmix.data import load_dataset
+from causalmix.data import load_dataset, low_data_split
 from causalmix.errors import CausalMixError, UnknownNameError
-from causalmix.finetune import FinetuneConfig
+from causalmix.finetune import FinetuneConfig, finetune
 from causalmix.generators import GENERATORS, make_generator
 from causalmix.purification import Purified
 from causalmix.result_plots import ARM_COLOURS
 from causalmix.summary import improvements, mean_ranks, run_gaps, run_table, summarise
+from causalmix.tfm import load_tfm
 
 SMALL = {
     "arms": ("zero_shot", "default", "perturbation"),
@@ -130,11 +133,55 @@ def test_every_generator_has_an_arm_with_and_without_purification():
     assert len(set(ARM_COLOURS.values())) == len(ARMS)
 
 
-def test_a_purified_arm_runs():
+def test_a_purified_arm_is_named_in_the_table_of_runs():
     options = SMALL | {"arms": ["zero_shot", "mixup_purified"]}
     result = run_benchmark(["iris"], **options)
     assert result.histories["synthetic_share"].max() > 0.3
     assert "Mixup, purified" in run_table(result).index.get_level_values("arm")
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_runs_to_scores_and_a_reason(arm):
+    if ARMS[arm].generator == "ctgan":
+        pytest.importorskip("ctgan")
+    split = low_data_split(load_dataset("iris"), 30, 12, seed=1, n_test=40)
+    config = FinetuneConfig(steps=1, n_synthetic=60, n_synthetic_val=20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of purified generators, and of discovery in few rows
+        scores, history = benchmark.run_arm(arm, split, tfm=load_tfm(), config=config)
+    assert 0.5 < scores["auc"] <= 1
+    assert (scores["reason"] == "Nothing was trained.") == history.empty == (arm == "zero_shot")
+    if ARMS[arm].generator:
+        assert history["synthetic_share"].iloc[1] > 0.3
+
+
+def test_scores_are_those_of_the_kept_step_of_the_curve():
+    """With the ensemble members of the run, whatever its seed."""
+    split = low_data_split(load_dataset("fair"), 60, 20, seed=3, n_test=100)
+    config = FinetuneConfig(steps=4, validate_every=2, learning_rate=1e-3, rule="last", level=1)
+    scores, history = benchmark.run_arm("default", split, tfm=load_tfm(), config=config)
+    kept = history.set_index("step").loc[scores["best_step"]]
+    assert scores["best_step"] == 4
+    assert scores["auc"] == pytest.approx(kept["test_auc"], abs=1e-6)
+    assert scores["log_loss"] == pytest.approx(kept["test_log_loss"], abs=1e-6)
+    zero_shot, _ = benchmark.run_arm("zero_shot", split, tfm=load_tfm(), config=config)
+    assert zero_shot["auc"] == pytest.approx(history["test_auc"].iloc[0], abs=1e-6)
+
+
+def test_the_paper_arm_mixes_rows_and_generators_get_the_seed_of_the_split(monkeypatch):
+    seen = {}
+
+    def watched(tfm, split, *, generator, config, **options):
+        seen.update(generator=generator, config=config)
+        return finetune(tfm, split, config=replace(config, steps=0), **options)
+
+    monkeypatch.setattr(benchmark, "finetune", watched)
+    split = low_data_split(load_dataset("iris"), 30, 12, seed=5, n_test=40)
+    for arm, mixing in (("causal_paper", (0.5, 0.0)), ("causal", (0.0, 0.5))):
+        benchmark.run_arm(arm, split, tfm=load_tfm(), config=FinetuneConfig())
+        config = seen["config"]
+        assert (config.synthetic_share, config.synthetic_tasks) == mixing
+        assert seen["generator"].seed == 5
 
 
 def test_unknown_names_are_answered_with_the_nearest():

@@ -17,6 +17,8 @@ from causalmix.cost_plots import plot_discovery_cost
 from causalmix.discovery import discover
 from causalmix.discovery_benchmark import (
     METHODS,
+    SCORES,
+    VARIANTS,
     describe,
     run_discovery_benchmark,
     summarise,
@@ -55,8 +57,13 @@ def test_rows_are_what_the_libraries_give_by_hand(small):
         assert rows.loc[(seed, "pc"), "coin_arrow_f1"] == pytest.approx(
             2 * (right + (line & true).sum() / 2) / (guesses + true.sum()), abs=1e-6
         )
-        for score in ("skeleton_f1", "arrow_f1", "shd"):
+        for score in ("skeleton_f1", "arrow_f1", "shd", "skeleton_brier", "arrow_brier"):
             assert rows.loc[(seed, "bootstrap"), score] == pytest.approx(ours[score], abs=1e-6)
+        for variant, options in VARIANTS.items():
+            ours = compare_graphs(discover(frame, n_bootstraps=2, seed=seed, **options), dag).scores
+            assert rows.loc[(seed, variant), "arrow_brier"] == pytest.approx(
+                ours["arrow_brier"], abs=1e-6
+            )
     assert (rows["outcome"] == "ok").all()
 
 
@@ -104,7 +111,7 @@ def made_rows() -> pd.DataFrame:
     rows = [
         {"source": source, "dataset": f"{source}-{d}", "n_nodes": d, "n_rows": n, "seed": seed}
         | {"method": method, "seconds": 1.0, "outcome": "ok", "shd": float(rng.integers(9))}
-        | {name: rng.random() for name in ("skeleton_f1", "arrow_f1", "coin_arrow_f1")}
+        | {name: rng.random() for name in SCORES if name != "shd"}
         for source in ("csuite", "random")
         for d in (5, 9)
         for n in (100, 200)
@@ -113,8 +120,7 @@ def made_rows() -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows)
     stopped = (frame["method"] == "fci") & (frame["n_nodes"] == 9) & (frame["seed"] == 0)
-    scores = ["skeleton_f1", "arrow_f1", "coin_arrow_f1", "shd"]
-    frame.loc[stopped, scores] = np.nan
+    frame.loc[stopped, list(SCORES)] = np.nan
     return frame
 
 
@@ -152,7 +158,7 @@ def test_speed_counts_what_did_not_finish():
 
 def test_figures_show_every_method_and_group():
     axes = plot_discovery_benchmark(made_rows()).axes
-    assert [len(ax.containers) for ax in axes] == [8] * 4  # 4 methods at 2 numbers of rows
+    assert [len(ax.containers) for ax in axes] == [2 * len(METHODS)] * 4  # 2 numbers of rows
     assert [t.get_text() for t in axes[1].get_xticklabels()] == ["5 columns", "9 columns"]
     cost = measure_cost(rows=[50, 100], columns=[3], n_bootstraps=1)
     assert len(cost) == 3 * 3

@@ -239,7 +239,7 @@ def test_it_says_nothing_when_fine_tuning_helped_or_was_not_asked_for(table):
         ({"level": 0.5, "rule": "augmented"}, "zero_shot", "with synthetic rows counting"),
     ],
 )
-def test_the_report_gives_the_rule_and_its_reason(table, settings, kept, reason):
+def test_the_report_gives_the_rule_and_its_reason(table, settings, kept, reason, recwarn):
     worse = TINY | {"steps": 3, "learning_rate": 3e-3, "warmup_steps": 0, "random_state": 4}
     shuffled = table[1].sample(frac=1, random_state=0).to_numpy()  # nothing is to be learned
     options = worse | settings | {"generator": "perturbation", "synthetic_share": 0.0}
@@ -248,6 +248,12 @@ def test_the_report_gives_the_rule_and_its_reason(table, settings, kept, reason)
     assert report.kept == kept
     assert re.search(reason, report.reason)
     assert (report.synthetic_weight is not None) == (report.rule == "augmented")
+    worse_in_validation = report.fine_tuned["log_loss"] > report.zero_shot["log_loss"]
+    told = [str(w.message) for w in recwarn if w.category is FinetuningWarning]
+    assert report.helped == (kept == "fine_tuned" and not worse_in_validation)
+    assert bool(told) != report.helped
+    if kept == "fine_tuned":
+        assert told[0].startswith("By the validation rows alone, fine-tuning did not help. Step ")
 
 
 def test_a_small_gain_may_be_chance(table):
@@ -261,9 +267,9 @@ def test_a_small_gain_may_be_chance(table):
 
 def test_the_time_limit_ends_fine_tuning_and_is_reported(table):
     classifier = CausalMixClassifier(**TINY | {"steps": 40, "time_limit": 1e-6}).fit(*table)
-    assert classifier.history_["step"].tolist() == [0, 1]
+    assert classifier.history_["step"].tolist() == [0]
     assert classifier.report_.stopped_by == "time_limit"
-    assert "Stopped at step 1 of 40 by the time limit of 1e-06 s." in classifier.report_.reason
+    assert "Stopped at step 0 of 40 by the time limit of 1e-06 s." in classifier.report_.reason
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
+import sys
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -145,6 +148,31 @@ def test_repeated_splits_are_other_splits_of_the_same_rows(tfm, split):
     assert (result.history["splits_log_loss"] != result.history["val_log_loss"]).all()
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that is read once at the start and twice in the first step, once in the others."""
+    ticks = itertools.count()
+    time = SimpleNamespace(perf_counter=lambda: next(ticks))
+    monkeypatch.setattr(sys.modules["causalmix.finetune"], "time", time)
+
+
+@pytest.mark.parametrize(("limit", "end"), [(10, 3), (30, 6)])
+def test_a_run_goes_no_further_than_those_on_other_splits(tfm, split, clock, limit, end):
+    config = FinetuneConfig(
+        steps=6,
+        validate_every=2,
+        rule="repeated_splits",
+        n_splits=2,
+        level=1.0,
+        time_limit=limit,
+    )
+    result = finetune(tfm, split, config=config)
+    assert result.history["step"].tolist() == [0, 2, 3] if end == 3 else [0, 2, 4, 6]
+    assert result.stopped_by == ("time_limit" if end == 3 else "steps")
+    assert np.isfinite(result.history[["splits_log_loss", "splits_gain_se"]]).all(axis=None)
+    assert result.best_step > 0
+
+
 def test_augmented_validation_without_a_generator_is_the_log_loss(tfm, split):
     config = dataclasses.replace(SHORT, rule="augmented", learning_rate=1e-3)
     alone = finetune(tfm, split, config=config)
@@ -214,13 +242,20 @@ def test_without_steps_the_weights_are_validated_and_kept(tfm, split):
     assert not hasattr(generator, "X")  # nothing to make rows for
 
 
-def test_the_step_that_exceeds_the_time_limit_is_validated_and_the_last(tfm, split):
-    config = FinetuneConfig(steps=50, validate_every=10, time_limit=1e-9)
+def test_the_step_that_exceeds_the_time_limit_is_validated_and_the_last(tfm, split, clock):
+    config = FinetuneConfig(steps=50, validate_every=10, time_limit=3)
     result = finetune(tfm, split, config=config)
-    assert result.history["step"].tolist() == [0, 1]
+    assert result.history["step"].tolist() == [0, 2]
     assert result.stopped_by == "time_limit"
-    config = FinetuneConfig(steps=1, patience=1, learning_rate=1.0, time_limit=1e-9, **LOWEST)
+    config = FinetuneConfig(steps=2, patience=1, learning_rate=1.0, time_limit=3, **LOWEST)
     assert finetune(tfm, split, config=config).stopped_by == "steps"  # none were left
+
+
+def test_no_step_is_made_when_the_generator_has_taken_the_time(tfm, split):
+    config = dataclasses.replace(SHORT, time_limit=1e-9)
+    result = finetune(tfm, split, generator=Recorder(), config=config)
+    assert result.history["step"].tolist() == [0]
+    assert (result.stopped_by, result.best_step) == ("time_limit", 0)
 
 
 def test_members_of_the_ensemble_are_as_many_as_asked(tfm, split):

@@ -291,6 +291,23 @@ def test_classes_come_in_the_shares_asked_for(kind):
     pd.testing.assert_series_equal(y_new, generator.sample(100, seed=0)[1])
 
 
+def test_rows_in_the_shares_asked_for_know_their_graph():
+    X, y = from_sklearn(load_iris, 90)
+    y = pd.Series(pd.Categorical(y.astype(int)), index=y.index)
+    shares = {0: 0.1, 1: 0.6, 2: 0.3}
+    generator = CausalGenerator(n_dags=3, n_bootstraps=3, class_shares=shares).fit(X, y)
+    for k, model in enumerate(generator.models_):
+        # A model whose rows can be told from the others'.
+        def marked(n, seed, *, draw=model.sample, mark=1000.0 * k, **options):
+            rows = draw(n, seed, **options)
+            rows[X.columns[0]] += mark
+            return rows
+
+        model.sample = marked
+    rows, _ = generator.sample(80, seed=2)
+    assert generator.dag_of_rows(80, seed=2).tolist() == (rows.iloc[:, 0] // 500 / 2).tolist()
+
+
 def test_class_shares_that_make_no_sense_are_refused():
     X, y = from_sklearn(load_iris, 60)
     with pytest.raises(CausalMixError, match=r"sum to 0\.9"):

@@ -145,11 +145,24 @@ def test_whole_tasks_of_a_generator_without_models_come_from_all_its_rows(encode
     assert rows.min() >= train.n_rows
 
 
+def test_a_model_that_is_left_few_rows_does_not_make_all_tasks_small(encoder, train):
+    class Uneven(Marker):
+        def dag_of_rows(self, n, seed):
+            return np.repeat([0, 1, 2], [n - n // 3 - 5, n // 3, 5])
+
+    config = FinetuneConfig(synthetic_tasks=1.0, n_synthetic=150)
+    drawn = TaskSampler(encoder, train, Uneven().fit(train.X, train.y), config, 0)
+    for _ in range(10):
+        context, query = drawn._whole()
+        assert len(context) + len(query) == train.n_rows
+        assert set(drawn._pool.models[context - train.n_rows]) <= {0, 1}
+
+
 def test_a_synthetic_task_has_every_class_in_its_context_or_is_refused(encoder, train):
     drawn = sampler(encoder, train, synthetic_tasks=1.0, n_synthetic=20)  # 4 rows of each model
     context, query = drawn._whole()
     assert (len(context), len(query)) == (3, 1)
-    with pytest.raises(DataError, match="n_synthetic=15 leaves a model of the generator 3 rows"):
+    with pytest.raises(DataError, match=r"n_synthetic=15 leaves the models .* at most 3 rows"):
         sampler(encoder, train, synthetic_tasks=1.0, n_synthetic=15)
 
 

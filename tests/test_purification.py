@@ -156,3 +156,25 @@ def test_errors_name_what_is_wrong():
         pure.fit(X, y).sample(0, 0)
     with pytest.raises(DataError, match="one class"):
         make_generator("mixup", purified=True).fit(X, y.mask(y == "rare", "usual"))
+
+
+def test_rows_that_are_kept_know_their_model():
+    class Models(Planted):
+        """Two models, whose rows differ in column a."""
+
+        def sample(self, n, seed):
+            X, y = super().sample(n, seed)
+            X["a"] = X["a"].where(self.dag_of_rows(n, seed) == 0, self.X["a"].max())
+            return X, y
+
+        def dag_of_rows(self, n, seed):
+            return np.random.default_rng(seed).permutation(np.arange(n) % 2)
+
+    purified = Purified(Models(copies)).fit(*table())
+    X, _ = purified.sample(60, seed=4)
+    second = (X["a"] == table()[0]["a"].max()).to_numpy()
+    assert second.any()
+    np.testing.assert_array_equal(purified.dag_of_rows(60, seed=4) == 1, second)
+    purified.sample(60, seed=5)
+    np.testing.assert_array_equal(purified.dag_of_rows(60, seed=4) == 1, second)
+    assert not Purified(Planted(copies)).fit(*table()).dag_of_rows(60, seed=4).any()

@@ -41,14 +41,23 @@ def score_of(values: np.ndarray, **options: object) -> DegenerateGaussianScore:
     )
 
 
-def test_the_score_of_a_number_is_the_gain_in_bic_of_its_regression():
+def test_the_score_of_a_number_is_the_gain_in_bic_of_its_regression_with_bartletts_factor():
     values = linear_table(random_dag(5, 3, np.random.default_rng(0)), 200, 0).to_numpy()
     score = score_of(values)
     for parents in ([1], [1, 3], [2, 3, 4]):
         alone = sm.OLS(values[:, 0], np.ones(200)).fit()
         given = sm.OLS(values[:, 0], sm.add_constant(values[:, parents])).fit()
         gain = score.score_nocache(0, parents) - score.score_nocache(0, [])
-        assert gain == pytest.approx((alone.bic - given.bic) / 2, abs=1e-2)  # the ridge
+        factor = (200 - 1 - (1 + len(parents) + 1) / 2) / 200
+        expected = factor * (given.llf - alone.llf) - np.log(200) / 2 * len(parents)
+        assert gain == pytest.approx(expected, abs=1e-2)  # the ridge
+
+
+def test_chance_does_not_make_dense_graphs_of_few_rows():
+    unrelated = np.random.default_rng(0).normal(size=(40, 20))
+    test = DegenerateGaussian(unrelated, squares=True, sample_size=30)
+    found = search_orders(test, Constraints.none(20), np.random.default_rng(0))
+    assert (found != 0).sum() / 2 < 0.2 * 190
 
 
 def test_the_score_of_a_category_is_that_of_the_regression_of_its_indicators():
@@ -60,7 +69,9 @@ def test_the_score_of_a_category_is_that_of_the_regression_of_its_indicators():
     centred = indicators - indicators.mean(axis=0)
     predictors = sm.add_constant(number)
     rest = centred - predictors @ np.linalg.lstsq(predictors, centred, rcond=None)[0]
-    likelihood = 150 * np.log(np.linalg.det(centred.T @ centred) / np.linalg.det(rest.T @ rest))
+    factor = 300 - 1 - (2 + 1 + 1) / 2
+    log_ratio = np.log(np.linalg.det(centred.T @ centred) / np.linalg.det(rest.T @ rest))
+    likelihood = factor / 2 * log_ratio
     expected = likelihood - 2 * np.log(300) / 2
     assert score.score_nocache(0, [1]) == pytest.approx(expected, abs=1e-2)
     assert score.score_nocache(1, [0]) == pytest.approx(expected, abs=1e-2)  # equivalent graphs
