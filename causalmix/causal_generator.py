@@ -64,7 +64,7 @@ class CausalGenerator(TableGenerator):
         The mechanism of the target, whatever the other nodes have. Thresholds and interactions that
         decide a label are what learners want of the rows most, and with all features for parents
         one fit serves all graphs.
-    noise_correlation : float, default=0.95
+    noise_correlation : float, default=0.9
         Correlation of the noise of a synthetic row with that of the training row that it starts
         from (`causalmix.counterfactual.move_noise`). With 0 rows owe nothing to single training
         rows: learners make less of them on average over tables, but they tell less of anyone in
@@ -106,7 +106,7 @@ class CausalGenerator(TableGenerator):
         target_mechanism: str = "stacked",
         noise: str = "conditional",
         missing: str = "modelled",
-        noise_correlation: float = 0.95,
+        noise_correlation: float = 0.9,
         class_shares: Mapping[Any, float] | None = None,
         n_bootstraps: int = 10,
         algorithms: Sequence[str] = ALGORITHMS,

@@ -1,6 +1,8 @@
-"""Figures of the comparison of discovery with causal-learn."""
+"""Tables and figures of edge probabilities against known graphs."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +13,7 @@ from matplotlib.figure import Figure
 
 from causalmix.comparison import bootstrap_interval
 from causalmix.discovery_benchmark import BOOTSTRAP, LABELS, METHODS
+from causalmix.graph_comparison import GraphComparison
 from causalmix.plots import REAL_COLOUR
 
 METHOD_COLOURS = {BOOTSTRAP: REAL_COLOUR} | dict(
@@ -18,6 +21,47 @@ METHOD_COLOURS = {BOOTSTRAP: REAL_COLOUR} | dict(
 )
 _SOURCES = {"csuite": "CSuite", "random": "Random mixed models"}
 _SCORES = {"skeleton_f1": "Skeleton F1", "arrow_f1": "Arrow F1"}
+_KINDS = {"skeleton": "Pairs joined", "arrow": "Arrows"}
+_LARGEST = 300  # of the dots of `plot_calibration`, in square points
+
+
+def plot_calibration(compared: Mapping[str, GraphComparison]) -> Figure:
+    """Draw how often edges of every probability are in the true graph.
+
+    Parameters
+    ----------
+    compared : mapping of str to GraphComparison
+        By name.
+
+    Returns
+    -------
+    Figure
+        Axes for the skeleton and for arrows. A dot is a bin of probabilities, its area in
+        proportion to the pairs in it; on the diagonal, probabilities are frequencies.
+    """
+    figure, axes = plt.subplots(1, len(_KINDS), figsize=(9, 4.2), sharey=True, layout="constrained")
+    colours = sns.color_palette("colorblind", len(compared))
+    for ax, (kind, title) in zip(axes, _KINDS.items(), strict=True):
+        ax.axline((0, 0), slope=1, color="0.6", lw=1, ls="--")
+        for (name, each), colour in zip(compared.items(), colours, strict=True):
+            bins = each.reliability[each.reliability["kind"] == kind]
+            area = 12 + _LARGEST * bins["n"] / bins["n"].sum()
+            ax.plot(bins["probability"], bins["frequency"], color=colour, lw=1)
+            ax.scatter(
+                *(bins["probability"], bins["frequency"], area),
+                color=[colour],
+                alpha=0.6,
+                label=name,
+            )
+        ax.set(title=title, xlabel="Estimated probability", xlim=(-0.03, 1.03), ylim=(-0.05, 1.05))
+    axes[0].set_ylabel("Share in the true graph")
+    handles, labels = axes[0].get_legend_handles_labels()
+    legend = figure.legend(
+        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False
+    )
+    for handle in legend.legend_handles:
+        handle.set_sizes([40])
+    return figure
 
 
 def plot_discovery_benchmark(rows: pd.DataFrame) -> Figure:

@@ -120,6 +120,30 @@ def compare_graphs(
     )
 
 
+def average_comparisons(compared: Sequence[GraphComparison]) -> GraphComparison:
+    """Sum up comparisons of one method on several tables.
+
+    Parameters
+    ----------
+    compared : sequence of GraphComparison
+        At least one.
+
+    Returns
+    -------
+    GraphComparison
+        Means of the scores, and the reliability of the pairs of all tables together.
+    """
+    scores = pd.DataFrame([each.scores for each in compared]).mean().to_dict()
+    bins = pd.concat([each.reliability for each in compared])
+    for name in ("probability", "frequency"):
+        bins[name] *= bins["n"]
+    pooled = bins.groupby(["kind", "low", "high"], sort=False).sum().reset_index()
+    for name in ("probability", "frequency"):
+        pooled[name] /= pooled["n"]
+    pooled = pooled.sort_values(["kind", "low"], ascending=[False, True], ignore_index=True)
+    return GraphComparison(scores, pooled[list(compared[0].reliability)])
+
+
 def check_dag(dag: nx.DiGraph, names: Sequence[str]) -> None:
     """Check that a graph given by a user is a DAG on all the columns of a table.
 

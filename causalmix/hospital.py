@@ -110,6 +110,34 @@ def effect_error(rows: pd.DataFrame, *, seed: int = 0) -> float:
     float
         Absolute error of the average treatment effect, in points of recovery.
     """
+    return abs(_effect(rows, seed) - EFFECT)
+
+
+def tabulate_effects(rows: pd.DataFrame, *, seed: int = 0) -> pd.Series:
+    """Set what rows show of the treatment beside what it does.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As `effect_error` takes them.
+    seed : int, default=0
+        Of the draws from the model.
+
+    Returns
+    -------
+    Series
+        In points of recovery: how much better the treated recover than the others in these rows;
+        the average treatment effect by the model that `effect_error` fits; and the true one.
+    """
+    means = rows.groupby(TREATMENT, observed=True)[OUTCOME].mean()
+    effects = {
+        "treated minus untreated": means["yes"] - means["no"],
+        "do(yes) minus do(no) in the model": _effect(rows, seed),
+        "true effect": EFFECT,
+    }
+    return pd.Series(effects, name=OUTCOME)
+
+
+def _effect(rows: pd.DataFrame, seed: int) -> float:
     model = StructuralCausalModel(hospital_dag(), mechanism="linear").fit(rows)
-    effect = model.average_treatment_effect(TREATMENT, "yes", "no", OUTCOME, seed=seed)
-    return abs(effect - EFFECT)
+    return model.average_treatment_effect(TREATMENT, "yes", "no", OUTCOME, seed=seed)

@@ -31,6 +31,7 @@ REAL = "real"
 
 GENERATORS: dict[str, Callable[[int], Generator]] = {
     "causal": lambda seed: make_generator("causal", seed=seed),
+    "causal_close": lambda seed: make_generator("causal", noise_correlation=0.95, seed=seed),
     "causal_sampled": lambda seed: make_generator("causal_sampled", seed=seed),
     "causal_paper": lambda seed: make_generator("causal_paper", seed=seed),
     "smote_nc": lambda seed: make_generator("smote_nc"),

@@ -23,13 +23,14 @@ from causalmix.discovery_benchmark import (
     run_discovery_benchmark,
     summarise,
 )
-from causalmix.discovery_plots import plot_discovery_benchmark
+from causalmix.discovery_plots import plot_calibration, plot_discovery_benchmark
 from causalmix.discovery_speed import measure_bootstrap_speed, measure_cost
 from causalmix.edge_probabilities import EdgeProbabilities
 from causalmix.errors import CausalMixError, DataError
-from causalmix.graph_comparison import compare_graphs
+from causalmix.graph_comparison import average_comparisons, compare_graphs
 from causalmix.plain_discovery import PlainSearcher, integer_codes
 from causalmix.random_scm import random_scm_table
+from causalmix.search_comparison import compare_searches, known_halves, tabulate_comparisons
 
 SMALL = {"n_rows": [100], "n_nodes": [5], "n_scms": 2, "n_bootstraps": 2}
 
@@ -213,3 +214,65 @@ def test_edges_of_one_search_are_scored_like_probabilities():
     scores = compare_graphs(edges, dag).scores
     assert scores["skeleton_f1"] == 1
     assert (scores["arrow_precision"], scores["arrow_recall"]) == (1, 0.5)
+
+
+def test_searches_of_one_table_are_laid_out_and_drawn():
+    exact = np.array([[0, -1, -1], [1, 0, 0], [1, 0, 0]])  # a -> b, a -> c
+    unsure = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 0]])  # b -> a
+    dag = nx.DiGraph([("a", "b"), ("a", "c")])
+    compared = {
+        "right": compare_graphs(EdgeProbabilities.from_graphs("abc", {"pc": [exact]}), dag),
+        "half": compare_graphs(EdgeProbabilities.from_graphs("abc", {"pc": [exact, unsure]}), dag),
+    }
+    table = tabulate_comparisons(compared)
+    assert table.loc["right", ["skeleton f1", "arrow f1", "arrow brier", "shd"]].tolist() == [
+        *(1, 1, 0, 0)
+    ]
+    assert table.loc["half", "arrow brier"] == pytest.approx(3 * 0.5**2 / 6)
+    pairs, arrows = plot_calibration(compared).axes
+    offsets = {tuple(point) for dots in arrows.collections for point in dots.get_offsets().data}
+    assert {(0.0, 0.0), (1.0, 1.0)} <= offsets  # of the exact graph
+    assert any(x == 0.5 for x, _ in offsets)
+    assert (pairs.get_title(), arrows.get_title()) == ("Pairs joined", "Arrows")
+
+
+def test_comparisons_are_averaged_over_tables_and_pairs():
+    """Pairs of all tables are pooled, as if they were of one table."""
+    compared = []
+    for seed in (0, 1):
+        frame, dag = random_scm_table(6, 100, seed)
+        compared.append(compare_graphs(discover(frame, n_bootstraps=5, seed=seed), dag))
+    average = average_comparisons(compared)
+    first, second = (each.scores["arrow_f1"] for each in compared)
+    assert average.scores["arrow_f1"] == pytest.approx((first + second) / 2)
+    for kind, pairs in (("skeleton", 15), ("arrow", 30)):
+        bins = average.reliability[average.reliability["kind"] == kind]
+        assert bins["n"].sum() == 2 * pairs
+        assert bins["low"].is_unique
+        parts = [each.reliability[each.reliability["kind"] == kind] for each in compared]
+        for name in ("probability", "frequency"):
+            total = sum((part[name] * part["n"]).sum() for part in parts)
+            assert (bins[name] * bins["n"]).sum() == pytest.approx(total)
+
+
+def test_searches_get_the_same_tables_and_some_are_told_more():
+    options = {"algorithms": ["pc"], "n_bootstraps": 4}
+    compared = compare_searches(
+        {"plain": options, "told": options},
+        n_tables=2,
+        n_nodes=6,
+        n_rows=150,
+        halves_known=["told"],
+        seed=3,
+    )
+    plain, told = [], []
+    for seed in (3, 4):
+        frame, dag = random_scm_table(6, 150, seed)
+        plain.append(compare_graphs(discover(frame, seed=seed, **options), dag))
+        edges = discover(frame, seed=seed, knowledge=known_halves(dag), **options)
+        told.append(compare_graphs(edges, dag))
+        (early, late) = known_halves(dag).tiers
+        assert not any(dag.has_edge(b, a) for a in early for b in late)
+    assert compared["plain"].scores == average_comparisons(plain).scores
+    assert compared["told"].scores == average_comparisons(told).scores
+    assert compared["told"].scores["arrow_f1"] > compared["plain"].scores["arrow_f1"]

@@ -16,6 +16,7 @@ from causalmix.hospital import (
     hospital_dag,
     hospital_knowledge,
     hospital_rows,
+    tabulate_effects,
 )
 
 
@@ -29,6 +30,15 @@ def test_the_treatment_helps_though_the_treated_do_worse(rows):
     np.testing.assert_allclose(yes - no, EFFECT)
     means = rows.groupby("treated", observed=True)["recovery"].mean()
     assert means["yes"] < means["no"]
+
+
+def test_seeing_and_doing_are_told_apart(rows):
+    seen, done, true = tabulate_effects(rows)
+    means = rows.groupby("treated", observed=True)["recovery"].mean()
+    assert seen == means["yes"] - means["no"] < 0
+    assert done == pytest.approx(true, abs=0.5)
+    assert true == EFFECT
+    assert effect_error(rows) == pytest.approx(abs(done - EFFECT))
 
 
 def test_columns_are_independent_where_the_graph_says_so(rows):
