@@ -62,7 +62,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         row a class is made where it gives less.
     n_estimators : int, optional
         Members of the ensemble; by default as many as the checkpoint asks for.
-    steps : int, default=16
+    steps : int, default=40
         Optimiser steps at most; 0 is zero-shot prediction.
     learning_rate, weight_decay, warmup_steps, clip_norm
         Of the optimiser: see :class:`causalmix.finetune_config.FinetuneConfig`.
@@ -70,8 +70,11 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Of the tasks in a step: see :class:`causalmix.finetune_config.FinetuneConfig`.
     synthetic_share, synthetic_query_share, synthetic_tasks, schedule, n_synthetic, fresh_rows
         How synthetic rows are mixed in: see :class:`causalmix.finetune_config.FinetuneConfig`.
-    validate_every, patience, time_limit
+    validate_every, patience
         When to validate and stop: see :class:`causalmix.finetune_config.FinetuneConfig`.
+    time_limit : float, optional
+        Seconds that fine-tuning may take, generator included; None means no limit. Fitting the
+        generator is not interrupted: where that takes longer, a single step is taken after it.
     rule, level, n_synthetic_val, n_splits
         How the weights are chosen: see :class:`causalmix.finetune_config.FinetuneConfig`.
     device : str, default="auto"

@@ -242,7 +242,7 @@ class StructuralCausalModel:
             A numeric column.
         n : int, default=10000
             Rows drawn for each of the two.
-        seed : int, default=0
+        seed : int
 
         Returns
         -------
