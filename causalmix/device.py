@@ -47,7 +47,19 @@ def find_device(name: str) -> torch.device:
             f"The device {name!r} was asked for, but PyTorch finds {n_gpus} CUDA devices here. "
             "Use device='cpu', or 'auto' for a GPU where there is one."
         )
+    if device.type not in ("cpu", "cuda") and not _is_here(device):
+        raise CausalMixError(
+            f"The device {name!r} was asked for, but PyTorch finds none here. Use device='cpu', "
+            "or 'auto' for a CUDA device where there is one."
+        )
     return device
+
+
+def _is_here(device: torch.device) -> bool:
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None or accelerator.type != device.type:
+        return False
+    return (device.index or 0) < torch.accelerator.device_count()
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:

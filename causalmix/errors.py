@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from difflib import get_close_matches
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# By annotation: how a message puts it, and the classes.
+_TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
+    "int": ("a whole number", (Integral,)),
+    "float": ("a number", (Real,)),
+    "bool": ("True or False", (bool, np.bool_)),
+    "str": ("a string", (str,)),
+    "Path": ("a Path", (Path,)),
+    "Mapping": ("a mapping", (Mapping,)),
+    "None": ("None", (type(None),)),
+}
 
 
 class CausalMixError(ValueError):
@@ -58,3 +75,50 @@ def check_name(name: str, valid: Iterable[str], kind: str) -> str:
     near = get_close_matches(str(name), names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     raise UnknownNameError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(names)}.")
+
+
+def check_type(name: str, value: object, annotation: str) -> None:
+    """Raise unless a parameter has one of the types of its annotation.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter.
+    value : object
+        What a user gave. NumPy's numbers count as Python's; a truth value is no number, nor is NaN.
+    annotation : str
+        Types joined by " | ", of int, float, bool, str, Path, Mapping and None.
+
+    Raises
+    ------
+    CausalMixError
+        If it has none of them; says the parameter, the valid types and the value.
+    """
+    types = annotation.split(" | ")
+    if not any(_is_of(value, each) for each in types):
+        valid = " or ".join(_TYPES[each][0] for each in types)
+        raise CausalMixError(f"{name} must be {valid}, got {value!r}.")
+
+
+def check_types(settings: Any) -> None:
+    """Raise unless every field of a dataclass, names apart, has one of its annotated types.
+
+    Parameters
+    ----------
+    settings : dataclass instance
+        Its annotations are strings, as ``from __future__ import annotations`` makes them.
+
+    Raises
+    ------
+    CausalMixError
+        As `check_type`, for the first field that has none of them.
+    """
+    for field in fields(settings):
+        if field.type != "str":  # `check_name` lists the valid ones
+            check_type(field.name, getattr(settings, field.name), field.type)
+
+
+def _is_of(value: object, kind: str) -> bool:
+    if kind in ("int", "float") and (isinstance(value, bool) or value != value):
+        return False
+    return isinstance(value, _TYPES[kind][1])

@@ -25,6 +25,7 @@ from causalmix.fit_input import (
     read_labels,
     seeded_generator,
 )
+from causalmix.fit_parameters import check_fit_params, check_parameters
 from causalmix.fit_report import make_report
 from causalmix.persistence import (
     Fitted,
@@ -196,7 +197,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         y : array-like of shape (n_rows,)
             Class labels, none missing, two classes at least.
         **fit_params
-            None is accepted; rows have no weights.
+            ``sample_weight=None`` and nothing else: rows have no weights.
 
         Returns
         -------
@@ -211,20 +212,15 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         CheckpointError
             If the checkpoint is missing, unreadable or a regressor's.
         CausalMixError
-            If a parameter is out of its range, CUDA is asked for and absent, `fit_params` names
-            anything, the loss stops being finite, or a single task does not fit into memory.
+            If a parameter is of the wrong type or out of its range, the device is absent,
+            `fit_params` has more, the loss stops being finite, or a single task does not fit into
+            memory.
         UnknownNameError
             If the generator, one of its options or the foundation model is unknown.
         """
         start = time.perf_counter()
-        if fit_params:
-            raise CausalMixError(
-                f"fit does not take {', '.join(fit_params)}: an in-context learner conditions on "
-                "whole rows, without weights. Leave it out; to stress rows, repeat them in X and y."
-            )
-        config = FinetuneConfig(
-            **{f.name: getattr(self, f.name) for f in dataclasses.fields(FinetuneConfig)}
-        )
+        check_fit_params(fit_params)
+        config = check_parameters(self)
         seed = draw_seed(self.random_state)
         generator = seeded_generator(self.generator, self.generator_options, seed)
         frame = read_frame(self, X)
@@ -363,7 +359,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         CheckpointError
             If the folder is no saved classifier, or is damaged.
         CausalMixError
-            If CUDA is asked for and absent.
+            If the device is absent.
         """
         fitted, state = load_folder(Path(path), device)
         classifier = cls(**state["parameters"] | {"device": device})

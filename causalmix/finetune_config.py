@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from causalmix.errors import CausalMixError, check_name
+from causalmix.errors import CausalMixError, check_name, check_types
 from causalmix.stopping import RULES, check_rule
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -109,6 +109,7 @@ class FinetuneConfig:
     time_limit: float | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in (
             "tasks_per_step",
             "rows_per_task",

@@ -30,10 +30,21 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int:
     Returns
     -------
     int
+
+    Raises
+    ------
+    CausalMixError
+        If it is neither, or negative.
     """
-    if isinstance(random_state, Integral):
+    if isinstance(random_state, Integral) and random_state >= 0:
         return int(random_state)
-    return int(check_random_state(random_state).randint(2**31 - 1))
+    try:
+        return int(check_random_state(random_state).randint(2**31 - 1))
+    except ValueError:
+        raise CausalMixError(
+            "random_state must be a whole number, not negative, a numpy.random.RandomState or "
+            f"None; got {random_state!r}."
+        ) from None
 
 
 def seeded_generator(

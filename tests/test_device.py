@@ -11,7 +11,7 @@ import torch
 from made_checkpoints import SMALL, write_official
 
 from causalmix.data import Split, load_dataset, low_data_split
-from causalmix.device import autocast_dtype
+from causalmix.device import autocast_dtype, find_device
 from causalmix.errors import CausalMixError
 from causalmix.finetune import FinetuneConfig, finetune, predict_proba
 from causalmix.tfm import FoundationModel, load_tfm
@@ -145,6 +145,27 @@ def test_a_context_that_does_not_fit_is_an_error_with_a_way_out(tfm, split):
     scarce, _ = short_of_memory(tfm, queries=0)
     with pytest.raises(CausalMixError, match=r"memory .* 'cpu' with 40 labelled rows.*Give fewer"):
         predict_proba(scarce, split.train, split.test.X)
+
+
+@pytest.mark.parametrize(
+    ("there", "name", "found"),
+    [
+        (None, "mps", False),
+        ("mps", "mps", True),
+        ("mps", "mps:1", False),
+        ("mps", "xpu", False),
+        ("mps", "meta", False),
+    ],
+)
+def test_a_device_of_any_kind_has_to_be_there(there, name, found, monkeypatch):
+    accelerator = None if there is None else torch.device(there)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: accelerator)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    if found:
+        assert find_device(name) == torch.device(name)
+    else:
+        with pytest.raises(CausalMixError, match=f"'{name}' was asked for, but PyTorch finds none"):
+            find_device(name)
 
 
 @pytest.mark.parametrize(

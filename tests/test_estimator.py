@@ -598,6 +598,24 @@ def test_tables_that_cannot_be_used_are_refused(X, y, error, message):
         ),
         ({"tfm": "v9"}, UnknownNameError, "foundation model 'v9'"),
         ({"device": "tpu9"}, CausalMixError, "Unknown device 'tpu9'"),
+        ({"n_estimators": 0}, CausalMixError, "n_estimators must be at least 1, .* got 0"),
+        ({"n_estimators": -1}, CausalMixError, "n_estimators must be at least 1, .* got -1"),
+        ({"n_estimators": 1.5}, CausalMixError, "n_estimators .* whole number or None, got 1.5"),
+        ({"steps": 2.5}, CausalMixError, "steps must be a whole number, got 2.5"),
+        ({"steps": "a"}, CausalMixError, "steps must be a whole number, got 'a'"),
+        ({"steps": True}, CausalMixError, "steps must be a whole number, got True"),
+        ({"patience": None}, CausalMixError, "patience must be a whole number, got None"),
+        ({"time_limit": "x"}, CausalMixError, "time_limit must be a number or None, got 'x'"),
+        ({"weight_decay": np.nan}, CausalMixError, "weight_decay must be a number, got nan"),
+        ({"level": None}, CausalMixError, "level must be a number, got None"),
+        ({"fresh_rows": "no"}, CausalMixError, "fresh_rows must be True or False, got 'no'"),
+        ({"tfm": None}, CausalMixError, "tfm must be a string or a Path, got None"),
+        ({"generator": ["causal"]}, CausalMixError, "generator must be a string or None"),
+        ({"generator_options": "noise"}, CausalMixError, "generator_options must be a mapping"),
+        ({"random_state": -1}, CausalMixError, "random_state must be .*not negative.* got -1"),
+        ({"random_state": "a"}, CausalMixError, "random_state must be .* got 'a'"),
+        ({"device": None}, CausalMixError, "Unknown device None"),
+        ({"device": "meta"}, CausalMixError, "'meta' was asked for, but PyTorch finds none here"),
     ],
 )
 def test_impossible_parameters_are_named(parameters, error, message):
@@ -619,10 +637,20 @@ def test_a_regression_checkpoint_is_refused(tmp_path):
         CausalMixClassifier(**TINY | {"tfm": path}).fit(*bad_table())
 
 
+def test_numbers_of_numpy_are_numbers(table):
+    parameters = {"steps": np.int64(0), "level": np.float32(0.5), "fresh_rows": np.bool_(False)}
+    parameters |= {"n_estimators": np.int32(1), "random_state": np.int64(3)}
+    assert CausalMixClassifier(**TINY | parameters).fit(*table).report_.steps == 0
+
+
 def test_weights_of_rows_are_refused(table):
     X, y = table
+    classifier = CausalMixClassifier(**TINY | {"steps": 0})
     with pytest.raises(CausalMixError, match="fit does not take sample_weight"):
-        CausalMixClassifier(**TINY).fit(X, y, sample_weight=np.ones(len(X)))
+        classifier.fit(X, y, sample_weight=np.ones(len(X)))
+    with pytest.raises(CausalMixError, match="fit does not take weight:"):
+        classifier.fit(X, y, sample_weight=None, weight=None)
+    classifier.fit(X, y, sample_weight=None)
 
 
 def test_bad_rows_to_predict_are_named(fitted, table):

@@ -289,6 +289,9 @@ def test_as_many_rows_as_classes_are_too_few(tfm):
         ("level", 1.1),
         ("n_splits", 1),
         ("time_limit", 0),
+        ("time_limit", "x"),
+        ("steps", 2.5),
+        ("patience", None),
     ],
 )
 def test_impossible_settings_are_named(name, value):
