@@ -24,6 +24,7 @@ from causalmix.fit_input import (
     read_frame,
     read_labels,
     seeded_generator,
+    unchanged_on_failure,
 )
 from causalmix.fit_parameters import check_fit_params, check_parameters
 from causalmix.fit_report import make_report
@@ -188,7 +189,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         self.progress = progress
 
     def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
-        """Fine-tune on a table.
+        """Fine-tune on a table; where this fails, what an earlier `fit` learned stays.
 
         Parameters
         ----------
@@ -218,45 +219,9 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         UnknownNameError
             If the generator, one of its options or the foundation model is unknown.
         """
-        start = time.perf_counter()
         check_fit_params(fit_params)
-        config = check_parameters(self)
-        seed = draw_seed(self.random_state)
-        generator = seeded_generator(self.generator, self.generator_options, seed)
-        frame = read_frame(self, X)
-        classes, codes = read_labels(y)
-        check_consistent_length(frame, codes)
-        schema, features, notes = TableSchema.learn(frame)
-        for note in notes:
-            warnings.warn(note, stacklevel=2)
-        dataset = as_dataset(features, classes, codes)
-        n_val = count_validation_rows(self.n_val, dataset)
-        train, val = holdout_split(dataset, dataset.n_rows - n_val, n_val, seed)
-        result = finetune(
-            load_tfm(self.tfm, device=self.device),
-            Split(train, val, dataset.take([]), seed),
-            generator=generator,
-            config=config,
-            n_estimators=self.n_estimators,
-            seed=seed,
-            progress=self.progress,
-        )
-        self.history_ = result.history
-        self._schema = schema
-        self._restore(Fitted(result.tfm, dataset, list(frame.columns), self.n_estimators, seed))
-        self.report_ = make_report(
-            result,
-            n_train=train.n_rows,
-            n_val=n_val,
-            seconds=time.perf_counter() - start,
-        )
-        self.classes_ = classes
-        if config.steps and not self.report_.helped:
-            verdict = {
-                "zero_shot": "Fine-tuning did not help.",
-                "fine_tuned": "By the validation rows alone, fine-tuning did not help.",
-            }[self.report_.kept]
-            warnings.warn(f"{verdict} {self.report_.reason}", FinetuningWarning, stacklevel=2)
+        with unchanged_on_failure(self):
+            self._fit(X, y)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -391,6 +356,46 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             except CausalMixError:  # fitted on a GPU, unpickled where there is none
                 tfm = self._fitted.tfm
             self._restore(dataclasses.replace(self._fitted, tfm=tfm))
+
+    def _fit(self, X: Any, y: Any) -> None:
+        start = time.perf_counter()
+        config = check_parameters(self)
+        seed = draw_seed(self.random_state)
+        generator = seeded_generator(self.generator, self.generator_options, seed)
+        frame = read_frame(self, X)
+        classes, codes = read_labels(y)
+        check_consistent_length(frame, codes)
+        schema, features, notes = TableSchema.learn(frame)
+        for note in notes:
+            warnings.warn(note, stacklevel=3)
+        dataset = as_dataset(features, classes, codes)
+        n_val = count_validation_rows(self.n_val, dataset)
+        train, val = holdout_split(dataset, dataset.n_rows - n_val, n_val, seed)
+        result = finetune(
+            load_tfm(self.tfm, device=self.device),
+            Split(train, val, dataset.take([]), seed),
+            generator=generator,
+            config=config,
+            n_estimators=self.n_estimators,
+            seed=seed,
+            progress=self.progress,
+        )
+        self.history_ = result.history
+        self._schema = schema
+        self._restore(Fitted(result.tfm, dataset, list(frame.columns), self.n_estimators, seed))
+        self.report_ = make_report(
+            result,
+            n_train=train.n_rows,
+            n_val=n_val,
+            seconds=time.perf_counter() - start,
+        )
+        self.classes_ = classes
+        if config.steps and not self.report_.helped:
+            verdict = {
+                "zero_shot": "Fine-tuning did not help.",
+                "fine_tuned": "By the validation rows alone, fine-tuning did not help.",
+            }[self.report_.kept]
+            warnings.warn(f"{verdict} {self.report_.reason}", FinetuningWarning, stacklevel=3)
 
     def _restore(self, fitted: Fitted) -> None:
         """Take over fitted state, and fit the ensemble's preprocessing on all rows."""

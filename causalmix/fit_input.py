@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
@@ -84,6 +85,24 @@ def seeded_generator(
     if known and "seed" in inspect.signature(known).parameters:
         options = {"seed": seed} | options
     return make_generator(name, **options)
+
+
+@contextmanager
+def unchanged_on_failure(estimator: BaseEstimator) -> Iterator[None]:
+    """Take back what a `fit` that fails has set, so that what an earlier one learned stays whole.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Its attributes are replaced by `fit`, not changed in place.
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 def read_frame(

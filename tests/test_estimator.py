@@ -653,6 +653,29 @@ def test_weights_of_rows_are_refused(table):
     classifier.fit(X, y, sample_weight=None)
 
 
+def test_a_fit_that_fails_leaves_the_earlier_one_as_it_was(table, monkeypatch):
+    X, y = table
+    classifier = CausalMixClassifier(**TINY | {"steps": 0}).fit(X, y)
+    expected, learned = classifier.predict_proba(X), dict(vars(classifier))
+
+    def fit_in_vain(columns, labels, error, **parameters):
+        with pytest.raises(error):
+            classifier.set_params(**parameters).fit(columns, labels)
+        classifier.set_params(steps=0)
+        assert vars(classifier) == learned
+        np.testing.assert_array_equal(classifier.predict_proba(X), expected)
+
+    fit_in_vain(X.iloc[:, 1:], np.zeros(90), DataError)
+    fit_in_vain(X["count"].to_numpy()[:, None], np.zeros(90), DataError)  # has no names
+    fit_in_vain(X, y, CausalMixError, steps=-1)
+    monkeypatch.setattr("causalmix.estimator.make_report", lambda *_, **__: 1 / 0)
+    fit_in_vain(X.iloc[:, 1:], y, ZeroDivisionError)
+    unfitted = CausalMixClassifier(**TINY)
+    with pytest.raises(DataError):
+        unfitted.fit(X, np.zeros(90))
+    assert vars(unfitted) == vars(CausalMixClassifier(**TINY))
+
+
 def test_bad_rows_to_predict_are_named(fitted, table):
     X, _ = table
     with pytest.raises(DataError, match="Infinite values in 'skewed'"):
