@@ -230,8 +230,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_rows, n_features)
-            Rows with the columns given to `fit`. The columns of a DataFrame are found by name;
-            their order does not matter, and others are ignored.
+            Rows with the columns given to `fit`. Where that was a DataFrame too, they are found by
+            name: their order does not matter, and others are ignored.
 
         Returns
         -------

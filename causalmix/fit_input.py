@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from causalmix.columns import listed
 from causalmix.data import TabularDataset
 from causalmix.errors import CausalMixError, DataError
 from causalmix.files import check_columns
@@ -130,13 +131,17 @@ def read_frame(
         If there is no row or column, or two columns share a name.
     ValueError
         If a column is missing, or the number of columns is another one.
+
+    Notes
+    -----
+    scikit-learn remembers column names only if all are strings. Others, such as numbers, are found
+    by their text here, and so are strings that `fit` saw as numbers, and the other way round.
     """
     reset = columns is None
     if isinstance(X, pd.DataFrame):
         names = check_columns(list(X.columns), "X")
-        known = None if reset else getattr(estimator, "feature_names_in_", None)
-        if known is not None and set(known) <= set(X.columns):
-            X = X[list(known)]
+        if not reset:
+            X = _in_order_of_fit(estimator, X, names, list(columns))
         validate_data(estimator, X, skip_check_array=True, reset=reset)
         if X.empty:
             raise DataError(
@@ -147,8 +152,27 @@ def read_frame(
         X = pd.DataFrame(
             validate_data(estimator, X, dtype=None, ensure_all_finite=False, reset=reset)
         )
-        names = [f"x{j}" for j in range(X.shape[1])]
+        names = _names_for_array(X.shape[1])
     return X.set_axis(names if reset else list(columns), axis=1).reset_index(drop=True)
+
+
+def _in_order_of_fit(
+    estimator: BaseEstimator, X: pd.DataFrame, names: list[str], columns: list[str]
+) -> pd.DataFrame:
+    """Select the columns of `fit` by name, if it was given names, and leave the rest."""
+    missing = [name for name in columns if name not in names]
+    if hasattr(estimator, "feature_names_in_"):  # scikit-learn says what is missing
+        return X if missing else X.set_axis(names, axis=1)[columns]
+    if columns == _names_for_array(len(columns)):
+        return X
+    if missing:
+        raise DataError(f"X lacks columns that fit was given: {listed(missing)}.")
+    # Numbers again, because strings would make scikit-learn warn that there were none in `fit`.
+    return X.set_axis(names, axis=1)[columns].set_axis(range(len(columns)), axis=1)
+
+
+def _names_for_array(n_columns: int) -> list[str]:
+    return [f"x{j}" for j in range(n_columns)]
 
 
 def read_labels(y: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -216,7 +216,7 @@ def test_it_says_so_when_fine_tuning_did_not_help(table):
 def test_it_says_nothing_when_fine_tuning_helped_or_was_not_asked_for(table):
     for steps in (0, 12):
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", UserWarning)  # others are of libraries' imports
             lowest = {"rule": "log_loss", "level": 0.5}
             classifier = CausalMixClassifier(
                 **TINY | lowest | {"steps": steps, "learning_rate": 1e-3, "warmup_steps": 5}
@@ -486,6 +486,34 @@ def test_columns_are_found_by_name_and_others_ignored(fitted, table):
         fitted.predict_proba(pd.concat([X, X["count"]], axis=1))
     with pytest.raises(ValueError, match="X has 5 features, but CausalMixClassifier is expecting"):
         fitted.predict_proba(X.to_numpy()[:, :5])
+
+
+def test_columns_whose_names_are_no_strings_are_found_by_name_too(table):
+    X, y = table
+    X = X.set_axis([10, 2, 33, 4, 5, 60], axis=1)  # their order is not that of their text
+    classifier = CausalMixClassifier(**TINY | {"steps": 0}).fit(X, y)
+    assert not hasattr(classifier, "feature_names_in_")
+    expected = classifier.predict_proba(X)
+    shuffled = X[X.columns[::-1]].assign(extra=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for same in (shuffled, shuffled.set_axis(shuffled.columns.astype(str), axis=1)):
+            np.testing.assert_array_equal(classifier.predict_proba(same), expected)
+    np.testing.assert_array_equal(classifier.predict_proba(X.to_numpy()), expected)
+    with pytest.raises(DataError, match="X lacks columns that fit was given: '2', '60'"):
+        classifier.predict_proba(X.drop(columns=[60, 2]).assign(other=1.0, more=2.0))
+    named = CausalMixClassifier(**TINY | {"steps": 0}).fit(X.rename(columns=str), y)
+    np.testing.assert_array_equal(named.predict_proba(X[X.columns[::-1]]), expected)
+
+
+def test_columns_of_an_array_go_by_position(table):
+    X, y = table[0][["skewed", "count"]], table[1]
+    classifier = CausalMixClassifier(**TINY | {"steps": 0}).fit(X.to_numpy(), y)
+    expected = classifier.predict_proba(X.to_numpy())
+    frame = X.set_axis([1, 0], axis=1)
+    np.testing.assert_array_equal(classifier.predict_proba(frame), expected)
+    with pytest.raises(ValueError, match="X has 1 features, but CausalMixClassifier is expecting"):
+        classifier.predict_proba(frame[[0]])
 
 
 def test_unseen_categories_count_as_missing(fitted, table):
