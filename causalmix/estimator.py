@@ -19,11 +19,11 @@ from causalmix.errors import CausalMixError, FinetuningWarning
 from causalmix.finetune import FinetuneConfig, finetune
 from causalmix.fit_input import (
     as_dataset,
-    count_validation_rows,
     draw_seed,
     read_frame,
     read_labels,
     seeded_generator,
+    split_rows,
     unchanged_on_failure,
 )
 from causalmix.fit_parameters import check_fit_params, check_parameters
@@ -36,7 +36,6 @@ from causalmix.persistence import (
     save_folder,
 )
 from causalmix.schema import TableSchema
-from causalmix.splitting import holdout_split
 from causalmix.tfm import load_tfm
 
 _DEFAULTS = FinetuneConfig()
@@ -60,8 +59,9 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Arguments of the generator's constructor. Its ``seed``, where it has one, is by default
         that of the fit.
     n_val : int or float, default=0.2
-        Validation rows: a number of rows, at least one a class; or a share in (0, 1), of which a
-        row a class is made where it gives less.
+        Validation rows: a number of rows, at least one for each class that has two; or a share in
+        (0, 1), which is raised to that. A class with a single row is not validated, and a warning
+        names it.
     n_estimators : int, optional
         Members of the ensemble; by default as many as the checkpoint asks for.
     steps : int, default=40
@@ -209,7 +209,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         ------
         DataError
             If the table is empty, repeats a column, holds infinities, exceeds the checkpoint's
-            limits, has one class or a missing label, or too few rows for its classes.
+            limits, has one class or a missing label, or too few rows for its classes; if fewer
+            than two classes have the two rows that fine-tuning needs of them.
         CheckpointError
             If the checkpoint is missing, unreadable or a regressor's.
         CausalMixError
@@ -366,11 +367,10 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         classes, codes = read_labels(y)
         check_consistent_length(frame, codes)
         schema, features, notes = TableSchema.learn(frame)
-        for note in notes:
-            warnings.warn(note, stacklevel=3)
         dataset = as_dataset(features, classes, codes)
-        n_val = count_validation_rows(self.n_val, dataset)
-        train, val = holdout_split(dataset, dataset.n_rows - n_val, n_val, seed)
+        train, val, note = split_rows(dataset, self.n_val, seed, fine_tunes=config.steps > 0)
+        for warning in [*notes, note] if note else notes:
+            warnings.warn(warning, stacklevel=3)
         result = finetune(
             load_tfm(self.tfm, device=self.device),
             Split(train, val, dataset.take([]), seed),
@@ -386,7 +386,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         self.report_ = make_report(
             result,
             n_train=train.n_rows,
-            n_val=n_val,
+            n_val=val.n_rows,
             seconds=time.perf_counter() - start,
         )
         self.classes_ = classes

@@ -20,6 +20,7 @@ from causalmix.data import TabularDataset
 from causalmix.errors import CausalMixError, DataError
 from causalmix.files import check_columns
 from causalmix.generators import GENERATORS, Generator, make_generator
+from causalmix.splitting import holdout_split
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:
@@ -242,13 +243,68 @@ def as_dataset(features: pd.DataFrame, classes: np.ndarray, codes: np.ndarray) -
     return TabularDataset("table", features, y, "given to fit")
 
 
+def split_rows(
+    dataset: TabularDataset, n_val: int | float, seed: int, *, fine_tunes: bool
+) -> tuple[TabularDataset, TabularDataset, str | None]:
+    """Divide rows into training and validation rows.
+
+    Every class has a training row. A class with one row only has therefore no validation row; each
+    other class has one.
+
+    Parameters
+    ----------
+    dataset : TabularDataset
+        All rows.
+    n_val : int or float
+        As in `count_validation_rows`.
+    seed : int
+        Seed of the draw.
+    fine_tunes : bool
+        Whether the validation rows choose between weights.
+
+    Returns
+    -------
+    train, val : TabularDataset
+    note : str or None
+        Which classes have no validation row and what that means; None if each has one.
+
+    Raises
+    ------
+    CausalMixError
+        If `n_val` is no number of rows and no share.
+    DataError
+        If the rows are too few for the classes, or if weights were to be chosen by the validation
+        rows of a single class.
+    """
+    n_rows = count_validation_rows(n_val, dataset)
+    single, others = _by_rows(dataset)
+    if fine_tunes and len(others) < 2:
+        raise DataError(
+            f"Classes with one row only: {listed(single)}. That row is trained on, which leaves "
+            f"validation rows of {listed(others)} alone, and weights chosen by those would favour "
+            "that class. Give two rows or more of two classes, or take steps=0 for zero-shot "
+            "prediction."
+        )
+    train, val = holdout_split(dataset, dataset.n_rows - n_rows, n_rows, seed)
+    if not single:
+        return train, val, None
+    note = (
+        f"Classes with one row only: {listed(single)}. That row is trained on and none is left to "
+        "validate with, so the report and the choice of the weights say nothing about them. Give "
+        "more rows of them, or merge them with others."
+    )
+    if len(others) < 2:
+        note += " With validation rows of a single class there is no AUC: it is NaN."
+    return train, val, note
+
+
 def count_validation_rows(n_val: int | float, dataset: TabularDataset) -> int:
     """Return the number of validation rows, after checking that there can be so many.
 
     Parameters
     ----------
     n_val : int or float
-        Rows, or a share in (0, 1), of which a row a class is made where it gives less.
+        Rows, or a share in (0, 1); where that gives less, a row for each class that has two.
     dataset : TabularDataset
         All rows to be divided.
 
@@ -261,22 +317,24 @@ def count_validation_rows(n_val: int | float, dataset: TabularDataset) -> int:
     CausalMixError
         If `n_val` is neither.
     DataError
-        If the classes are more than the validation rows, or no fewer than the training rows.
+        If the classes that have two rows are more than the validation rows, or all classes no
+        fewer than the training rows.
     """
     n_classes, n_rows = dataset.n_classes, dataset.n_rows
+    n_validated = len(_by_rows(dataset)[1])
     is_number = isinstance(n_val, Real) and not isinstance(n_val, bool)
     if is_number and 0 < n_val < 1:
-        rows = max(round(n_val * n_rows), n_classes)
+        rows = max(round(n_val * n_rows), n_validated)
     elif is_number and isinstance(n_val, Integral) and n_val >= 1:
         rows = int(n_val)
     else:
         raise CausalMixError(
             f"n_val must be a number of rows, at least 1, or a share in (0, 1); got {n_val!r}."
         )
-    if rows < n_classes:
+    if rows < n_validated:
         raise DataError(
-            f"n_val={n_val} is smaller than the number of classes, {n_classes}: every class needs "
-            "a validation row."
+            f"n_val={n_val} is smaller than the number of classes with two rows or more, "
+            f"{n_validated}: each of these needs a validation row."
         )
     if n_rows - rows <= n_classes:
         raise DataError(
@@ -285,3 +343,10 @@ def count_validation_rows(n_val: int | float, dataset: TabularDataset) -> int:
             "more rows, or a smaller n_val."
         )
     return rows
+
+
+def _by_rows(dataset: TabularDataset) -> tuple[list[str], list[str]]:
+    """Names of the classes with one row, which cannot be validated, and of those with more."""
+    counts = dataset.y.value_counts(sort=False)
+    single, others = counts.index[counts == 1], counts.index[counts > 1]
+    return list(single), list(others)

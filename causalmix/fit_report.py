@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from causalmix.finetune import FinetuneConfig, FinetuneResult
@@ -19,7 +20,8 @@ class FitReport:
     reason : str
         Why, and what ended the run.
     zero_shot : dict of str to float
-        ``log_loss`` (nats) and ``auc`` of the weights before the first step.
+        ``log_loss`` (nats) and ``auc`` of the weights before the first step; the latter NaN where
+        all validation rows are of one class.
     fine_tuned : dict of str to float, or None
         The same of the step that the rule would rather keep than any other after the first, kept
         or not, and that ``step``; None without any step.
@@ -72,6 +74,8 @@ class FitReport:
             rows.append((f"step {self.fine_tuned['step']}", self.fine_tuned))
         lines = [f"Validation ({self.n_val} rows)   log-loss     AUC"]
         lines += [f"{name:<22}{s['log_loss']:>11.4f}{s['auc']:>8.4f}" for name, s in rows]
+        if math.isnan(self.zero_shot["auc"]):
+            lines.append("There is no AUC, because all validation rows are of one class.")
         return "\n".join([*lines, f"Kept: {self.kept.replace('_', '-')}. {self.reason}"])
 
 

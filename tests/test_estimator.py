@@ -274,12 +274,48 @@ def test_the_time_limit_ends_fine_tuning_and_is_reported(table):
 
 @pytest.mark.parametrize(
     ("n_val", "counts", "rows"),
-    [(0.2, [50, 50], 20), (0.01, [50, 50], 2), (30, [50, 50], 30), (2, [3, 3], 2)],
+    [
+        (0.2, [50, 50], 20),
+        (0.01, [50, 50], 2),
+        (30, [50, 50], 30),
+        (2, [3, 3], 2),
+        (2, [5, 5, 1], 2),  # a class of one row is not validated
+        (0.01, [50, 50, 1, 1], 2),
+    ],
 )
 def test_validation_rows_are_a_number_or_a_share(n_val, counts, rows):
     codes = np.repeat(np.arange(len(counts)), counts)
     dataset = as_dataset(pd.DataFrame({"x": codes}), np.arange(len(counts)), codes)
     assert count_validation_rows(n_val, dataset) == rows
+
+
+def test_classes_that_cannot_be_validated_are_named(table):
+    X, y = table
+    classifier = CausalMixClassifier(**TINY)
+    with pytest.warns(UserWarning, match="Classes with one row only: 'alone', 'rare'.") as caught:
+        classifier.fit(X, y.where(y.index != 3, "rare").where(y.index != 5, "alone"))
+    (warning,) = (w for w in caught if "one row only" in str(w.message))
+    assert warning.filename == __file__
+    assert "say nothing about them" in str(warning.message)
+    assert "AUC" not in str(warning.message)
+    assert np.isfinite(classifier.report_.zero_shot["auc"])
+    assert classifier.predict_proba(X).shape == (90, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        classifier.set_params(steps=0).fit(X, y.where(y.index > 1, "rare"))
+
+
+def test_weights_are_not_chosen_by_rows_of_a_single_class(table):
+    X, y = table[0], np.arange(90) // 89
+    with pytest.raises(DataError, match=r"one row only: '1'\. .* of '0' alone.*steps=0"):
+        CausalMixClassifier(**TINY).fit(X, y)
+    zero_shot = CausalMixClassifier(**TINY | {"steps": 0})
+    with pytest.warns(UserWarning, match="single class there is no AUC: it is NaN"):
+        zero_shot.fit(X, y)
+    assert np.isnan(zero_shot.report_.zero_shot["auc"])
+    assert "There is no AUC, because all validation rows are of one class." in str(
+        zero_shot.report_
+    )
 
 
 # As a part of scikit-learn
@@ -611,7 +647,7 @@ def test_tables_that_cannot_be_used_are_refused(X, y, error, message):
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        ({"n_val": 1}, DataError, "n_val=1 is smaller than the number of classes, 2"),
+        ({"n_val": 1}, DataError, "n_val=1 is smaller than .* two rows or more, 2"),
         ({"n_val": 28}, DataError, "28 of them validate"),
         ({"n_val": 1.5}, CausalMixError, "n_val must be"),
         ({"n_val": True}, CausalMixError, "n_val must be"),
