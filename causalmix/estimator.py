@@ -31,7 +31,6 @@ from causalmix.fit_report import make_report
 from causalmix.persistence import (
     Fitted,
     classifier_state,
-    learned_attributes,
     load_folder,
     save_folder,
 )
@@ -323,14 +322,14 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         CheckpointError
-            If the folder is no saved classifier, or is damaged.
+            If the folder is no saved classifier, or is damaged; says which file lacks what.
         CausalMixError
             If the device is absent.
         """
-        fitted, state = load_folder(Path(path), device)
-        classifier = cls(**state["parameters"] | {"device": device})
-        for name, value in learned_attributes(state).items():
-            setattr(classifier, name, value)
+        known = cls._get_param_names()
+        fitted, parameters, attributes = load_folder(Path(path), device, known)
+        classifier = cls(**parameters | {"device": device})
+        vars(classifier).update(attributes)
         classifier._restore(fitted)
         return classifier
 

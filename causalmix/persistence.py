@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from causalmix import __version__
 from causalmix.atomic import hidden_content, replace_folder
+from causalmix.columns import listed
 from causalmix.data import TabularDataset
 from causalmix.encoding import Encoder
 from causalmix.errors import CausalMixError, CheckpointError
@@ -31,6 +34,19 @@ FORMAT = 2
 """Version of the folder's layout; a folder of another version is refused."""
 
 _STATE, _WEIGHTS, _ROWS = "classifier.json", "weights.safetensors", "context.safetensors"
+
+# What the state has at least, and what some parts of it have.
+_KEYS = (
+    *("parameters", "classes", "n_features_in", "feature_names_in", "columns", "schema"),
+    *("n_estimators", "seed", "report", "history", "rows"),
+)
+_PARTS = {
+    "classes": ("dtype", "values"),
+    "report": tuple(field.name for field in dataclasses.fields(FitReport)),
+    "rows": ("columns", "levels"),
+}
+
+_PAIRS = "__pairs__"  # key of a mapping whose keys are not all strings, as pairs
 
 
 @dataclass(frozen=True)
@@ -87,9 +103,11 @@ def classifier_state(classifier: Any, fitted: Fitted) -> dict[str, Any]:
     if isinstance(classifier.random_state, np.random.RandomState):
         parameters["random_state"] = fitted.seed
     classes = classifier.classes_
+    # JSON has no dates, and NumPy makes numbers of some units only.
+    values = classes.astype(np.int64) if classes.dtype.kind in "mM" else classes
     return {
         "parameters": {name: json_value(name, v) for name, v in parameters.items()},
-        "classes": {"dtype": classes.dtype.str, "values": json_value("classes_", classes)},
+        "classes": {"dtype": classes.dtype.str, "values": json_value("classes_", values)},
         "n_features_in": classifier.n_features_in_,
         "feature_names_in": list(getattr(classifier, "feature_names_in_", [])),
         "columns": fitted.columns,
@@ -165,7 +183,9 @@ def save_folder(path: Path, fitted: Fitted, state: dict[str, Any]) -> None:
     replace_folder(path, write)
 
 
-def load_folder(path: Path, device: str) -> tuple[Fitted, dict[str, Any]]:
+def load_folder(
+    path: Path, device: str, parameters: Collection[str]
+) -> tuple[Fitted, dict[str, Any], dict[str, Any]]:
     """Read what `save_folder` wrote.
 
     Parameters
@@ -174,11 +194,16 @@ def load_folder(path: Path, device: str) -> tuple[Fitted, dict[str, Any]]:
         The folder.
     device : str
         As in :func:`causalmix.tfm.load_tfm`.
+    parameters : collection of str
+        Parameters that the classifier knows.
 
     Returns
     -------
     fitted : Fitted
-    state : dict
+    parameters : dict
+        Of the classifier; all are known.
+    attributes : dict
+        As `learned_attributes` gives them.
 
     Raises
     ------
@@ -190,23 +215,15 @@ def load_folder(path: Path, device: str) -> tuple[Fitted, dict[str, Any]]:
         complete = [other for other in hidden if (other / _STATE).is_file()]
         hint = f" A save was killed and left {complete[0]}: rename that." if complete else ""
         raise CheckpointError(f"{path} is no saved classifier: there is no {path / _STATE}.{hint}")
-    try:
-        state = json.loads((path / _STATE).read_text())
-        if state["format"] != FORMAT:
-            raise CheckpointError(
-                f"{path} is of format {state['format']}; this version of causalmix reads format "
-                f"{FORMAT}. It was written with causalmix {state['versions']['causalmix']}."
-            )
+    with _readable(path / _STATE):
+        state = json.loads((path / _STATE).read_text(), object_hook=_with_keys)
+        _check_state(path / _STATE, state, parameters)
+        attributes = learned_attributes(state)
+    with _readable(path / _ROWS):
         context = _table(load_file(path / _ROWS), **state["rows"])
-    except CheckpointError:
-        raise
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as a saved classifier: {type(error).__name__}: {error}. "
-            "Save it again."
-        ) from error
     tfm = load_tfm(path / _WEIGHTS, device=device)
-    return Fitted(tfm, context, *(state[k] for k in ("columns", "n_estimators", "seed"))), state
+    fitted = Fitted(tfm, context, *(state[k] for k in ("columns", "n_estimators", "seed")))
+    return fitted, state["parameters"], attributes
 
 
 def json_value(name: str, value: Any) -> Any:
@@ -221,21 +238,74 @@ def json_value(name: str, value: Any) -> Any:
     Returns
     -------
     object
+        Mappings with other keys than strings are lists of pairs, which `load_folder` undoes.
 
     Raises
     ------
     CausalMixError
         If JSON has no form for it.
     """
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
     try:
-        json.dumps(value)
+        plain = _plain(value)
+        json.dumps(plain)
     except TypeError as error:
         raise CausalMixError(
             f"{name}={value!r} cannot be saved: {error}. Use plain values, or pickle."
         ) from error
-    return dict(value) if isinstance(value, Mapping) else value
+    return plain
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Turn what goes wrong in reading a file of a saved classifier into an error that names it."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{file} cannot be read as part of a saved classifier: {type(error).__name__}: "
+            f"{error}. Save it again."
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    items = {_plain(key): _plain(each) for key, each in value.items()}
+    if all(isinstance(key, str) for key in items):
+        return items
+    return {_PAIRS: [list(item) for item in items.items()]}
+
+
+def _with_keys(read: dict[str, Any]) -> dict[Any, Any]:
+    """Undo what `_plain` does to a mapping whose keys are not all strings."""
+    return dict(read[_PAIRS]) if read.keys() == {_PAIRS} else read
+
+
+def _check_state(file: Path, state: dict[str, Any], parameters: Collection[str]) -> None:
+    """Raise if a state is of another format, incomplete, or has unknown parameters."""
+    lacking = [key for key in ("format", "versions") if key not in state]
+    if not lacking and state["format"] != FORMAT:
+        raise CheckpointError(
+            f"{file} is of format {state['format']}; this version of causalmix reads format "
+            f"{FORMAT}. It was written with causalmix {state['versions']['causalmix']}."
+        )
+    lacking += [key for key in _KEYS if key not in state]
+    for part, keys in _PARTS.items():
+        lacking += [f"{part}.{key}" for key in keys if key not in state.get(part, keys)]
+    if lacking:
+        raise CheckpointError(f"{file} lacks {listed(lacking)}. Save the classifier again.")
+    unknown = sorted(set(state["parameters"]) - set(parameters))
+    if unknown:
+        raise CheckpointError(
+            f"{file} has unknown parameters: {listed(unknown)}. It was written with causalmix "
+            f"{state['versions']['causalmix']}; this is {__version__}."
+        )
 
 
 def _arrays(table: pd.DataFrame) -> dict[str, np.ndarray]:

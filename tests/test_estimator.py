@@ -368,7 +368,18 @@ def test_what_is_saved_predicts_the_same(fitted, table, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-@pytest.mark.parametrize("labels", [[1, 5], [1.0, 2.0], [False, True], ["a", "b"]])
+DAYS = ["2020-02-29", "2021-01-01"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        *([1, 5], [1.0, 2.0], [False, True], ["a", "b"]),
+        *(np.array(DAYS, dtype=f"datetime64[{unit}]") for unit in ("Y", "D", "s", "ns")),
+        np.array([7, 30], dtype="timedelta64[D]"),
+    ],
+    ids=lambda labels: str(np.array(labels).dtype),
+)
 def test_labels_of_every_type_survive(tmp_path, labels):
     X = np.random.default_rng(0).normal(size=(30, 3))
     y = np.array(labels)[(X[:, 0] > 0).astype(int)]
@@ -484,7 +495,7 @@ def test_damaged_and_foreign_folders_are_refused(fitted, tmp_path):
     for changed, message in (
         (json.dumps(state | {"format": 99}), "of format 99"),
         ("{", "cannot be read"),
-        (json.dumps({"format": persistence.FORMAT}), "cannot be read.*rows"),
+        (json.dumps({"format": persistence.FORMAT}), "classifier.json lacks .*'rows'"),
     ):
         (folder / "classifier.json").write_text(changed)
         with pytest.raises(CheckpointError, match=message):
