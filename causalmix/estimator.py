@@ -75,7 +75,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         When to validate and stop: see :class:`causalmix.finetune_config.FinetuneConfig`.
     time_limit : float, optional
         Seconds that fine-tuning may take, generator included; None means no limit. Fitting the
-        generator is not interrupted: where that takes longer, a single step is taken after it.
+        generator is not interrupted: where it takes them all, no step is made.
     rule, level, n_synthetic_val, n_splits
         How the weights are chosen: see :class:`causalmix.finetune_config.FinetuneConfig`.
     device : str, default="auto"
@@ -382,12 +382,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         self.history_ = result.history
         self._schema = schema
         self._restore(Fitted(result.tfm, dataset, list(frame.columns), self.n_estimators, seed))
-        self.report_ = make_report(
-            result,
-            n_train=train.n_rows,
-            n_val=val.n_rows,
-            seconds=time.perf_counter() - start,
-        )
+        seconds = time.perf_counter() - start
+        self.report_ = make_report(result, n_train=train.n_rows, n_val=val.n_rows, seconds=seconds)
         self.classes_ = classes
         if config.steps and not self.report_.helped:
             verdict = {
