@@ -87,6 +87,9 @@ def move_noise(
             noise = _noise_before(mechanism, old, observed[node], move.missing)
             noise = move.values(mechanism.noise_model, noise)
             rows[node] = mechanism.evaluate(new, noise[:, None]).ravel()
+        if correlation == 1:  # to the last digit, and where the noise is beyond its distribution
+            same = ~move.missing & ((old == new).all(axis=1) if parents else True)
+            rows[node] = np.where(same, observed[node], rows[node])
     return pd.DataFrame(rows)[nodes]
 
 
@@ -162,10 +165,7 @@ class _Move:
         known = ~self.missing
         if known.any():
             level[known] = distribution.levels(before[known], self.rng)
-        moved = distribution.quantiles(self.levels(level))
-        if self.correlation == 1 and known.any():
-            moved[known] = before[known]  # to the last digit
-        return moved
+        return distribution.quantiles(self.levels(level))
 
 
 def _move_class(

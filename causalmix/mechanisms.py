@@ -58,8 +58,8 @@ class Columns:
     Attributes
     ----------
     values : dict of str to numpy.ndarray of shape (n_rows,)
-        Numbers, with NaN for missing cells, or the codes of categories as strings (DoWhy
-        takes a column for categorical by its strings).
+        Numbers, or the codes of categories as strings (DoWhy takes a column for categorical by
+        its strings).
     encoders : dict of str to callable
         Turns a column's values into predictors of shape (n_rows, n_dimensions).
     """
@@ -71,7 +71,7 @@ class Columns:
     def learn(
         cls, coded: pd.DataFrame, categorical: Sequence[str], *, missing_level: bool = True
     ) -> Self:
-        """Learn from a table as `TableCodec.encode` gives it.
+        """Learn from a table as `causalmix.missingness.fill_gaps` gives it.
 
         Without `missing_level` a missing category is no level of its own: it is unknown where the
         column is a child, and none of the levels where it is a parent.
@@ -87,12 +87,9 @@ class Columns:
                     levels = levels[levels >= 0]
                 encoders[name] = partial(_one_hot, levels=levels)
             else:
-                # A column without any number is a constant; its samples are masked later.
-                values[name] = np.zeros(len(column)) if np.isnan(column).all() else column
+                values[name] = column
                 encoders[name] = partial(
-                    _standardise,
-                    median=np.nanmedian(values[name]),
-                    scale=np.nanstd(values[name]) or 1.0,
+                    _standardise, median=np.median(column), scale=np.std(column) or 1.0
                 )
         return cls(values, encoders)
 
@@ -349,5 +346,4 @@ def _one_hot(column: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 
 def _standardise(column: np.ndarray, median: float, scale: float) -> np.ndarray:
-    column = column.astype(float)[:, None]
-    return (np.where(np.isnan(column), median, column) - median) / scale
+    return (column.astype(float)[:, None] - median) / scale

@@ -34,8 +34,9 @@ class StructuralCausalModel:
     - A categorical node is drawn from a classifier's probabilities given its parents.
 
     Missing cells: in a categorical column "missing" is a level like the others, and modelled with
-    it. A missing number counts as the column's median where it is a parent, and its row is left
-    out where it is the child.
+    it. Missing numbers are drawn from what is known of their rows
+    (`causalmix.missingness.fill_gaps`) before the mechanisms are fitted: samples too have a number
+    in every cell until some are taken out.
 
     Parameters
     ----------
@@ -141,13 +142,11 @@ class StructuralCausalModel:
         _check_columns(self.dag, data)
         fitted = {} if fitted is None else fitted
         self.codec_ = TableCodec(data)
-        coded = self.codec_.encode(data)
+        self._gaps = MissingnessModel().fit(self.codec_.encode(data), self.codec_.categorical)
         columns = Columns.learn(
-            coded, self.codec_.categorical, missing_level=self.missing != "none"
+            self._gaps.filled, self.codec_.categorical, missing_level=self.missing != "none"
         )
         self._observed, self._n_rows = columns.values, len(data)
-        if self.missing == "modelled":
-            self._gaps = MissingnessModel().fit(coded, self.codec_.categorical)
         # Nodes and edges in the order of the columns: equal graphs then give equal samples.
         graph = nx.DiGraph()
         graph.add_nodes_from(data.columns)
@@ -190,7 +189,8 @@ class StructuralCausalModel:
             of whole numbers one of floats.
         noise_correlation : float, default=0.0
             Above 0, rows start from training rows, and their noise has this correlation with that
-            of those rows (`causalmix.counterfactual.move_noise`). Not together with `do`.
+            of those rows (`causalmix.counterfactual.move_noise`); so has what decides on their
+            gaps where these are modelled. Not together with `do`.
 
         Returns
         -------
@@ -214,7 +214,9 @@ class StructuralCausalModel:
         rows = self._draw(n, seed, dict(do or {}), noise_correlation)
         rng = np.random.default_rng(seed)
         if self.missing == "modelled":
-            rows = self._gaps.mask(rows, rng)
+            again = np.random.default_rng(seed)  # for the training rows that `_draw` has drawn
+            start = self._training_rows(n, again) if noise_correlation else None
+            rows = self._gaps.mask(rows, rng, start=start, correlation=noise_correlation)
         table = self.codec_.decode(rows, rng if self.missing == "random" else None)
         for name, value in (do or {}).items():
             table[name] = self.codec_.constant(name, value, n)
@@ -280,12 +282,16 @@ class StructuralCausalModel:
                 setters = {name: (lambda _, code=code: code) for name, code in codes.items()}
                 rows = gcm.interventional_samples(self.model_, setters, num_samples_to_draw=n)
             elif noise_correlation:
-                base = rng.permutation(np.resize(rng.permutation(self._n_rows), n))
+                base = self._training_rows(n, rng)
                 observed = {name: values[base] for name, values in self._observed.items()}
                 rows = move_noise(self.model_, observed, noise_correlation, rng)
             else:
                 rows = draw_rows(self.model_, n, rng)
             return rows.astype(float)
+
+    def _training_rows(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw the training rows that n rows start from, each as often as any other."""
+        return rng.permutation(np.resize(rng.permutation(self._n_rows), n))
 
     def _intervention(self, name: str, value: Any) -> Any:
         """Return a value as the node holds it."""
