@@ -157,10 +157,11 @@ def run_table(result: BenchmarkResult) -> pd.DataFrame:
     -------
     DataFrame
         Indexed by dataset, seed and the arm's label: test ``auc``, ``log_loss`` (nats),
-        ``accuracy``, ``best_step`` (0: the weights before fine-tuning), ``seconds``, and the
+        ``accuracy``, ``best_step`` (0: the weights before fine-tuning), ``reason`` (why that one),
+        ``seconds``, and the
         columns of `run_gaps` (NaN for runs without fine-tuning).
     """
     keys = ["dataset", "seed", "arm"]
-    table = result.scores[[*keys, *SCORES, "best_step", "seconds"]]
+    table = result.scores[[*keys, *SCORES, "best_step", "reason", "seconds"]]
     table = table.merge(run_gaps(result.histories), on=keys, how="left").set_index(keys)
     return table.rename(index={name: arm.label for name, arm in ARMS.items()}, level="arm")

@@ -59,6 +59,7 @@ def test_the_table_of_runs_joins_scores_and_gaps(finished):
     assert run["converged_step"] == gaps.loc[("wine", 0, "default"), "converged_step"]
     scores = result.scores.set_index(["dataset", "arm"])
     assert run["auc"] == scores.loc[("wine", "default"), "auc"]
+    assert run["reason"] == scores.loc[("wine", "default"), "reason"]
 
 
 def test_zero_shot_alone_has_no_gap_and_no_improvement(finished):
