@@ -158,8 +158,7 @@ def run_table(result: BenchmarkResult) -> pd.DataFrame:
     DataFrame
         Indexed by dataset, seed and the arm's label: test ``auc``, ``log_loss`` (nats),
         ``accuracy``, ``best_step`` (0: the weights before fine-tuning), ``reason`` (why that one),
-        ``seconds``, and the
-        columns of `run_gaps` (NaN for runs without fine-tuning).
+        ``seconds``, and the columns of `run_gaps` (NaN for runs without fine-tuning).
     """
     keys = ["dataset", "seed", "arm"]
     table = result.scores[[*keys, *SCORES, "best_step", "reason", "seconds"]]
