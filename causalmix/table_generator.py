@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol, Self
 
 import numpy as np
@@ -39,7 +39,7 @@ class TableGenerator(ABC):
         X : pandas.DataFrame of shape (n_rows, n_features)
             Features; missing cells are allowed.
         y : pandas.Series of shape (n_rows,)
-            Classes, none missing.
+            Classes, none missing. The n-th is that of the n-th row of X, whatever the indices.
 
         Returns
         -------
@@ -55,8 +55,7 @@ class TableGenerator(ABC):
         _check(X, y)
         self._target_name, self._target_dtype = y.name, y.dtype
         self.target_ = unused_name("target" if y.name is None else y.name, X.columns)
-        table = X.assign(**{self.target_: y.astype("category")}).reset_index(drop=True)
-        self._fit(table)
+        self._fit(with_target(X, y.astype("category"), self.target_))
         return self
 
     def sample(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
@@ -105,6 +104,26 @@ def _check(X: pd.DataFrame, y: pd.Series) -> None:
         )
     if y.isna().any():
         raise DataError(f"The target {y.name!r} is missing in {y.isna().sum()} rows; drop them.")
+
+
+def with_target(X: pd.DataFrame, y: pd.Series, name: Hashable) -> pd.DataFrame:
+    """Return features and target as one table, the n-th row with the n-th label.
+
+    Parameters
+    ----------
+    X : pandas.DataFrame of shape (n_rows, n_features)
+    y : pandas.Series of shape (n_rows,)
+    name : hashable
+        Of the target's column, the last.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_rows, n_features + 1)
+        With an index 0..n_rows−1.
+    """
+    table = X.reset_index(drop=True)
+    table[name] = y.reset_index(drop=True)
+    return table
 
 
 def unused_name(name: str, taken: pd.Index) -> str:

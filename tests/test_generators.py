@@ -214,6 +214,18 @@ def test_perturbation_keeps_rows_recognisable():
     )
 
 
+@pytest.mark.parametrize(("name", "purified"), [*product(FAST, [False]), ("mixup", True)])
+@pytest.mark.filterwarnings("ignore::causalmix.errors.GenerationWarning")
+def test_rows_and_labels_are_paired_by_position(name, purified):
+    X, y = mixed(30)
+    for index in (np.arange(30)[::-1], np.arange(100, 130)):
+        generator = quick(name, purified=purified)
+        aligned = generator.fit(X.reset_index(drop=True), y.reset_index(drop=True)).sample(20, 0)
+        apart = generator.fit(X.reset_index(drop=True), y.set_axis(index)).sample(20, 0)
+        pd.testing.assert_frame_equal(apart[0], aligned[0])
+        pd.testing.assert_series_equal(apart[1], aligned[1])
+
+
 @pytest.mark.parametrize("name", FAST)
 def test_targets_of_other_types_come_back_as_they_were(name):
     X, y = TABLES["iris"]()
