@@ -53,7 +53,8 @@ class CausalGenerator(TableGenerator):
     n_dags : int, default=10
     target_parents : {"all", "adjacent", "markov_blanket", "free"}, default="all"
         See `causalmix.dag_sampling.sample_dags`. A search in few rows misses features that matter
-        for the label, and what it misses is missing in every synthetic row.
+        for the label, and what it misses is missing in every synthetic row. Columns that identify
+        the rows, of which a warning tells, are nobody's parents.
     completion_alpha : float, default=0.1
         Level at which the sampled graphs get the edges that they lack (0: none); see
         `causalmix.dag_completion.complete_dags`.

@@ -44,7 +44,7 @@ class TableCodec:
         _check(frame)
         self.columns = frame.columns
         self.categorical = tuple(
-            name for name in frame if name in categorical or not _is_number(frame[name].dtype)
+            name for name in frame if name in categorical or not is_number(frame[name].dtype)
         )
         self._dtypes = frame.dtypes
         self._levels = {name: frame[name].astype("category").dtype for name in self.categorical}
@@ -122,7 +122,8 @@ class TableCodec:
         return pd.Series(values).astype(self._dtypes[name])
 
 
-def _is_number(dtype: np.dtype) -> bool:
+def is_number(dtype: np.dtype) -> bool:
+    """Say whether a column of this type holds numbers; truth values are categories."""
     return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
 
 
@@ -137,7 +138,7 @@ def _check(frame: pd.DataFrame) -> None:
         raise DataError(f"Column {name!r} appears more than once; rename or drop one.")
     for name in frame.columns:
         if (
-            _is_number(frame[name].dtype)
+            is_number(frame[name].dtype)
             and np.isinf(frame[name].to_numpy(float, na_value=np.nan)).any()
         ):
             raise DataError(f"Column {name!r} contains infinities; replace or drop those rows.")

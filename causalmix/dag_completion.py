@@ -10,6 +10,7 @@ import pandas as pd
 
 from causalmix.citest import DegenerateGaussian
 from causalmix.codec import TableCodec
+from causalmix.columns import identifiers
 from causalmix.errors import CausalMixError
 from causalmix.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.search import complete
@@ -31,7 +32,7 @@ def complete_dags(
     effect independent. So every node, in causal order, also gets those earlier nodes for parents
     which it depends on given the parents it has: the most dependent first, as long as the
     degenerate Gaussian test rejects their independence. The order of the nodes stays, and no edge
-    goes.
+    goes. Columns that identify the rows get no edge.
 
     Parameters
     ----------
@@ -62,11 +63,13 @@ def complete_dags(
         raise CausalMixError(f"alpha is {alpha}; a test level lies between 0 and 1.")
     names = tuple(data.columns)
     codec = TableCodec(data)
-    categorical = np.isin(names, codec.categorical)
+    categorical = np.array([name in codec.categorical for name in names])
     values = complete(codec.encode(data).to_numpy(), categorical)
     test = DegenerateGaussian(values, np.flatnonzero(categorical))
     forbidden = knowledge.constraints(names).forbidden.copy()
-    forbidden[:, np.isin(names, list(fixed))] = True
+    forbidden[:, [name in fixed for name in names]] = True
+    identifying = [names.index(name) for name in identifiers(data, besides=fixed)]
+    forbidden[identifying] = forbidden[:, identifying] = True
     return [_complete(dag, names, test, forbidden, alpha, max_parents) for dag in dags]
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from causalmix.edge_probabilities import EdgeProbabilities
 from causalmix.errors import CausalMixError, check_name
+from causalmix.knowledge import Constraints
 
 TARGET_PARENTS = ("adjacent", "all", "markov_blanket", "free")
 
@@ -34,8 +35,9 @@ def sample_dags(
     then have labels without signal. `target_parents` says what is done about it:
 
     - ``"adjacent"``: the target is a sink; its parents in every graph are all nodes that can be
-      adjacent to it (P > 0), or all nodes where there are none.
-    - ``"all"``: the target is a sink; its parents are all nodes.
+      adjacent to it (P > 0), or those of ``"all"`` where there are none.
+    - ``"all"``: the target is a sink; its parents are all nodes but those that identify the rows
+      (``edges.identifiers``), which have no edges.
     - ``"markov_blanket"``: the target is drawn like the other nodes and then made a sink in each
       graph, whose parents are what was its Markov blanket there: parents, children, and the other
       parents of the children. This reverses its arrows into its children in causal order (arc
@@ -82,7 +84,7 @@ def sample_dags(
         if target_parents != "free":
             _check_sink(target, edges.names, required[t], target_parents)
         if target_parents in ("adjacent", "all"):
-            parents = _fixed_parents(matrix, known.forbidden[:, t], t, target_parents)
+            parents = _fixed_parents(edges, known, t, target_parents)
             matrix[t] = matrix[:, t] = required[:, t] = 0
     rng = np.random.default_rng(seed)
     dags = []
@@ -108,13 +110,20 @@ def _check_sink(
 
 
 def _fixed_parents(
-    matrix: np.ndarray, forbidden: np.ndarray, t: int, target_parents: str
+    edges: EdgeProbabilities, known: Constraints, t: int, target_parents: str
 ) -> np.ndarray:
     """Return the positions of the target's parents in every graph."""
-    others = np.arange(len(matrix)) != t
-    adjacent = matrix[t] + matrix[:, t] > 0
-    wanted = adjacent if target_parents == "adjacent" and adjacent.any() else others
-    return np.flatnonzero(wanted & ~forbidden)
+    adjacent = edges.matrix[t] + edges.matrix[:, t] > 0
+    useful = _useful_parents(edges, t) | known.required[:, t]
+    wanted = adjacent if target_parents == "adjacent" and adjacent.any() else useful
+    return np.flatnonzero(wanted & ~known.forbidden[:, t])
+
+
+def _useful_parents(edges: EdgeProbabilities, t: int) -> np.ndarray:
+    """Say which nodes may tell of the label: not itself, nor those that identify the rows."""
+    useful = np.array([name not in edges.identifiers for name in edges.names])
+    useful[t] = False
+    return useful
 
 
 def _draw_dag(matrix: np.ndarray, required: np.ndarray, rng: np.random.Generator) -> nx.DiGraph:

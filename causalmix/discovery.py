@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from causalmix.citest import DegenerateGaussian
 from causalmix.codec import TableCodec
-from causalmix.columns import listed, numbers_rows
+from causalmix.columns import identifiers, listed
 from causalmix.dag_sampling import TARGET_PARENTS, describe_dags, sample_dags
 from causalmix.edge_probabilities import MARK_WEIGHTS, EdgeProbabilities, check_mark_weights
 from causalmix.errors import CausalMixError, DataError, check_name
@@ -31,9 +31,6 @@ __all__ = [
     "discover",
     "sample_dags",
 ]
-
-MIN_IDENTIFIED_ROWS = 10
-"""In a smaller table, categories or whole numbers may be all different by chance."""
 
 
 def discover(
@@ -86,7 +83,8 @@ def discover(
     data : pandas.DataFrame of shape (n_rows, d)
         Numeric columns, and columns of any other type as categories. A missing number becomes the
         median of its column in the bootstrap, a missing category a level of its own. Columns that
-        identify the rows get no edges, and a warning names them.
+        identify the rows (`causalmix.columns.identifiers`) get no edges but those that knowledge
+        requires, in the graphs drawn from the result too, and a warning names them.
     algorithms : sequence of {"pc", "fci", "bounded_fci", "boss"}, default=("pc", "fci")
         Averaged with equal weight.
     test : str, default="basis_function"
@@ -146,9 +144,12 @@ def discover(
     names, d = tuple(data.columns), data.shape[1]
     known = knowledge.constraints(names)
     values = codec.encode(data).to_numpy()
-    categorical = np.isin(names, codec.categorical)
+    categorical = np.array([name in codec.categorical for name in names])
     check_test(test, names, categorical, values)
-    searched = _without_identifiers(data, categorical, target)
+    identifying = identifiers(data, besides=[target])
+    if identifying:
+        _warn_of_identifiers(identifying)
+    searched = np.flatnonzero([name not in identifying for name in names])
     searched = searched[
         _screen(
             values[:, searched],
@@ -179,7 +180,12 @@ def discover(
             stacklevel=2,
         )
     return EdgeProbabilities.from_graphs(
-        names, graphs, mark_weights=mark_weights, knowledge=knowledge, timeouts=timeouts
+        names,
+        graphs,
+        mark_weights=mark_weights,
+        knowledge=knowledge,
+        timeouts=timeouts,
+        identifiers=identifying,
     )
 
 
@@ -207,27 +213,13 @@ def _check_options(
     check_mark_weights(mark_weights)
 
 
-def _without_identifiers(
-    data: pd.DataFrame, categorical: np.ndarray, target: str | None
-) -> np.ndarray:
-    """Return the positions of the columns that do not identify the rows."""
-    identify = np.zeros(data.shape[1], dtype=bool)
-    for j, name in enumerate(data):
-        if name == target or len(data) < MIN_IDENTIFIED_ROWS:
-            continue
-        values = data[name].dropna()
-        if categorical[j]:
-            identify[j] = len(values) == len(data) and values.is_unique
-        else:
-            identify[j] = numbers_rows(values, first=j == 0)
-    if identify.any():
-        warnings.warn(
-            f"These columns identify the rows (all their values are different): "
-            f"{listed(list(data.columns[identify]))}. Discovery leaves them without edges; drop "
-            "them from the table.",
-            stacklevel=3,
-        )
-    return np.flatnonzero(~identify)
+def _warn_of_identifiers(names: Sequence[Hashable]) -> None:
+    warnings.warn(
+        f"These columns identify the rows (all their known values are different): "
+        f"{listed(names)}. They get no edges; drop them from the table, or synthetic rows repeat "
+        "their values.",
+        stacklevel=3,
+    )
 
 
 def _screen(

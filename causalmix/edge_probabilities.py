@@ -64,6 +64,8 @@ class EdgeProbabilities:
         default.
     timeouts : int
         Bootstraps in which bounded FCI ran out of time and plain FCI took its place. 0 by default.
+    identifiers : tuple of str
+        Columns that identify the rows, and get no edges but required ones. None by default.
 
     Raises
     ------
@@ -76,6 +78,7 @@ class EdgeProbabilities:
     marks: pd.DataFrame
     knowledge: BackgroundKnowledge = NO_KNOWLEDGE
     timeouts: int = 0
+    identifiers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         d = len(self.names)
@@ -97,6 +100,7 @@ class EdgeProbabilities:
         mark_weights: Mapping[str, tuple[float, float]] = MARK_WEIGHTS,
         knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
         timeouts: int = 0,
+        identifiers: Sequence[str] = (),
     ) -> EdgeProbabilities:
         """Average graphs over bootstraps, and over algorithms with equal weight.
 
@@ -113,7 +117,8 @@ class EdgeProbabilities:
             Where it forbids one direction of a pair, all of the pair's probability goes to the
             other.
         timeouts : int, default=0
-            Kept as it is.
+        identifiers : sequence of str, default=()
+            These two are kept as they are.
 
         Returns
         -------
@@ -138,7 +143,8 @@ class EdgeProbabilities:
         one_way = np.where(constraints.forbidden & ~constraints.forbidden.T, matrix, 0.0)
         matrix = np.where(constraints.forbidden, 0.0, matrix + one_way.T)
         matrix[constraints.required] = 1.0
-        return cls(tuple(names), matrix, _tidy(frequency, names), knowledge, timeouts)
+        marks = _tidy(frequency, names)
+        return cls(tuple(names), matrix, marks, knowledge, timeouts, tuple(identifiers))
 
     def save(self, path: str | Path) -> None:
         """Write everything to a JSON file, in one step: a reader never sees half of it.
@@ -165,6 +171,7 @@ class EdgeProbabilities:
             "marks": self.marks.to_dict("list"),
             "knowledge": asdict(self.knowledge),
             "timeouts": self.timeouts,
+            "identifiers": self.identifiers,
         }
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_json(path, content)
@@ -197,6 +204,7 @@ class EdgeProbabilities:
                 pd.DataFrame(content["marks"]),
                 BackgroundKnowledge(**content["knowledge"]),
                 int(content["timeouts"]),
+                tuple(content["identifiers"]),
             )
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error

@@ -54,6 +54,13 @@ def test_missing_edges_come_back_and_needless_ones_do_not():
     assert not completed.out_degree("e")
 
 
+def test_columns_that_identify_the_rows_get_no_edge():
+    frame = chain().assign(d=[f"row{i}" for i in range(300)])
+    (completed,) = complete_dags([graph()], frame, alpha=1)
+    assert completed.degree("d") == 0
+    assert completed.degree("a") == 3
+
+
 def test_bounds_and_knowledge_are_kept():
     (nothing,) = complete_dags([graph("ab")], chain(), alpha=0)
     assert set(nothing.edges) == {("a", "b")}

@@ -65,6 +65,22 @@ def test_target_without_adjacencies_gets_all_nodes_as_parents():
     assert set(dag.predecessors("y")) == {"a", "b"}
 
 
+@pytest.mark.parametrize("target_parents", ["all", "adjacent"])
+def test_columns_that_identify_the_rows_are_parents_only_where_required(target_parents):
+    def parents(**knowledge) -> set[str]:
+        edges = EdgeProbabilities.from_graphs(
+            ("id", "a", "b", "y"),
+            {"pc": [np.zeros((4, 4))]},
+            knowledge=BackgroundKnowledge(**knowledge),
+            identifiers=["id"],
+        )
+        (dag,) = sample_dags(edges, 1, 0, target="y", target_parents=target_parents)
+        return set(dag.predecessors("y"))
+
+    assert parents() == {"a", "b"}
+    assert "id" in parents(required=[("id", "y")])
+
+
 def test_sampling_errors():
     edges = random_edges(3, 0, 1.0)
     with pytest.raises(UnknownNameError, match="v9"):

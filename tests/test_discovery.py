@@ -263,14 +263,18 @@ def test_runs_on_degenerate_tables_without_warnings(frame):
 def test_identifiers_are_left_out_with_a_warning():
     frame = collider(100).assign(name=[f"row{i}" for i in range(100)], case_id=range(7, 107))
     frame.insert(0, "row", range(1, 101))
+    frame.loc[3:20, "name"] = None  # those that are known are all different
     with pytest.warns(UserWarning, match="identify the rows.*: 'row', 'name', 'case_id'"):
         edges = discover(frame, n_bootstraps=2)
+    assert edges.identifiers == ("row", "name", "case_id")
     joined = edges.matrix.sum(0) + edges.matrix.sum(1)
     assert [n for n, p in zip(edges.names, joined, strict=True) if p] == list("abcd")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         discover(frame[["name", "a", "b"]].iloc[:5], n_bootstraps=1)
         discover(frame[["a", "case_id"]], target="case_id", n_bootstraps=1)
+        discover(frame[["a", "name"]].assign(name=[*"abcde"] + [None] * 95), n_bootstraps=1)
+        discover(frame.assign(row=np.nan)[["row", "a"]], n_bootstraps=1)  # no number at all
 
 
 def test_classes_that_a_bootstrap_loses():

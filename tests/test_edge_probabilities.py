@@ -85,7 +85,11 @@ def test_what_is_saved_is_loaded(tmp_path):
     graph = np.array([[0, -1, 0], [1, 0, 2], [0, 1, 0]])
     knowledge = BackgroundKnowledge(forbidden=[("ä", "x y")], tiers=[["x y"], ["ä"]])
     edges = EdgeProbabilities.from_graphs(
-        ("x y", "ä", "z"), {"fci": [graph] * 2 + [graph * 0]}, knowledge=knowledge, timeouts=2
+        ("x y", "ä", "z"),
+        {"fci": [graph] * 2 + [graph * 0]},
+        knowledge=knowledge,
+        timeouts=2,
+        identifiers=["z"],
     )
     path = tmp_path / "new" / "edges.json"
     edges.save(path)
@@ -94,6 +98,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     np.testing.assert_array_equal(loaded.matrix, edges.matrix)  # to the last bit
     pd.testing.assert_frame_equal(loaded.marks, edges.marks)
     assert (loaded.knowledge, loaded.timeouts) == (knowledge, 2)
+    assert loaded.identifiers == ("z",)
     assert [p.name for p in path.parent.iterdir()] == ["edges.json"]
 
 

@@ -187,6 +187,16 @@ def test_causal_rows_come_from_all_graphs():
     assert set(adjacent.dags_[0].predecessors("target")) < set(X.columns)
 
 
+def test_columns_that_identify_the_rows_have_no_edges():
+    X, y = mixed(60)
+    X = X.assign(case_id=range(7, 67), name=[None, *(f"row{i}" for i in range(59))])
+    with pytest.warns(UserWarning, match="identify the rows.*: 'case_id', 'name'"):
+        generator = CausalGenerator(**FEW_GRAPHS, completion_alpha=1).fit(X, y)
+    for dag in generator.dags_:
+        assert dag.degree("case_id") == dag.degree("name") == 0
+        assert dag.in_degree(generator.target_) == X.shape[1] - 2
+
+
 def test_smote_interpolates_within_a_class():
     rng = np.random.default_rng(0)
     low, high = rng.normal(0, 1, (40, 2)), rng.normal(20, 1, (10, 2))
