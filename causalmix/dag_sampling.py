@@ -66,8 +66,8 @@ def sample_dags(
     UnknownNameError
         If `target` is not one of the names, or `target_parents` is unknown.
     CausalMixError
-        If `n_dags` is below 1, or knowledge requires an edge out of the target and
-        `target_parents` makes it a sink.
+        If `n_dags` is below 1, or `target_parents` makes the target a sink and knowledge requires
+        an edge out of it or forbids every edge into it.
 
     References
     ----------
@@ -82,7 +82,7 @@ def sample_dags(
     if target is not None:
         t = edges.names.index(check_name(target, edges.names, "node"))
         if target_parents != "free":
-            _check_sink(target, edges.names, required[t], target_parents)
+            _check_sink(edges, known, t, target_parents)
         if target_parents in ("adjacent", "all"):
             parents = _fixed_parents(edges, known, t, target_parents)
             matrix[t] = matrix[:, t] = required[:, t] = 0
@@ -98,14 +98,21 @@ def sample_dags(
     return dags
 
 
-def _check_sink(
-    target: str, names: Sequence[str], required: np.ndarray, target_parents: str
-) -> None:
-    if required.any():
-        effect = names[int(np.flatnonzero(required)[0])]
+def _check_sink(edges: EdgeProbabilities, known: Constraints, t: int, target_parents: str) -> None:
+    target = edges.names[t]
+    if known.required[t].any():
+        effect = edges.names[int(np.flatnonzero(known.required[t])[0])]
         raise CausalMixError(
             f"The background knowledge requires {target} → {effect}, but target_parents="
             f"{target_parents!r} leaves no edge out of {target}. Use target_parents='free'."
+        )
+    useful = _useful_parents(edges, t)
+    if useful.any() and known.forbidden[useful, t].all():
+        raise CausalMixError(
+            f"The background knowledge (its forbidden edges or tiers) forbids every edge into "
+            f"{target}, and target_parents={target_parents!r} leaves none out of it: its labels "
+            "would have nothing to do with the other columns. Use target_parents='free', or allow "
+            f"causes of {target}."
         )
 
 

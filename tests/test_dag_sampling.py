@@ -187,3 +187,15 @@ def test_knowledge_limits_the_parents_of_the_target():
         sample_dags(edges, 1, 0, target="y", target_parents="all")
     (dag,) = sample_dags(edges, 1, 0, target="y", target_parents="free")
     assert dag.has_edge("y", "a")
+
+
+@pytest.mark.parametrize("target_parents", ["all", "adjacent", "markov_blanket"])
+def test_a_sink_that_knowledge_cuts_off_is_refused(target_parents):
+    edges = known_edges(tiers=[["y"], ["a", "b", "c", "d"]])
+    with pytest.raises(CausalMixError, match=r"every edge into y, .* Use target_parents='free'"):
+        sample_dags(edges, 1, 0, target="y", target_parents=target_parents)
+    assert any(
+        dag.out_degree("y") for dag in sample_dags(edges, 5, 0, target="y", target_parents="free")
+    )
+    (dag,) = sample_dags(known_edges(tiers=[["y"], ["a", "b", "c"]]), 1, 0, target="y")
+    assert set(dag.predecessors("y")) == {"d"}
