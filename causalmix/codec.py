@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -120,6 +120,21 @@ class TableCodec:
         if rng is not None and self.missing[name] > 0:
             values = np.where(rng.random(len(values)) < self.missing[name], np.nan, values)
         return pd.Series(values).astype(self._dtypes[name])
+
+
+def names_as_text(names: Iterable[Hashable]) -> dict[Hashable, str]:
+    """Return column names as other libraries take them, by the names themselves.
+
+    Raises
+    ------
+    DataError
+        If two of them, as 1 and "1", are the same text.
+    """
+    owner: dict[str, Hashable] = {}
+    for name in names:
+        if (other := owner.setdefault(str(name), name)) != name:
+            raise DataError(f"The columns {other!r} and {name!r} look the same; rename one.")
+    return {name: text for text, name in owner.items()}
 
 
 def is_number(dtype: np.dtype) -> bool:

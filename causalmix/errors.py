@@ -55,6 +55,7 @@ def check_name(name: str, valid: Iterable[str], kind: str) -> str:
     names = list(valid)
     if name in names:
         return name
-    near = get_close_matches(str(name), names, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    raise UnknownNameError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(names)}.")
+    of_text = {str(each): each for each in names}  # columns may be named by numbers
+    near = [of_text[text] for text in get_close_matches(str(name), of_text, n=3, cutoff=0.5)]
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise UnknownNameError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(map(str, names))}.")

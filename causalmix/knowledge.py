@@ -63,7 +63,7 @@ class BackgroundKnowledge:
             If the knowledge names a column that is not among `names`.
         """
         named = {name for edge in (*self.required, *self.forbidden) for name in edge}
-        for name in sorted(named.union(*self.tiers)):
+        for name in sorted(named.union(*self.tiers), key=str):
             check_name(name, names, "column in the background knowledge:")
         position = {name: i for i, name in enumerate(names)}
         required = np.zeros((len(names), len(names)), dtype=bool)

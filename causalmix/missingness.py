@@ -33,7 +33,7 @@ class MissingnessModel:
         self._categorical = categorical
         numeric = [name for name in coded if name not in categorical]
         share = coded[numeric].isna().mean().sort_values(ascending=False, kind="stable")
-        self.columns = [str(name) for name in share.index[share > 0]]
+        self.columns = list(share.index[share > 0])
         self._median = coded[numeric].median().fillna(0.0)
         self._spread = coded[numeric].std().fillna(0.0).replace(0.0, 1.0)
         self._levels = {name: np.unique(coded[name]) for name in categorical}

@@ -276,7 +276,8 @@ def _joined(X: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
 
 
 def _categories(X: pd.DataFrame) -> pd.DataFrame:
-    return X.astype(dict.fromkeys(X.select_dtypes(exclude="number"), "category"))
+    categories = dict.fromkeys(X.select_dtypes(exclude="number"), "category")
+    return X.astype(categories).rename(columns=str)  # the model takes no names of several types
 
 
 def _least_bad(y: pd.Series, faults: pd.Series, wanted: pd.Series) -> np.ndarray:

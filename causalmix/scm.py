@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Hashable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Self
@@ -14,7 +14,7 @@ from dowhy import gcm
 from dowhy.gcm.causal_models import PARENTS_DURING_FIT
 from dowhy.graph import get_ordered_predecessors
 
-from causalmix.codec import TableCodec
+from causalmix.codec import TableCodec, names_as_text
 from causalmix.counterfactual import draw_rows, move_noise
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.knowledge import named_cycle
@@ -71,7 +71,7 @@ class StructuralCausalModel:
     ----------
     model_ : dowhy.gcm.StructuralCausalModel
         The fitted model, for DoWhy's own queries. Its categorical nodes hold the codes of
-        `codec_` as strings.
+        `codec_` as strings, and names of nodes that are no text are written as text.
     codec_ : TableCodec
         From the table's columns to the model's and back.
 
@@ -142,25 +142,29 @@ class StructuralCausalModel:
         fitted = {} if fitted is None else fitted
         self.codec_ = TableCodec(data)
         coded = self.codec_.encode(data)
+        # DoWhy sorts parents by name, which names of several types cannot be.
+        self._nodes = names_as_text(data)
         columns = Columns.learn(
-            coded, self.codec_.categorical, missing_level=self.missing != "none"
+            coded.rename(columns=self._nodes),
+            [self._nodes[name] for name in self.codec_.categorical],
+            missing_level=self.missing != "none",
         )
         self._observed, self._n_rows = columns.values, len(data)
         if self.missing == "modelled":
             self._gaps = MissingnessModel().fit(coded, self.codec_.categorical)
         # Nodes and edges in the order of the columns: equal graphs then give equal samples.
         graph = nx.DiGraph()
-        graph.add_nodes_from(data.columns)
-        graph.add_edges_from(sorted(self.dag.edges))
+        graph.add_nodes_from(self._nodes.values())
+        graph.add_edges_from(sorted(nx.relabel_nodes(self.dag, self._nodes).edges))
         model = gcm.StructuralCausalModel(graph)
-        for node in graph:
+        for name, node in self._nodes.items():
             parents = tuple(get_ordered_predecessors(graph, node))
             if (node, parents) not in fitted:
                 fitted[node, parents] = make_mechanism(
                     node,
                     parents,
                     columns,
-                    self.node_mechanisms.get(node, self.mechanism),
+                    self.node_mechanisms.get(name, self.mechanism),
                     self.noise,
                 )
             model.set_causal_mechanism(node, fitted[node, parents])
@@ -273,7 +277,7 @@ class StructuralCausalModel:
             raise CausalMixError("The model is not fitted; call fit(data) before sample.")
         if n < 1:
             raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
-        codes = {name: self._intervention(name, value) for name, value in do.items()}
+        codes = dict(self._intervention(name, value) for name, value in do.items())
         rng = np.random.default_rng(seed)
         with _numpy_seed(seed):
             if codes:
@@ -285,16 +289,17 @@ class StructuralCausalModel:
                 rows = move_noise(self.model_, observed, noise_correlation, rng)
             else:
                 rows = draw_rows(self.model_, n, rng)
-            return rows.astype(float)
+            names = {node: name for name, node in self._nodes.items()}
+            return rows.astype(float).rename(columns=names)
 
-    def _intervention(self, name: str, value: Any) -> Any:
-        """Return a value as the node holds it."""
+    def _intervention(self, name: Hashable, value: Any) -> tuple[str, float | str]:
+        """Return a node and the value as it holds it."""
         self._check_column(name)
         if name not in self.codec_.categorical:
-            return float(value)
-        return str(self.codec_.code(name, value))
+            return self._nodes[name], float(value)
+        return self._nodes[name], str(self.codec_.code(name, value))
 
-    def _check_column(self, name: str) -> None:
+    def _check_column(self, name: Hashable) -> None:
         if not hasattr(self, "model_"):
             raise CausalMixError("The model is not fitted; call fit(data) before sample.")
         if name not in self.codec_.columns:

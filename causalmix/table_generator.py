@@ -50,10 +50,10 @@ class TableGenerator(ABC):
         ------
         DataError
             If the table is empty, X and y differ in length, a class is missing, a column appears
-            twice or contains an infinity.
+            twice, contains an infinity or has a name of several levels.
         """
         _check(X, y)
-        self._target_name, self._target_dtype = y.name, y.dtype
+        self._columns, self._target_name, self._target_dtype = X.columns, y.name, y.dtype
         self.target_ = unused_name("target" if y.name is None else y.name, X.columns)
         self._fit(with_target(X, y.astype("category"), self.target_))
         return self
@@ -84,7 +84,7 @@ class TableGenerator(ABC):
             raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
         rows = self._sample(n, seed)
         y = rows.pop(self.target_).astype(self._target_dtype).rename(self._target_name)
-        return rows, y
+        return rows.set_axis(self._columns, axis=1), y
 
     @abstractmethod
     def _fit(self, table: pd.DataFrame) -> None:
@@ -102,6 +102,8 @@ def _check(X: pd.DataFrame, y: pd.Series) -> None:
         raise DataError(
             f"X has {X.shape[0]} rows and {X.shape[1]} columns; at least one of each is needed."
         )
+    if X.columns.nlevels > 1:
+        raise DataError("X has column names of several levels; join each to one, as 'a b'.")
     if y.isna().any():
         raise DataError(f"The target {y.name!r} is missing in {y.isna().sum()} rows; drop them.")
 
@@ -126,9 +128,10 @@ def with_target(X: pd.DataFrame, y: pd.Series, name: Hashable) -> pd.DataFrame:
     return table
 
 
-def unused_name(name: str, taken: pd.Index) -> str:
-    """Return a name that is not taken: this one, or with underscores at its end."""
-    while name in taken:
+def unused_name(name: Hashable, taken: pd.Index) -> Hashable:
+    """Return a name that none taken looks like: this one, or with underscores at its end."""
+    texts = set(map(str, taken))
+    while str(name) in texts:
         name = f"{name}_"
     return name
 

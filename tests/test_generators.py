@@ -12,6 +12,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from causalmix.discovery import BackgroundKnowledge
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.generators import (
     GENERATORS,
@@ -62,6 +63,12 @@ def mixed(n: int = 90) -> Table:
     return X, pd.Series(pd.Categorical(label, categories=categories), index=X.index, name="y")
 
 
+def numbered(X: pd.DataFrame, y: pd.Series) -> Table:
+    """Names that are numbers, but for one; the target's is one too."""
+    names = {name: j for j, name in enumerate(X.columns[:-1])}
+    return X.rename(columns=names), y.rename(99)
+
+
 def categorical(n: int = 60) -> Table:
     rng = np.random.default_rng(0)
     X = pd.DataFrame({c: pd.Categorical(rng.choice(list("pqr"), n)) for c in "abc"})
@@ -82,6 +89,7 @@ TABLES = {
     "mixed": mixed,
     "categorical": categorical,
     "one feature": lambda: (mixed()[0][["size"]], mixed()[1]),
+    "numbered columns": lambda: numbered(*mixed(40)),
     "five rows": lambda: (mixed()[0][:5], mixed()[1][:5]),
 }
 
@@ -121,7 +129,7 @@ def check_like_training(X, y, X_new, y_new, n) -> None:
     [
         *product(TABLES, FAST, [False]),
         *product(["mixed", "five rows"], SLOW, [False]),
-        ("mixed", "mixup", True),
+        *product(["mixed", "numbered columns"], ["mixup"], [True]),
     ],
 )
 @pytest.mark.filterwarnings("ignore::causalmix.errors.GenerationWarning")
@@ -275,6 +283,27 @@ def test_errors_name_what_is_wrong(name):
         quick(name).fit(X, y.where(np.arange(60) > 0))
     with pytest.raises(DataError, match="infinities"):
         quick(name).fit(X * np.inf, y)
+
+
+def test_columns_named_by_numbers_are_known_to_the_causal_generator():
+    X, y = numbered(*mixed(40))
+    knowledge = BackgroundKnowledge(required=[(0, 1)], tiers=[[0, 1, "y"], [99]])
+    generator = CausalGenerator(**FEW_GRAPHS, knowledge=knowledge).fit(X, y)
+    assert generator.target_ == 99
+    assert all(dag.has_edge(0, 1) and dag.has_edge("y", 99) for dag in generator.dags_)
+    pd.testing.assert_index_equal(generator.sample(5, 0)[0].columns, X.columns)
+    with pytest.raises(UnknownNameError, match=r"7\. Valid: 0, 1, 2, 3, 4, y, 99"):
+        CausalGenerator(knowledge=BackgroundKnowledge(forbidden=[(7, "y")])).fit(X, y)
+
+
+def test_names_that_cannot_be_told_apart_are_refused():
+    X, y = mixed(20)
+    twins = X.rename(columns={"size": 1, "y": "1"})
+    with pytest.raises(DataError, match="columns 1 and '1' look the same"):
+        CausalGenerator(**FEW_GRAPHS).fit(twins, y)
+    levels = X.set_axis(pd.MultiIndex.from_product([["a"], X.columns]), axis=1)
+    with pytest.raises(DataError, match="names of several levels"):
+        SMOTENCGenerator().fit(levels, y)
 
 
 def test_ctgan_samples_are_like_the_training_table():

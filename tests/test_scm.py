@@ -261,6 +261,21 @@ def test_interventions_on_categories_and_whole_numbers():
     assert (model.sample(50, 0, do={"k": 7.5}).k == 7.5).all()  # not cut off to 7
 
 
+def test_columns_may_be_named_by_numbers():
+    """With names of two types among the parents of one node."""
+    names = {"x": 0, "group": 1, "y": 2}
+    data = line(200).rename(columns=names)
+    dag = nx.relabel_nodes(LINE, names)
+    dag.add_edge("k", 2)
+    model = StructuralCausalModel(dag, node_mechanisms={1: "forest"}).fit(data)
+    done = model.sample(50, 0, do={0: 1.0})
+    assert list(done) == list(data)
+    assert (done[0] == 1.0).all()
+    assert model.average_treatment_effect(0, 1.5, 0.5, 2, seed=0) == pytest.approx(3.0, abs=0.3)
+    with pytest.raises(DataError, match="no column 7"):
+        model.sample(5, 0, do={7: 1})
+
+
 def test_mistakes_in_interventions_are_named():
     model = StructuralCausalModel(LINE).fit(line())
     with pytest.raises(DataError, match="'group' has no level 'maybe'; it has no, yes"):
