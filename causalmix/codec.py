@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,14 +68,26 @@ class TableCodec:
             raise DataError(f"Column {name!r} has no level {level!r}; it has {levels}.")
         return code
 
+    def number(self, name: Hashable, value: object) -> float:
+        """Return a value as the number that a numeric column may take."""
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise DataError(
+                f"Column {name!r} is numeric and cannot be {value!r}; give a finite number."
+            )
+        return number
+
     def constant(self, name: str, value: object, n: int) -> pd.Series:
         """Return a column with one value in all of its n rows, of the learned dtype if that can."""
         if name in self._levels:
             codes = np.full(n, self.code(name, value))
             return self._decode_levels(name, pd.Series(codes))
-        column = pd.Series(np.full(n, value, dtype=float))
-        fraction = pd.api.types.is_integer_dtype(self._dtypes[name]) and float(value) % 1 != 0
-        return column if fraction else column.astype(self._dtypes[name])
+        number, dtype = self.number(name, value), self._dtypes[name]
+        column = pd.Series(np.full(n, number))
+        return column.astype(dtype) if _holds(dtype, number) else column
 
     def encode(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return `frame` as float64 columns of the same names, with a new index 0..n−1."""
@@ -120,6 +134,13 @@ class TableCodec:
         if rng is not None and self.missing[name] > 0:
             values = np.where(rng.random(len(values)) < self.missing[name], np.nan, values)
         return pd.Series(values).astype(self._dtypes[name])
+
+
+def _holds(dtype: Any, number: float) -> bool:
+    if not pd.api.types.is_integer_dtype(dtype):
+        return True
+    bounds = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
+    return number.is_integer() and bounds.min <= number <= bounds.max
 
 
 def names_as_text(names: Iterable[Hashable]) -> dict[Hashable, str]:

@@ -11,7 +11,8 @@ import pandas as pd
 from causalmix.citest import DegenerateGaussian
 from causalmix.codec import TableCodec
 from causalmix.columns import identifiers
-from causalmix.errors import CausalMixError
+from causalmix.errors import CausalMixError, check_name
+from causalmix.graph_comparison import check_dag
 from causalmix.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.search import complete
 
@@ -58,10 +59,18 @@ def complete_dags(
     ------
     CausalMixError
         If `alpha` is not between 0 and 1.
+    DataError
+        If a graph has a cycle, lacks a node for a column or is no networkx.DiGraph.
+    UnknownNameError
+        If a graph, or `fixed`, has a node that is no column.
     """
     if not 0 <= alpha <= 1:
         raise CausalMixError(f"alpha is {alpha}; a test level lies between 0 and 1.")
     names = tuple(data.columns)
+    for name in fixed:
+        check_name(name, names, "node in fixed:")
+    for dag in dags:
+        check_dag(dag, names)
     codec = TableCodec(data)
     categorical = np.array([name in codec.categorical for name in names])
     values = complete(codec.encode(data).to_numpy(), categorical)

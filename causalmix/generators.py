@@ -171,17 +171,18 @@ class CTGANGenerator(TableGenerator):
         known = coded.fillna(coded.median()).fillna(0.0)
         for name in self._codec.categorical:
             known[name] = known[name].astype(int).astype(str)
-        texts = names_as_text(table)
+        self._texts = names_as_text(table)
         self._model = CTGAN(epochs=self.epochs, enable_gpu=False)
         self._model.set_random_state(self.seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            discrete = [texts[name] for name in self._codec.categorical]
-            self._model.fit(known.rename(columns=texts), discrete)
+            discrete = [self._texts[name] for name in self._codec.categorical]
+            self._model.fit(known.rename(columns=self._texts), discrete)
 
     def _sample(self, n: int, seed: int) -> pd.DataFrame:
         self._model.set_random_state(seed)
-        rows = self._model.sample(n).astype(float).set_axis(self._codec.columns, axis=1)
+        names = {text: name for name, text in self._texts.items()}
+        rows = self._model.sample(n).astype(float).rename(columns=names)
         return self._codec.decode(self._gaps.mask(rows, np.random.default_rng(seed)))
 
 

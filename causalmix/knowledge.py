@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from causalmix.errors import CausalMixError, check_name
+from causalmix.errors import CausalMixError, DataError, check_name
 
 Edge = tuple[str, str]
 
@@ -146,6 +146,17 @@ def named_cycle(graph: nx.DiGraph) -> str:
     """Return a cycle of `graph` as it reads in a message: a → b → a."""
     cycle = [str(node) for node, _ in nx.find_cycle(graph)]
     return " → ".join([*cycle, cycle[0]])
+
+
+def check_acyclic(graph: nx.DiGraph) -> None:
+    """Raise DataError, which names a cycle where there is one, unless this is a simple DAG."""
+    if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():
+        raise DataError(
+            f"The graph is a {type(graph).__name__}; a networkx.DiGraph is needed, whose edges go "
+            "from cause to effect."
+        )
+    if not nx.is_directed_acyclic_graph(graph):
+        raise DataError(f"The graph has a cycle: {named_cycle(graph)}. Remove one of its edges.")
 
 
 def _pair(edge: Sequence[str], field: str) -> Edge:

@@ -17,7 +17,7 @@ from dowhy.graph import get_ordered_predecessors
 from causalmix.codec import TableCodec, names_as_text
 from causalmix.counterfactual import draw_rows, move_noise
 from causalmix.errors import CausalMixError, DataError, check_name
-from causalmix.knowledge import named_cycle
+from causalmix.knowledge import check_acyclic
 from causalmix.mechanisms import MECHANISMS, NOISES, Columns, make_mechanism
 from causalmix.missingness import MissingnessModel
 
@@ -78,7 +78,7 @@ class StructuralCausalModel:
     Raises
     ------
     DataError
-        If the graph has a cycle or no node; the cycle is named.
+        If the graph has a cycle, which is named, or no node, or is no networkx.DiGraph.
     UnknownNameError
         If a mechanism or its node, `noise` or `missing` is unknown.
 
@@ -98,10 +98,9 @@ class StructuralCausalModel:
         noise: str = "conditional",
         missing: str = "modelled",
     ) -> None:
+        check_acyclic(dag)
         if not dag:
             raise DataError("The graph has no nodes.")
-        if not nx.is_directed_acyclic_graph(dag):
-            raise DataError(f"The graph has a cycle: {named_cycle(dag)}. Remove one of its edges.")
         self.dag = dag
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
         self.node_mechanisms = {
@@ -208,7 +207,7 @@ class StructuralCausalModel:
             If `n` is below 1, the model is not fitted, or `noise_correlation` is not between 0
             and 1, or given together with `do`.
         DataError
-            If `do` names an unknown column or level.
+            If `do` names an unknown column or level, or no finite number for a numeric column.
         """
         if not 0 <= noise_correlation <= 1 or (do and noise_correlation):
             raise CausalMixError(
@@ -296,7 +295,7 @@ class StructuralCausalModel:
         """Return a node and the value as it holds it."""
         self._check_column(name)
         if name not in self.codec_.categorical:
-            return self._nodes[name], float(value)
+            return self._nodes[name], self.codec_.number(name, value)
         return self._nodes[name], str(self.codec_.code(name, value))
 
     def _check_column(self, name: Hashable) -> None:

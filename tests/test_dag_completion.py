@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from causalmix.dag_completion import complete_dags
-from causalmix.errors import CausalMixError
+from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.knowledge import BackgroundKnowledge
 
 NAMES = list("abcde")
@@ -74,5 +74,16 @@ def test_bounds_and_knowledge_are_kept():
     (known,) = complete_dags([graph()], chain(), alpha=0.01, knowledge=forbid)
     assert not known.has_edge("a", "b")
     assert not known.has_edge("b", "a")
+
+
+def test_errors_name_what_is_wrong():
+    with pytest.raises(UnknownNameError, match="node of the graph: 'z'"):
+        complete_dags([graph("az")], chain())
+    with pytest.raises(UnknownNameError, match="node in fixed: 'z'"):
+        complete_dags([graph()], chain(), fixed=["z"])
+    with pytest.raises(DataError, match="cycle: a → b → a"):
+        complete_dags([graph("ab", "ba")], chain())
+    with pytest.raises(DataError, match="no node for these columns: b, c, d, e"):
+        complete_dags([nx.DiGraph({"a": []})], chain())
     with pytest.raises(CausalMixError, match="alpha is 2"):
         complete_dags([graph()], chain(), alpha=2)

@@ -236,5 +236,7 @@ def test_graphs_that_do_not_fit_are_named():
         compare_graphs(edges, nx.DiGraph([("a", "e")]))
     with pytest.raises(DataError, match="no node for these columns: c, d"):
         check_dag(nx.DiGraph([("a", "b")]), NAMES)
+    with pytest.raises(DataError, match="is a Graph; a networkx"):
+        compare_graphs(edges, nx.Graph([("a", "b")]))
     with pytest.raises(CausalMixError, match="threshold is 1"):
         compare_graphs(edges, nx.DiGraph(), threshold=1)

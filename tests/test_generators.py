@@ -308,11 +308,11 @@ def test_names_that_cannot_be_told_apart_are_refused():
 
 def test_ctgan_samples_are_like_the_training_table():
     pytest.importorskip("ctgan")
-    X, y = mixed()
-    generator = make_generator("ctgan", epochs=2)
-    X_new, y_new = generator.fit(X, y).sample(100, seed=5)
-    check_like_training(X, y, X_new, y_new, 100)
-    pd.testing.assert_frame_equal(X_new, generator.sample(100, seed=5)[0])
+    for X, y in (mixed(), numbered(*mixed())):
+        generator = make_generator("ctgan", epochs=2)
+        X_new, y_new = generator.fit(X, y).sample(100, seed=5)
+        check_like_training(X, y, X_new, y_new, 100)
+        pd.testing.assert_frame_equal(X_new, generator.sample(100, seed=5)[0])
 
 
 def test_every_row_knows_its_graph():

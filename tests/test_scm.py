@@ -211,6 +211,9 @@ def test_errors_name_what_is_wrong():
         StructuralCausalModel(CHAIN).fit(data.assign(z=1))
     with pytest.raises(DataError, match="0 rows"):
         StructuralCausalModel(CHAIN).fit(data[:0])
+    for wrong in (nx.Graph([("a", "b")]), nx.MultiDiGraph([("a", "b")]), [("a", "b")]):
+        with pytest.raises(DataError, match=f"is a {type(wrong).__name__}; a networkx.DiGraph"):
+            StructuralCausalModel(wrong)
     with pytest.raises(CausalMixError, match="not fitted"):
         StructuralCausalModel(CHAIN).sample(1, 0)
     with pytest.raises(CausalMixError, match="Cannot draw 0 rows"):
@@ -259,6 +262,8 @@ def test_interventions_on_categories_and_whole_numbers():
     assert (done.k == 7).all()
     assert done.k.dtype == line().k.dtype
     assert (model.sample(50, 0, do={"k": 7.5}).k == 7.5).all()  # not cut off to 7
+    small = StructuralCausalModel(LINE).fit(line().astype({"k": "int8"}))
+    assert (small.sample(50, 0, do={"k": 300}).k == 300).all()  # beyond what int8 holds
 
 
 def test_columns_may_be_named_by_numbers():
@@ -282,6 +287,11 @@ def test_mistakes_in_interventions_are_named():
         model.sample(5, 0, do={"group": "maybe"})
     with pytest.raises(DataError, match="no column 'z'"):
         model.sample(5, 0, do={"z": 1})
+    for value in ("old", None, np.nan, np.inf, [1.0, 2.0]):
+        with pytest.raises(DataError, match="'x' is numeric and cannot be"):
+            model.sample(5, 0, do={"x": value})
+        with pytest.raises(DataError, match="'x' is numeric and cannot be"):
+            model.average_treatment_effect("x", value, 0.0, "y", seed=0)
     with pytest.raises(DataError, match="'group' is categorical"):
         model.average_treatment_effect("x", 1, 0, "group", seed=0)
     with pytest.raises(CausalMixError, match="not fitted"):
