@@ -13,10 +13,9 @@ import pandas as pd
 from causalmix.citest import DEGENERATE_GAUSSIAN
 from causalmix.dag_completion import complete_dags
 from causalmix.dag_sampling import TARGET_PARENTS, sample_dags
-from causalmix.discovery import discover
-from causalmix.edge_probabilities import MARK_WEIGHTS, STRICT_MARK_WEIGHTS
-from causalmix.errors import CausalMixError, check_name
-from causalmix.independence import TESTS
+from causalmix.discovery import check_options, discover
+from causalmix.edge_probabilities import MARK_WEIGHTS, STRICT_MARK_WEIGHTS, MarkWeights
+from causalmix.errors import CausalMixError, check_name, check_whole
 from causalmix.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.mechanisms import MECHANISMS, NOISES
 from causalmix.scm import MISSING, StructuralCausalModel
@@ -74,9 +73,11 @@ class CausalGenerator(TableGenerator):
         Shares of the classes among synthetic rows, summing to 1; by default they come as the
         models give them, which is as in the data but for chance. Rows of a class that is too
         frequent are dropped and others drawn instead.
-    n_bootstraps, algorithms, test, alpha, possible_dsep_seconds, knowledge, mark_weights
+    n_bootstraps, algorithms, test, alpha
         See `causalmix.discovery.discover`. `test` and `alpha` have other defaults there: those
         here, the linear test at 0.05, are what the benchmark of generated rows was run with.
+    possible_dsep_seconds, max_columns, knowledge, mark_weights
+        See `causalmix.discovery.discover`.
     seed : int, default=0
         Of the bootstraps and of the DAGs.
     n_jobs, progress
@@ -114,13 +115,27 @@ class CausalGenerator(TableGenerator):
         test: str = DEGENERATE_GAUSSIAN,
         alpha: float = 0.05,
         possible_dsep_seconds: float = 10.0,
+        max_columns: int = 100,
         knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
-        mark_weights: Mapping[str, tuple[float, float]] = MARK_WEIGHTS,
+        mark_weights: MarkWeights = MARK_WEIGHTS,
         seed: int = 0,
         n_jobs: int = 1,
         progress: bool = False,
     ) -> None:
-        self.n_dags = n_dags
+        check_options(
+            algorithms=algorithms,
+            test=test,
+            n_bootstraps=n_bootstraps,
+            alpha=alpha,
+            possible_dsep_seconds=possible_dsep_seconds,
+            max_columns=max_columns,
+            mark_weights=mark_weights,
+        )
+        shares = {"completion_alpha": completion_alpha, "noise_correlation": noise_correlation}
+        for name, value in shares.items():
+            if not 0 <= value <= 1:
+                raise CausalMixError(f"{name} is {value}; it lies between 0 and 1.")
+        self.n_dags = check_whole(n_dags, 1, "n_dags")
         self.target_parents = check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
         self.completion_alpha = completion_alpha
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
@@ -131,9 +146,10 @@ class CausalGenerator(TableGenerator):
         self.class_shares = class_shares
         self.n_bootstraps = n_bootstraps
         self.algorithms = algorithms
-        self.test = check_name(test, TESTS, "independence test")
+        self.test = test
         self.alpha = alpha
         self.possible_dsep_seconds = possible_dsep_seconds
+        self.max_columns = max_columns
         self.knowledge = knowledge
         self.mark_weights = mark_weights
         self.seed = seed
@@ -165,6 +181,7 @@ class CausalGenerator(TableGenerator):
             n_bootstraps=self.n_bootstraps,
             alpha=self.alpha,
             possible_dsep_seconds=self.possible_dsep_seconds,
+            max_columns=self.max_columns,
             target=self.target_,
             knowledge=self.knowledge,
             mark_weights=self.mark_weights,

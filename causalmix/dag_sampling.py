@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.edge_probabilities import EdgeProbabilities
-from causalmix.errors import CausalMixError, check_name
+from causalmix.errors import CausalMixError, check_name, check_whole
 from causalmix.knowledge import Constraints
 
 TARGET_PARENTS = ("adjacent", "all", "markov_blanket", "free")
@@ -73,8 +73,7 @@ def sample_dags(
     ----------
     Shachter (1986), "Evaluating influence diagrams", Operations Research 34, for arc reversal.
     """
-    if n_dags < 1:
-        raise CausalMixError(f"n_dags is {n_dags}; at least 1 graph is needed.")
+    check_whole(n_dags, 1, "n_dags")
     check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
     known = edges.knowledge.constraints(edges.names)
     matrix, required = edges.matrix.copy(), known.required.copy()

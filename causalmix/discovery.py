@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,13 @@ from causalmix.citest import DegenerateGaussian
 from causalmix.codec import TableCodec
 from causalmix.columns import identifiers, listed
 from causalmix.dag_sampling import TARGET_PARENTS, describe_dags, sample_dags
-from causalmix.edge_probabilities import MARK_WEIGHTS, EdgeProbabilities, check_mark_weights
-from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.edge_probabilities import (
+    MARK_WEIGHTS,
+    EdgeProbabilities,
+    MarkWeights,
+    read_mark_weights,
+)
+from causalmix.errors import CausalMixError, DataError, check_name, check_whole
 from causalmix.independence import BASIS_FUNCTION, MIXED_TESTS, TESTS, check_test
 from causalmix.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.search import ALGORITHMS, ALL_ALGORITHMS, SearchOptions, complete, search_bootstrap
@@ -45,7 +50,7 @@ def discover(
     max_columns: int = 100,
     target: str | None = None,
     knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
-    mark_weights: Mapping[str, tuple[float, float]] = MARK_WEIGHTS,
+    mark_weights: MarkWeights = MARK_WEIGHTS,
     seed: int = 0,
     n_jobs: int = 1,
     progress: bool = False,
@@ -114,8 +119,9 @@ def discover(
         always adjacent, one with both directions forbidden never; in FCI, a column that may not
         cause another gets an arrowhead there. Required edges have probability 1, forbidden ones 0
         and what evidence there is for them goes to the other direction.
-    mark_weights : mapping of str to (float, float), default=MARK_WEIGHTS
-        What each mark adds to P(source → target) and P(target → source).
+    mark_weights : {"soft", "strict"} or mapping of str to (float, float), default=MARK_WEIGHTS
+        What each mark adds to P(source → target) and P(target → source). ``"soft"`` is the
+        default; with ``"strict"`` a bidirected edge counts as no edge.
     seed : int, default=0
     n_jobs : int, default=1
         Worker processes, each with one BLAS thread.
@@ -134,10 +140,19 @@ def discover(
     UnknownNameError
         If an algorithm, the test, a mark or a column in `knowledge` is unknown.
     CausalMixError
-        If `alpha`, `n_bootstraps` or a weight is out of its range, or if `test` gives ``"boss"`` no
-        score.
+        If a number or a weight is out of its range, `algorithms` is one name, or `test` gives
+        ``"boss"`` no score.
     """
-    _check_options(algorithms, test, n_bootstraps, alpha, mark_weights)
+    check_options(
+        algorithms=algorithms,
+        test=test,
+        n_bootstraps=n_bootstraps,
+        alpha=alpha,
+        max_conditioning=max_conditioning,
+        possible_dsep_seconds=possible_dsep_seconds,
+        max_columns=max_columns,
+        mark_weights=mark_weights,
+    )
     codec = TableCodec(data)
     if target is not None and target not in data:
         raise DataError(f"The table has no column {target!r}; it has {', '.join(map(str, data))}.")
@@ -189,13 +204,20 @@ def discover(
     )
 
 
-def _check_options(
+def check_options(
+    *,
     algorithms: Sequence[str],
     test: str,
     n_bootstraps: int,
     alpha: float,
-    mark_weights: Mapping[str, tuple[float, float]],
+    possible_dsep_seconds: float,
+    max_columns: int,
+    mark_weights: MarkWeights,
+    max_conditioning: int = 0,
 ) -> None:
+    """Raise what `discover` raises about these of its arguments."""
+    if isinstance(algorithms, str):
+        raise CausalMixError(f"algorithms is {algorithms!r}; give a list, as [{algorithms!r}].")
     for algorithm in algorithms:
         check_name(algorithm, ALL_ALGORITHMS, "discovery algorithm")
     if not algorithms:
@@ -208,9 +230,15 @@ def _check_options(
         )
     if not 0 < alpha < 1:
         raise CausalMixError(f"alpha is {alpha}; a test level lies between 0 and 1.")
-    if n_bootstraps < 1:
-        raise CausalMixError(f"n_bootstraps is {n_bootstraps}; at least 1 is needed.")
-    check_mark_weights(mark_weights)
+    if not possible_dsep_seconds > 0:
+        raise CausalMixError(
+            f"possible_dsep_seconds is {possible_dsep_seconds}; it must be positive. To leave the "
+            "stage out, use 'fci' in place of 'bounded_fci'."
+        )
+    check_whole(n_bootstraps, 1, "n_bootstraps")
+    check_whole(max_conditioning, 0, "max_conditioning")
+    check_whole(max_columns, 1, "max_columns")
+    read_mark_weights(mark_weights)
 
 
 def _warn_of_identifiers(names: Sequence[Hashable]) -> None:

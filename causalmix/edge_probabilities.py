@@ -41,6 +41,9 @@ MARK_WEIGHTS: Mapping[str, tuple[float, float]] = {
 STRICT_MARK_WEIGHTS: Mapping[str, tuple[float, float]] = {**MARK_WEIGHTS, "<->": (0.0, 0.0)}
 """As the marks are defined: where a latent variable causes both, neither causes the other."""
 
+NAMED_MARK_WEIGHTS = {"soft": MARK_WEIGHTS, "strict": STRICT_MARK_WEIGHTS}
+MarkWeights = str | Mapping[str, tuple[float, float]]
+
 _FORMAT = "causalmix edge probabilities"
 
 
@@ -97,7 +100,7 @@ class EdgeProbabilities:
         names: Sequence[str],
         graphs: Mapping[str, Sequence[np.ndarray]],
         *,
-        mark_weights: Mapping[str, tuple[float, float]] = MARK_WEIGHTS,
+        mark_weights: MarkWeights = MARK_WEIGHTS,
         knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
         timeouts: int = 0,
         identifiers: Sequence[str] = (),
@@ -111,8 +114,9 @@ class EdgeProbabilities:
         graphs : mapping of str to sequence of numpy.ndarray of shape (d, d)
             By algorithm, a graph from each of its bootstraps, as causal-learn's ``G.graph``:
             ``graph[i, j]`` is the mark at i (−1 tail, 1 arrowhead, 2 circle, 0 no edge).
-        mark_weights : mapping of str to (float, float), default=MARK_WEIGHTS
-            What each mark adds to P(source → target) and P(target → source).
+        mark_weights : {"soft", "strict"} or mapping of str to (float, float), default=MARK_WEIGHTS
+            What each mark adds to P(source → target) and P(target → source); see
+            `read_mark_weights`.
         knowledge : BackgroundKnowledge, optional
             Where it forbids one direction of a pair, all of the pair's probability goes to the
             other.
@@ -129,14 +133,14 @@ class EdgeProbabilities:
         CausalMixError
             If a weight is missing or out of its range, or a mark or a name is unknown.
         """
-        check_mark_weights(mark_weights)
+        weights = read_mark_weights(mark_weights)
         frequency = {
             (algorithm, mark): _frequency(found, mark)
             for algorithm, found in graphs.items()
             for mark in MARKS
         }
         matrix = sum(
-            (mark_weights[mark][0] * share + mark_weights[mark][1] * share.T) / len(graphs)
+            (weights[mark][0] * share + weights[mark][1] * share.T) / len(graphs)
             for (_, mark), share in frequency.items()
         )
         constraints = knowledge.constraints(names)
@@ -215,8 +219,29 @@ class EdgeProbabilities:
             ) from error
 
 
-def check_mark_weights(mark_weights: Mapping[str, tuple[float, float]]) -> None:
-    """Raise CausalMixError unless there are two possible weights for every mark."""
+def read_mark_weights(mark_weights: MarkWeights) -> Mapping[str, tuple[float, float]]:
+    """Return what each edge mark adds to the probabilities of the two directions.
+
+    Parameters
+    ----------
+    mark_weights : {"soft", "strict"} or mapping of str to (float, float)
+        ``"soft"`` stands for `MARK_WEIGHTS`, ``"strict"`` for `STRICT_MARK_WEIGHTS`, where a
+        bidirected edge counts as no edge.
+
+    Returns
+    -------
+    mapping of str to (float, float)
+
+    Raises
+    ------
+    UnknownNameError
+        If a mark, or the name of the weights, is unknown.
+    CausalMixError
+        Unless there are two possible weights for every mark.
+    """
+    if isinstance(mark_weights, str):
+        name = check_name(mark_weights, NAMED_MARK_WEIGHTS, "choice of mark_weights")
+        return NAMED_MARK_WEIGHTS[name]
     for mark in mark_weights:
         check_name(mark, MARKS, "edge mark")
     for mark in MARKS:
@@ -226,6 +251,7 @@ def check_mark_weights(mark_weights: Mapping[str, tuple[float, float]]) -> None:
                 f"mark_weights needs two weights for {mark!r}, neither negative, with a sum of "
                 f"at most 1; got {mark_weights.get(mark)}."
             )
+    return mark_weights
 
 
 def _frequency(graphs: Sequence[np.ndarray], mark: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Integral
 
 
 class CausalMixError(ValueError):
@@ -59,3 +60,29 @@ def check_name(name: str, valid: Iterable[str], kind: str) -> str:
     near = [of_text[text] for text in get_close_matches(str(name), of_text, n=3, cutoff=0.5)]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise UnknownNameError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(map(str, names))}.")
+
+
+def check_whole(value: int, least: int, option: str) -> int:
+    """Return `value` if it is a whole number of at least `least`, else raise.
+
+    Parameters
+    ----------
+    value : int
+        What a user gave.
+    least : int
+    option : str
+        Its name.
+
+    Returns
+    -------
+    int
+        `value`, unchanged.
+
+    Raises
+    ------
+    CausalMixError
+        If it is less, or no whole number.
+    """
+    if not isinstance(value, Integral) or value < least:
+        raise CausalMixError(f"{option} is {value!r}; a whole number, at least {least}, is needed.")
+    return value

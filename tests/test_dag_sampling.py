@@ -87,8 +87,9 @@ def test_sampling_errors():
         sample_dags(edges, 1, 0, target="v9")
     with pytest.raises(UnknownNameError, match="adjacent, all, markov_blanket, free"):
         sample_dags(edges, 1, 0, target="v0", target_parents="some")
-    with pytest.raises(CausalMixError, match="n_dags is 0"):
-        sample_dags(edges, 0, 0)
+    for n_dags in (0, 1.5):
+        with pytest.raises(CausalMixError, match=f"n_dags is {n_dags}"):
+            sample_dags(edges, n_dags, 0)
 
 
 # --- the target's choices ------------------------------------------------------------------------
@@ -153,7 +154,9 @@ def known_edges(**knowledge) -> EdgeProbabilities:
 
 def test_sampled_graphs_keep_knowledge():
     edges = known_edges(
-        required=[("d", "c"), ("c", "b")], forbidden=[("a", "d"), ("d", "a")], tiers=["dc", "y"]
+        required=[("d", "c"), ("c", "b")],
+        forbidden=[("a", "d"), ("d", "a")],
+        tiers=[["d", "c"], ["y"]],
     )
     for target_parents in ("adjacent", "all", "free", "markov_blanket"):
         dags = sample_dags(edges, 100, 0, target="y", target_parents=target_parents)

@@ -166,6 +166,8 @@ def test_mark_weights_are_an_option():
         discover(frame, mark_weights=MARK_WEIGHTS | {"-->": (0.8, 0.3)})
     with pytest.raises(UnknownNameError, match="<--"):
         discover(frame, mark_weights=MARK_WEIGHTS | {"<--": (0.0, 1.0)})
+    with pytest.raises(UnknownNameError, match="Valid: soft, strict"):
+        discover(frame, mark_weights="hard")
 
 
 def test_columns_may_come_in_any_order():
@@ -294,8 +296,17 @@ def test_errors_name_what_is_wrong():
         discover(frame, algorithms=["pcc"])
     with pytest.raises(CausalMixError, match="alpha is 5"):
         discover(frame, alpha=5)
-    with pytest.raises(CausalMixError, match="n_bootstraps is 0"):
-        discover(frame, n_bootstraps=0)
+    with pytest.raises(CausalMixError, match=r"algorithms is 'pc'; give a list, as \['pc'\]"):
+        discover(frame, algorithms="pc")
+    for option, value in (
+        ("n_bootstraps", 0),
+        ("max_columns", 0),
+        ("max_conditioning", -1),
+        ("max_conditioning", 1.5),
+        ("possible_dsep_seconds", 0),
+    ):
+        with pytest.raises(CausalMixError, match=f"{option} is {value}"):
+            discover(frame, **{option: value})
     with pytest.raises(DataError, match="no column 'y'"):
         discover(frame, target="y")
     with pytest.raises(DataError, match="0 rows"):

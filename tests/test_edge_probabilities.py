@@ -72,6 +72,13 @@ def test_knowledge_moves_a_pair_to_the_direction_that_is_left():
     np.testing.assert_allclose(matrix, expected)
 
 
+def test_mark_weights_may_be_named():
+    graph = np.array([[0, 1], [1, 0]])  # a <-> b
+    for name, probability in (("soft", 0.5), ("strict", 0.0)):
+        edges = EdgeProbabilities.from_graphs("ab", {"fci": [graph]}, mark_weights=name)
+        assert edges.matrix[0, 1] == edges.matrix[1, 0] == probability
+
+
 @pytest.mark.parametrize("value", [-0.1, 0.6, np.nan])
 def test_impossible_probabilities_are_refused(value):
     with pytest.raises(CausalMixError, match="at most 1 in sum"):

@@ -262,6 +262,19 @@ def test_unknown_names_and_options():
             make_generator(name, n_dag=3)
     with pytest.raises(UnknownNameError, match="mechanism"):
         make_generator("causal", mechanism="lineal")
+    for option, value in (
+        ("noise_correlation", 2),
+        ("completion_alpha", -0.1),
+        ("n_dags", 0),
+        ("n_bootstraps", 0),
+        ("max_columns", 0),
+        ("alpha", 1),
+        ("possible_dsep_seconds", 0),
+        ("algorithms", "pc"),
+        ("mark_weights", "hard"),
+    ):
+        with pytest.raises(CausalMixError, match=f"{option}.*{value}|{value}.*{option}"):
+            make_generator("causal", **{option: value})
     with pytest.raises(CausalMixError, match="swap"):
         make_generator("perturbation", swap=2)
     with pytest.raises(CausalMixError, match="k_neighbors is 0"):
@@ -357,6 +370,14 @@ def test_rows_in_the_shares_asked_for_know_their_graph():
         model.sample = marked
     rows, _ = generator.sample(80, seed=2)
     assert generator.dag_of_rows(80, seed=2).tolist() == (rows.iloc[:, 0] // 500 / 2).tolist()
+
+
+def test_wide_tables_are_searched_in_part():
+    X, y = from_sklearn(load_wine, 60)
+    with pytest.warns(UserWarning, match="searches the 3 most dependent on 'target'"):
+        generator = CausalGenerator(**FEW_GRAPHS, max_columns=3).fit(X, y)
+    joined = generator.edges_.matrix.sum(0) + generator.edges_.matrix.sum(1)
+    assert (joined > 0).sum() <= 3
 
 
 def test_class_shares_that_make_no_sense_are_refused():

@@ -41,13 +41,16 @@ def chain(n: int = 500) -> pd.DataFrame:
         ({"required": [("a", "b"), ("b", "c"), ("c", "a")]}, "cycle, a → b → c → a"),
         ({"required": [("a", "b"), ("b", "a")]}, "cycle, a → b → a"),
         ({"forbidden": [("a", "a")]}, "a → a joins a column to itself"),
-        ({"tiers": ["ab", "bc"]}, "b is in tiers 1 and 2"),
+        ({"forbidden": [3]}, "forbidden contains 3; an edge is a pair"),
+        ({"tiers": ["age", "income"]}, r"tiers contains 'age'; .* as \['age'\]"),
+        ({"tiers": [3]}, "tiers contains 3"),
+        ({"tiers": [["a", "b"], ["b", "c"]]}, "b is in tiers 1 and 2"),
         (
-            {"required": [("a", "b")], "tiers": ["b", "a"]},
+            {"required": [("a", "b")], "tiers": [["b"], ["a"]]},
             "a → b is required, but a is in tier 2 and b in 1",
         ),
         (
-            {"required": [("a", "x"), ("x", "b")], "tiers": ["b", "a"]},
+            {"required": [("a", "x"), ("x", "b")], "tiers": [["b"], ["a"]]},
             "a → x → b is required, but a is in tier 2 and b in 1",
         ),
     ],
@@ -59,7 +62,9 @@ def test_contradictions_are_told(knowledge, message):
 
 def test_all_contradictions_are_told_at_once():
     with pytest.raises(CausalMixError, match=r"a → b is both .*; c is in tiers 1 and 3\. Take"):
-        BackgroundKnowledge(required=[("a", "b")], forbidden=[("a", "b")], tiers=["c", "d", "c"])
+        BackgroundKnowledge(
+            required=[("a", "b")], forbidden=[("a", "b")], tiers=[["c"], ["d"], ["c"]]
+        )
 
 
 def test_unknown_columns_are_named():
@@ -72,7 +77,7 @@ def test_unknown_columns_are_named():
 
 def test_constraints_follow_from_tiers_and_paths():
     knowledge = BackgroundKnowledge(
-        required=[("a", "b"), ("b", "c")], forbidden=[("d", "c")], tiers=["a", "dc"]
+        required=[("a", "b"), ("b", "c")], forbidden=[("d", "c")], tiers=[["a"], ["d", "c"]]
     )
     known = knowledge.constraints("abcd")
     assert set(zip(*np.nonzero(known.required), strict=True)) == {(0, 1), (1, 2)}
@@ -132,7 +137,7 @@ def test_tiers_leave_confounding_open_in_fci():
         chain(),
         algorithms=["fci"],
         n_bootstraps=4,
-        knowledge=BackgroundKnowledge(tiers=["a", "b", "c"]),
+        knowledge=BackgroundKnowledge(tiers=[["a"], ["b"], ["c"]]),
     )
     marks = edges.marks.set_index(["source", "target"]).mark
     assert marks["a", "b"] == "o->"
