@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.citest import DEGENERATE_GAUSSIAN
+from causalmix.columns import listed
 from causalmix.dag_completion import complete_dags
 from causalmix.dag_sampling import TARGET_PARENTS, sample_dags
 from causalmix.discovery import check_options, discover
@@ -281,9 +282,16 @@ class CausalGenerator(TableGenerator):
         shares = pd.Series(0.0, index=y.cat.categories)
         for name, share in self.class_shares.items():
             shares[levels[check_name(str(name), levels, "class")]] = share
-        if (shares < 0).any() or abs(shares.sum() - 1) > 1e-6:
+        total = shares.sum(skipna=False)
+        if not ((shares >= 0).all() and abs(total - 1) <= 1e-6):
             raise CausalMixError(
-                f"class_shares sum to {shares.sum():g}; shares are not negative and sum to 1."
+                f"class_shares sum to {total:g}; shares are not negative and sum to 1."
+            )
+        rowless = [level for level in shares.index[shares > 0] if not (y == level).any()]
+        if rowless:
+            raise CausalMixError(
+                f"class_shares asks for classes without a training row: {listed(rowless)}. Leave "
+                "them out."
             )
         return shares
 

@@ -384,6 +384,10 @@ def test_class_shares_that_make_no_sense_are_refused():
     X, y = from_sklearn(load_iris, 60)
     with pytest.raises(CausalMixError, match=r"sum to 0\.9"):
         CausalGenerator(class_shares={"0": 0.5, "1": 0.4}).fit(X, y)
+    with pytest.raises(CausalMixError, match="sum to nan"):
+        CausalGenerator(class_shares={"0": 0.5, "1": 0.5, "2": np.nan}).fit(X, y)
+    with pytest.raises(CausalMixError, match="classes without a training row: 'never'"):
+        CausalGenerator(class_shares={"big": 0.9, "never": 0.1}).fit(*mixed())
     with pytest.raises(UnknownNameError, match="'7'"):
         CausalGenerator(class_shares={"7": 1.0}).fit(X, y)
 
