@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Self
@@ -230,10 +230,13 @@ class StructuralCausalModel:
         reference: Any,
         outcome: str,
         *,
+        outcome_class: Any = None,
         n: int = 10_000,
-        seed: int,
+        seed: int = 0,
     ) -> float:
         """Mean outcome when the treatment is set to `value`, minus that when set to `reference`.
+
+        Of a categorical outcome, the probability of one of its classes takes the mean's place.
 
         Parameters
         ----------
@@ -242,7 +245,9 @@ class StructuralCausalModel:
         value, reference : number or level
             The two interventions, with the same draws of the noise.
         outcome : str
-            A numeric column.
+            A column.
+        outcome_class : level, optional
+            Of a categorical outcome, the class whose probability is asked for.
         n : int, default=10000
             Rows drawn for each of the two.
         seed : int, default=0
@@ -250,23 +255,37 @@ class StructuralCausalModel:
         Returns
         -------
         float
-            In units of the outcome.
+            In units of the outcome, or a difference of probabilities.
 
         Raises
         ------
         CausalMixError
             If the model is not fitted.
         DataError
-            If a column or level is unknown, or the outcome is categorical.
+            If a column or level is unknown, a categorical outcome comes without `outcome_class`,
+            or a numeric one with it.
         """
         self._check_column(outcome)
-        if outcome in self.codec_.categorical:
-            raise DataError(f"The outcome {outcome!r} is categorical; an effect needs a number.")
+        measured = self._measure(outcome, outcome_class)
         treated, untreated = (
-            self._draw(n, seed, {treatment: each})[outcome].clip(*self.codec_.range(outcome)).mean()
+            measured(self._draw(n, seed, {treatment: each})[outcome]).mean()
             for each in (value, reference)
         )
         return float(treated - untreated)
+
+    def _measure(self, outcome: Hashable, outcome_class: Any) -> Callable[[pd.Series], pd.Series]:
+        """Return what turns an outcome's coded values into those that an effect is the mean of."""
+        if outcome not in self.codec_.categorical:
+            if outcome_class is not None:
+                raise DataError(f"The outcome {outcome!r} is numeric; leave outcome_class out.")
+            return lambda values: values.clip(*self.codec_.range(outcome))
+        if outcome_class is None:
+            raise DataError(
+                f"The outcome {outcome!r} is categorical; name the class whose probability the "
+                "effect is about, as outcome_class."
+            )
+        code = self.codec_.code(outcome, outcome_class)
+        return lambda values: values == code
 
     def _draw(
         self, n: int, seed: int, do: dict[str, Any], noise_correlation: float = 0.0

@@ -255,6 +255,27 @@ def test_average_treatment_effects_are_those_of_the_equations():
     assert model.average_treatment_effect("y", 1.0, -1.0, "x", seed=0) == pytest.approx(0, abs=1e-9)
 
 
+def test_effects_on_the_probability_of_a_class_are_those_of_the_equations():
+    """Confounded: z → x, z → y and x → y, with P(y = yes | x, z) = 1 / (1 + exp(1 − 2x − z))."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=4000)
+    x = z + rng.normal(size=4000)
+
+    def chance(x: np.ndarray | float) -> np.ndarray:
+        return 1 / (1 + np.exp(1 - 2 * x - z))
+
+    y = np.where(rng.random(4000) < chance(x), "yes", "no")
+    dag = nx.DiGraph([("z", "x"), ("z", "y"), ("x", "y")])
+    model = StructuralCausalModel(dag).fit(pd.DataFrame({"z": z, "x": x, "y": y}))
+    truth = (chance(1.0) - chance(0.0)).mean()
+    effect = {
+        label: model.average_treatment_effect("x", 1.0, 0.0, "y", outcome_class=label)
+        for label in ("yes", "no")
+    }
+    assert effect["yes"] == pytest.approx(truth, abs=0.03)
+    assert effect["no"] == pytest.approx(-effect["yes"])
+
+
 def test_interventions_on_categories_and_whole_numbers():
     model = StructuralCausalModel(LINE).fit(line())
     done = model.sample(50, 0, do={"group": "yes", "k": 7})
@@ -292,8 +313,12 @@ def test_mistakes_in_interventions_are_named():
             model.sample(5, 0, do={"x": value})
         with pytest.raises(DataError, match="'x' is numeric and cannot be"):
             model.average_treatment_effect("x", value, 0.0, "y", seed=0)
-    with pytest.raises(DataError, match="'group' is categorical"):
-        model.average_treatment_effect("x", 1, 0, "group", seed=0)
+    with pytest.raises(DataError, match="'group' is categorical; name the class"):
+        model.average_treatment_effect("x", 1, 0, "group")
+    with pytest.raises(DataError, match="'group' has no level 'maybe'"):
+        model.average_treatment_effect("x", 1, 0, "group", outcome_class="maybe")
+    with pytest.raises(DataError, match="'y' is numeric; leave outcome_class out"):
+        model.average_treatment_effect("x", 1, 0, "y", outcome_class="yes")
     with pytest.raises(CausalMixError, match="not fitted"):
         StructuralCausalModel(LINE).average_treatment_effect("x", 1, 0, "y", seed=0)
 
