@@ -135,8 +135,8 @@ def discover(
     Raises
     ------
     DataError
-        If the table is empty, repeats a column, contains infinities or lacks `target`, or if
-        `test` does not fit the type of a column.
+        If the table is empty, repeats a column, contains infinities, lacks `target` or has no
+        column but identifiers, or if `test` does not fit the type of a column.
     UnknownNameError
         If an algorithm, the test, a mark or a column in `knowledge` is unknown.
     CausalMixError
@@ -162,6 +162,8 @@ def discover(
     categorical = np.array([name in codec.categorical for name in names])
     check_test(test, names, categorical, values)
     identifying = identifiers(data, besides=[target])
+    if len(identifying) == d:
+        raise DataError(f"Every column identifies the rows: {listed(identifying)}. Give others.")
     if identifying:
         _warn_of_identifiers(identifying)
     searched = np.flatnonzero([name not in identifying for name in names])

@@ -245,8 +245,8 @@ def read_mark_weights(mark_weights: MarkWeights) -> Mapping[str, tuple[float, fl
     for mark in mark_weights:
         check_name(mark, MARKS, "edge mark")
     for mark in MARKS:
-        forward, backward = mark_weights.get(mark, (-1, -1))
-        if min(forward, backward) < 0 or forward + backward > 1:
+        weights = np.atleast_1d(mark_weights.get(mark, ()))
+        if weights.shape != (2,) or not (weights.min() >= 0 and weights.sum() <= 1):
             raise CausalMixError(
                 f"mark_weights needs two weights for {mark!r}, neither negative, with a sum of "
                 f"at most 1; got {mark_weights.get(mark)}."

@@ -50,7 +50,7 @@ class TableGenerator(ABC):
         ------
         DataError
             If the table is empty, X and y differ in length, a class is missing, a column appears
-            twice, contains an infinity or has a name of several levels.
+            twice, contains an infinity, or has no name or one of several levels.
         """
         _check(X, y)
         self._columns, self._target_name, self._target_dtype = X.columns, y.name, y.dtype
@@ -96,6 +96,11 @@ class TableGenerator(ABC):
 
 
 def _check(X: pd.DataFrame, y: pd.Series) -> None:
+    if not isinstance(X, pd.DataFrame) or not isinstance(y, pd.Series):
+        raise DataError(
+            f"X is a {type(X).__name__} and y a {type(y).__name__}; a pandas DataFrame and Series "
+            "are needed."
+        )
     if len(X) != len(y):
         raise DataError(f"X has {len(X)} rows and y {len(y)}; they must have the same.")
     if X.empty:
@@ -104,6 +109,8 @@ def _check(X: pd.DataFrame, y: pd.Series) -> None:
         )
     if X.columns.nlevels > 1:
         raise DataError("X has column names of several levels; join each to one, as 'a b'.")
+    if X.columns.hasnans:
+        raise DataError("A column of X has no name; name it or drop it.")
     if y.isna().any():
         raise DataError(f"The target {y.name!r} is missing in {y.isna().sum()} rows; drop them.")
 

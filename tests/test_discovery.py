@@ -166,6 +166,9 @@ def test_mark_weights_are_an_option():
         discover(frame, mark_weights=MARK_WEIGHTS | {"-->": (0.8, 0.3)})
     with pytest.raises(UnknownNameError, match="<--"):
         discover(frame, mark_weights=MARK_WEIGHTS | {"<--": (0.0, 1.0)})
+    for weights in ((np.nan, 0.0), (1.0,), 1.0):
+        with pytest.raises(CausalMixError, match="two weights for '-->'"):
+            discover(frame, mark_weights=MARK_WEIGHTS | {"-->": weights})
     with pytest.raises(UnknownNameError, match="Valid: soft, strict"):
         discover(frame, mark_weights="hard")
 
@@ -309,6 +312,8 @@ def test_errors_name_what_is_wrong():
             discover(frame, **{option: value})
     with pytest.raises(DataError, match="no column 'y'"):
         discover(frame, target="y")
+    with pytest.raises(DataError, match="Every column identifies the rows: 'case_id'"):
+        discover(pd.DataFrame({"case_id": range(50)}))
     with pytest.raises(DataError, match="0 rows"):
         discover(frame.iloc[:0])
     with pytest.raises(DataError, match="'a' contains infinities"):

@@ -288,6 +288,10 @@ def test_errors_name_what_is_wrong(name):
         quick(name).sample(1, 0)
     with pytest.raises(CausalMixError, match="Cannot draw 0 rows"):
         quick(name).fit(X, y).sample(0, 0)
+    with pytest.raises(DataError, match="X is a DataFrame and y a ndarray"):
+        quick(name).fit(X, y.to_numpy())
+    with pytest.raises(DataError, match="column of X has no name"):
+        quick(name).fit(X.rename(columns={X.columns[0]: None}), y)
     with pytest.raises(DataError, match="60 rows and y 59"):
         quick(name).fit(X, y[:-1])
     with pytest.raises(DataError, match="0 rows"):
