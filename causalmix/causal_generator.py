@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 
 from causalmix.citest import DEGENERATE_GAUSSIAN
+from causalmix.columns import listed
 from causalmix.dag_completion import complete_dags
 from causalmix.dag_sampling import TARGET_PARENTS, sample_dags
-from causalmix.discovery import discover
-from causalmix.edge_probabilities import MARK_WEIGHTS, STRICT_MARK_WEIGHTS
-from causalmix.errors import CausalMixError, check_name
-from causalmix.independence import TESTS
+from causalmix.discovery import check_options, discover
+from causalmix.edge_probabilities import MARK_WEIGHTS, STRICT_MARK_WEIGHTS, MarkWeights
+from causalmix.errors import CausalMixError, check_name, check_whole
 from causalmix.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.mechanisms import MECHANISMS, NOISES
 from causalmix.scm import MISSING, StructuralCausalModel
-from causalmix.search import ALGORITHMS
+from causalmix.search import PAPER_ALGORITHMS
 from causalmix.table_generator import TableGenerator, apportion
 
 PAPER_OPTIONS: dict[str, Any] = {
@@ -53,7 +53,8 @@ class CausalGenerator(TableGenerator):
     n_dags : int, default=10
     target_parents : {"all", "adjacent", "markov_blanket", "free"}, default="all"
         See `causalmix.dag_sampling.sample_dags`. A search in few rows misses features that matter
-        for the label, and what it misses is missing in every synthetic row.
+        for the label, and what it misses is missing in every synthetic row. Columns that identify
+        the rows, of which a warning tells, are nobody's parents.
     completion_alpha : float, default=0.1
         Level at which the sampled graphs get the edges that they lack (0: none); see
         `causalmix.dag_completion.complete_dags`.
@@ -73,9 +74,12 @@ class CausalGenerator(TableGenerator):
         Shares of the classes among synthetic rows, summing to 1; by default they come as the
         models give them, which is as in the data but for chance. Rows of a class that is too
         frequent are dropped and others drawn instead.
-    n_bootstraps, algorithms, test, alpha, possible_dsep_seconds, knowledge, mark_weights
-        See `causalmix.discovery.discover`. `test` and `alpha` have other defaults there: those
-        here, the linear test at 0.05, are what the benchmark of generated rows was run with.
+    n_bootstraps, algorithms, test, alpha
+        See `causalmix.discovery.discover`. The last three have other defaults there: those here,
+        PC and FCI with the linear test at 0.05, are what the benchmark of generated rows was run
+        with.
+    possible_dsep_seconds, max_columns, knowledge, mark_weights
+        See `causalmix.discovery.discover`.
     seed : int, default=0
         Of the bootstraps and of the DAGs.
     n_jobs, progress
@@ -109,17 +113,31 @@ class CausalGenerator(TableGenerator):
         noise_correlation: float = 0.9,
         class_shares: Mapping[Any, float] | None = None,
         n_bootstraps: int = 10,
-        algorithms: Sequence[str] = ALGORITHMS,
+        algorithms: Sequence[str] = PAPER_ALGORITHMS,
         test: str = DEGENERATE_GAUSSIAN,
         alpha: float = 0.05,
         possible_dsep_seconds: float = 10.0,
+        max_columns: int = 100,
         knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
-        mark_weights: Mapping[str, tuple[float, float]] = MARK_WEIGHTS,
+        mark_weights: MarkWeights = MARK_WEIGHTS,
         seed: int = 0,
         n_jobs: int = 1,
         progress: bool = False,
     ) -> None:
-        self.n_dags = n_dags
+        check_options(
+            algorithms=algorithms,
+            test=test,
+            n_bootstraps=n_bootstraps,
+            alpha=alpha,
+            possible_dsep_seconds=possible_dsep_seconds,
+            max_columns=max_columns,
+            mark_weights=mark_weights,
+        )
+        shares = {"completion_alpha": completion_alpha, "noise_correlation": noise_correlation}
+        for name, value in shares.items():
+            if not 0 <= value <= 1:
+                raise CausalMixError(f"{name} is {value}; it lies between 0 and 1.")
+        self.n_dags = check_whole(n_dags, 1, "n_dags")
         self.target_parents = check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
         self.completion_alpha = completion_alpha
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
@@ -130,9 +148,10 @@ class CausalGenerator(TableGenerator):
         self.class_shares = class_shares
         self.n_bootstraps = n_bootstraps
         self.algorithms = algorithms
-        self.test = check_name(test, TESTS, "independence test")
+        self.test = test
         self.alpha = alpha
         self.possible_dsep_seconds = possible_dsep_seconds
+        self.max_columns = max_columns
         self.knowledge = knowledge
         self.mark_weights = mark_weights
         self.seed = seed
@@ -164,6 +183,7 @@ class CausalGenerator(TableGenerator):
             n_bootstraps=self.n_bootstraps,
             alpha=self.alpha,
             possible_dsep_seconds=self.possible_dsep_seconds,
+            max_columns=self.max_columns,
             target=self.target_,
             knowledge=self.knowledge,
             mark_weights=self.mark_weights,
@@ -263,9 +283,16 @@ class CausalGenerator(TableGenerator):
         shares = pd.Series(0.0, index=y.cat.categories)
         for name, share in self.class_shares.items():
             shares[levels[check_name(str(name), levels, "class")]] = share
-        if (shares < 0).any() or abs(shares.sum() - 1) > 1e-6:
+        total = shares.sum(skipna=False)
+        if not ((shares >= 0).all() and abs(total - 1) <= 1e-6):
             raise CausalMixError(
-                f"class_shares sum to {shares.sum():g}; shares are not negative and sum to 1."
+                f"class_shares sum to {total:g}; shares are not negative and sum to 1."
+            )
+        rowless = [level for level in shares.index[shares > 0] if not (y == level).any()]
+        if rowless:
+            raise CausalMixError(
+                f"class_shares asks for classes without a training row: {listed(rowless)}. Leave "
+                "them out."
             )
         return shares
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +46,7 @@ class TableCodec:
         _check(frame)
         self.columns = frame.columns
         self.categorical = tuple(
-            name for name in frame if name in categorical or not _is_number(frame[name].dtype)
+            name for name in frame if name in categorical or not is_number(frame[name].dtype)
         )
         self._dtypes = frame.dtypes
         self._levels = {name: frame[name].astype("category").dtype for name in self.categorical}
@@ -66,14 +68,26 @@ class TableCodec:
             raise DataError(f"Column {name!r} has no level {level!r}; it has {levels}.")
         return code
 
+    def number(self, name: Hashable, value: object) -> float:
+        """Return a value as the number that a numeric column may take."""
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise DataError(
+                f"Column {name!r} is numeric and cannot be {value!r}; give a finite number."
+            )
+        return number
+
     def constant(self, name: str, value: object, n: int) -> pd.Series:
         """Return a column with one value in all of its n rows, of the learned dtype if that can."""
         if name in self._levels:
             codes = np.full(n, self.code(name, value))
             return self._decode_levels(name, pd.Series(codes))
-        column = pd.Series(np.full(n, value, dtype=float))
-        fraction = pd.api.types.is_integer_dtype(self._dtypes[name]) and float(value) % 1 != 0
-        return column if fraction else column.astype(self._dtypes[name])
+        number, dtype = self.number(name, value), self._dtypes[name]
+        column = pd.Series(np.full(n, number))
+        return column.astype(dtype) if _holds(dtype, number) else column
 
     def encode(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return `frame` as float64 columns of the same names, with a new index 0..n−1."""
@@ -122,7 +136,30 @@ class TableCodec:
         return pd.Series(values).astype(self._dtypes[name])
 
 
-def _is_number(dtype: np.dtype) -> bool:
+def _holds(dtype: Any, number: float) -> bool:
+    if not pd.api.types.is_integer_dtype(dtype):
+        return True
+    bounds = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
+    return number.is_integer() and bounds.min <= number <= bounds.max
+
+
+def names_as_text(names: Iterable[Hashable]) -> dict[Hashable, str]:
+    """Return column names as other libraries take them, by the names themselves.
+
+    Raises
+    ------
+    DataError
+        If two of them, as 1 and "1", are the same text.
+    """
+    owner: dict[str, Hashable] = {}
+    for name in names:
+        if (other := owner.setdefault(str(name), name)) != name:
+            raise DataError(f"The columns {other!r} and {name!r} look the same; rename one.")
+    return {name: text for text, name in owner.items()}
+
+
+def is_number(dtype: np.dtype) -> bool:
+    """Say whether a column of this type holds numbers; truth values are categories."""
     return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
 
 
@@ -137,7 +174,7 @@ def _check(frame: pd.DataFrame) -> None:
         raise DataError(f"Column {name!r} appears more than once; rename or drop one.")
     for name in frame.columns:
         if (
-            _is_number(frame[name].dtype)
+            is_number(frame[name].dtype)
             and np.isinf(frame[name].to_numpy(float, na_value=np.nan)).any()
         ):
             raise DataError(f"Column {name!r} contains infinities; replace or drop those rows.")

@@ -19,7 +19,7 @@ converted is named in a note, which the caller shows as a warning.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from numbers import Real
 from typing import Literal
 
@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.cells import Kind, parse_column
+from causalmix.codec import is_number
 from causalmix.errors import DataError, check_name
 
 MAX_CODES = 5
@@ -34,6 +35,9 @@ MAX_CODES = 5
 
 MAX_TEXT_CATEGORIES = 255
 """Most distinct values that text may have to count as a category."""
+
+MIN_IDENTIFIED_ROWS = 10
+"""Fewer known values may be all different by chance, and identify no rows."""
 
 _ID_NAME = re.compile(
     r"(.*[\W_])?(?i:id|uuid|guid)|.*[a-z]I[dD]|(?i:index|row_?names?|unnamed: \d+)"
@@ -260,6 +264,34 @@ def numbers_rows(values: pd.Series, *, first: bool) -> bool:
         return False
     counts_rows = first and values.iloc[0] in (0, 1) and (values.diff().iloc[1:] == 1).all()
     return bool(counts_rows or _ID_NAME.fullmatch(str(values.name)))
+
+
+def identifiers(frame: pd.DataFrame, besides: Collection[Hashable] = ()) -> tuple[Hashable, ...]:
+    """Return the names of the columns that identify the rows of a typed table.
+
+    Parameters
+    ----------
+    frame : pd.DataFrame
+        Numbers, and columns of any other type as categories.
+    besides : collection of hashable, default=()
+        Columns that are not asked about, such as the target.
+
+    Returns
+    -------
+    tuple of hashable
+        Numbers as `numbers_rows` has them, and categories whose known values are all different.
+    """
+    return tuple(
+        name
+        for position, (name, column) in enumerate(frame.items())
+        if name not in besides and _identifies(column.dropna(), first=position == 0)
+    )
+
+
+def _identifies(known: pd.Series, *, first: bool) -> bool:
+    if len(known) < MIN_IDENTIFIED_ROWS:
+        return False
+    return numbers_rows(known, first=first) if is_number(known.dtype) else known.is_unique
 
 
 def _notes(dropped: dict[str, list[str]], dates: list[str]) -> list[str]:

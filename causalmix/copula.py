@@ -57,7 +57,7 @@ class CopulaGenerator(TableGenerator):
     def _sample(self, n: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)
         rows, classes = sample_by_class(n, self._classes, self._sample_class, rng)
-        rows = rows.assign(**{self.target_: classes})
+        rows[self.target_] = classes
         return self._codec.decode(self._gaps.mask(rows, rng))
 
     def _sample_class(self, c: int, m: int, seed: int) -> pd.DataFrame:

@@ -10,7 +10,9 @@ import pandas as pd
 
 from causalmix.citest import DegenerateGaussian
 from causalmix.codec import TableCodec
-from causalmix.errors import CausalMixError
+from causalmix.columns import identifiers
+from causalmix.errors import CausalMixError, check_name
+from causalmix.graph_comparison import check_dag
 from causalmix.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.search import complete
 
@@ -31,7 +33,7 @@ def complete_dags(
     effect independent. So every node, in causal order, also gets those earlier nodes for parents
     which it depends on given the parents it has: the most dependent first, as long as the
     degenerate Gaussian test rejects their independence. The order of the nodes stays, and no edge
-    goes.
+    goes. Columns that identify the rows get no edge.
 
     Parameters
     ----------
@@ -57,16 +59,26 @@ def complete_dags(
     ------
     CausalMixError
         If `alpha` is not between 0 and 1.
+    DataError
+        If a graph has a cycle, lacks a node for a column or is no networkx.DiGraph.
+    UnknownNameError
+        If a graph, or `fixed`, has a node that is no column.
     """
     if not 0 <= alpha <= 1:
         raise CausalMixError(f"alpha is {alpha}; a test level lies between 0 and 1.")
     names = tuple(data.columns)
+    for name in fixed:
+        check_name(name, names, "node in fixed:")
+    for dag in dags:
+        check_dag(dag, names)
     codec = TableCodec(data)
-    categorical = np.isin(names, codec.categorical)
+    categorical = np.array([name in codec.categorical for name in names])
     values = complete(codec.encode(data).to_numpy(), categorical)
     test = DegenerateGaussian(values, np.flatnonzero(categorical))
     forbidden = knowledge.constraints(names).forbidden.copy()
-    forbidden[:, np.isin(names, list(fixed))] = True
+    forbidden[:, [name in fixed for name in names]] = True
+    identifying = [names.index(name) for name in identifiers(data, besides=fixed)]
+    forbidden[identifying] = forbidden[:, identifying] = True
     return [_complete(dag, names, test, forbidden, alpha, max_parents) for dag in dags]
 
 

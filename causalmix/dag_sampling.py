@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from causalmix.edge_probabilities import EdgeProbabilities
-from causalmix.errors import CausalMixError, check_name
+from causalmix.errors import CausalMixError, check_name, check_whole
+from causalmix.knowledge import Constraints
 
 TARGET_PARENTS = ("adjacent", "all", "markov_blanket", "free")
 
@@ -34,8 +35,9 @@ def sample_dags(
     then have labels without signal. `target_parents` says what is done about it:
 
     - ``"adjacent"``: the target is a sink; its parents in every graph are all nodes that can be
-      adjacent to it (P > 0), or all nodes where there are none.
-    - ``"all"``: the target is a sink; its parents are all nodes.
+      adjacent to it (P > 0), or those of ``"all"`` where there are none.
+    - ``"all"``: the target is a sink; its parents are all nodes but those that identify the rows
+      (``edges.identifiers``), which have no edges.
     - ``"markov_blanket"``: the target is drawn like the other nodes and then made a sink in each
       graph, whose parents are what was its Markov blanket there: parents, children, and the other
       parents of the children. This reverses its arrows into its children in causal order (arc
@@ -64,15 +66,14 @@ def sample_dags(
     UnknownNameError
         If `target` is not one of the names, or `target_parents` is unknown.
     CausalMixError
-        If `n_dags` is below 1, or knowledge requires an edge out of the target and
-        `target_parents` makes it a sink.
+        If `n_dags` is below 1, or `target_parents` makes the target a sink and knowledge requires
+        an edge out of it or forbids every edge into it.
 
     References
     ----------
     Shachter (1986), "Evaluating influence diagrams", Operations Research 34, for arc reversal.
     """
-    if n_dags < 1:
-        raise CausalMixError(f"n_dags is {n_dags}; at least 1 graph is needed.")
+    check_whole(n_dags, 1, "n_dags")
     check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
     known = edges.knowledge.constraints(edges.names)
     matrix, required = edges.matrix.copy(), known.required.copy()
@@ -80,9 +81,9 @@ def sample_dags(
     if target is not None:
         t = edges.names.index(check_name(target, edges.names, "node"))
         if target_parents != "free":
-            _check_sink(target, edges.names, required[t], target_parents)
+            _check_sink(edges, known, t, target_parents)
         if target_parents in ("adjacent", "all"):
-            parents = _fixed_parents(matrix, known.forbidden[:, t], t, target_parents)
+            parents = _fixed_parents(edges, known, t, target_parents)
             matrix[t] = matrix[:, t] = required[:, t] = 0
     rng = np.random.default_rng(seed)
     dags = []
@@ -96,25 +97,39 @@ def sample_dags(
     return dags
 
 
-def _check_sink(
-    target: str, names: Sequence[str], required: np.ndarray, target_parents: str
-) -> None:
-    if required.any():
-        effect = names[int(np.flatnonzero(required)[0])]
+def _check_sink(edges: EdgeProbabilities, known: Constraints, t: int, target_parents: str) -> None:
+    target = edges.names[t]
+    if known.required[t].any():
+        effect = edges.names[int(np.flatnonzero(known.required[t])[0])]
         raise CausalMixError(
             f"The background knowledge requires {target} → {effect}, but target_parents="
             f"{target_parents!r} leaves no edge out of {target}. Use target_parents='free'."
         )
+    useful = _useful_parents(edges, t)
+    if useful.any() and known.forbidden[useful, t].all():
+        raise CausalMixError(
+            f"The background knowledge (its forbidden edges or tiers) forbids every edge into "
+            f"{target}, and target_parents={target_parents!r} leaves none out of it: its labels "
+            "would have nothing to do with the other columns. Use target_parents='free', or allow "
+            f"causes of {target}."
+        )
 
 
 def _fixed_parents(
-    matrix: np.ndarray, forbidden: np.ndarray, t: int, target_parents: str
+    edges: EdgeProbabilities, known: Constraints, t: int, target_parents: str
 ) -> np.ndarray:
     """Return the positions of the target's parents in every graph."""
-    others = np.arange(len(matrix)) != t
-    adjacent = matrix[t] + matrix[:, t] > 0
-    wanted = adjacent if target_parents == "adjacent" and adjacent.any() else others
-    return np.flatnonzero(wanted & ~forbidden)
+    adjacent = edges.matrix[t] + edges.matrix[:, t] > 0
+    useful = _useful_parents(edges, t) | known.required[:, t]
+    wanted = adjacent if target_parents == "adjacent" and adjacent.any() else useful
+    return np.flatnonzero(wanted & ~known.forbidden[:, t])
+
+
+def _useful_parents(edges: EdgeProbabilities, t: int) -> np.ndarray:
+    """Say which nodes may tell of the label: not itself, nor those that identify the rows."""
+    useful = np.array([name not in edges.identifiers for name in edges.names])
+    useful[t] = False
+    return useful
 
 
 def _draw_dag(matrix: np.ndarray, required: np.ndarray, rng: np.random.Generator) -> nx.DiGraph:

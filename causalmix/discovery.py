@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,26 @@ from tqdm import tqdm
 
 from causalmix.citest import DegenerateGaussian
 from causalmix.codec import TableCodec
-from causalmix.columns import listed, numbers_rows
+from causalmix.columns import identifiers, listed
 from causalmix.dag_sampling import TARGET_PARENTS, describe_dags, sample_dags
-from causalmix.edge_probabilities import MARK_WEIGHTS, EdgeProbabilities, check_mark_weights
-from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.edge_probabilities import (
+    MARK_WEIGHTS,
+    EdgeProbabilities,
+    MarkWeights,
+    read_mark_weights,
+)
+from causalmix.errors import CausalMixError, DataError, check_name, check_whole
 from causalmix.independence import BASIS_FUNCTION, MIXED_TESTS, TESTS, check_test
 from causalmix.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
-from causalmix.search import ALGORITHMS, ALL_ALGORITHMS, SearchOptions, complete, search_bootstrap
+from causalmix.search import (
+    ALGORITHMS,
+    ALL_ALGORITHMS,
+    PAPER_ALGORITHMS,
+    Findings,
+    SearchOptions,
+    complete,
+    search_bootstrap,
+)
 
 __all__ = [
     "ALGORITHMS",
@@ -32,35 +45,33 @@ __all__ = [
     "sample_dags",
 ]
 
-MIN_IDENTIFIED_ROWS = 10
-"""In a smaller table, categories or whole numbers may be all different by chance."""
-
 
 def discover(
     data: pd.DataFrame,
     *,
-    algorithms: Sequence[str] = ALGORITHMS,
+    algorithms: Sequence[str] | None = None,
     test: str = BASIS_FUNCTION,
     n_bootstraps: int = 20,
     alpha: float = 0.2,
     max_conditioning: int = 2,
     possible_dsep_seconds: float = 10.0,
+    boss_seconds: float = 60.0,
     max_columns: int = 100,
     target: str | None = None,
     knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
-    mark_weights: Mapping[str, tuple[float, float]] = MARK_WEIGHTS,
+    mark_weights: MarkWeights = MARK_WEIGHTS,
     seed: int = 0,
     n_jobs: int = 1,
     progress: bool = False,
 ) -> EdgeProbabilities:
-    """Estimate how probable every directed edge is, by PC and FCI on bootstrap resamples.
+    """Estimate how probable every directed edge is, by searches of bootstrap resamples.
 
     Each bootstrap draws rows with replacement, permutes the columns (the algorithms depend on
-    their order), and searches one skeleton, from which both algorithms orient the edges with
-    causal-learn's rules. The n resampled rows are tested as n/2: their statistics vary twice as
-    much as those of fresh rows, and tested as n, columns without any relation would be joined
-    several times too often. Causal-learn's own tests cannot be told so; with them, a "bootstrap"
-    is half of the rows, drawn without replacement, which vary as much.
+    their order), and searches one skeleton, from which PC and FCI orient the edges with
+    causal-learn's rules, and the best order by a score. The n resampled rows are tested as n/2:
+    their statistics vary twice as much as those of fresh rows, and tested as n, columns without any
+    relation would be joined several times too often. Causal-learn's own tests cannot be told so;
+    with them, a "bootstrap" is half of the rows, drawn without replacement, which vary as much.
 
     - ``"pc"``: stable PC; unshielded colliders, then Meek's rules.
     - ``"fci"``: FCI without its possible-d-sep stage, whose cost no setting of causal-learn
@@ -72,8 +83,9 @@ def discover(
       bootstraps (`EdgeProbabilities.timeouts`) and a warning tells.
     - ``"boss"``: best order score search, with a BIC for columns of both kinds
       (`causalmix.score_search`); it tests nothing, and neither `alpha` nor `max_conditioning`
-      matters to it. A bootstrap of 20 columns takes as long as PC and FCI, one of 50 or 100 five
-      or fifteen times as long.
+      matters to it. A bootstrap of 20 columns takes twice as long as PC and FCI, one of 100 ten
+      times as long or more. After `boss_seconds` no further column moves, and the graph is the best
+      so far; this is counted and told as well.
 
     In all others, the skeleton's sets have at most `max_conditioning` columns (anytime FCI; Spirtes
     2001), and a set that determines a column exactly does not separate it from others: copies and
@@ -86,9 +98,12 @@ def discover(
     data : pandas.DataFrame of shape (n_rows, d)
         Numeric columns, and columns of any other type as categories. A missing number becomes the
         median of its column in the bootstrap, a missing category a level of its own. Columns that
-        identify the rows get no edges, and a warning names them.
-    algorithms : sequence of {"pc", "fci", "bounded_fci", "boss"}, default=("pc", "fci")
-        Averaged with equal weight.
+        identify the rows (`causalmix.columns.identifiers`) get no edges but those that knowledge
+        requires, in the graphs drawn from the result too, and a warning names them.
+    algorithms : sequence of {"pc", "fci", "bounded_fci", "boss"}, optional
+        Averaged with equal weight. By default ``("pc", "boss")``, which finds more of the edges and
+        of their directions than the ``("pc", "fci")`` of CausalMixFT on all tables of the benchmark
+        together (`causalmix.discovery_benchmark`); and those with a test that gives BOSS no score.
     test : str, default="basis_function"
         Test of conditional independence. ``"basis_function"`` and ``"degenerate_gaussian"`` take
         columns of both kinds and are by far the fastest. The second sees linear dependence of
@@ -106,18 +121,21 @@ def discover(
         Largest conditioning set, in columns.
     possible_dsep_seconds : float, default=10.0
         Time limit of the possible-d-sep stage in each bootstrap, in seconds.
+    boss_seconds : float, default=60.0
+        Time limit of BOSS in each bootstrap, in seconds.
     max_columns : int, default=100
         In a wider table only this many columns are searched: those most dependent on `target`, or
         on any other column if there is no target. The others get no edges, and a warning says so.
     target : str, optional
         Column that is always searched; it has no other effect.
     knowledge : BackgroundKnowledge, optional
-        Required and forbidden edges and tiers. Both algorithms keep them: a required pair is
+        Required and forbidden edges and tiers. All algorithms keep them: a required pair is
         always adjacent, one with both directions forbidden never; in FCI, a column that may not
         cause another gets an arrowhead there. Required edges have probability 1, forbidden ones 0
         and what evidence there is for them goes to the other direction.
-    mark_weights : mapping of str to (float, float), default=MARK_WEIGHTS
-        What each mark adds to P(source → target) and P(target → source).
+    mark_weights : {"soft", "strict"} or mapping of str to (float, float), default=MARK_WEIGHTS
+        What each mark adds to P(source → target) and P(target → source). ``"soft"`` is the
+        default; with ``"strict"`` a bidirected edge counts as no edge.
     seed : int, default=0
     n_jobs : int, default=1
         Worker processes, each with one BLAS thread.
@@ -131,24 +149,41 @@ def discover(
     Raises
     ------
     DataError
-        If the table is empty, repeats a column, contains infinities or lacks `target`, or if
-        `test` does not fit the type of a column.
+        If the table is empty, repeats a column, contains infinities, lacks `target` or has no
+        column but identifiers, or if `test` does not fit the type of a column.
     UnknownNameError
         If an algorithm, the test, a mark or a column in `knowledge` is unknown.
     CausalMixError
-        If `alpha`, `n_bootstraps` or a weight is out of its range, or if `test` gives ``"boss"`` no
-        score.
+        If a number or a weight is out of its range, `algorithms` is one name, or `test` gives
+        ``"boss"`` no score.
     """
-    _check_options(algorithms, test, n_bootstraps, alpha, mark_weights)
+    if algorithms is None:
+        algorithms = ALGORITHMS if test in MIXED_TESTS else PAPER_ALGORITHMS
+    check_options(
+        algorithms=algorithms,
+        test=test,
+        n_bootstraps=n_bootstraps,
+        alpha=alpha,
+        max_conditioning=max_conditioning,
+        possible_dsep_seconds=possible_dsep_seconds,
+        boss_seconds=boss_seconds,
+        max_columns=max_columns,
+        mark_weights=mark_weights,
+    )
     codec = TableCodec(data)
     if target is not None and target not in data:
         raise DataError(f"The table has no column {target!r}; it has {', '.join(map(str, data))}.")
     names, d = tuple(data.columns), data.shape[1]
     known = knowledge.constraints(names)
     values = codec.encode(data).to_numpy()
-    categorical = np.isin(names, codec.categorical)
+    categorical = np.array([name in codec.categorical for name in names])
     check_test(test, names, categorical, values)
-    searched = _without_identifiers(data, categorical, target)
+    identifying = identifiers(data, besides=[target])
+    if len(identifying) == d:
+        raise DataError(f"Every column identifies the rows: {listed(identifying)}. Give others.")
+    if identifying:
+        _warn_of_identifiers(identifying)
+    searched = np.flatnonzero([name not in identifying for name in names])
     searched = searched[
         _screen(
             values[:, searched],
@@ -159,7 +194,8 @@ def discover(
         )
     ]
 
-    options = SearchOptions(tuple(algorithms), test, alpha, max_conditioning, possible_dsep_seconds)
+    limits = {"possible_dsep_seconds": possible_dsep_seconds, "boss_seconds": boss_seconds}
+    options = SearchOptions(tuple(algorithms), test, alpha, max_conditioning, **limits)
     table = values[:, searched], categorical[searched], known.take(searched)
     jobs = (delayed(search_bootstrap)(*table, options, b, seed) for b in range(n_bootstraps))
     with parallel_config("loky", n_jobs=n_jobs, inner_max_num_threads=1):
@@ -170,26 +206,32 @@ def discover(
     for b, findings in enumerate(found):
         for name, graph in findings.graphs.items():
             graphs[name][b][np.ix_(searched, searched)] = graph
-    timeouts = sum(findings.timed_out for findings in found)
-    if timeouts:
-        warnings.warn(
-            f"Bounded FCI ran out of time in {timeouts} of {n_bootstraps} bootstraps, and plain "
-            f"FCI took its place there. Give it more than possible_dsep_seconds="
-            f"{possible_dsep_seconds:g}, or fewer columns (max_columns).",
-            stacklevel=2,
-        )
+    _warn_of_timeouts(found, limits)
     return EdgeProbabilities.from_graphs(
-        names, graphs, mark_weights=mark_weights, knowledge=knowledge, timeouts=timeouts
+        names,
+        graphs,
+        mark_weights=mark_weights,
+        knowledge=knowledge,
+        timeouts=sum(bool(findings.timed_out) for findings in found),
+        identifiers=identifying,
     )
 
 
-def _check_options(
+def check_options(
+    *,
     algorithms: Sequence[str],
     test: str,
     n_bootstraps: int,
     alpha: float,
-    mark_weights: Mapping[str, tuple[float, float]],
+    possible_dsep_seconds: float,
+    max_columns: int,
+    mark_weights: MarkWeights,
+    boss_seconds: float = 60.0,
+    max_conditioning: int = 0,
 ) -> None:
+    """Raise what `discover` raises about these of its arguments."""
+    if isinstance(algorithms, str):
+        raise CausalMixError(f"algorithms is {algorithms!r}; give a list, as [{algorithms!r}].")
     for algorithm in algorithms:
         check_name(algorithm, ALL_ALGORITHMS, "discovery algorithm")
     if not algorithms:
@@ -202,32 +244,43 @@ def _check_options(
         )
     if not 0 < alpha < 1:
         raise CausalMixError(f"alpha is {alpha}; a test level lies between 0 and 1.")
-    if n_bootstraps < 1:
-        raise CausalMixError(f"n_bootstraps is {n_bootstraps}; at least 1 is needed.")
-    check_mark_weights(mark_weights)
-
-
-def _without_identifiers(
-    data: pd.DataFrame, categorical: np.ndarray, target: str | None
-) -> np.ndarray:
-    """Return the positions of the columns that do not identify the rows."""
-    identify = np.zeros(data.shape[1], dtype=bool)
-    for j, name in enumerate(data):
-        if name == target or len(data) < MIN_IDENTIFIED_ROWS:
-            continue
-        values = data[name].dropna()
-        if categorical[j]:
-            identify[j] = len(values) == len(data) and values.is_unique
-        else:
-            identify[j] = numbers_rows(values, first=j == 0)
-    if identify.any():
-        warnings.warn(
-            f"These columns identify the rows (all their values are different): "
-            f"{listed(list(data.columns[identify]))}. Discovery leaves them without edges; drop "
-            "them from the table.",
-            stacklevel=3,
+    if not possible_dsep_seconds > 0:
+        raise CausalMixError(
+            f"possible_dsep_seconds is {possible_dsep_seconds}; it must be positive. To leave the "
+            "stage out, use 'fci' in place of 'bounded_fci'."
         )
-    return np.flatnonzero(~identify)
+    if not boss_seconds > 0:
+        raise CausalMixError(
+            f"boss_seconds is {boss_seconds}; it must be positive. To do without BOSS, leave it "
+            "out of algorithms."
+        )
+    check_whole(n_bootstraps, 1, "n_bootstraps")
+    check_whole(max_conditioning, 0, "max_conditioning")
+    check_whole(max_columns, 1, "max_columns")
+    read_mark_weights(mark_weights)
+
+
+def _warn_of_timeouts(found: Sequence[Findings], limits: Mapping[str, float]) -> None:
+    for algorithm, name, limit, instead in (
+        ("bounded_fci", "Bounded FCI", "possible_dsep_seconds", "plain FCI took its place there"),
+        ("boss", "BOSS", "boss_seconds", "its graph there is the best so far"),
+    ):
+        late = sum(algorithm in findings.timed_out for findings in found)
+        if late:
+            warnings.warn(
+                f"{name} ran out of time in {late} of {len(found)} bootstraps, and {instead}. Give "
+                f"it more than {limit}={limits[limit]:g}, or fewer columns (max_columns).",
+                stacklevel=3,
+            )
+
+
+def _warn_of_identifiers(names: Sequence[Hashable]) -> None:
+    warnings.warn(
+        f"These columns identify the rows (all their known values are different): "
+        f"{listed(names)}. They get no edges; drop them from the table, or synthetic rows repeat "
+        "their values.",
+        stacklevel=3,
+    )
 
 
 def _screen(

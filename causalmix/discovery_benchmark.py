@@ -31,25 +31,26 @@ from causalmix.plain_discovery import PLAIN, PlainSearcher, integer_codes
 from causalmix.random_scm import random_scm_table
 from causalmix.record import file_hash
 from causalmix.rowstore import RowStore, check_counts, csv_path, write_beside
+from causalmix.search import PAPER_ALGORITHMS
 
 BOOTSTRAP = "bootstrap"
 """Name of `causalmix.discovery.discover` among the methods."""
 
 VARIANTS: dict[str, dict[str, object]] = {
     BOOTSTRAP: {},
-    "bootstrap_linear": {"test": DEGENERATE_GAUSSIAN},
-    "bootstrap_pc_boss": {"algorithms": ("pc", "boss")},
     "bootstrap_boss": {"algorithms": ("boss",)},
+    "bootstrap_pc_fci": {"algorithms": PAPER_ALGORITHMS},
+    "bootstrap_linear": {"test": DEGENERATE_GAUSSIAN},
 }
 """Ours, and what each sets in `causalmix.discovery.discover`."""
 
 METHODS = (*VARIANTS, *PLAIN)
 
 LABELS = {
-    BOOTSTRAP: "CausalMix (bootstrap PC + FCI)",
-    "bootstrap_linear": "the same, linear test",
-    "bootstrap_pc_boss": "bootstrap PC + BOSS",
+    BOOTSTRAP: "CausalMix (bootstrap PC + BOSS)",
     "bootstrap_boss": "bootstrap BOSS",
+    "bootstrap_pc_fci": "bootstrap PC + FCI",
+    "bootstrap_linear": "bootstrap PC + BOSS, linear",
     "pc": "causal-learn PC",
     "fci": "causal-learn FCI",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from causalmix.errors import DataError
 from causalmix.manifest import make_manifest, write_json
 from causalmix.plain_discovery import PLAIN, PlainSearcher, integer_codes
 from causalmix.random_scm import random_scm_table
+from causalmix.search import PAPER_ALGORITHMS
 
 COST_ROWS = (250, 500, 1000, 2500, 5000, 10_000)
 """Rows at which the cost is measured, with `COST_BASE` columns."""
@@ -25,11 +27,13 @@ COST_COLUMNS = (10, 20, 40, 60, 80, 100)
 
 COST_BASE = {"rows": 500, "columns": 20}
 
+_OURS = {"bootstrap": None, "bootstrap_pc_fci": PAPER_ALGORITHMS}
+
 
 def measure_bootstrap_speed(
     frame: pd.DataFrame, *, n_bootstraps: int = 20, limit: float = 10.0, progress: bool = False
 ) -> dict[str, object]:
-    """Time discovery against a loop over causal-learn's PC and FCI on as many bootstraps.
+    """Time bootstrap PC and FCI against a loop over causal-learn's on as many bootstraps.
 
     The loop runs each algorithm with its defaults (Fisher's z on integer codes) on every bootstrap,
     without permuted columns. A search that is stopped at `limit` counts with the time that it had,
@@ -54,7 +58,7 @@ def measure_bootstrap_speed(
         ``ratio_pc`` (PC's loop against our PC alone) and the settings.
     """
     quiet = {"n_bootstraps": n_bootstraps, "progress": progress}
-    ours = processor_seconds(lambda: discover(frame, **quiet))
+    ours = processor_seconds(lambda: discover(frame, algorithms=PAPER_ALGORITHMS, **quiet))
     our_pc = processor_seconds(lambda: discover(frame, algorithms=["pc"], **quiet))
     codes = integer_codes(frame)
     result: dict[str, object] = {"bootstrap_seconds": ours}
@@ -96,8 +100,9 @@ def measure_cost(
     Returns
     -------
     list of dict
-        ``varied`` (rows or columns), ``rows``, ``columns``, ``method`` (bootstrap: PC and FCI on
-        one resample; pc; fci), ``seconds`` and ``finished``.
+        ``varied`` (rows or columns), ``rows``, ``columns``, ``method`` (one resample by ours:
+        ``bootstrap``, `discover` with its defaults, and ``bootstrap_pc_fci``; and ``pc`` and
+        ``fci``), ``seconds`` and ``finished``.
     """
     sizes = [("rows", n, COST_BASE["columns"]) for n in rows]
     sizes += [("columns", COST_BASE["rows"], d) for d in columns]
@@ -106,9 +111,10 @@ def measure_cost(
         for varied, n, d in sizes:
             frame, _ = random_scm_table(d, n, seed=0)
             size = {"varied": varied, "rows": n, "columns": d}
-            seconds = processor_seconds(lambda: discover(frame, n_bootstraps=n_bootstraps))  # noqa: B023
-            seconds /= n_bootstraps
-            found.append(size | {"method": "bootstrap", "seconds": seconds, "finished": True})
+            for method, algorithms in _OURS.items():
+                search = partial(discover, frame, algorithms=algorithms, n_bootstraps=n_bootstraps)
+                seconds = processor_seconds(search) / n_bootstraps
+                found.append(size | {"method": method, "seconds": seconds, "finished": True})
             for algorithm in PLAIN:
                 done = searcher.search(algorithm, integer_codes(frame))
                 finished = done.graph is not None

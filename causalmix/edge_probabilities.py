@@ -41,6 +41,9 @@ MARK_WEIGHTS: Mapping[str, tuple[float, float]] = {
 STRICT_MARK_WEIGHTS: Mapping[str, tuple[float, float]] = {**MARK_WEIGHTS, "<->": (0.0, 0.0)}
 """As the marks are defined: where a latent variable causes both, neither causes the other."""
 
+NAMED_MARK_WEIGHTS = {"soft": MARK_WEIGHTS, "strict": STRICT_MARK_WEIGHTS}
+MarkWeights = str | Mapping[str, tuple[float, float]]
+
 _FORMAT = "causalmix edge probabilities"
 
 
@@ -63,7 +66,9 @@ class EdgeProbabilities:
         What the search was told: required edges have probability 1, forbidden ones 0. None by
         default.
     timeouts : int
-        Bootstraps in which bounded FCI ran out of time and plain FCI took its place. 0 by default.
+        Bootstraps in which bounded FCI or BOSS ran out of time. 0 by default.
+    identifiers : tuple of str
+        Columns that identify the rows, and get no edges but required ones. None by default.
 
     Raises
     ------
@@ -76,6 +81,7 @@ class EdgeProbabilities:
     marks: pd.DataFrame
     knowledge: BackgroundKnowledge = NO_KNOWLEDGE
     timeouts: int = 0
+    identifiers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         d = len(self.names)
@@ -94,9 +100,10 @@ class EdgeProbabilities:
         names: Sequence[str],
         graphs: Mapping[str, Sequence[np.ndarray]],
         *,
-        mark_weights: Mapping[str, tuple[float, float]] = MARK_WEIGHTS,
+        mark_weights: MarkWeights = MARK_WEIGHTS,
         knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
         timeouts: int = 0,
+        identifiers: Sequence[str] = (),
     ) -> EdgeProbabilities:
         """Average graphs over bootstraps, and over algorithms with equal weight.
 
@@ -107,13 +114,15 @@ class EdgeProbabilities:
         graphs : mapping of str to sequence of numpy.ndarray of shape (d, d)
             By algorithm, a graph from each of its bootstraps, as causal-learn's ``G.graph``:
             ``graph[i, j]`` is the mark at i (−1 tail, 1 arrowhead, 2 circle, 0 no edge).
-        mark_weights : mapping of str to (float, float), default=MARK_WEIGHTS
-            What each mark adds to P(source → target) and P(target → source).
+        mark_weights : {"soft", "strict"} or mapping of str to (float, float), default=MARK_WEIGHTS
+            What each mark adds to P(source → target) and P(target → source); see
+            `read_mark_weights`.
         knowledge : BackgroundKnowledge, optional
             Where it forbids one direction of a pair, all of the pair's probability goes to the
             other.
         timeouts : int, default=0
-            Kept as it is.
+        identifiers : sequence of str, default=()
+            These two are kept as they are.
 
         Returns
         -------
@@ -124,21 +133,22 @@ class EdgeProbabilities:
         CausalMixError
             If a weight is missing or out of its range, or a mark or a name is unknown.
         """
-        check_mark_weights(mark_weights)
+        weights = read_mark_weights(mark_weights)
         frequency = {
             (algorithm, mark): _frequency(found, mark)
             for algorithm, found in graphs.items()
             for mark in MARKS
         }
         matrix = sum(
-            (mark_weights[mark][0] * share + mark_weights[mark][1] * share.T) / len(graphs)
+            (weights[mark][0] * share + weights[mark][1] * share.T) / len(graphs)
             for (_, mark), share in frequency.items()
         )
         constraints = knowledge.constraints(names)
         one_way = np.where(constraints.forbidden & ~constraints.forbidden.T, matrix, 0.0)
         matrix = np.where(constraints.forbidden, 0.0, matrix + one_way.T)
         matrix[constraints.required] = 1.0
-        return cls(tuple(names), matrix, _tidy(frequency, names), knowledge, timeouts)
+        marks = _tidy(frequency, names)
+        return cls(tuple(names), matrix, marks, knowledge, timeouts, tuple(identifiers))
 
     def save(self, path: str | Path) -> None:
         """Write everything to a JSON file, in one step: a reader never sees half of it.
@@ -165,6 +175,7 @@ class EdgeProbabilities:
             "marks": self.marks.to_dict("list"),
             "knowledge": asdict(self.knowledge),
             "timeouts": self.timeouts,
+            "identifiers": self.identifiers,
         }
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_json(path, content)
@@ -197,6 +208,7 @@ class EdgeProbabilities:
                 pd.DataFrame(content["marks"]),
                 BackgroundKnowledge(**content["knowledge"]),
                 int(content["timeouts"]),
+                tuple(content["identifiers"]),
             )
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
@@ -207,17 +219,39 @@ class EdgeProbabilities:
             ) from error
 
 
-def check_mark_weights(mark_weights: Mapping[str, tuple[float, float]]) -> None:
-    """Raise CausalMixError unless there are two possible weights for every mark."""
+def read_mark_weights(mark_weights: MarkWeights) -> Mapping[str, tuple[float, float]]:
+    """Return what each edge mark adds to the probabilities of the two directions.
+
+    Parameters
+    ----------
+    mark_weights : {"soft", "strict"} or mapping of str to (float, float)
+        ``"soft"`` stands for `MARK_WEIGHTS`, ``"strict"`` for `STRICT_MARK_WEIGHTS`, where a
+        bidirected edge counts as no edge.
+
+    Returns
+    -------
+    mapping of str to (float, float)
+
+    Raises
+    ------
+    UnknownNameError
+        If a mark, or the name of the weights, is unknown.
+    CausalMixError
+        Unless there are two possible weights for every mark.
+    """
+    if isinstance(mark_weights, str):
+        name = check_name(mark_weights, NAMED_MARK_WEIGHTS, "choice of mark_weights")
+        return NAMED_MARK_WEIGHTS[name]
     for mark in mark_weights:
         check_name(mark, MARKS, "edge mark")
     for mark in MARKS:
-        forward, backward = mark_weights.get(mark, (-1, -1))
-        if min(forward, backward) < 0 or forward + backward > 1:
+        weights = np.atleast_1d(mark_weights.get(mark, ()))
+        if weights.shape != (2,) or not (weights.min() >= 0 and weights.sum() <= 1):
             raise CausalMixError(
                 f"mark_weights needs two weights for {mark!r}, neither negative, with a sum of "
                 f"at most 1; got {mark_weights.get(mark)}."
             )
+    return mark_weights
 
 
 def _frequency(graphs: Sequence[np.ndarray], mark: str) -> np.ndarray:

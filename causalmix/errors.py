@@ -40,7 +40,7 @@ class CheckpointError(CausalMixError):
 
 
 class FinetuningWarning(UserWarning):
-    """Fine-tuning did not help on the validation rows, and the weights stayed as they were."""
+    """Fine-tuning did not help, as far as the validation rows show."""
 
 
 class GenerationWarning(UserWarning):
@@ -72,9 +72,36 @@ def check_name(name: str, valid: Iterable[str], kind: str) -> str:
     names = list(valid)
     if name in names:
         return name
-    near = get_close_matches(str(name), names, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    raise UnknownNameError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(names)}.")
+    of_text = {str(each): each for each in names}  # columns may be named by numbers
+    near = [of_text[text] for text in get_close_matches(str(name), of_text, n=3, cutoff=0.5)]
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise UnknownNameError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(map(str, names))}.")
+
+
+def check_whole(value: int, least: int, option: str) -> int:
+    """Return `value` if it is a whole number of at least `least`, else raise.
+
+    Parameters
+    ----------
+    value : int
+        What a user gave.
+    least : int
+    option : str
+        Its name.
+
+    Returns
+    -------
+    int
+        `value`, unchanged.
+
+    Raises
+    ------
+    CausalMixError
+        If it is less, or no whole number.
+    """
+    if not isinstance(value, Integral) or value < least:
+        raise CausalMixError(f"{option} is {value!r}; a whole number, at least {least}, is needed.")
+    return value
 
 
 def check_type(name: str, value: object, annotation: str) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
 
 from causalmix.causal_generator import PAPER_OPTIONS, CausalGenerator
-from causalmix.codec import TableCodec
+from causalmix.codec import TableCodec, names_as_text
 from causalmix.conditional_generator import TFMConditionalGenerator
 from causalmix.copula import CopulaGenerator
 from causalmix.errors import CausalMixError, check_name
@@ -65,15 +65,18 @@ class SMOTENCGenerator(TableGenerator):
         rng = np.random.default_rng(seed)
         rows, classes = sample_by_class(n, self._classes, self._sample_class, rng)
         rows[self._centre.index] = rows[self._centre.index] * self._scale + self._centre
-        return self._codec.decode(rows.assign(**{self.target_: classes}), rng)
+        rows[self.target_] = classes
+        return self._codec.decode(rows, rng)
 
     def _sample_class(self, c: int, m: int, seed: int) -> pd.DataFrame:
         own = self._classes == c
         if own.sum() == 1:
             return self._rows[own].iloc[np.zeros(m, dtype=int)]
         sampler = self._sampler(min(self.k_neighbors, own.sum() - 1), own.sum() + m, seed)
-        rows, _ = sampler.fit_resample(self._rows, own)
-        return rows.iloc[len(self._rows) :]  # the given rows come first
+        # Names of several types, which scikit-learn refuses, are none of its business.
+        rows, _ = sampler.fit_resample(self._rows.set_axis(range(self._rows.shape[1]), axis=1), own)
+        drawn = rows.iloc[len(self._rows) :]  # the given rows come first
+        return drawn.set_axis(self._rows.columns, axis=1)
 
     def _sampler(self, k: int, n_class: int, seed: int) -> SMOTE | SMOTEN | SMOTENC:
         options = {
@@ -165,17 +168,21 @@ class CTGANGenerator(TableGenerator):
         self._codec = TableCodec(table)
         coded = self._codec.encode(table)
         self._gaps = MissingnessModel().fit(coded, self._codec.categorical)
-        levels = {name: coded[name].astype(int).astype(str) for name in self._codec.categorical}
-        known = coded.fillna(coded.median()).fillna(0.0).assign(**levels)
+        known = coded.fillna(coded.median()).fillna(0.0)
+        for name in self._codec.categorical:
+            known[name] = known[name].astype(int).astype(str)
+        self._texts = names_as_text(table)
         self._model = CTGAN(epochs=self.epochs, enable_gpu=False)
         self._model.set_random_state(self.seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._model.fit(known, list(levels))
+            discrete = [self._texts[name] for name in self._codec.categorical]
+            self._model.fit(known.rename(columns=self._texts), discrete)
 
     def _sample(self, n: int, seed: int) -> pd.DataFrame:
         self._model.set_random_state(seed)
-        rows = self._model.sample(n).astype(float)
+        names = {text: name for name, text in self._texts.items()}
+        rows = self._model.sample(n).astype(float).rename(columns=names)
         return self._codec.decode(self._gaps.mask(rows, np.random.default_rng(seed)))
 
 

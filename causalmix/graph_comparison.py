@@ -12,7 +12,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from causalmix.edge_probabilities import EdgeProbabilities
 from causalmix.errors import CausalMixError, DataError, check_name
-from causalmix.knowledge import named_cycle
+from causalmix.knowledge import check_acyclic
 
 N_BINS = 10
 """Bins of equal width of a reliability table."""
@@ -76,7 +76,7 @@ def compare_graphs(
     Raises
     ------
     DataError
-        If the true graph has a cycle or lacks a node.
+        If the true graph has a cycle, lacks a node or is no networkx.DiGraph.
     UnknownNameError
         If the true graph has a node that is not in ``edges.names``.
     CausalMixError
@@ -156,10 +156,12 @@ def check_dag(dag: nx.DiGraph, names: Sequence[str]) -> None:
     Raises
     ------
     DataError
-        If the graph has a cycle, which is named, or lacks a node for a column.
+        If the graph has a cycle, which is named, lacks a node for a column or is no
+        networkx.DiGraph.
     UnknownNameError
         If it has a node that is no column.
     """
+    check_acyclic(dag)
     for node in dag:
         check_name(node, names, "node of the graph:")
     missing = [str(name) for name in names if name not in dag]
@@ -168,8 +170,6 @@ def check_dag(dag: nx.DiGraph, names: Sequence[str]) -> None:
             f"The graph has no node for these columns: {', '.join(missing)}. Add the nodes, even "
             "without edges, or drop the columns."
         )
-    if not nx.is_directed_acyclic_graph(dag):
-        raise DataError(f"The graph has a cycle: {named_cycle(dag)}. Remove one of its edges.")
 
 
 def _retrieval(truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
 
-from causalmix.errors import CausalMixError, check_name
+from causalmix.errors import CausalMixError, DataError, check_name
 
 Edge = tuple[str, str]
 
@@ -30,9 +30,9 @@ class BackgroundKnowledge:
     Raises
     ------
     CausalMixError
-        If an entry is not a pair, or the entries contradict each other: an edge both required and
-        forbidden, a cycle of required edges, required edges that lead to an earlier tier, a column
-        in two tiers. The message lists all contradictions.
+        If an edge is not a pair, a tier is no sequence, or the entries contradict each other: an
+        edge both required and forbidden, a cycle of required edges, required edges that lead to an
+        earlier tier, a column in two tiers. The message lists all contradictions.
     """
 
     required: Sequence[Edge] = ()
@@ -43,7 +43,7 @@ class BackgroundKnowledge:
         for field in ("required", "forbidden"):
             edges = tuple(_pair(edge, field) for edge in getattr(self, field))
             object.__setattr__(self, field, edges)
-        object.__setattr__(self, "tiers", tuple(tuple(tier) for tier in self.tiers))
+        object.__setattr__(self, "tiers", tuple(_tier(tier) for tier in self.tiers))
         found = list(self._contradictions())
         if found:
             raise CausalMixError(
@@ -63,7 +63,7 @@ class BackgroundKnowledge:
             If the knowledge names a column that is not among `names`.
         """
         named = {name for edge in (*self.required, *self.forbidden) for name in edge}
-        for name in sorted(named.union(*self.tiers)):
+        for name in sorted(named.union(*self.tiers), key=str):
             check_name(name, names, "column in the background knowledge:")
         position = {name: i for i, name in enumerate(names)}
         required = np.zeros((len(names), len(names)), dtype=bool)
@@ -148,7 +148,26 @@ def named_cycle(graph: nx.DiGraph) -> str:
     return " → ".join([*cycle, cycle[0]])
 
 
+def check_acyclic(graph: nx.DiGraph) -> None:
+    """Raise DataError, which names a cycle where there is one, unless this is a simple DAG."""
+    if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():
+        raise DataError(
+            f"The graph is a {type(graph).__name__}; a networkx.DiGraph is needed, whose edges go "
+            "from cause to effect."
+        )
+    if not nx.is_directed_acyclic_graph(graph):
+        raise DataError(f"The graph has a cycle: {named_cycle(graph)}. Remove one of its edges.")
+
+
 def _pair(edge: Sequence[str], field: str) -> Edge:
-    if isinstance(edge, str) or len(edge) != 2:
+    if isinstance(edge, str) or not isinstance(edge, Iterable) or len(tuple(edge)) != 2:
         raise CausalMixError(f"{field} contains {edge!r}; an edge is a pair (cause, effect).")
     return tuple(edge)
+
+
+def _tier(tier: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(tier, str) or not isinstance(tier, Iterable):
+        raise CausalMixError(
+            f"tiers contains {tier!r}; a tier is a sequence of columns, as [{tier!r}]."
+        )
+    return tuple(tier)

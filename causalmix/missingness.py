@@ -43,7 +43,7 @@ class MissingnessModel:
         self.filled = fill_gaps(coded, categorical)
         self._encoding = _Encoding(self.filled, categorical)
         share = coded.isna().mean().sort_values(ascending=False, kind="stable")
-        self.columns = [str(name) for name in share.index[share > 0]]
+        self.columns = list(share.index[share > 0])
         self._gaps = coded[self.columns].isna().to_numpy()
         self._values = self._encoding.predictors(self.filled)
         self._models = []
@@ -172,7 +172,7 @@ class _Encoding:
 
     Attributes
     ----------
-    owners : numpy.ndarray of str
+    owners : numpy.ndarray of object
         The column that each predictor comes from.
     """
 
@@ -182,8 +182,10 @@ class _Encoding:
         self._median = numbers.median().to_numpy()
         self._spread = numbers.std().fillna(0.0).replace(0.0, 1.0).to_numpy()
         self._levels = {name: np.unique(filled[name]) for name in categorical}
-        levels = np.repeat(list(categorical), [len(each) for each in self._levels.values()])
-        self.owners = np.concatenate([np.array(self._numeric, object), levels])
+        owners = list(self._numeric)
+        for name, each in self._levels.items():
+            owners += [name] * len(each)
+        self.owners = np.array(owners, dtype=object)
 
     def predictors(self, coded: pd.DataFrame) -> np.ndarray:
         """Return rows without gaps as predictors, (n, n_predictors)."""

@@ -43,7 +43,8 @@ class MixupGenerator(TableGenerator):
     def _sample(self, n: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)
         rows, classes = sample_by_class(n, self._classes, self._mix, rng)
-        return self._codec.decode(rows.assign(**{self.target_: classes}))
+        rows[self.target_] = classes
+        return self._codec.decode(rows)
 
     def _mix(self, c: int, m: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from causalmix.errors import CausalMixError, GenerationWarning
 from causalmix.privacy import distance_to_closest_record
-from causalmix.table_generator import Generator, unused_name
+from causalmix.table_generator import Generator, unused_name, with_target
 
 _EQUAL = 1e-12  # a distance that is one by rounding only
 
@@ -272,11 +272,12 @@ def out_of_support(records: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
 
 
 def _joined(X: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
-    return X.assign(**{unused_name("target", X.columns): y.astype(object)})
+    return with_target(X, y.astype(object), unused_name("target", X.columns))
 
 
 def _categories(X: pd.DataFrame) -> pd.DataFrame:
-    return X.astype(dict.fromkeys(X.select_dtypes(exclude="number"), "category"))
+    categories = dict.fromkeys(X.select_dtypes(exclude="number"), "category")
+    return X.astype(categories).rename(columns=str)  # the model takes no names of several types
 
 
 def _least_bad(y: pd.Series, faults: pd.Series, wanted: pd.Series) -> np.ndarray:

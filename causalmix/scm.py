@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Self
@@ -14,14 +14,16 @@ from dowhy import gcm
 from dowhy.gcm.causal_models import PARENTS_DURING_FIT
 from dowhy.graph import get_ordered_predecessors
 
-from causalmix.codec import TableCodec
+from causalmix.codec import TableCodec, names_as_text
 from causalmix.counterfactual import draw_rows, move_noise
 from causalmix.errors import CausalMixError, DataError, check_name
-from causalmix.knowledge import named_cycle
+from causalmix.knowledge import check_acyclic
 from causalmix.mechanisms import MECHANISMS, NOISES, Columns, make_mechanism
 from causalmix.missingness import MissingnessModel
 
 MISSING = ("modelled", "random", "none")
+
+_GAPS = "gaps"  # key of the model of the gaps among fitted mechanisms
 
 
 class StructuralCausalModel:
@@ -72,14 +74,14 @@ class StructuralCausalModel:
     ----------
     model_ : dowhy.gcm.StructuralCausalModel
         The fitted model, for DoWhy's own queries. Its categorical nodes hold the codes of
-        `codec_` as strings.
+        `codec_` as strings, and names of nodes that are no text are written as text.
     codec_ : TableCodec
         From the table's columns to the model's and back.
 
     Raises
     ------
     DataError
-        If the graph has a cycle or no node; the cycle is named.
+        If the graph has a cycle, which is named, or no node, or is no networkx.DiGraph.
     UnknownNameError
         If a mechanism or its node, `noise` or `missing` is unknown.
 
@@ -99,10 +101,9 @@ class StructuralCausalModel:
         noise: str = "conditional",
         missing: str = "modelled",
     ) -> None:
+        check_acyclic(dag)
         if not dag:
             raise DataError("The graph has no nodes.")
-        if not nx.is_directed_acyclic_graph(dag):
-            raise DataError(f"The graph has a cycle: {named_cycle(dag)}. Remove one of its edges.")
         self.dag = dag
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
         self.node_mechanisms = {
@@ -125,9 +126,9 @@ class StructuralCausalModel:
         data : pandas.DataFrame
             Columns are the nodes of the graph, in any order; samples keep this order.
         fitted : mutable mapping, optional
-            Mechanisms already fitted to the same data, by node and parents. They are used where
-            they fit and completed with those that are missing: models of many graphs over one
-            table share them.
+            What is already fitted to the same data: mechanisms by node and parents, and the model
+            of the gaps. It is used where it fits and completed with what is missing: models of many
+            graphs over one table share it.
 
         Returns
         -------
@@ -142,24 +143,31 @@ class StructuralCausalModel:
         _check_columns(self.dag, data)
         fitted = {} if fitted is None else fitted
         self.codec_ = TableCodec(data)
-        self._gaps = MissingnessModel().fit(self.codec_.encode(data), self.codec_.categorical)
+        if _GAPS not in fitted:
+            coded = self.codec_.encode(data)
+            fitted[_GAPS] = MissingnessModel().fit(coded, self.codec_.categorical)
+        self._gaps = fitted[_GAPS]
+        # DoWhy sorts parents by name, which names of several types cannot be.
+        self._nodes = names_as_text(data)
         columns = Columns.learn(
-            self._gaps.filled, self.codec_.categorical, missing_level=self.missing != "none"
+            self._gaps.filled.rename(columns=self._nodes),
+            [self._nodes[name] for name in self.codec_.categorical],
+            missing_level=self.missing != "none",
         )
         self._observed, self._n_rows = columns.values, len(data)
         # Nodes and edges in the order of the columns: equal graphs then give equal samples.
         graph = nx.DiGraph()
-        graph.add_nodes_from(data.columns)
-        graph.add_edges_from(sorted(self.dag.edges))
+        graph.add_nodes_from(self._nodes.values())
+        graph.add_edges_from(sorted(nx.relabel_nodes(self.dag, self._nodes).edges))
         model = gcm.StructuralCausalModel(graph)
-        for node in graph:
+        for name, node in self._nodes.items():
             parents = tuple(get_ordered_predecessors(graph, node))
             if (node, parents) not in fitted:
                 fitted[node, parents] = make_mechanism(
                     node,
                     parents,
                     columns,
-                    self.node_mechanisms.get(node, self.mechanism),
+                    self.node_mechanisms.get(name, self.mechanism),
                     self.noise,
                 )
             model.set_causal_mechanism(node, fitted[node, parents])
@@ -204,7 +212,7 @@ class StructuralCausalModel:
             If `n` is below 1, the model is not fitted, or `noise_correlation` is not between 0
             and 1, or given together with `do`.
         DataError
-            If `do` names an unknown column or level.
+            If `do` names an unknown column or level, or no finite number for a numeric column.
         """
         if not 0 <= noise_correlation <= 1 or (do and noise_correlation):
             raise CausalMixError(
@@ -229,10 +237,13 @@ class StructuralCausalModel:
         reference: Any,
         outcome: str,
         *,
+        outcome_class: Any = None,
         n: int = 10_000,
-        seed: int,
+        seed: int = 0,
     ) -> float:
         """Mean outcome when the treatment is set to `value`, minus that when set to `reference`.
+
+        Of a categorical outcome, the probability of one of its classes takes the mean's place.
 
         Parameters
         ----------
@@ -241,31 +252,47 @@ class StructuralCausalModel:
         value, reference : number or level
             The two interventions, with the same draws of the noise.
         outcome : str
-            A numeric column.
+            A column.
+        outcome_class : level, optional
+            Of a categorical outcome, the class whose probability is asked for.
         n : int, default=10000
             Rows drawn for each of the two.
-        seed : int
+        seed : int, default=0
 
         Returns
         -------
         float
-            In units of the outcome.
+            In units of the outcome, or a difference of probabilities.
 
         Raises
         ------
         CausalMixError
             If the model is not fitted.
         DataError
-            If a column or level is unknown, or the outcome is categorical.
+            If a column or level is unknown, a categorical outcome comes without `outcome_class`,
+            or a numeric one with it.
         """
         self._check_column(outcome)
-        if outcome in self.codec_.categorical:
-            raise DataError(f"The outcome {outcome!r} is categorical; an effect needs a number.")
+        measured = self._measure(outcome, outcome_class)
         treated, untreated = (
-            self._draw(n, seed, {treatment: each})[outcome].clip(*self.codec_.range(outcome)).mean()
+            measured(self._draw(n, seed, {treatment: each})[outcome]).mean()
             for each in (value, reference)
         )
         return float(treated - untreated)
+
+    def _measure(self, outcome: Hashable, outcome_class: Any) -> Callable[[pd.Series], pd.Series]:
+        """Return what turns an outcome's coded values into those that an effect is the mean of."""
+        if outcome not in self.codec_.categorical:
+            if outcome_class is not None:
+                raise DataError(f"The outcome {outcome!r} is numeric; leave outcome_class out.")
+            return lambda values: values.clip(*self.codec_.range(outcome))
+        if outcome_class is None:
+            raise DataError(
+                f"The outcome {outcome!r} is categorical; name the class whose probability the "
+                "effect is about, as outcome_class."
+            )
+        code = self.codec_.code(outcome, outcome_class)
+        return lambda values: values == code
 
     def _draw(
         self, n: int, seed: int, do: dict[str, Any], noise_correlation: float = 0.0
@@ -275,7 +302,7 @@ class StructuralCausalModel:
             raise CausalMixError("The model is not fitted; call fit(data) before sample.")
         if n < 1:
             raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
-        codes = {name: self._intervention(name, value) for name, value in do.items()}
+        codes = dict(self._intervention(name, value) for name, value in do.items())
         rng = np.random.default_rng(seed)
         with _numpy_seed(seed):
             if codes:
@@ -287,20 +314,21 @@ class StructuralCausalModel:
                 rows = move_noise(self.model_, observed, noise_correlation, rng)
             else:
                 rows = draw_rows(self.model_, n, rng)
-            return rows.astype(float)
+            names = {node: name for name, node in self._nodes.items()}
+            return rows.astype(float).rename(columns=names)
 
     def _training_rows(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw the training rows that n rows start from, each as often as any other."""
         return rng.permutation(np.resize(rng.permutation(self._n_rows), n))
 
-    def _intervention(self, name: str, value: Any) -> Any:
-        """Return a value as the node holds it."""
+    def _intervention(self, name: Hashable, value: Any) -> tuple[str, float | str]:
+        """Return a node and the value as it holds it."""
         self._check_column(name)
         if name not in self.codec_.categorical:
-            return float(value)
-        return str(self.codec_.code(name, value))
+            return self._nodes[name], self.codec_.number(name, value)
+        return self._nodes[name], str(self.codec_.code(name, value))
 
-    def _check_column(self, name: str) -> None:
+    def _check_column(self, name: Hashable) -> None:
         if not hasattr(self, "model_"):
             raise CausalMixError("The model is not fitted; call fit(data) before sample.")
         if name not in self.codec_.columns:

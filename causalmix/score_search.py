@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 
 import networkx as nx
@@ -63,8 +65,11 @@ class DegenerateGaussianScore:
 
 
 def search_orders(
-    test: DegenerateGaussian, known: Constraints, rng: np.random.Generator
-) -> np.ndarray:
+    test: DegenerateGaussian,
+    known: Constraints,
+    rng: np.random.Generator,
+    deadline: float = math.inf,
+) -> tuple[np.ndarray, bool]:
     """Search the graph of the best score by moving columns through their order, as BOSS does.
 
     For every order, each column gets the parents among the earlier ones that growing and shrinking
@@ -76,11 +81,15 @@ def search_orders(
     known : Constraints
     rng : numpy.random.Generator
         Draws the turns in which columns move.
+    deadline : float, default=inf
+        Of the clock ``time.monotonic``. When it has passed, no further column moves.
 
     Returns
     -------
-    numpy.ndarray of shape (d, d)
-        The marks of the equivalence class, given what is known, of the graph that was found.
+    marks : numpy.ndarray of shape (d, d)
+        Of the equivalence class, given what is known, of the graph that was found.
+    ended : bool
+        Whether no column would move any more.
 
     References
     ----------
@@ -95,13 +104,24 @@ def search_orders(
     required = nx.DiGraph(np.argwhere(known.required).tolist())
     required.add_nodes_from(range(d))
     order = list(nx.lexicographical_topological_sort(required))
-    moved = True
-    while moved:  # ends: every move adds to the score
-        moves = [better_mutation(j, order, trees) for j in rng.permutation(d).tolist()]
-        moved = any(moves)
+    ended = _move_columns(order, trees, rng, deadline)
     dag = np.zeros((d, d), dtype=bool)
     for place, j in enumerate(order):
         parents: list[int] = []
         trees[j].trace(order[:place], parents)
         dag[parents, j] = True
-    return orient_dag(dag, known)
+    return orient_dag(dag, known), ended
+
+
+def _move_columns(
+    order: list[int], trees: list[GST], rng: np.random.Generator, deadline: float
+) -> bool:
+    """Move columns to better places until none moves; return False if time runs out before."""
+    moved = True
+    while moved:  # ends: every move adds to the score
+        moved = False
+        for j in rng.permutation(len(order)).tolist():
+            if time.monotonic() >= deadline:
+                return False
+            moved |= bool(better_mutation(j, order, trees))
+    return True

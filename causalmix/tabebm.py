@@ -115,8 +115,8 @@ class TabEBMGenerator(TableGenerator):
     def _sample(self, n: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)
         rows, classes = sample_by_class(n, self._classes, self._sample_class, rng)
-        rows = self._gaps.mask(rows.assign(**{self.target_: classes}), rng)
-        return self._codec.decode(rows)
+        rows[self.target_] = classes
+        return self._codec.decode(self._gaps.mask(rows, rng))
 
     def _sample_class(self, c: int, m: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)

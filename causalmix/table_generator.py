@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol, Self
 
 import numpy as np
@@ -39,7 +39,7 @@ class TableGenerator(ABC):
         X : pandas.DataFrame of shape (n_rows, n_features)
             Features; missing cells are allowed.
         y : pandas.Series of shape (n_rows,)
-            Classes, none missing.
+            Classes, none missing. The n-th is that of the n-th row of X, whatever the indices.
 
         Returns
         -------
@@ -50,13 +50,12 @@ class TableGenerator(ABC):
         ------
         DataError
             If the table is empty, X and y differ in length, a class is missing, a column appears
-            twice or contains an infinity.
+            twice, contains an infinity, or has no name or one of several levels.
         """
         _check(X, y)
-        self._target_name, self._target_dtype = y.name, y.dtype
+        self._columns, self._target_name, self._target_dtype = X.columns, y.name, y.dtype
         self.target_ = unused_name("target" if y.name is None else y.name, X.columns)
-        table = X.assign(**{self.target_: y.astype("category")}).reset_index(drop=True)
-        self._fit(table)
+        self._fit(with_target(X, y.astype("category"), self.target_))
         return self
 
     def sample(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
@@ -85,7 +84,7 @@ class TableGenerator(ABC):
             raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
         rows = self._sample(n, seed)
         y = rows.pop(self.target_).astype(self._target_dtype).rename(self._target_name)
-        return rows, y
+        return rows.set_axis(self._columns, axis=1), y
 
     @abstractmethod
     def _fit(self, table: pd.DataFrame) -> None:
@@ -97,19 +96,49 @@ class TableGenerator(ABC):
 
 
 def _check(X: pd.DataFrame, y: pd.Series) -> None:
+    if not isinstance(X, pd.DataFrame) or not isinstance(y, pd.Series):
+        raise DataError(
+            f"X is a {type(X).__name__} and y a {type(y).__name__}; a pandas DataFrame and Series "
+            "are needed."
+        )
     if len(X) != len(y):
         raise DataError(f"X has {len(X)} rows and y {len(y)}; they must have the same.")
     if X.empty:
         raise DataError(
             f"X has {X.shape[0]} rows and {X.shape[1]} columns; at least one of each is needed."
         )
+    if X.columns.nlevels > 1:
+        raise DataError("X has column names of several levels; join each to one, as 'a b'.")
+    if X.columns.hasnans:
+        raise DataError("A column of X has no name; name it or drop it.")
     if y.isna().any():
         raise DataError(f"The target {y.name!r} is missing in {y.isna().sum()} rows; drop them.")
 
 
-def unused_name(name: str, taken: pd.Index) -> str:
-    """Return a name that is not taken: this one, or with underscores at its end."""
-    while name in taken:
+def with_target(X: pd.DataFrame, y: pd.Series, name: Hashable) -> pd.DataFrame:
+    """Return features and target as one table, the n-th row with the n-th label.
+
+    Parameters
+    ----------
+    X : pandas.DataFrame of shape (n_rows, n_features)
+    y : pandas.Series of shape (n_rows,)
+    name : hashable
+        Of the target's column, the last.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_rows, n_features + 1)
+        With an index 0..n_rows−1.
+    """
+    table = X.reset_index(drop=True)
+    table[name] = y.reset_index(drop=True)
+    return table
+
+
+def unused_name(name: Hashable, taken: pd.Index) -> Hashable:
+    """Return a name that none taken looks like: this one, or with underscores at its end."""
+    texts = set(map(str, taken))
+    while str(name) in texts:
         name = f"{name}_"
     return name
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from causalmix.dag_completion import complete_dags
-from causalmix.errors import CausalMixError
+from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.knowledge import BackgroundKnowledge
 
 NAMES = list("abcde")
@@ -54,6 +54,13 @@ def test_missing_edges_come_back_and_needless_ones_do_not():
     assert not completed.out_degree("e")
 
 
+def test_columns_that_identify_the_rows_get_no_edge():
+    frame = chain().assign(d=[f"row{i}" for i in range(300)])
+    (completed,) = complete_dags([graph()], frame, alpha=1)
+    assert completed.degree("d") == 0
+    assert completed.degree("a") == 3
+
+
 def test_bounds_and_knowledge_are_kept():
     (nothing,) = complete_dags([graph("ab")], chain(), alpha=0)
     assert set(nothing.edges) == {("a", "b")}
@@ -67,5 +74,16 @@ def test_bounds_and_knowledge_are_kept():
     (known,) = complete_dags([graph()], chain(), alpha=0.01, knowledge=forbid)
     assert not known.has_edge("a", "b")
     assert not known.has_edge("b", "a")
+
+
+def test_errors_name_what_is_wrong():
+    with pytest.raises(UnknownNameError, match="node of the graph: 'z'"):
+        complete_dags([graph("az")], chain())
+    with pytest.raises(UnknownNameError, match="node in fixed: 'z'"):
+        complete_dags([graph()], chain(), fixed=["z"])
+    with pytest.raises(DataError, match="cycle: a → b → a"):
+        complete_dags([graph("ab", "ba")], chain())
+    with pytest.raises(DataError, match="no node for these columns: b, c, d, e"):
+        complete_dags([nx.DiGraph({"a": []})], chain())
     with pytest.raises(CausalMixError, match="alpha is 2"):
         complete_dags([graph()], chain(), alpha=2)

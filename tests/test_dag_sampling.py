@@ -65,14 +65,31 @@ def test_target_without_adjacencies_gets_all_nodes_as_parents():
     assert set(dag.predecessors("y")) == {"a", "b"}
 
 
+@pytest.mark.parametrize("target_parents", ["all", "adjacent"])
+def test_columns_that_identify_the_rows_are_parents_only_where_required(target_parents):
+    def parents(**knowledge) -> set[str]:
+        edges = EdgeProbabilities.from_graphs(
+            ("id", "a", "b", "y"),
+            {"pc": [np.zeros((4, 4))]},
+            knowledge=BackgroundKnowledge(**knowledge),
+            identifiers=["id"],
+        )
+        (dag,) = sample_dags(edges, 1, 0, target="y", target_parents=target_parents)
+        return set(dag.predecessors("y"))
+
+    assert parents() == {"a", "b"}
+    assert "id" in parents(required=[("id", "y")])
+
+
 def test_sampling_errors():
     edges = random_edges(3, 0, 1.0)
     with pytest.raises(UnknownNameError, match="v9"):
         sample_dags(edges, 1, 0, target="v9")
     with pytest.raises(UnknownNameError, match="adjacent, all, markov_blanket, free"):
         sample_dags(edges, 1, 0, target="v0", target_parents="some")
-    with pytest.raises(CausalMixError, match="n_dags is 0"):
-        sample_dags(edges, 0, 0)
+    for n_dags in (0, 1.5):
+        with pytest.raises(CausalMixError, match=f"n_dags is {n_dags}"):
+            sample_dags(edges, n_dags, 0)
 
 
 # --- the target's choices ------------------------------------------------------------------------
@@ -137,7 +154,9 @@ def known_edges(**knowledge) -> EdgeProbabilities:
 
 def test_sampled_graphs_keep_knowledge():
     edges = known_edges(
-        required=[("d", "c"), ("c", "b")], forbidden=[("a", "d"), ("d", "a")], tiers=["dc", "y"]
+        required=[("d", "c"), ("c", "b")],
+        forbidden=[("a", "d"), ("d", "a")],
+        tiers=[["d", "c"], ["y"]],
     )
     for target_parents in ("adjacent", "all", "free", "markov_blanket"):
         dags = sample_dags(edges, 100, 0, target="y", target_parents=target_parents)
@@ -171,3 +190,15 @@ def test_knowledge_limits_the_parents_of_the_target():
         sample_dags(edges, 1, 0, target="y", target_parents="all")
     (dag,) = sample_dags(edges, 1, 0, target="y", target_parents="free")
     assert dag.has_edge("y", "a")
+
+
+@pytest.mark.parametrize("target_parents", ["all", "adjacent", "markov_blanket"])
+def test_a_sink_that_knowledge_cuts_off_is_refused(target_parents):
+    edges = known_edges(tiers=[["y"], ["a", "b", "c", "d"]])
+    with pytest.raises(CausalMixError, match=r"every edge into y, .* Use target_parents='free'"):
+        sample_dags(edges, 1, 0, target="y", target_parents=target_parents)
+    assert any(
+        dag.out_degree("y") for dag in sample_dags(edges, 5, 0, target="y", target_parents="free")
+    )
+    (dag,) = sample_dags(known_edges(tiers=[["y"], ["a", "b", "c"]]), 1, 0, target="y")
+    assert set(dag.predecessors("y")) == {"d"}

@@ -21,7 +21,7 @@ from causalmix.edge_probabilities import ARROW, CIRCLE, TAIL
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.knowledge import Constraints
 from causalmix.orientation import _Graph, _Pattern, _rule10
-from causalmix.search import SearchOptions, search_bootstrap
+from causalmix.search import PAPER_ALGORITHMS, SearchOptions, search_bootstrap
 from causalmix.skeleton import search_skeleton
 
 
@@ -55,7 +55,12 @@ def test_orients_like_causal_learn(monkeypatch):
         data = (rng.normal(size=(300, 12)) @ np.linalg.inv(np.eye(12) - weights))[:, 2:]
         kinds, known = np.zeros(10, dtype=bool), Constraints.none(10)
         ours = search_bootstrap(
-            data, kinds, known, SearchOptions(test=DEGENERATE_GAUSSIAN, alpha=0.05), 1, seed
+            data,
+            kinds,
+            known,
+            SearchOptions(PAPER_ALGORITHMS, test=DEGENERATE_GAUSSIAN, alpha=0.05),
+            1,
+            seed,
         ).graphs
         rng = np.random.default_rng([seed, 1])
         rows, order = rng.integers(300, size=300), rng.permutation(10)
@@ -150,7 +155,7 @@ def test_frequencies_add_up_to_the_matrix():
         matrix[i, j] += MARK_WEIGHTS[row.mark][0] * row.frequency / 2
         matrix[j, i] += MARK_WEIGHTS[row.mark][1] * row.frequency / 2
     np.testing.assert_allclose(edges.matrix, matrix)
-    assert set(edges.marks.algorithm) == {"pc", "fci"}
+    assert set(edges.marks.algorithm) == {"pc", "boss"}
     assert edges.marks.frequency.between(0, 1).all()
     assert not edges.matrix.diagonal().any()
     assert (edges.matrix + edges.matrix.T).max() <= 1 + 1e-9
@@ -166,11 +171,16 @@ def test_mark_weights_are_an_option():
         discover(frame, mark_weights=MARK_WEIGHTS | {"-->": (0.8, 0.3)})
     with pytest.raises(UnknownNameError, match="<--"):
         discover(frame, mark_weights=MARK_WEIGHTS | {"<--": (0.0, 1.0)})
+    for weights in ((np.nan, 0.0), (1.0,), 1.0):
+        with pytest.raises(CausalMixError, match="two weights for '-->'"):
+            discover(frame, mark_weights=MARK_WEIGHTS | {"-->": weights})
+    with pytest.raises(UnknownNameError, match="Valid: soft, strict"):
+        discover(frame, mark_weights="hard")
 
 
 def test_columns_may_come_in_any_order():
     frame = collider(1000)
-    edges = discover(frame[["d", "c", "b", "a"]], n_bootstraps=6)
+    edges = discover(frame[["d", "c", "b", "a"]], algorithms=PAPER_ALGORITHMS, n_bootstraps=6)
     assert edges.names == ("d", "c", "b", "a")
     assert edge(edges, "c", "d") > 0.9
     assert edge(edges, "a", "c") > 0.6
@@ -178,7 +188,7 @@ def test_columns_may_come_in_any_order():
 
 def test_result_depends_on_the_seed_but_not_on_the_workers():
     frame = mixed(120).assign(copy=lambda f: f["count"] + f["skewed"])
-    every = {"algorithms": ["pc", "fci", "bounded_fci"], "n_bootstraps": 4}
+    every = {"algorithms": ["pc", "fci", "bounded_fci", "boss"], "n_bootstraps": 4}
     one = discover(frame, **every, seed=3)
     two = discover(frame, **every, seed=3, n_jobs=2)
     np.testing.assert_array_equal(one.matrix, two.matrix)
@@ -195,7 +205,7 @@ def test_result_does_not_depend_on_the_hash_seed():
         "weights = rng.normal(size=(12, 12)) * (rng.random((12, 12)) < 0.3)\n"
         "x = rng.normal(size=(300, 12)) @ (weights + np.eye(12))\n"
         "frame = pd.DataFrame(x, columns=list('abcdefghijkl'))\n"
-        "algorithms = ['pc', 'fci', 'bounded_fci']\n"
+        "algorithms = ['pc', 'fci', 'bounded_fci', 'boss']\n"
         "print(discover(frame, algorithms=algorithms, n_bootstraps=3).matrix.tolist())\n"
         "print([str(n) for n in {_Node(j) for j in range(12)}])\n"
     )
@@ -237,7 +247,7 @@ def test_copies_and_sums_of_columns_keep_their_edges():
     frame["y"] = a + b + 0.5 * rng.normal(size=300)
     frame["k"] = pd.Categorical(np.where(b > 0, "u", "v"))
     frame["l"] = frame["k"].map({"u": "p", "v": "q"})
-    edges = discover(frame, n_bootstraps=4)
+    edges = discover(frame, algorithms=PAPER_ALGORITHMS, n_bootstraps=4)
     joined = pd.DataFrame(edges.matrix + edges.matrix.T, edges.names, edges.names)
     assert joined.loc["a", "twice"] == joined.loc["k", "l"] == 1
     assert joined.loc["y", ["a", "twice", "b", "sum"]].max() > 0.7
@@ -263,14 +273,18 @@ def test_runs_on_degenerate_tables_without_warnings(frame):
 def test_identifiers_are_left_out_with_a_warning():
     frame = collider(100).assign(name=[f"row{i}" for i in range(100)], case_id=range(7, 107))
     frame.insert(0, "row", range(1, 101))
+    frame.loc[3:20, "name"] = None  # those that are known are all different
     with pytest.warns(UserWarning, match="identify the rows.*: 'row', 'name', 'case_id'"):
         edges = discover(frame, n_bootstraps=2)
+    assert edges.identifiers == ("row", "name", "case_id")
     joined = edges.matrix.sum(0) + edges.matrix.sum(1)
     assert [n for n, p in zip(edges.names, joined, strict=True) if p] == list("abcd")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         discover(frame[["name", "a", "b"]].iloc[:5], n_bootstraps=1)
         discover(frame[["a", "case_id"]], target="case_id", n_bootstraps=1)
+        discover(frame[["a", "name"]].assign(name=[*"abcde"] + [None] * 95), n_bootstraps=1)
+        discover(frame.assign(row=np.nan)[["row", "a"]], n_bootstraps=1)  # no number at all
 
 
 def test_classes_that_a_bootstrap_loses():
@@ -290,10 +304,21 @@ def test_errors_name_what_is_wrong():
         discover(frame, algorithms=["pcc"])
     with pytest.raises(CausalMixError, match="alpha is 5"):
         discover(frame, alpha=5)
-    with pytest.raises(CausalMixError, match="n_bootstraps is 0"):
-        discover(frame, n_bootstraps=0)
+    with pytest.raises(CausalMixError, match=r"algorithms is 'pc'; give a list, as \['pc'\]"):
+        discover(frame, algorithms="pc")
+    for option, value in (
+        ("n_bootstraps", 0),
+        ("max_columns", 0),
+        ("max_conditioning", -1),
+        ("max_conditioning", 1.5),
+        ("possible_dsep_seconds", 0),
+    ):
+        with pytest.raises(CausalMixError, match=f"{option} is {value}"):
+            discover(frame, **{option: value})
     with pytest.raises(DataError, match="no column 'y'"):
         discover(frame, target="y")
+    with pytest.raises(DataError, match="Every column identifies the rows: 'case_id'"):
+        discover(pd.DataFrame({"case_id": range(50)}))
     with pytest.raises(DataError, match="0 rows"):
         discover(frame.iloc[:0])
     with pytest.raises(DataError, match="'a' contains infinities"):

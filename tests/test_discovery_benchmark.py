@@ -162,7 +162,7 @@ def test_figures_show_every_method_and_group():
     assert [len(ax.containers) for ax in axes] == [2 * len(METHODS)] * 4  # 2 numbers of rows
     assert [t.get_text() for t in axes[1].get_xticklabels()] == ["5 columns", "9 columns"]
     cost = measure_cost(rows=[50, 100], columns=[3], n_bootstraps=1)
-    assert len(cost) == 3 * 3
+    assert len(cost) == 3 * 4
     by_rows, by_columns = plot_discovery_cost(cost).axes
     assert by_rows.lines[0].get_xdata().tolist() == [50, 100]
     assert by_columns.lines[0].get_xdata().tolist() == [3]

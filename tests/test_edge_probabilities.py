@@ -72,6 +72,13 @@ def test_knowledge_moves_a_pair_to_the_direction_that_is_left():
     np.testing.assert_allclose(matrix, expected)
 
 
+def test_mark_weights_may_be_named():
+    graph = np.array([[0, 1], [1, 0]])  # a <-> b
+    for name, probability in (("soft", 0.5), ("strict", 0.0)):
+        edges = EdgeProbabilities.from_graphs("ab", {"fci": [graph]}, mark_weights=name)
+        assert edges.matrix[0, 1] == edges.matrix[1, 0] == probability
+
+
 @pytest.mark.parametrize("value", [-0.1, 0.6, np.nan])
 def test_impossible_probabilities_are_refused(value):
     with pytest.raises(CausalMixError, match="at most 1 in sum"):
@@ -85,7 +92,11 @@ def test_what_is_saved_is_loaded(tmp_path):
     graph = np.array([[0, -1, 0], [1, 0, 2], [0, 1, 0]])
     knowledge = BackgroundKnowledge(forbidden=[("ä", "x y")], tiers=[["x y"], ["ä"]])
     edges = EdgeProbabilities.from_graphs(
-        ("x y", "ä", "z"), {"fci": [graph] * 2 + [graph * 0]}, knowledge=knowledge, timeouts=2
+        ("x y", "ä", "z"),
+        {"fci": [graph] * 2 + [graph * 0]},
+        knowledge=knowledge,
+        timeouts=2,
+        identifiers=["z"],
     )
     path = tmp_path / "new" / "edges.json"
     edges.save(path)
@@ -94,6 +105,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     np.testing.assert_array_equal(loaded.matrix, edges.matrix)  # to the last bit
     pd.testing.assert_frame_equal(loaded.marks, edges.marks)
     assert (loaded.knowledge, loaded.timeouts) == (knowledge, 2)
+    assert loaded.identifiers == ("z",)
     assert [p.name for p in path.parent.iterdir()] == ["edges.json"]
 
 
@@ -231,5 +243,7 @@ def test_graphs_that_do_not_fit_are_named():
         compare_graphs(edges, nx.DiGraph([("a", "e")]))
     with pytest.raises(DataError, match="no node for these columns: c, d"):
         check_dag(nx.DiGraph([("a", "b")]), NAMES)
+    with pytest.raises(DataError, match="is a Graph; a networkx"):
+        compare_graphs(edges, nx.Graph([("a", "b")]))
     with pytest.raises(CausalMixError, match="threshold is 1"):
         compare_graphs(edges, nx.DiGraph(), threshold=1)

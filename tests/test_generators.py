@@ -12,6 +12,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from causalmix.discovery import BackgroundKnowledge
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.generators import (
     GENERATORS,
@@ -62,6 +63,12 @@ def mixed(n: int = 90) -> Table:
     return X, pd.Series(pd.Categorical(label, categories=categories), index=X.index, name="y")
 
 
+def numbered(X: pd.DataFrame, y: pd.Series) -> Table:
+    """Names that are numbers, but for one; the target's is one too."""
+    names = {name: j for j, name in enumerate(X.columns[:-1])}
+    return X.rename(columns=names), y.rename(99)
+
+
 def categorical(n: int = 60) -> Table:
     rng = np.random.default_rng(0)
     X = pd.DataFrame({c: pd.Categorical(rng.choice(list("pqr"), n)) for c in "abc"})
@@ -82,6 +89,7 @@ TABLES = {
     "mixed": mixed,
     "categorical": categorical,
     "one feature": lambda: (mixed()[0][["size"]], mixed()[1]),
+    "numbered columns": lambda: numbered(*mixed(40)),
     "five rows": lambda: (mixed()[0][:5], mixed()[1][:5]),
 }
 
@@ -121,7 +129,7 @@ def check_like_training(X, y, X_new, y_new, n) -> None:
     [
         *product(TABLES, FAST, [False]),
         *product(["mixed", "five rows"], SLOW, [False]),
-        ("mixed", "mixup", True),
+        *product(["mixed", "numbered columns"], ["mixup"], [True]),
     ],
 )
 @pytest.mark.filterwarnings("ignore::causalmix.errors.GenerationWarning")
@@ -187,6 +195,16 @@ def test_causal_rows_come_from_all_graphs():
     assert set(adjacent.dags_[0].predecessors("target")) < set(X.columns)
 
 
+def test_columns_that_identify_the_rows_have_no_edges():
+    X, y = mixed(60)
+    X = X.assign(case_id=range(7, 67), name=[None, *(f"row{i}" for i in range(59))])
+    with pytest.warns(UserWarning, match="identify the rows.*: 'case_id', 'name'"):
+        generator = CausalGenerator(**FEW_GRAPHS, completion_alpha=1).fit(X, y)
+    for dag in generator.dags_:
+        assert dag.degree("case_id") == dag.degree("name") == 0
+        assert dag.in_degree(generator.target_) == X.shape[1] - 2
+
+
 def test_smote_interpolates_within_a_class():
     rng = np.random.default_rng(0)
     low, high = rng.normal(0, 1, (40, 2)), rng.normal(20, 1, (10, 2))
@@ -214,6 +232,18 @@ def test_perturbation_keeps_rows_recognisable():
     )
 
 
+@pytest.mark.parametrize(("name", "purified"), [*product(FAST, [False]), ("mixup", True)])
+@pytest.mark.filterwarnings("ignore::causalmix.errors.GenerationWarning")
+def test_rows_and_labels_are_paired_by_position(name, purified):
+    X, y = mixed(30)
+    for index in (np.arange(30)[::-1], np.arange(100, 130)):
+        generator = quick(name, purified=purified)
+        aligned = generator.fit(X.reset_index(drop=True), y.reset_index(drop=True)).sample(20, 0)
+        apart = generator.fit(X.reset_index(drop=True), y.set_axis(index)).sample(20, 0)
+        pd.testing.assert_frame_equal(apart[0], aligned[0])
+        pd.testing.assert_series_equal(apart[1], aligned[1])
+
+
 @pytest.mark.parametrize("name", FAST)
 def test_targets_of_other_types_come_back_as_they_were(name):
     X, y = TABLES["iris"]()
@@ -232,6 +262,19 @@ def test_unknown_names_and_options():
             make_generator(name, n_dag=3)
     with pytest.raises(UnknownNameError, match="mechanism"):
         make_generator("causal", mechanism="lineal")
+    for option, value in (
+        ("noise_correlation", 2),
+        ("completion_alpha", -0.1),
+        ("n_dags", 0),
+        ("n_bootstraps", 0),
+        ("max_columns", 0),
+        ("alpha", 1),
+        ("possible_dsep_seconds", 0),
+        ("algorithms", "pc"),
+        ("mark_weights", "hard"),
+    ):
+        with pytest.raises(CausalMixError, match=f"{option}.*{value}|{value}.*{option}"):
+            make_generator("causal", **{option: value})
     with pytest.raises(CausalMixError, match="swap"):
         make_generator("perturbation", swap=2)
     with pytest.raises(CausalMixError, match="k_neighbors is 0"):
@@ -245,6 +288,10 @@ def test_errors_name_what_is_wrong(name):
         quick(name).sample(1, 0)
     with pytest.raises(CausalMixError, match="Cannot draw 0 rows"):
         quick(name).fit(X, y).sample(0, 0)
+    with pytest.raises(DataError, match="X is a DataFrame and y a ndarray"):
+        quick(name).fit(X, y.to_numpy())
+    with pytest.raises(DataError, match="column of X has no name"):
+        quick(name).fit(X.rename(columns={X.columns[0]: None}), y)
     with pytest.raises(DataError, match="60 rows and y 59"):
         quick(name).fit(X, y[:-1])
     with pytest.raises(DataError, match="0 rows"):
@@ -255,13 +302,34 @@ def test_errors_name_what_is_wrong(name):
         quick(name).fit(X * np.inf, y)
 
 
+def test_columns_named_by_numbers_are_known_to_the_causal_generator():
+    X, y = numbered(*mixed(40))
+    knowledge = BackgroundKnowledge(required=[(0, 1)], tiers=[[0, 1, "y"], [99]])
+    generator = CausalGenerator(**FEW_GRAPHS, knowledge=knowledge).fit(X, y)
+    assert generator.target_ == 99
+    assert all(dag.has_edge(0, 1) and dag.has_edge("y", 99) for dag in generator.dags_)
+    pd.testing.assert_index_equal(generator.sample(5, 0)[0].columns, X.columns)
+    with pytest.raises(UnknownNameError, match=r"7\. Valid: 0, 1, 2, 3, 4, y, 99"):
+        CausalGenerator(knowledge=BackgroundKnowledge(forbidden=[(7, "y")])).fit(X, y)
+
+
+def test_names_that_cannot_be_told_apart_are_refused():
+    X, y = mixed(20)
+    twins = X.rename(columns={"size": 1, "y": "1"})
+    with pytest.raises(DataError, match="columns 1 and '1' look the same"):
+        CausalGenerator(**FEW_GRAPHS).fit(twins, y)
+    levels = X.set_axis(pd.MultiIndex.from_product([["a"], X.columns]), axis=1)
+    with pytest.raises(DataError, match="names of several levels"):
+        SMOTENCGenerator().fit(levels, y)
+
+
 def test_ctgan_samples_are_like_the_training_table():
     pytest.importorskip("ctgan")
-    X, y = mixed()
-    generator = make_generator("ctgan", epochs=2)
-    X_new, y_new = generator.fit(X, y).sample(100, seed=5)
-    check_like_training(X, y, X_new, y_new, 100)
-    pd.testing.assert_frame_equal(X_new, generator.sample(100, seed=5)[0])
+    for X, y in (mixed(), numbered(*mixed())):
+        generator = make_generator("ctgan", epochs=2)
+        X_new, y_new = generator.fit(X, y).sample(100, seed=5)
+        check_like_training(X, y, X_new, y_new, 100)
+        pd.testing.assert_frame_equal(X_new, generator.sample(100, seed=5)[0])
 
 
 def test_every_row_knows_its_graph():
@@ -308,10 +376,22 @@ def test_rows_in_the_shares_asked_for_know_their_graph():
     assert generator.dag_of_rows(80, seed=2).tolist() == (rows.iloc[:, 0] // 500 / 2).tolist()
 
 
+def test_wide_tables_are_searched_in_part():
+    X, y = from_sklearn(load_wine, 60)
+    with pytest.warns(UserWarning, match="searches the 3 most dependent on 'target'"):
+        generator = CausalGenerator(**FEW_GRAPHS, max_columns=3).fit(X, y)
+    joined = generator.edges_.matrix.sum(0) + generator.edges_.matrix.sum(1)
+    assert (joined > 0).sum() <= 3
+
+
 def test_class_shares_that_make_no_sense_are_refused():
     X, y = from_sklearn(load_iris, 60)
     with pytest.raises(CausalMixError, match=r"sum to 0\.9"):
         CausalGenerator(class_shares={"0": 0.5, "1": 0.4}).fit(X, y)
+    with pytest.raises(CausalMixError, match="sum to nan"):
+        CausalGenerator(class_shares={"0": 0.5, "1": 0.5, "2": np.nan}).fit(X, y)
+    with pytest.raises(CausalMixError, match="classes without a training row: 'never'"):
+        CausalGenerator(class_shares={"big": 0.9, "never": 0.1}).fit(*mixed())
     with pytest.raises(UnknownNameError, match="'7'"):
         CausalGenerator(class_shares={"7": 1.0}).fit(X, y)
 

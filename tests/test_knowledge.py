@@ -14,7 +14,7 @@ from causalmix.citest import DEGENERATE_GAUSSIAN
 from causalmix.discovery import BackgroundKnowledge, discover
 from causalmix.edge_probabilities import ARROW, TAIL
 from causalmix.errors import CausalMixError, UnknownNameError
-from causalmix.search import SearchOptions, search_bootstrap
+from causalmix.search import PAPER_ALGORITHMS, SearchOptions, search_bootstrap
 
 
 def gaussian(seed: int, d: int = 8, n: int = 300) -> np.ndarray:
@@ -41,13 +41,16 @@ def chain(n: int = 500) -> pd.DataFrame:
         ({"required": [("a", "b"), ("b", "c"), ("c", "a")]}, "cycle, a → b → c → a"),
         ({"required": [("a", "b"), ("b", "a")]}, "cycle, a → b → a"),
         ({"forbidden": [("a", "a")]}, "a → a joins a column to itself"),
-        ({"tiers": ["ab", "bc"]}, "b is in tiers 1 and 2"),
+        ({"forbidden": [3]}, "forbidden contains 3; an edge is a pair"),
+        ({"tiers": ["age", "income"]}, r"tiers contains 'age'; .* as \['age'\]"),
+        ({"tiers": [3]}, "tiers contains 3"),
+        ({"tiers": [["a", "b"], ["b", "c"]]}, "b is in tiers 1 and 2"),
         (
-            {"required": [("a", "b")], "tiers": ["b", "a"]},
+            {"required": [("a", "b")], "tiers": [["b"], ["a"]]},
             "a → b is required, but a is in tier 2 and b in 1",
         ),
         (
-            {"required": [("a", "x"), ("x", "b")], "tiers": ["b", "a"]},
+            {"required": [("a", "x"), ("x", "b")], "tiers": [["b"], ["a"]]},
             "a → x → b is required, but a is in tier 2 and b in 1",
         ),
     ],
@@ -59,7 +62,9 @@ def test_contradictions_are_told(knowledge, message):
 
 def test_all_contradictions_are_told_at_once():
     with pytest.raises(CausalMixError, match=r"a → b is both .*; c is in tiers 1 and 3\. Take"):
-        BackgroundKnowledge(required=[("a", "b")], forbidden=[("a", "b")], tiers=["c", "d", "c"])
+        BackgroundKnowledge(
+            required=[("a", "b")], forbidden=[("a", "b")], tiers=[["c"], ["d"], ["c"]]
+        )
 
 
 def test_unknown_columns_are_named():
@@ -72,7 +77,7 @@ def test_unknown_columns_are_named():
 
 def test_constraints_follow_from_tiers_and_paths():
     knowledge = BackgroundKnowledge(
-        required=[("a", "b"), ("b", "c")], forbidden=[("d", "c")], tiers=["a", "dc"]
+        required=[("a", "b"), ("b", "c")], forbidden=[("d", "c")], tiers=[["a"], ["d", "c"]]
     )
     known = knowledge.constraints("abcd")
     assert set(zip(*np.nonzero(known.required), strict=True)) == {(0, 1), (1, 2)}
@@ -132,7 +137,7 @@ def test_tiers_leave_confounding_open_in_fci():
         chain(),
         algorithms=["fci"],
         n_bootstraps=4,
-        knowledge=BackgroundKnowledge(tiers=["a", "b", "c"]),
+        knowledge=BackgroundKnowledge(tiers=[["a"], ["b"], ["c"]]),
     )
     marks = edges.marks.set_index(["source", "target"]).mark
     assert marks["a", "b"] == "o->"
@@ -145,7 +150,8 @@ def test_a_forbidden_pair_is_not_adjacent_and_its_separator_is_used():
     frame = collider(1000)
     frame["d"] += 0.5 * frame["a"]
     banned = BackgroundKnowledge(forbidden=[("a", "d"), ("d", "a")])
-    free, known = (discover(frame, n_bootstraps=4, **k) for k in ({}, {"knowledge": banned}))
+    options = {"algorithms": PAPER_ALGORITHMS, "n_bootstraps": 4}
+    free, known = (discover(frame, **options, **k) for k in ({}, {"knowledge": banned}))
     assert free.matrix[0, 3] + free.matrix[3, 0] > 0.7
     assert known.matrix[0, 3] + known.matrix[3, 0] == 0
     assert known.matrix[2, 3] > 0.9
@@ -170,12 +176,13 @@ def test_random_knowledge_is_kept():
             data,
             np.zeros(8, dtype=bool),
             known,
-            SearchOptions(test=DEGENERATE_GAUSSIAN, alpha=0.05),
+            SearchOptions(("pc", "fci", "boss"), test=DEGENERATE_GAUSSIAN, alpha=0.05),
             0,
             seed,
         ).graphs
         for i, j in np.argwhere(known.forbidden):
-            assert graphs["pc"][i, j] != TAIL or graphs["pc"][j, i] != ARROW
+            for name in ("pc", "boss"):
+                assert graphs[name][i, j] != TAIL or graphs[name][j, i] != ARROW
             assert graphs["fci"][i, j] in (0, ARROW)
         for i, j in np.argwhere(known.required):
             assert all(g[i, j] == TAIL and g[j, i] == ARROW for g in graphs.values())

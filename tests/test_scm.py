@@ -190,7 +190,8 @@ def test_fitted_mechanisms_are_shared_between_graphs():
     fitted: dict = {}
     alone = StructuralCausalModel(MIXED_DAG).fit(data).sample(50, 0)
     StructuralCausalModel(MIXED_DAG).fit(data, fitted=fitted)
-    assert set(fitted) == {("a", ()), ("b", ("a",)), ("g", ("a",)), ("y", ("b", "g")), ("flag", ())}
+    nodes = {("a", ()), ("b", ("a",)), ("g", ("a",)), ("y", ("b", "g")), ("flag", ())}
+    assert set(fitted) == nodes | {"gaps"}
     before = dict(fitted)
     again = StructuralCausalModel(MIXED_DAG).fit(data, fitted=fitted)
     assert all(fitted[key] is before[key] for key in before)
@@ -211,6 +212,9 @@ def test_errors_name_what_is_wrong():
         StructuralCausalModel(CHAIN).fit(data.assign(z=1))
     with pytest.raises(DataError, match="0 rows"):
         StructuralCausalModel(CHAIN).fit(data[:0])
+    for wrong in (nx.Graph([("a", "b")]), nx.MultiDiGraph([("a", "b")]), [("a", "b")]):
+        with pytest.raises(DataError, match=f"is a {type(wrong).__name__}; a networkx.DiGraph"):
+            StructuralCausalModel(wrong)
     with pytest.raises(CausalMixError, match="not fitted"):
         StructuralCausalModel(CHAIN).sample(1, 0)
     with pytest.raises(CausalMixError, match="Cannot draw 0 rows"):
@@ -252,6 +256,27 @@ def test_average_treatment_effects_are_those_of_the_equations():
     assert model.average_treatment_effect("y", 1.0, -1.0, "x", seed=0) == pytest.approx(0, abs=1e-9)
 
 
+def test_effects_on_the_probability_of_a_class_are_those_of_the_equations():
+    """Confounded: z → x, z → y and x → y, with P(y = yes | x, z) = 1 / (1 + exp(1 − 2x − z))."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=4000)
+    x = z + rng.normal(size=4000)
+
+    def chance(x: np.ndarray | float) -> np.ndarray:
+        return 1 / (1 + np.exp(1 - 2 * x - z))
+
+    y = np.where(rng.random(4000) < chance(x), "yes", "no")
+    dag = nx.DiGraph([("z", "x"), ("z", "y"), ("x", "y")])
+    model = StructuralCausalModel(dag).fit(pd.DataFrame({"z": z, "x": x, "y": y}))
+    truth = (chance(1.0) - chance(0.0)).mean()
+    effect = {
+        label: model.average_treatment_effect("x", 1.0, 0.0, "y", outcome_class=label)
+        for label in ("yes", "no")
+    }
+    assert effect["yes"] == pytest.approx(truth, abs=0.03)
+    assert effect["no"] == pytest.approx(-effect["yes"])
+
+
 def test_interventions_on_categories_and_whole_numbers():
     model = StructuralCausalModel(LINE).fit(line())
     done = model.sample(50, 0, do={"group": "yes", "k": 7})
@@ -259,6 +284,23 @@ def test_interventions_on_categories_and_whole_numbers():
     assert (done.k == 7).all()
     assert done.k.dtype == line().k.dtype
     assert (model.sample(50, 0, do={"k": 7.5}).k == 7.5).all()  # not cut off to 7
+    small = StructuralCausalModel(LINE).fit(line().astype({"k": "int8"}))
+    assert (small.sample(50, 0, do={"k": 300}).k == 300).all()  # beyond what int8 holds
+
+
+def test_columns_may_be_named_by_numbers():
+    """With names of two types among the parents of one node."""
+    names = {"x": 0, "group": 1, "y": 2}
+    data = line(200).rename(columns=names)
+    dag = nx.relabel_nodes(LINE, names)
+    dag.add_edge("k", 2)
+    model = StructuralCausalModel(dag, node_mechanisms={1: "forest"}).fit(data)
+    done = model.sample(50, 0, do={0: 1.0})
+    assert list(done) == list(data)
+    assert (done[0] == 1.0).all()
+    assert model.average_treatment_effect(0, 1.5, 0.5, 2, seed=0) == pytest.approx(3.0, abs=0.3)
+    with pytest.raises(DataError, match="no column 7"):
+        model.sample(5, 0, do={7: 1})
 
 
 def test_mistakes_in_interventions_are_named():
@@ -267,8 +309,17 @@ def test_mistakes_in_interventions_are_named():
         model.sample(5, 0, do={"group": "maybe"})
     with pytest.raises(DataError, match="no column 'z'"):
         model.sample(5, 0, do={"z": 1})
-    with pytest.raises(DataError, match="'group' is categorical"):
-        model.average_treatment_effect("x", 1, 0, "group", seed=0)
+    for value in ("old", None, np.nan, np.inf, [1.0, 2.0]):
+        with pytest.raises(DataError, match="'x' is numeric and cannot be"):
+            model.sample(5, 0, do={"x": value})
+        with pytest.raises(DataError, match="'x' is numeric and cannot be"):
+            model.average_treatment_effect("x", value, 0.0, "y", seed=0)
+    with pytest.raises(DataError, match="'group' is categorical; name the class"):
+        model.average_treatment_effect("x", 1, 0, "group")
+    with pytest.raises(DataError, match="'group' has no level 'maybe'"):
+        model.average_treatment_effect("x", 1, 0, "group", outcome_class="maybe")
+    with pytest.raises(DataError, match="'y' is numeric; leave outcome_class out"):
+        model.average_treatment_effect("x", 1, 0, "y", outcome_class="yes")
     with pytest.raises(CausalMixError, match="not fitted"):
         StructuralCausalModel(LINE).average_treatment_effect("x", 1, 0, "y", seed=0)
 

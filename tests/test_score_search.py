@@ -56,7 +56,7 @@ def test_the_score_of_a_number_is_the_gain_in_bic_of_its_regression_with_bartlet
 def test_chance_does_not_make_dense_graphs_of_few_rows():
     unrelated = np.random.default_rng(0).normal(size=(40, 20))
     test = DegenerateGaussian(unrelated, squares=True, sample_size=30)
-    found = search_orders(test, Constraints.none(20), np.random.default_rng(0))
+    found, _ = search_orders(test, Constraints.none(20), np.random.default_rng(0))
     assert (found != 0).sum() / 2 < 0.2 * 190
 
 
@@ -86,7 +86,8 @@ def test_the_graph_is_the_equivalence_class_of_the_true_one_and_that_of_causal_l
     values = linear_table(dag, 5000, seed).to_numpy()
     none = Constraints.none(7)
     rng = np.random.default_rng(0)
-    found = search_orders(DegenerateGaussian(values), none, rng)
+    found, ended = search_orders(DegenerateGaussian(values), none, rng)
+    assert ended
     true = nx.to_numpy_array(dag, nodelist=list(dag)) > 0
     np.testing.assert_array_equal(found, orient_dag(true, none))
     theirs = boss(values, parameters={"lambda_value": 0.5}, verbose=False).graph
@@ -160,6 +161,27 @@ def test_a_test_without_a_score_is_refused():
 def test_marks_are_tails_and_arrowheads_only():
     frame = linear_table(random_dag(8, 3, np.random.default_rng(1)), 150, 1)
     known = Constraints.none(8)
-    graph = search_orders(DegenerateGaussian(frame.to_numpy()), known, np.random.default_rng(0))
+    test = DegenerateGaussian(frame.to_numpy())
+    graph, _ = search_orders(test, known, np.random.default_rng(0))
     assert set(np.unique(graph)) <= {0, TAIL, ARROW}
     assert ((graph == 0) == (graph.T == 0)).all()
+
+
+def test_a_search_that_runs_out_of_time_gives_the_best_so_far_and_is_counted():
+    dag = random_dag(8, 3, np.random.default_rng(0))
+    frame = linear_table(dag, 200, 0)
+    options = {"algorithms": ["boss"], "n_bootstraps": 3}
+    assert discover(frame, **options).timeouts == 0
+    with pytest.warns(UserWarning, match="BOSS ran out of time in 3 of 3 .* boss_seconds=1e-09"):
+        late = discover(frame, boss_seconds=1e-9, **options)
+    assert late.timeouts == 3
+    assert late.matrix.sum() > 0  # the parents that the first order of the columns allows
+    with pytest.raises(CausalMixError, match="boss_seconds is 0"):
+        discover(frame, boss_seconds=0, **options)
+
+
+def test_the_default_algorithms_are_those_that_the_test_allows():
+    frame = linear_table(random_dag(4, 2, np.random.default_rng(0)), 60, 0)
+    for test, algorithms in (("basis_function", {"pc", "boss"}), ("fisherz", {"pc", "fci"})):
+        edges = discover(frame, test=test, n_bootstraps=2)
+        assert set(edges.marks["algorithm"]) == algorithms
