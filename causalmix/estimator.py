@@ -53,10 +53,12 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     tfm : str or Path, default="embedded"
         Foundation model as :func:`causalmix.tfm.load_tfm` takes it.
     generator : str or None, default="causal"
-        Key of ``causalmix.generators.GENERATORS``; None fine-tunes on real rows only.
+        Key of ``causalmix.generators.GENERATORS``; None fine-tunes on real rows only. The paper's
+        ``"causal_paper"`` goes with its mixing, ``synthetic_share=0.5, synthetic_tasks=0``.
     generator_options : mapping, optional
-        Arguments of the generator's constructor. Its ``seed``, where it has one, is by default
-        that of the fit.
+        Arguments of the generator's constructor, and ``purified=True`` for purified rows
+        (`causalmix.purification.Purified`). Its ``seed``, where it has one, is by default that of
+        the fit.
     n_val : int or float, default=0.2
         Validation rows: a number of rows, at least one for each class that has two; or a share in
         (0, 1), which is raised to that. A class with a single row is not validated, and a warning

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from scipy.cluster.hierarchy import leaves_list, linkage
 
 from causalmix.discovery import EdgeProbabilities
+from causalmix.errors import check_name
 
 REAL_COLOUR = "0.25"
 
@@ -92,15 +94,22 @@ def plot_graph(
     Returns
     -------
     Axes
-        A line is as wide as the pair is probably adjacent; its arrow points in the more probable
-        direction.
+        A line is as wide and as dark as the pair is probably adjacent; its arrow points in the more
+        probable direction. Nodes that are probably joined are near each other on the circle.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no node `target`.
     """
+    if target is not None:
+        check_name(target, edges.names, "target")
     d = len(edges.names)
     if ax is None:
         size = min(max(5.5, 0.3 * d + 3), 13)
         ax = plt.subplots(figsize=(size, size))[1]
     graph = nx.DiGraph()
-    graph.add_nodes_from(edges.names)
+    graph.add_nodes_from(edges.names[i] for i in _order_on_circle(edges.matrix))
     for i in range(d):
         for j in range(i + 1, d):
             forward, backward = edges.matrix[i, j], edges.matrix[j, i]
@@ -109,13 +118,14 @@ def plot_graph(
                 graph.add_edge(edges.names[cause], edges.names[effect], weight=forward + backward)
     layout = nx.circular_layout(graph)
     colours = ["tab:orange" if name == target else "tab:blue" for name in graph]
-    widths = [0.5 + 3 * graph.edges[edge]["weight"] for edge in graph.edges]
+    weights = np.array([graph.edges[edge]["weight"] for edge in graph.edges]).clip(max=1)
     nx.draw_networkx_nodes(graph, layout, node_size=110, node_color=colours, ax=ax)
     nx.draw_networkx_edges(
         graph,
         layout,
-        width=widths,
-        alpha=0.55,
+        width=(0.5 + 3 * weights).tolist(),
+        alpha=(0.1 + 0.6 * weights).tolist(),
+        edge_color=["tab:orange" if target in edge else "k" for edge in graph.edges],
         arrowsize=13,
         node_size=150,
         connectionstyle="arc3,rad=0.08",
@@ -125,6 +135,15 @@ def plot_graph(
     ax.set(xlim=(-1.7, 1.7), ylim=(-1.7, 1.7), aspect="equal")
     ax.axis("off")
     return ax
+
+
+def _order_on_circle(matrix: np.ndarray) -> list[int]:
+    """Order nodes so that joined ones are neighbours, by a clustering of their probabilities."""
+    apart = 1 - (matrix + matrix.T).clip(0, 1)
+    if len(apart) < 3:
+        return list(range(len(apart)))
+    distances = apart[np.triu_indices(len(apart), 1)]
+    return leaves_list(linkage(distances, "average", optimal_ordering=True)).tolist()
 
 
 def _label_on_circle(ax: Axes, layout: Mapping[str, np.ndarray]) -> None:

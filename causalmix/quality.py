@@ -144,8 +144,8 @@ def quality_report(
     Raises
     ------
     DataError
-        If synthetic rows are none, lack a column, or hold one of another type or with a level
-        that the training rows do not know.
+        If synthetic or test rows are none, lack a column, or hold one of another type or with a
+        level that the training rows do not know.
     UnknownNameError
         If a learner or a generator in `ate_error` is unknown.
     CausalMixError
@@ -158,6 +158,7 @@ def quality_report(
     for name in ate_error or ():
         check_name(name, [REFERENCE, *synthetic], "generator")
     made = {name: _like(train, name, *rows) for name, rows in synthetic.items()}
+    _like(train, "test", test.X, test.y)
 
     def utility(X: pd.DataFrame, y: pd.Series) -> list[float]:
         return [transfer_auc((X, y), test, learner=k, tfm=tfm, seed=seed) for k in learners]

@@ -43,6 +43,28 @@ def test_the_graph_shows_edges_above_the_threshold_only(edges):
     assert len(plot_graph(edges, threshold=0.05).patches) == 2
     names = {text.get_text() for text in plot_graph(edges).texts}
     assert names == {"a", "b", "c"}
+    with pytest.raises(UnknownNameError, match=r"target 'd'.*Valid: a, b, c"):
+        plot_graph(edges, target="d")
+
+
+def test_a_wide_graph_has_joined_nodes_side_by_side_and_a_name_at_each():
+    """20 pairs, the halves of which are far apart in the table."""
+    names = tuple(f"x{i}" for i in range(40))
+    matrix = np.zeros((40, 40))
+    matrix[np.arange(20), np.arange(20) + 20] = np.linspace(0.4, 1, 20)
+    ax = plot_graph(EdgeProbabilities(names, matrix, NO_MARKS), target="x25")
+    places = {text.get_text(): np.array(text.get_position()) / 1.09 for text in ax.texts}
+    assert set(places) == set(names)
+    step = 2 * np.sin(np.pi / 40)  # between neighbours on the circle
+    for i in range(20):
+        assert np.linalg.norm(places[f"x{i}"] - places[f"x{i + 20}"]) == pytest.approx(
+            step, rel=1e-4
+        )
+    widths = [arrow.get_linewidth() for arrow in ax.patches]
+    assert max(widths) == 3.5
+    assert len(set(widths)) == 20
+    orange = mpl.colors.to_rgb("tab:orange")
+    assert sum(arrow.get_edgecolor()[:3] == orange for arrow in ax.patches) == 1
 
 
 def test_marginals_draw_a_panel_a_column():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,6 +135,9 @@ def test_rows_that_do_not_fit_are_refused_by_name(mixed):
     number, level = (X.select_dtypes(kind).columns[0] for kind in ("number", "category"))
     with pytest.raises(DataError, match=f"'mine' lack the columns {number}"):
         report(X.drop(columns=number))
+    test = replace(mixed.test, X=mixed.test.X.drop(columns=number))
+    with pytest.raises(DataError, match=f"'test' lack the columns {number}"):
+        quality_report(mixed.train, test, {"mine": (X, y)}, learners=[])
     with pytest.raises(DataError, match=f"'{number}' of 'mine' is"):
         report(X.assign(**{number: X[number].astype(str)}))
     with pytest.raises(DataError, match=f"'{level}' of 'mine' has levels .*: Mars"):
