@@ -45,8 +45,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
 
     A share of the rows given to `fit` is set aside for validation. The generator is fitted on the
     other rows only, and the network is fine-tuned on these and on its rows. The validation rows
-    say whether the result is kept, or by other rules which of its steps; where the weights stay as
-    they were, a `FinetuningWarning` says so. Predictions have all rows given to `fit` as context.
+    say which of its steps is kept, if any; where they do not show that it helped, a
+    `FinetuningWarning` says so. Predictions have all rows given to `fit` as context.
 
     Parameters
     ----------
