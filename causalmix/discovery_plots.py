@@ -104,7 +104,7 @@ def plot_discovery_benchmark(rows: pd.DataFrame) -> Figure:
             ax.grid(axis="x", visible=False)
         axes[0, column].set_title(_SOURCES[source])
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(METHODS), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
