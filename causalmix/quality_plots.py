@@ -196,23 +196,23 @@ def plot_utility(summary: pd.DataFrame, reference: str = "causal") -> Figure:
     others = [name for name in summary["generator"].unique() if name != reference]
     sizes = sorted(summary["n_train"].unique())
     titles = {"synthetic": "Synthetic rows alone", "both": "Real and synthetic rows"}
-    figure, axes = plt.subplots(1, 2, figsize=(9, 0.55 * len(others) + 1.6), sharey=True)
+    size = (9, 0.55 * len(others) + 1.9)
+    figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
     for ax, (source, title) in zip(axes, titles.items(), strict=True):
         rows = summary[summary["score"] == f"mean_{source}"].set_index(["n_train", "generator"])
         for k, (n, colour) in enumerate(zip(sizes, sns.color_palette("colorblind"), strict=False)):
             part = rows.loc[n].loc[others]
             height = np.arange(len(others))[::-1] + 0.12 * (len(sizes) - 1 - 2 * k)
             errors = [part["difference"] - part["low"], part["high"] - part["difference"]]
-            ax.errorbar(
-                part["difference"], height, xerr=errors, fmt="o", color=colour, label=f"{n} rows"
-            )
+            label = f"{n} training rows"
+            ax.errorbar(part["difference"], height, xerr=errors, fmt="o", color=colour, label=label)
         ax.axvline(0, color="0.25", lw=1)
         ax.set_yticks(np.arange(len(others))[::-1], [f"against {name}" for name in others])
         ax.set(title=title, xlabel=f"ROC-AUC of {reference} minus the other's")
         # Linear around zero: one generator that fails would leave no room for the others.
         ax.set_xscale("symlog", linthresh=_LINEAR_WITHIN, linscale=2)
-        ax.set_xticks([-0.02, -0.01, 0, 0.01, 0.02, 0.1], ["−0.02", "", "0", "", "0.02", "0.1"])
+        ax.set_xticks([-0.02, -0.01, 0, 0.01, 0.02, 0.2], ["−0.02", "", "0", "", "0.02", "0.2"])
         ax.minorticks_off()
-    axes[1].legend(title="Training rows", loc="best", fontsize="small")
-    figure.tight_layout()
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(sizes), frameon=False)
     return figure
