@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -102,8 +102,10 @@ def discover(
         requires, in the graphs drawn from the result too, and a warning names them.
     algorithms : sequence of {"pc", "fci", "bounded_fci", "boss"}, optional
         Averaged with equal weight. By default ``("pc", "boss")``, which finds more of the edges and
-        of their directions than the ``("pc", "fci")`` of CausalMixFT on all tables of the benchmark
+        of their directions than the ``("pc", "fci")`` of CausalMixFT on the tables of the benchmark
         together (`causalmix.discovery_benchmark`); and those with a test that gives BOSS no score.
+        BOSS by itself does a little better still there; PC stays so that the probabilities do not
+        rest on one score.
     test : str, default="basis_function"
         Test of conditional independence. ``"basis_function"`` and ``"degenerate_gaussian"`` take
         columns of both kinds and are by far the fastest. The second sees linear dependence of
@@ -226,12 +228,14 @@ def check_options(
     possible_dsep_seconds: float,
     max_columns: int,
     mark_weights: MarkWeights,
-    boss_seconds: float = 60.0,
+    boss_seconds: float,
     max_conditioning: int = 0,
 ) -> None:
     """Raise what `discover` raises about these of its arguments."""
     if isinstance(algorithms, str):
         raise CausalMixError(f"algorithms is {algorithms!r}; give a list, as [{algorithms!r}].")
+    if not isinstance(algorithms, Iterable):
+        raise CausalMixError(f"algorithms is {algorithms!r}; give a list, as {[*ALGORITHMS]!r}.")
     for algorithm in algorithms:
         check_name(algorithm, ALL_ALGORITHMS, "discovery algorithm")
     if not algorithms:

@@ -40,7 +40,7 @@ PRESETS = {"default": CausalGenerator(), "paper": CausalGenerator.paper()}
 
 
 def measure_fitting(frame: pd.DataFrame, target: str, *, n_dags: int = 20) -> dict[str, object]:
-    """Time fitting models to sampled graphs.
+    """Time fitting models to graphs drawn from what `discover` finds with its defaults.
 
     Parameters
     ----------

@@ -156,7 +156,7 @@ class Purified:
         Parameters
         ----------
         n, seed : int
-            As given to `sample`. Those of its last call take no time.
+            As given to `sample`. Others than those of its last call draw the rows again.
 
         Returns
         -------

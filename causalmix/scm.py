@@ -243,7 +243,9 @@ class StructuralCausalModel:
     ) -> float:
         """Mean outcome when the treatment is set to `value`, minus that when set to `reference`.
 
-        Of a categorical outcome, the probability of one of its classes takes the mean's place.
+        Of a categorical outcome, the probability of one of its classes takes the mean's place. A
+        numeric outcome stays within the range of the training rows, as in samples: effects of
+        interventions that would take it beyond come out too small.
 
         Parameters
         ----------

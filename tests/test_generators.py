@@ -270,6 +270,8 @@ def test_unknown_names_and_options():
         ("max_columns", 0),
         ("alpha", 1),
         ("possible_dsep_seconds", 0),
+        ("boss_seconds", 0),
+        ("algorithms", None),
         ("algorithms", "pc"),
         ("mark_weights", "hard"),
     ):
@@ -373,7 +375,10 @@ def test_rows_in_the_shares_asked_for_know_their_graph():
 
         model.sample = marked
     rows, _ = generator.sample(80, seed=2)
-    assert generator.dag_of_rows(80, seed=2).tolist() == (rows.iloc[:, 0] // 500 / 2).tolist()
+    expected = (rows.iloc[:, 0] // 500 / 2).tolist()
+    assert generator.dag_of_rows(80, seed=2).tolist() == expected
+    generator.sample(80, seed=3)
+    assert generator.dag_of_rows(80, seed=2).tolist() == expected
 
 
 def test_wide_tables_are_searched_in_part():

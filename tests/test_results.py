@@ -6,6 +6,7 @@ import pytest
 
 from causalmix import results
 from causalmix.errors import CausalMixError
+from causalmix.fitting_speed import PRESETS
 from causalmix.results import load_record, load_result
 
 
@@ -25,6 +26,11 @@ def test_every_record_of_speed_is_read_with_its_commit():
     for path in paths:
         name = path.relative_to(results._RESULTS).with_suffix("").as_posix()
         assert load_record(name)["commit"]
+
+
+def test_the_seconds_of_fitting_are_those_of_the_presets():
+    for measured in load_record("generation/speed")["tables"].values():
+        assert set(measured["mechanisms"]) == set(PRESETS)
 
 
 def test_a_missing_table_is_named_with_those_that_are_there(tmp_path, monkeypatch):
