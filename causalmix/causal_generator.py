@@ -227,6 +227,7 @@ class CausalGenerator(TableGenerator):
         """
         detached = copy.copy(self)
         detached.noise_correlation = 0.0
+        detached._last = None  # of other rows
         return detached
 
     def dag_of_rows(self, n: int, seed: int) -> np.ndarray:

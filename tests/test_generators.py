@@ -379,6 +379,11 @@ def test_rows_in_the_shares_asked_for_know_their_graph():
     assert generator.dag_of_rows(80, seed=2).tolist() == expected
     generator.sample(80, seed=3)
     assert generator.dag_of_rows(80, seed=2).tolist() == expected
+    detached = generator.detached()
+    rows, _ = detached.sample(80, seed=2)
+    assert generator.detached().dag_of_rows(80, seed=2).tolist() == (
+        (rows.iloc[:, 0] // 500 / 2).tolist()
+    )
 
 
 def test_wide_tables_are_searched_in_part():
