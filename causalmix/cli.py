@@ -64,7 +64,7 @@ def main() -> None:
 @click.option("--output", type=click.Path(path_type=Path), help="Where the executed copy goes.")
 def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | None) -> None:
     """Run one NOTEBOOK, named by its stem or a prefix: causalmix run 03 -p dataset wine."""
-    from causalmix.notebooks import run_notebook
+    from causalmix.publishing.notebooks import run_notebook
 
     result = run_notebook(notebook, _by_name(parameters), output, progress=True)
     click.echo(_shown(result))
@@ -76,7 +76,7 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the HTML.")
 def book(parameters: tuple[tuple[str, str], ...], smoke: bool, out: Path | None) -> None:
     """Build the whole book; each parameter goes to every notebook that has it."""
-    from causalmix.book import build_book
+    from causalmix.publishing.book import build_book
 
     result = build_book(
         _by_name(parameters), smoke=smoke, out=out, report=lambda line: click.echo(line, err=True)
@@ -87,7 +87,7 @@ def book(parameters: tuple[tuple[str, str], ...], smoke: bool, out: Path | None)
 @main.command()
 def datasets() -> None:
     """List the embedded datasets."""
-    from causalmix.data import dataset_names, load_dataset
+    from causalmix.data.dataset import dataset_names, load_dataset
 
     rows = [("name", "rows", "features", "classes", "origin")]
     for name in dataset_names():
@@ -119,7 +119,7 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
     Scores go to the CSV file as they come, and what is there is not computed again. Options in the
     plural take several values: --n-train 64 128.
     """
-    from causalmix.evaluation import METHODS, describe, evaluate_tfm
+    from causalmix.benchmarks.zero_shot import METHODS, describe, evaluate_tfm
 
     if data is None and not speed:
         raise CausalMixError("Nothing to do: give --data FOLDER, or --speed, or both.")
@@ -128,7 +128,7 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
         click.echo(describe(evaluate_tfm(data, out, tfm=tfm, progress=True, **options)))
         click.echo(_shown(out))
     if speed:
-        from causalmix.speed import write_speed
+        from causalmix.benchmarks.speed import write_speed
 
         click.echo(_shown(write_speed(tfm, out.with_name(f"{out.stem}_speed.json"))))
 
@@ -164,7 +164,7 @@ def benchmark_generation(
     if sum(map(bool, (csuite, data, speed))) != 1:
         raise CausalMixError("Give one of --csuite FOLDER, --data FOLDER and --speed DATASET.")
     if speed:
-        from causalmix.fitting_speed import write_fitting_speed
+        from causalmix.benchmarks.fitting_speed import write_fitting_speed
 
         click.echo(_shown(write_fitting_speed(list(speed), out)))
         return
@@ -173,11 +173,11 @@ def benchmark_generation(
         names = ("n_train", "datasets", "seeds", "generators")
     given = {name: options[name] for name in names if options[name]}
     if csuite is not None:
-        from causalmix.csuite_benchmark import benchmark_csuite
+        from causalmix.benchmarks.csuite import benchmark_csuite
 
         summary = benchmark_csuite(csuite, out, workers=workers, progress=True, **given)
     else:
-        from causalmix.utility_benchmark import benchmark_utility
+        from causalmix.benchmarks.utility import benchmark_utility
 
         summary = benchmark_utility(data, out, workers=workers, progress=True, **given)
     click.echo(summary.round(4).to_string(index=False))
@@ -204,14 +204,14 @@ def benchmark_discovery(
     Scores on CSuite (if given) and random mixed models go to the CSV file as they come, and what
     is there is not computed again.
     """
-    from causalmix.discovery_benchmark import describe, run_discovery_benchmark
+    from causalmix.benchmarks.discovery import describe, run_discovery_benchmark
 
     if speed and table is None:
         raise CausalMixError("--speed needs a dataset to be measured on: --table NAME or FILE.")
     click.echo(describe(run_discovery_benchmark(out, progress=True, **options)))
     click.echo(_shown(out))
     if speed:
-        from causalmix.discovery_speed import write_discovery_speed
+        from causalmix.benchmarks.discovery_speed import write_discovery_speed
 
         path = out.with_name(f"{out.stem}_speed.json")
         click.echo(_shown(write_discovery_speed(table, path, target=target, progress=True)))
@@ -248,11 +248,11 @@ def benchmark_finetuning(
     if stray := set(given) - names:
         raise CausalMixError(f"--{min(stray)} does not go with {'--speed' if speed else '--data'}.")
     if speed:
-        from causalmix.finetuning_speed import describe, write_finetuning_speed
+        from causalmix.benchmarks.finetuning_speed import describe, write_finetuning_speed
 
         click.echo(describe(write_finetuning_speed(tfm, out, **given)))
     else:
-        from causalmix.finetuning_benchmark import benchmark_rules, config_of
+        from causalmix.benchmarks.stopping_rules import benchmark_rules, config_of
 
         config = config_of(given.pop("settings", ()))
         summary = benchmark_rules(data, out, tfm=tfm, config=config, progress=True, **given)
@@ -277,7 +277,7 @@ def doctor() -> None:
 
 
 def _check_packages() -> str:
-    from causalmix.record import dependency_versions, requirements
+    from causalmix.publishing.record import dependency_versions, requirements
 
     versions = dependency_versions()
     wrong = [
@@ -306,7 +306,7 @@ def _check_device() -> str:
 
 
 def _check_checkpoint() -> str:
-    from causalmix.tfm import load_tfm
+    from causalmix.tfm.model import load_tfm
 
     model = load_tfm("embedded")
     limits = model.limits
@@ -317,8 +317,8 @@ def _check_checkpoint() -> str:
 
 
 def _check_notebooks() -> str:
-    from causalmix.notebooks import notebook_paths
-    from causalmix.parameters import read_parameters
+    from causalmix.publishing.notebooks import notebook_paths
+    from causalmix.publishing.parameters import read_parameters
 
     paths = notebook_paths()
     if not paths:

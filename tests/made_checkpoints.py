@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from causalmix.checkpoint import build_network, write_checkpoint
-from causalmix.pretrain import INFERENCE_CONFIG
+from causalmix.pretraining.run import INFERENCE_CONFIG
+from causalmix.tfm.checkpoint import build_network, write_checkpoint
 
 # TabPFN's default precision depends on the processor; comparisons need the same one everywhere.
 REFERENCE = {"device": "cpu", "inference_precision": torch.float32}

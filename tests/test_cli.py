@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 import causalmix
 from causalmix import cli
-from causalmix.data import dataset_names
+from causalmix.data.dataset import dataset_names
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def project(tmp_path, monkeypatch):
     )
     nb = new_notebook(cells=[parameters, new_code_cell("print(word * n_rows)\n1 / n_rows")])
     nbformat.write(nb, folder / "01_first.ipynb")
-    monkeypatch.setattr("causalmix.notebooks.project_root", lambda: tmp_path)
+    monkeypatch.setattr("causalmix.publishing.notebooks.project_root", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -89,7 +89,7 @@ def test_failing_notebook_shows_its_cell_and_leaves_nothing(project):
 
 
 def test_book_refuses_a_parameter_that_no_notebook_has(project, monkeypatch):
-    monkeypatch.setattr("causalmix.book.project_root", lambda: project)
+    monkeypatch.setattr("causalmix.publishing.book.project_root", lambda: project)
     result = call("book", "-p", "n_row", "2")
     assert result.exit_code == 2
     assert "No notebook has a parameter 'n_row'" in result.stderr

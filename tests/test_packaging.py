@@ -16,8 +16,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import causalmix
-from causalmix.data import dataset_names, load_dataset, low_data_split
-from causalmix.parameters import read_parameters
+from causalmix.data.dataset import dataset_names, load_dataset
+from causalmix.data.splitting import low_data_split
+from causalmix.publishing.parameters import read_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

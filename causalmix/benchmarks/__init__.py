@@ -1,0 +1,21 @@
+"""Everything that compares: arms, stores, summaries, committed results."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "arms": ["ARMS", "run_benchmark"],
+        "csuite": ["benchmark_csuite"],
+        "csuite_data": ["load_csuite", "load_published"],
+        "discovery": ["run_discovery_benchmark"],
+        "fitting_speed": ["tabulate_fitting"],
+        "results": ["load_record", "load_result"],
+        "rule_summary": ["gains_by_dataset", "judge_runs", "rule_table"],
+        "search_comparison": ["compare_searches", "tabulate_comparisons"],
+        "stopping_rules": ["benchmark_rules"],
+        "summary": ["improvements", "run_gaps", "run_table", "summarise"],
+        "utility": ["benchmark_utility"],
+        "zero_shot": ["evaluate_tfm"],
+    },
+)

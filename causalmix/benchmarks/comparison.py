@@ -1,0 +1,144 @@
+"""Methods compared over datasets: means, ranks, and paired differences with their uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from causalmix.finetuning.metrics import SCORES
+
+N_BOOTSTRAP = 10_000
+"""Resamples behind a confidence interval."""
+
+_COMPARED = ("auc", "log_loss")
+
+
+def compare_methods(rows: pd.DataFrame, reference: str, *, seed: int = 0) -> pd.DataFrame:
+    """Sum up scores of several methods on the same splits, per training size.
+
+    Every dataset counts once: its scores are averaged over seeds first.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        A row per ``dataset``, ``n_train``, ``seed`` and ``method``, with the columns ``auc``,
+        ``log_loss``, ``accuracy`` and ``seconds``; all methods have the same splits.
+    reference : str
+        The method whose differences from the others are asked for; where `rows` lack it, the
+        columns of differences are NaN.
+    seed : int, default=0
+        Of the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        A row per ``n_train`` and ``method``, best mean rank first: ``datasets`` (how many),
+        ``mean_rank`` (by ROC-AUC within each dataset, 1 the best, ties share the mean of their
+        ranks), means over datasets of ``auc``, ``log_loss`` (nats) and ``accuracy``, median of
+        ``seconds``, and for methods other than `reference` the mean paired difference
+        `reference` minus method ``auc_difference`` with its 95 % interval ``auc_low`` to
+        ``auc_high`` (percentile bootstrap over datasets), the same for ``log_loss``, and
+        ``wins``, ``ties`` and ``losses`` of `reference` by ROC-AUC.
+    """
+    parts = []
+    for n_train, at_size in rows.groupby("n_train"):
+        values = {
+            name: at_size.pivot_table(index="dataset", columns="method", values=name)
+            for name in (*SCORES, "seconds")
+        }
+        table = pd.DataFrame(
+            {
+                "datasets": values["auc"].notna().sum(),
+                "mean_rank": mean_ranks(values["auc"]),
+                **{name: values[name].mean() for name in SCORES},
+                "seconds": at_size.groupby("method")["seconds"].median(),
+            }
+        )
+        table = table.join(_differences(values, reference, seed))
+        table.insert(0, "n_train", n_train)
+        parts.append(table.sort_values("mean_rank").rename_axis("method").reset_index())
+    columns = [
+        "n_train",
+        "method",
+        *(name for name in parts[0] if name not in ("n_train", "method")),
+    ]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def mean_ranks(auc: pd.DataFrame) -> pd.Series:
+    """Mean rank of every method over datasets, 1 being the best; ties share their mean rank.
+
+    Parameters
+    ----------
+    auc : DataFrame, shape (n_datasets, n_methods)
+        ROC-AUC, larger is better.
+
+    Returns
+    -------
+    Series
+        Indexed by method.
+    """
+    return auc.round(6).rank(axis=1, ascending=False, method="average").mean()
+
+
+def bootstrap_interval(
+    differences: np.ndarray,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+    statistic: Callable[..., np.ndarray] = np.mean,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a mean, or of another statistic.
+
+    Parameters
+    ----------
+    differences : ndarray of float, shape (n,)
+        One value a dataset.
+    level : float, default=0.95
+        Coverage asked for.
+    seed : int, default=0
+        Of the `N_BOOTSTRAP` resamples.
+    statistic : callable, default=numpy.mean
+        Takes an array and `axis`, as NumPy's reductions do.
+
+    Returns
+    -------
+    low, high : float
+        Both the value itself where there is only one.
+    """
+    differences = np.asarray(differences, dtype=float)
+    drawn = np.random.default_rng(seed).integers(
+        len(differences), size=(N_BOOTSTRAP, len(differences))
+    )
+    tail = (1 - level) / 2
+    low, high = np.quantile(statistic(differences[drawn], axis=1), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _differences(values: dict[str, pd.DataFrame], reference: str, seed: int) -> pd.DataFrame:
+    """Paired differences of the reference from every other method."""
+    found = {}
+    for method in values["auc"].columns:
+        if method == reference or reference not in values["auc"]:
+            continue
+        found[method] = {}
+        for name in _COMPARED:
+            difference = (values[name][reference] - values[name][method]).to_numpy()
+            low, high = bootstrap_interval(difference, seed=seed)
+            found[method] |= {
+                f"{name}_difference": difference.mean(),
+                f"{name}_low": low,
+                f"{name}_high": high,
+            }
+        gain = (values["auc"][reference] - values["auc"][method]).round(6)
+        found[method] |= {
+            "wins": (gain > 0).sum(),
+            "ties": (gain == 0).sum(),
+            "losses": (gain < 0).sum(),
+        }
+    floats = [f"{name}_{what}" for name in _COMPARED for what in ("difference", "low", "high")]
+    counts = ["wins", "ties", "losses"]
+    table = pd.DataFrame.from_dict(found, orient="index", columns=[*floats, *counts])
+    return table.astype({name: "Int64" for name in counts})  # the reference itself has none

@@ -1,0 +1,271 @@
+"""Rows generated on CSuite against real ones, beside the published scores of TabPFN-based rows.
+
+Every repetition draws training rows, fits structural causal models on the true graph or on graphs
+discovered from those rows, draws as many synthetic rows as there are test rows, and scores them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from causalmix.benchmarks.comparison import bootstrap_interval
+from causalmix.benchmarks.csuite_data import CSuiteDataset, load_csuite_folder, load_published
+from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
+from causalmix.discovery.bootstrap import discover, sample_dags
+from causalmix.discovery.dag_completion import complete_dags
+from causalmix.errors import DataError, check_name
+from causalmix.generation.causal import fit_models, sample_mixture
+from causalmix.manifest import make_manifest
+from causalmix.quality.fidelity import (
+    correlation_matrix_difference,
+    k_marginal_tvd,
+    nearest_neighbour_adversarial_accuracy,
+)
+from causalmix.scm.mechanisms import MECHANISMS
+from causalmix.scm.model import StructuralCausalModel
+
+GRAPHS = {"true": "dag", "discovered": "cpdag_discovered"}
+"""Where the graph comes from, and the published algorithm that has it from there."""
+
+REAL = "real"
+"""Method of rows that were not generated but are real: the floor of every score."""
+
+MEASURES = {
+    "cmd": "correlation_matrix_difference",
+    "kmtvd": "k_marginal_tvd",
+    "nnaa_distance": "nnaa",
+    "ate_error": "ate_abs_error",
+}
+"""Measures, less being better, and the published columns they are held against."""
+
+N_DAGS = 5
+N_BOOTSTRAPS = 20
+
+_KEY = ("dataset", "n_train", "repetition", "graph", "method")
+_VALUES = ("cmd", "kmtvd", "nnaa", "ate_error", "seconds")
+
+
+@dataclass(frozen=True)
+class _Task:
+    dataset: CSuiteDataset
+    data: str
+    n_train: int
+    repetition: int
+    graph: str
+    method: str
+
+    @property
+    def row(self) -> dict[str, object]:
+        keys = (self.dataset.name, self.n_train, self.repetition, self.graph, self.method)
+        return dict(zip(_KEY, keys, strict=True)) | {"data": self.data}
+
+
+def benchmark_csuite(
+    folder: str | Path,
+    out: str | Path,
+    *,
+    n_train: Sequence[int] = (20, 50, 100, 200, 500),
+    repetitions: int = 20,
+    graphs: Sequence[str] = tuple(GRAPHS),
+    mechanisms: Sequence[str] = ("gp",),
+    workers: int = 1,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Score synthetic rows on every dataset of a folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        With a subfolder for each dataset (`causalmix.benchmarks.csuite_data`) and
+        ``published.csv``.
+    out : str or Path
+        CSV file for the rows; what it holds already is not computed again. Summary and manifest go
+        beside it, with ``_summary.csv`` and ``_manifest.json`` in place of ``.csv``, and are about
+        all rows of the file: sizes and graphs may be run one after the other.
+    n_train : sequence of int, default=(20, 50, 100, 200, 500)
+        Training rows.
+    repetitions : int, default=20
+        Draws of training rows.
+    graphs : sequence of {"true", "discovered"}, default=both
+        Discovered graphs are 5 DAGs drawn from the edge probabilities of 20 bootstraps, with the
+        edges that they lack (`causalmix.discovery.dag_completion`).
+    mechanisms : sequence of str, default=("gp",)
+        Of `causalmix.scm.model.StructuralCausalModel`.
+    workers : int, default=1
+        Processes, with one thread each.
+    progress : bool, default=False
+        Show a progress bar.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The summary, as `summarise_csuite` gives it.
+
+    Raises
+    ------
+    DataError
+        If a dataset cannot be read or has too few rows, or a number makes no sense.
+    UnknownNameError
+        If a graph or mechanism is unknown.
+    """
+    out = csv_path(out)
+    check_counts("n_train", n_train, least=5)
+    check_counts("repetitions", [repetitions])
+    for graph in graphs:
+        check_name(graph, GRAPHS, "graph")
+    for mechanism in mechanisms:
+        check_name(mechanism, MECHANISMS, "mechanism")
+    datasets, published = load_csuite_folder(folder), load_published(folder)
+    hashes = {name: _content_hash(dataset) for name, dataset in datasets.items()}
+    tasks = [
+        _Task(dataset, hashes[name], n, repetition, graph, method)
+        for name, dataset in datasets.items()
+        for n in n_train
+        for repetition in range(repetitions)
+        for graph, method in [
+            *((graph, method) for graph in graphs for method in mechanisms),
+            ("none", REAL),
+        ]
+    ]
+    for task in tasks:
+        if task.n_train > len(task.dataset.train):
+            raise DataError(
+                f"{task.dataset.name} has {len(task.dataset.train)} training rows, fewer than "
+                f"{task.n_train}."
+            )
+    store = RowStore(
+        out, key=_KEY, values=_VALUES, origin=("data",), text=("dataset", "graph", "method", "data")
+    )
+    store.compute(tasks, _score, description="csuite", workers=workers, progress=progress)
+    store.finish(task.row for task in tasks)
+    rows = pd.read_csv(out, dtype={"dataset": str, "data": str})
+    summary = summarise_csuite(rows, published)
+    settings = {
+        **{name: sorted(rows[name].unique().tolist()) for name in ("n_train", "graph", "method")},
+        "repetitions": int(rows["repetition"].max()) + 1,
+        "n_dags": N_DAGS,
+        "n_bootstraps": N_BOOTSTRAPS,
+    }
+    write_beside(out, summary, make_manifest(settings, hashes))
+    return summary
+
+
+def _score(task: _Task) -> dict[str, object]:
+    dataset, seed = task.dataset, task.repetition
+    order = np.random.default_rng(seed).permutation(len(dataset.train))
+    table = dataset.train.iloc[order[: task.n_train]].reset_index(drop=True)
+    n = len(dataset.test)
+    started, ate_error = time.perf_counter(), np.nan
+    if task.method == REAL:
+        others = order[task.n_train :][:n]  # without repeats, which would be near each other
+        rows = dataset.train.iloc[others].reset_index(drop=True)
+    else:
+        models = _fit(task, table)
+        rows = sample_mixture(models, n, seed)
+        ate_error = abs(_effect(models, dataset, seed) - dataset.ate)
+    seconds = time.perf_counter() - started
+    scores = {
+        "cmd": correlation_matrix_difference(dataset.test, rows),
+        "kmtvd": k_marginal_tvd(dataset.test, rows),
+        "nnaa": nearest_neighbour_adversarial_accuracy(dataset.test, rows, seed=seed),
+        "ate_error": ate_error,
+        "seconds": seconds,
+    }
+    return task.row | {name: round(float(value), 6) for name, value in scores.items()}
+
+
+def _fit(task: _Task, table: pd.DataFrame) -> list[StructuralCausalModel]:
+    dags = [task.dataset.dag]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a small table may number its rows by chance
+        if task.graph == "discovered":
+            edges = discover(table, n_bootstraps=N_BOOTSTRAPS, seed=task.repetition)
+            dags = complete_dags(sample_dags(edges, N_DAGS, task.repetition), table)
+        return fit_models(dags, table, mechanism=task.method)
+
+
+def _effect(models: Sequence[StructuralCausalModel], dataset: CSuiteDataset, seed: int) -> float:
+    """Mean over the graphs of the effect of the dataset's intervention."""
+    effects = [
+        model.average_treatment_effect(
+            dataset.treatment,
+            dataset.treatment_value,
+            dataset.reference_value,
+            dataset.outcome,
+            n=4000 // len(models),
+            seed=seed,
+        )
+        for model in models
+    ]
+    return float(np.mean(effects))
+
+
+def summarise_csuite(rows: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Hold medians over repetitions against the published ones.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        As `benchmark_csuite` writes them.
+    published : pandas.DataFrame
+        As `causalmix.benchmarks.csuite_data.load_published` gives it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset, n_train, graph, method and ``measure`` (a key of `MEASURES`;
+        ``nnaa_distance`` is ``|NNAA - 0.5|``): ``median``, its 95 % interval ``low`` to ``high``
+        (percentile bootstrap over repetitions), ``repetitions``, ``floor`` (median of real rows
+        in place of synthetic ones), ``published`` (median of the algorithm with the graph from the
+        same source) and ``better`` (whether the median is below the published one).
+    """
+    scored = rows.assign(nnaa_distance=(rows["nnaa"] - 0.5).abs())
+    groups = ["dataset", "n_train", "graph", "method"]
+    floors = scored[scored["method"] == REAL].groupby(["dataset", "n_train"])[list(MEASURES)]
+    floor = floors.median()
+    reference = _published_scores(published)
+    records = []
+    for key, group in scored[scored["method"] != REAL].groupby(groups):
+        dataset, n, graph, _ = key
+        for measure in MEASURES:
+            values = group[measure].to_numpy()
+            low, high = bootstrap_interval(values, statistic=np.median)
+            shown = reference.get((dataset, n, GRAPHS[graph], measure), np.nan)
+            records.append(
+                dict(zip(groups, key, strict=True))
+                | {
+                    "measure": measure,
+                    "median": np.median(values),
+                    "low": low,
+                    "high": high,
+                    "repetitions": len(values),
+                    "floor": floor.loc[(dataset, n), measure],
+                    "published": shown,
+                    "better": bool(np.median(values) < shown),
+                }
+            )
+    return pd.DataFrame(records)
+
+
+def _published_scores(published: pd.DataFrame) -> Mapping[tuple[str, int, str, str], float]:
+    scores = published.assign(nnaa=(published["nnaa"] - 0.5).abs())
+    return {
+        (row["dataset"], row["train_size"], row["algorithm"], measure): row[column]
+        for row in scores.to_dict("records")
+        for measure, column in MEASURES.items()
+    }
+
+
+def _content_hash(dataset: CSuiteDataset) -> str:
+    digest = hashlib.sha256()
+    for frame in (dataset.train, dataset.test):
+        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,383 @@
+"""Bootstrap discovery against causal-learn's PC and FCI, on tables whose graph is known.
+
+All methods get the same rows. Each score is a row of one CSV file, written as soon as it is known,
+so that a run goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from causalmix.benchmarks.comparison import bootstrap_interval
+from causalmix.benchmarks.csuite_data import load_csuite_folder
+from causalmix.benchmarks.plain_discovery import PLAIN, PlainSearcher, integer_codes
+from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
+from causalmix.discovery.bootstrap import discover
+from causalmix.discovery.citest import DEGENERATE_GAUSSIAN
+from causalmix.discovery.edge_probabilities import EdgeProbabilities
+from causalmix.discovery.graph_comparison import ROUNDING, compare_graphs
+from causalmix.discovery.search import PAPER_ALGORITHMS
+from causalmix.errors import DataError
+from causalmix.manifest import file_hash, make_manifest
+from causalmix.scm.random_scm import random_scm_table
+
+BOOTSTRAP = "bootstrap"
+"""Name of `causalmix.discovery.bootstrap.discover` among the methods."""
+
+VARIANTS: dict[str, dict[str, object]] = {
+    BOOTSTRAP: {},
+    "bootstrap_boss": {"algorithms": ("boss",)},
+    "bootstrap_pc_fci": {"algorithms": PAPER_ALGORITHMS},
+    "bootstrap_linear": {"test": DEGENERATE_GAUSSIAN},
+}
+"""Ours, and what each sets in `causalmix.discovery.bootstrap.discover`."""
+
+METHODS = (*VARIANTS, *PLAIN)
+
+LABELS = {
+    BOOTSTRAP: "CausalMix (bootstrap PC + BOSS)",
+    "bootstrap_boss": "bootstrap BOSS",
+    "bootstrap_pc_fci": "bootstrap PC + FCI",
+    "bootstrap_linear": "bootstrap PC + BOSS, linear",
+    "pc": "causal-learn PC",
+    "fci": "causal-learn FCI",
+}
+"""Names of the methods in tables and figures."""
+
+SCORES = ("skeleton_f1", "arrow_f1", "coin_arrow_f1", "shd", "skeleton_brier", "arrow_brier")
+"""What methods are compared by; see `run_discovery_benchmark`."""
+
+_PARTS = ("skeleton_precision", "skeleton_recall", "arrow_precision", "arrow_recall")
+_KEY = ("source", "dataset", "n_nodes", "n_rows", "seed", "method")
+_TEXT = ("source", "dataset", "method", "outcome", "data", "code")
+
+# A change in any of these may change what discovery finds or how it is scored.
+_MODULES = (
+    *("citest", "codec", "discovery", "edge_probabilities", "graph_comparison", "independence"),
+    *("orientation", "score_search", "search", "skeleton"),
+)
+
+
+@dataclass(frozen=True)
+class DiscoveryBenchmark:
+    """Results of `run_discovery_benchmark`.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        A row per table and method: ``source`` (csuite or random), ``dataset``, ``n_nodes``,
+        ``n_rows``, ``seed``, ``method``, the scores, ``seconds`` (processor time), ``outcome``
+        (ok, timeout, or an error), ``data`` (hash of the table) and ``code`` (hash of the modules
+        behind discovery and its scores, and settings).
+    summary : DataFrame
+        As `summarise` returns it.
+    manifest : dict
+        Settings, versions and data hashes.
+    """
+
+    rows: pd.DataFrame
+    summary: pd.DataFrame
+    manifest: dict[str, object]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One table with its graph."""
+
+    source: str
+    dataset: str
+    seed: int
+    frame: pd.DataFrame
+    dag: nx.DiGraph
+
+    def row(self, method: str, code: str) -> dict[str, object]:
+        """Return what the row of a method says before it is run."""
+        hashed = pd.util.hash_pandas_object(self.frame, index=False).to_numpy().tobytes()
+        keys = (self.source, self.dataset, len(self.dag), len(self.frame), self.seed, method)
+        data = hashlib.sha256(hashed).hexdigest()[:16]
+        return dict(zip(_KEY, keys, strict=True)) | {"data": data, "code": code}
+
+
+def run_discovery_benchmark(
+    out: str | Path,
+    *,
+    csuite: str | Path | None = None,
+    n_rows: Sequence[int] = (200, 1000),
+    repetitions: int = 10,
+    n_nodes: Sequence[int] = (10, 20, 30),
+    n_scms: int = 8,
+    n_bootstraps: int = 20,
+    limit: float = 30.0,
+    progress: bool = False,
+) -> DiscoveryBenchmark:
+    """Score discovery on CSuite and on random mixed models.
+
+    The scores are those of :func:`causalmix.discovery.graph_comparison.compare_graphs` at its
+    default threshold, for one graph of PC or FCI as for the average of the bootstraps. An average
+    leans to one direction of an edge where a single search leaves it undirected, which raises the
+    arrow F1 even if it leans by chance; ``coin_arrow_f1`` is therefore the arrow F1 to be expected
+    if every undirected edge is directed by a coin, which gives all methods the same number of
+    guesses. The probabilities behind the Brier scores are, for a single graph, what its marks add
+    to them.
+
+    Parameters
+    ----------
+    out : str or Path
+        CSV file for the rows; scores that it holds already are not computed again. The summary
+        and the manifest go beside it, with ``_summary.csv`` and ``_manifest.json`` in place of
+        ``.csv``.
+    csuite : str or Path, optional
+        Folder of CSuite datasets; without it, random models only. A repetition is a draw of
+        training rows without replacement.
+    n_rows : sequence of int, default=(200, 1000)
+        Rows of every table.
+    repetitions : int, default=10
+        Tables of every CSuite dataset and number of rows.
+    n_nodes : sequence of int, default=(10, 20, 30)
+        Columns of the random models (:func:`causalmix.scm.random_scm.random_scm_table`). The
+        defaults of `discover` were chosen on models of other seeds, from 10,000 upward.
+    n_scms : int, default=8
+        Random models of every number of columns, from seed 0.
+    n_bootstraps : int, default=20
+        Of our discovery.
+    limit : float, default=30.0
+        Processor seconds that a search of causal-learn may take. One that takes longer has no
+        scores; it is counted as failed and left out of the comparison.
+    progress : bool, default=False
+        Whether to show a progress bar on standard error.
+
+    Returns
+    -------
+    DiscoveryBenchmark
+        Rows, summary and manifest, also written to files.
+
+    Raises
+    ------
+    DataError
+        If `csuite` cannot be read, has fewer rows than asked for, or a number makes no sense.
+    CausalMixError
+        If `out` holds something else.
+    """
+    out = _check_options(out, n_rows, repetitions, n_nodes, n_scms, n_bootstraps, limit)
+    tables = [*_random_tables(n_nodes, n_rows, n_scms)]
+    if csuite is not None:
+        tables = [*_csuite_tables(Path(csuite), n_rows, repetitions), *tables]
+    code = _code_hash()
+    codes = {name: f"{code} causal-learn {version('causal-learn')} {limit:g} s" for name in PLAIN}
+    codes |= dict.fromkeys(VARIANTS, f"{code} {n_bootstraps} bootstraps")
+    tasks = [(table, table.row(name, codes[name])) for table in tables for name in METHODS]
+    store = RowStore(
+        out,
+        key=_KEY,
+        values=(*SCORES, *_PARTS, "seconds", "outcome"),
+        origin=("data", "code"),
+        text=_TEXT,
+    )
+    _run(tasks, store, n_bootstraps, limit, progress)
+    rows = store.finish(row for _, row in tasks)
+    summary = summarise(rows)
+    manifest = make_manifest(
+        {
+            "csuite": None if csuite is None else Path(csuite).resolve().name,
+            "n_rows": list(n_rows),
+            "repetitions": repetitions,
+            "n_nodes": list(n_nodes),
+            "n_scms": n_scms,
+            "n_bootstraps": n_bootstraps,
+            "limit": limit,
+            "methods": codes,
+        },
+        _data_hashes(csuite),
+    )
+    write_beside(out, summary, manifest)
+    return DiscoveryBenchmark(rows, summary, manifest)
+
+
+def summarise(rows: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Sum up scores by group of tables, number of rows and method.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As :class:`DiscoveryBenchmark` holds them.
+    seed : int, default=0
+        Of the bootstrap behind the intervals.
+
+    Returns
+    -------
+    DataFrame
+        A row per ``source``, ``group`` (all; each CSuite dataset; each number of nodes),
+        ``n_rows`` and ``method``: ``tables`` (how many), ``failed`` (how many of them without a
+        result), means over the others of the `SCORES`, median of ``seconds``, and for methods
+        other than ours, over the tables on which they finished, the mean paired difference ours
+        minus theirs of each score with its 95 % interval ``_low`` to ``_high`` (percentile
+        bootstrap over tables).
+    """
+    group = rows["dataset"].where(
+        rows["source"] == "csuite", rows["n_nodes"].map("{} nodes".format)
+    )
+    both = pd.concat([rows.assign(group="all"), rows.assign(group=group)])
+    found = []
+    for (source, name, n), part in both.groupby(["source", "group", "n_rows"], sort=False):
+        tables = part.pivot(index=["dataset", "seed"], columns="method")
+        for method in METHODS:
+            entry = {"source": source, "group": name, "n_rows": n, "method": method}
+            entry |= {"tables": len(tables), "failed": tables["shd"][method].isna().sum()}
+            entry |= {score: tables[score][method].mean() for score in SCORES}
+            entry["seconds"] = tables["seconds"][method].median()
+            for score in SCORES if method != BOOTSTRAP else ():
+                difference = (tables[score][BOOTSTRAP] - tables[score][method]).dropna()
+                if len(difference):
+                    low, high = bootstrap_interval(difference.to_numpy(), seed=seed)
+                    entry |= {f"{score}_difference": difference.mean()}
+                    entry |= {f"{score}_low": low, f"{score}_high": high}
+            found.append(entry)
+    return pd.DataFrame(found)
+
+
+def describe(benchmark: DiscoveryBenchmark) -> str:
+    """Write down the outcome in a few lines.
+
+    Parameters
+    ----------
+    benchmark : DiscoveryBenchmark
+
+    Returns
+    -------
+    str
+        The summary over all tables of each source, and where our F1 is not above another.
+    """
+    summary = benchmark.summary
+    columns = ["source", "n_rows", "method", "tables", "failed", *SCORES, "seconds"]
+    lines = [summary.loc[summary["group"] == "all", columns].round(3).to_string(index=False)]
+    for score in ("skeleton_f1", "arrow_f1"):
+        if f"{score}_difference" in summary:
+            for row in summary[summary[f"{score}_difference"] <= 0].itertuples():
+                lines.append(
+                    f"Not above {row.method}: {score}, {row.source} {row.group}, {row.n_rows} rows"
+                )
+    return "\n".join(lines)
+
+
+def _check_options(
+    out: str | Path,
+    n_rows: Sequence[int],
+    repetitions: int,
+    n_nodes: Sequence[int],
+    n_scms: int,
+    n_bootstraps: int,
+    limit: float,
+) -> Path:
+    """Return the path of the CSV file after checking all that needs no data."""
+    out = csv_path(out)
+    for what, values, least in (
+        ("n_rows", n_rows, 20),
+        ("repetitions", [repetitions], 1),
+        ("n_nodes", n_nodes, 2),
+        ("n_scms", [n_scms], 1),
+        ("n_bootstraps", [n_bootstraps], 1),
+    ):
+        check_counts(what, values, least)
+    if not limit > 0:
+        raise DataError(f"limit is {limit:g}; a number of seconds above 0 is needed.")
+    return out
+
+
+def _csuite_tables(folder: Path, n_rows: Sequence[int], repetitions: int) -> Iterator[_Table]:
+    for name, dataset in load_csuite_folder(folder).items():
+        for n in n_rows:
+            if n > len(dataset.train):
+                raise DataError(f"{name} has {len(dataset.train)} rows, fewer than n_rows={n}.")
+            for seed in range(repetitions):
+                frame = dataset.train.sample(n, random_state=seed).reset_index(drop=True)
+                yield _Table("csuite", name, seed, frame, dataset.dag)
+
+
+def _random_tables(n_nodes: Sequence[int], n_rows: Sequence[int], n_scms: int) -> Iterator[_Table]:
+    for d in n_nodes:
+        for seed in range(n_scms):
+            for n in n_rows:
+                yield _Table("random", f"random-{d}", seed, *random_scm_table(d, n, seed))
+
+
+def _data_hashes(csuite: str | Path | None) -> dict[str, str]:
+    if csuite is None:
+        return {}
+    paths = sorted(Path(csuite).glob("*/train.parquet"))
+    return {path.parent.name: file_hash(path) for path in paths}
+
+
+def _code_hash() -> str:
+    folder = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for name in _MODULES:
+        digest.update((folder / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _run(
+    tasks: Sequence[tuple[_Table, dict[str, object]]],
+    store: RowStore,
+    n_bootstraps: int,
+    limit: float,
+    progress: bool,
+) -> None:
+    """Run the tasks that the store lacks; add each one's row when it is done."""
+    missing = [(table, row) for table, row in tasks if not store.has(row)]
+    bar = tqdm(
+        total=len(tasks),
+        initial=len(tasks) - len(missing),
+        desc="discovery",
+        unit="run",
+        disable=not progress,
+    )
+    with bar, PlainSearcher(limit) as searcher:
+        for table, row in missing:
+            edges, seconds, outcome = _search(table, row["method"], searcher, n_bootstraps)
+            scores = dict.fromkeys((*SCORES, *_PARTS), np.nan)
+            if edges is not None:
+                compared = compare_graphs(edges, table.dag).scores
+                compared["coin_arrow_f1"] = _coin_arrow_f1(edges, table.dag, compared)
+                scores = {name: round(compared[name], 6) for name in scores}
+            store.add(row | scores | {"seconds": round(seconds, 3), "outcome": outcome})
+            bar.set_postfix_str(f"{table.dataset} {len(table.frame)}", refresh=False)
+            bar.update()
+
+
+def _search(
+    table: _Table, method: str, searcher: PlainSearcher, n_bootstraps: int
+) -> tuple[EdgeProbabilities | None, float, str]:
+    """Return what a method finds in a table, its processor seconds, and how it ended."""
+    if method not in PLAIN:
+        options = {"n_bootstraps": n_bootstraps, "seed": table.seed} | VARIANTS[method]
+        start = time.process_time()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            edges = discover(table.frame, **options)
+        return edges, time.process_time() - start, "ok"
+    done = searcher.search(method, integer_codes(table.frame))
+    if done.graph is None:
+        return None, done.seconds, done.outcome
+    edges = EdgeProbabilities.from_graphs(list(table.frame), {method: [done.graph]})
+    return edges, done.seconds, done.outcome
+
+
+def _coin_arrow_f1(edges: EdgeProbabilities, dag: nx.DiGraph, scores: dict[str, float]) -> float:
+    """Return the arrow F1 to be expected where a coin directs every undirected edge."""
+    true = nx.to_numpy_array(dag, nodelist=edges.names) > 0
+    likely = edges.matrix + edges.matrix.T > 0.5
+    undirected = likely & (np.abs(edges.matrix - edges.matrix.T) <= ROUNDING)
+    right = scores["arrow_recall"] * true.sum() + (undirected & true).sum() / 2
+    guesses = likely.sum() / 2  # of both orders of every pair, one
+    return float(2 * right / (true.sum() + guesses)) if true.any() or guesses else 1.0

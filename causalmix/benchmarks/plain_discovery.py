@@ -1,0 +1,151 @@
+"""causal-learn's PC and FCI as a user calls them: Fisher's z on codes, in a process of their own.
+
+Their time cannot be bounded from inside (FCI tries every subset of every possible-d-sep set), so
+the process ends itself when a search has used its share of processor time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from types import TracebackType
+
+import numpy as np
+import pandas as pd
+
+from causalmix.data.codec import TableCodec
+from causalmix.discovery.search import complete
+
+PLAIN = ("pc", "fci")
+"""Algorithms of causal-learn that can be run."""
+
+
+@dataclass(frozen=True)
+class PlainSearch:
+    """What one run gave.
+
+    Attributes
+    ----------
+    graph : numpy.ndarray of shape (d, d) or None
+        causal-learn's ``G.graph``; None if the run did not finish.
+    seconds : float
+        Processor time, without imports.
+    outcome : str
+        ``"ok"``, ``"timeout"``, or the message of the error that ended it.
+    """
+
+    graph: np.ndarray | None
+    seconds: float
+    outcome: str
+
+
+class PlainSearcher:
+    """Runs searches, one after the other, in a process that is replaced when it runs out of time.
+
+    Use it in a ``with`` statement.
+
+    Parameters
+    ----------
+    limit : float
+        Processor seconds that one search may take.
+    alpha : float, default=0.05
+        Level of the tests; causal-learn's own default.
+    """
+
+    def __init__(self, limit: float, alpha: float = 0.05) -> None:
+        self.limit, self.alpha = limit, alpha
+        self._process, self._connection = None, None
+
+    def __enter__(self) -> PlainSearcher:
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process = None
+
+    def search(self, algorithm: str, codes: np.ndarray) -> PlainSearch:
+        """Run one search with causal-learn's defaults.
+
+        Parameters
+        ----------
+        algorithm : {"pc", "fci"}
+        codes : numpy.ndarray of shape (n_rows, d)
+            As `integer_codes` gives them.
+
+        Returns
+        -------
+        PlainSearch
+        """
+        if self._process is None:
+            self._start()
+        try:
+            self._connection.send((algorithm, codes, self.alpha, self.limit))
+            return PlainSearch(*self._connection.recv())
+        except (EOFError, ConnectionError):
+            self._process.join()
+            self._process = None
+            return PlainSearch(None, self.limit, "timeout")
+
+    def _start(self) -> None:
+        context = get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        before = os.environ.get("PYTHONHASHSEED")
+        os.environ["PYTHONHASHSEED"] = "0"  # on which FCI's graphs depend
+        try:
+            self._process.start()
+        finally:
+            del os.environ["PYTHONHASHSEED"]
+            if before is not None:
+                os.environ["PYTHONHASHSEED"] = before
+        theirs.close()
+        self._connection.recv()  # it has imported all it needs
+
+
+def integer_codes(frame: pd.DataFrame) -> np.ndarray:
+    """Return a table as numbers: categories as 0, 1, ..., gaps filled as in `discover`."""
+    codec = TableCodec(frame)
+    return complete(codec.encode(frame).to_numpy(), np.isin(list(frame), codec.categorical))
+
+
+def _serve(connection: Connection) -> None:
+    """Search what comes through the connection until it is closed."""
+    from causallearn.search.ConstraintBased.FCI import fci
+    from causallearn.search.ConstraintBased.PC import pc
+
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - FCI prints its edges
+    searches = {
+        "pc": lambda codes, alpha: pc(codes, alpha, "fisherz", show_progress=False).G.graph,
+        "fci": lambda codes, alpha: fci(codes, "fisherz", alpha, show_progress=False)[0].graph,
+    }
+    connection.send("ready")
+    while True:
+        try:
+            algorithm, codes, alpha, limit = connection.recv()
+        except EOFError:
+            return
+        done = threading.Event()
+        start = time.process_time()
+        threading.Thread(target=_guard, args=(start + limit, done), daemon=True).start()
+        try:
+            graph, outcome = searches[algorithm](codes, alpha), "ok"
+        except Exception as error:  # a singular correlation matrix, for one
+            graph, outcome = None, str(error) or type(error).__name__
+        done.set()
+        connection.send((graph, time.process_time() - start, outcome))
+
+
+def _guard(deadline: float, done: threading.Event) -> None:
+    """End the process when its processor time passes the deadline, unless the search is done."""
+    while not done.wait(0.05):
+        if time.process_time() > deadline:
+            os._exit(1)

@@ -1,0 +1,68 @@
+"""Committed results of the long benchmarks, for the pages that show them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from causalmix.errors import CausalMixError
+
+_RESULTS = Path(__file__).resolve().parents[2] / "results"  # of a checkout
+
+
+def load_result(name: str) -> pd.DataFrame:
+    """Read a table of results.
+
+    Parameters
+    ----------
+    name : str
+        Path below the folder of results without its ending, as ``"generation/csuite_summary"``.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    CausalMixError
+        If there is no such file, as in an installation without the checkout.
+    """
+    return pd.read_csv(_find(name, "csv"))
+
+
+def load_record(name: str) -> dict[str, object]:
+    """Read measurements that are no table, as those of speed.
+
+    Parameters
+    ----------
+    name : str
+        Path below the folder of results without its ending, as ``"generation/speed"``.
+
+    Returns
+    -------
+    dict
+        What was measured, with the manifest.
+
+    Raises
+    ------
+    CausalMixError
+        If there is no such file, as in an installation without the checkout.
+    """
+    return json.loads(_find(name, "json").read_text())
+
+
+def _find(name: str, ending: str) -> Path:
+    """Return the path of a file of results, or say which there are."""
+    path = _RESULTS / f"{name}.{ending}"
+    if not path.is_file():
+        known = sorted(
+            p.relative_to(_RESULTS).with_suffix("").as_posix()
+            for p in _RESULTS.rglob(f"*.{ending}")
+        )
+        raise CausalMixError(
+            f"There are no results {name!r}; there are: {', '.join(known) or 'none'}. Results are "
+            "part of the checkout, not of the installed package."
+        )
+    return path

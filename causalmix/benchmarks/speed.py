@@ -1,0 +1,120 @@
+"""How fast a checkpoint predicts, as a ratio in one run: the machine and its load cancel out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.datasets import make_classification
+
+from causalmix.data.dataset import TabularDataset
+from causalmix.finetuning.run import predict_proba
+from causalmix.manifest import make_manifest, write_json
+from causalmix.quality.baselines import random_forest
+from causalmix.tfm.model import FoundationModel, load_tfm
+
+
+def measure_speed(
+    tfm: FoundationModel,
+    *,
+    n_context: int = 300,
+    n_query: int = 200,
+    n_features: int = 20,
+    n_trees: int = 500,
+    repeats: int = 9,
+    threads: int = 1,
+) -> dict[str, object]:
+    """Time zero-shot prediction against fitting a random forest and predicting with it.
+
+    Parameters
+    ----------
+    tfm : FoundationModel
+        The checkpoint, loaded.
+    n_context, n_query, n_features : int, default=300, 200 and 20
+        Labelled rows, rows to predict, and numeric columns of a made-up table of two classes.
+    n_trees : int, default=500
+        Of the forest.
+    repeats : int, default=9
+        Pairs of measurements, one after the other, after one that does not count.
+    threads : int, default=1
+        Threads that each of the two may use.
+
+    Returns
+    -------
+    dict
+        ``ratio`` (median over the pairs of the forest's seconds divided by the checkpoint's: above
+        1 the checkpoint is faster), ``ratios`` of all pairs, ``tfm_seconds`` and
+        ``random_forest_seconds`` (medians), and the arguments.
+    """
+    X, y = make_classification(n_context + n_query, n_features, n_informative=5, random_state=0)
+    frame = pd.DataFrame(X).add_prefix("x").assign(target=y)
+    table = TabularDataset.from_frame(frame, "target")
+    context = table.take(np.arange(n_context))
+    query = table.take(np.arange(n_context, n_context + n_query)).X
+    codes = context.y.cat.codes.to_numpy()
+    forest = random_forest(threads=threads, n_estimators=n_trees)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        pairs = [
+            (
+                _seconds(lambda: predict_proba(tfm, context, query)),
+                _seconds(lambda: forest.fit(context.X, codes).predict_proba(query)),
+            )
+            for _ in range(repeats + 1)
+        ][1:]
+    finally:
+        torch.set_num_threads(before)
+    ours, theirs = np.array(pairs).T
+    return {
+        "ratio": float(np.median(theirs / ours)),
+        "ratios": [round(float(ratio), 3) for ratio in theirs / ours],
+        "tfm_seconds": float(np.median(ours)),
+        "random_forest_seconds": float(np.median(theirs)),
+        "n_context": n_context,
+        "n_query": n_query,
+        "n_features": n_features,
+        "n_trees": n_trees,
+        "threads": threads,
+    }
+
+
+def write_speed(tfm: str | Path, path: Path) -> Path:
+    """Measure the speed of a checkpoint with one thread and with all cores, and write it down.
+
+    Parameters
+    ----------
+    tfm : str or Path
+        Checkpoint as :func:`causalmix.tfm.model.load_tfm` takes it.
+    path : Path
+        JSON file to write; its folder is made.
+
+    Returns
+    -------
+    Path
+        `path`.
+    """
+    model = load_tfm(tfm)
+    measured = [measure_speed(model, threads=threads) for threads in sorted({1, _cores()})]
+    settings = {"tfm": model.source, "checkpoint": model.checkpoint_hash}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"measured": measured} | make_manifest(settings, data={}))
+    return path
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,269 @@
+"""What synthetic rows are worth to other learners: generators compared on a folder of tables.
+
+On every split each generator is fitted to the training rows; a linear model and boosted trees then
+learn from its rows alone (train on synthetic, test on real), and from real and synthetic rows
+together.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from causalmix.benchmarks.comparison import bootstrap_interval, mean_ranks
+from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
+from causalmix.data.dataset import TabularDataset
+from causalmix.data.folder import read_tables
+from causalmix.data.splitting import holdout_split
+from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.generation.registry import Generator, make_generator
+from causalmix.manifest import make_manifest
+from causalmix.quality.report import transfer_auc
+
+REAL = "real"
+"""Method of the training rows themselves."""
+
+GENERATORS: dict[str, Callable[[int], Generator]] = {
+    "causal": lambda seed: make_generator("causal", seed=seed),
+    "causal_close": lambda seed: make_generator("causal", noise_correlation=0.95, seed=seed),
+    "causal_sampled": lambda seed: make_generator("causal_sampled", seed=seed),
+    "causal_paper": lambda seed: make_generator("causal_paper", seed=seed),
+    "smote_nc": lambda seed: make_generator("smote_nc"),
+    "perturbation": lambda seed: make_generator("perturbation"),
+    "mixup": lambda seed: make_generator("mixup"),
+    "copula": lambda seed: make_generator("copula"),
+    "ctgan": lambda seed: make_generator("ctgan", epochs=CTGAN_EPOCHS, seed=seed),
+    "tabebm": lambda seed: make_generator("tabebm", seed=seed),
+    "tfm_conditional": lambda seed: make_generator("tfm_conditional"),
+    "tfm_conditional_dag": lambda seed: make_generator("tfm_conditional_dag", seed=seed),
+    "causal_purified": lambda seed: make_generator("causal", purified=True, seed=seed),
+}
+"""Generators by name, given a seed."""
+
+DEFAULT_GENERATORS = (
+    "causal",
+    "causal_sampled",
+    "causal_paper",
+    "smote_nc",
+    "perturbation",
+    "mixup",
+    "copula",
+    "ctgan",
+)
+"""Those that take seconds."""
+
+CTGAN_EPOCHS = 150
+
+LEARNERS = ("linear", "boosting")
+"""Learners of `causalmix.quality.report.transfer_auc`."""
+
+SOURCES = ("synthetic", "both")
+
+SCORES = tuple(f"{learner}_{source}" for learner in LEARNERS for source in SOURCES)
+"""Columns with the test ROC-AUC of a learner trained on synthetic, or on all rows."""
+
+_KEY = ("dataset", "n_train", "seed", "generator")
+_MIN_TEST_ROWS = 100
+
+
+@dataclass(frozen=True)
+class _Task:
+    table: TabularDataset
+    data: str
+    n_train: int
+    seed: int
+    generator: str
+    n_synthetic: int
+    n_test: int
+
+    @property
+    def row(self) -> dict[str, object]:
+        keys = (self.table.name, self.n_train, self.seed, self.generator)
+        return dict(zip(_KEY, keys, strict=True)) | {"data": self.data}
+
+
+def benchmark_utility(
+    folder: str | Path,
+    out: str | Path,
+    *,
+    datasets: Sequence[str] = (),
+    n_train: Sequence[int] = (100, 300),
+    seeds: int = 3,
+    n_synthetic: int = 1000,
+    n_test: int = 1000,
+    generators: Sequence[str] = DEFAULT_GENERATORS,
+    workers: int = 1,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Compare generators by what learners make of their rows.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Searched for CSV and Parquet files.
+    out : str or Path
+        CSV file for the rows; what it holds already is not computed again. Summary and manifest go
+        beside it, with ``_summary.csv`` and ``_manifest.json`` in place of ``.csv``.
+    datasets : sequence of str, default=()
+        Names of tables; all by default.
+    n_train : sequence of int, default=(100, 300)
+        Training rows; tables that leave fewer than 100 rows to test on are left out.
+    seeds : int, default=3
+        Splits of every table and size.
+    n_synthetic : int, default=1000
+        Rows that each generator draws.
+    n_test : int, default=1000
+        Test rows at most.
+    generators : sequence of str, default=DEFAULT_GENERATORS
+        Of `GENERATORS`.
+    workers : int, default=1
+        Processes, with one thread each.
+    progress : bool, default=False
+        Show a progress bar.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The summary, as `summarise_utility` gives it.
+
+    Raises
+    ------
+    DataError
+        If there is no table of this size, or a number makes no sense.
+    UnknownNameError
+        If a generator or dataset is unknown.
+    CausalMixError
+        If a generator fails.
+    """
+    out = csv_path(out)
+    for what, values in (
+        ("n_train", n_train),
+        ("seeds", [seeds]),
+        ("n_synthetic", [n_synthetic]),
+        ("n_test", [n_test]),
+    ):
+        check_counts(what, values)
+    for generator in generators:
+        check_name(generator, GENERATORS, "generator")
+    tables, _ = read_tables(folder)
+    chosen = {check_name(name, tables, "dataset"): tables[name] for name in datasets} or tables
+    tasks = [
+        _Task(table, data, n, seed, generator, n_synthetic, min(n_test, table.n_rows - n))
+        for table in chosen.values()
+        for data in [table.content_hash[:16]]
+        for n in n_train
+        if table.n_rows - n >= _MIN_TEST_ROWS and n >= table.n_classes
+        for seed in range(seeds)
+        for generator in (REAL, *generators)
+    ]
+    if not tasks:
+        raise DataError(
+            f"No table of {folder} has {min(n_train) + _MIN_TEST_ROWS} rows, as n_train needs."
+        )
+    store = RowStore(
+        out,
+        key=_KEY,
+        values=(*SCORES, "seconds"),
+        origin=("data",),
+        text=("dataset", "generator", "data"),
+    )
+    store.compute(tasks, _score, description="utility", workers=workers, progress=progress)
+    summary = summarise_utility(store.finish(task.row for task in tasks))
+    settings = {
+        "n_train": list(n_train),
+        "seeds": seeds,
+        "n_synthetic": n_synthetic,
+        "n_test": n_test,
+        "generators": list(generators),
+        "ctgan_epochs": CTGAN_EPOCHS,
+    }
+    used = {task.table.name: task.table.content_hash for task in tasks}
+    write_beside(out, summary, make_manifest(settings, used))
+    return summary
+
+
+def _score(task: _Task) -> dict[str, object]:
+    train, test = holdout_split(task.table, task.n_train, task.n_test, task.seed)
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of discovery in few rows; learners that do not converge
+        synthetic = (train.X, train.y) if task.generator == REAL else _generate(task, train)
+        seconds = time.perf_counter() - started
+        X, y = synthetic
+        sources = {"synthetic": (X, y), "both": (X, y)}
+        if task.generator != REAL:
+            sources["both"] = (pd.concat([train.X, X]), pd.concat([train.y, y]))
+        scores = {
+            f"{learner}_{source}": round(
+                transfer_auc(rows, test, learner=learner, seed=task.seed), 6
+            )
+            for learner in LEARNERS
+            for source, rows in sources.items()
+        }
+    return task.row | scores | {"seconds": round(seconds, 3)}
+
+
+def _generate(task: _Task, train: TabularDataset) -> tuple[pd.DataFrame, pd.Series]:
+    try:
+        generator = GENERATORS[task.generator](task.seed).fit(train.X, train.y)
+        return generator.sample(task.n_synthetic, task.seed)
+    except Exception as error:
+        raise CausalMixError(
+            f"{task.generator} failed on {task.table.name} with n_train={task.n_train}, "
+            f"seed={task.seed}: {error!r}. What is done is kept."
+        ) from error
+
+
+def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataFrame:
+    """Compare generators over datasets, paired.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        As `benchmark_utility` writes them. Every dataset counts once: its scores are averaged over
+        seeds first.
+    reference : str, default="causal"
+        The generator whose differences from the others are asked for.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per n_train, ``score`` (one of `SCORES`, or ``mean`` of the learners for each source)
+        and generator: ``datasets``, ``auc`` (mean), ``mean_rank`` (among generators), and the mean
+        paired ``difference`` of the reference minus the generator with its 95 % interval ``low`` to
+        ``high`` (percentile bootstrap over datasets).
+    """
+    averaged = rows.assign(
+        **{
+            f"mean_{source}": rows[[f"{learner}_{source}" for learner in LEARNERS]].mean(axis=1)
+            for source in SOURCES
+        }
+    )
+    records = []
+    for n, at_size in averaged.groupby("n_train"):
+        for score in (*SCORES, *(f"mean_{source}" for source in SOURCES)):
+            auc = at_size.pivot_table(index="dataset", columns="generator", values=score)
+            ranks = mean_ranks(auc.drop(columns=REAL, errors="ignore"))
+            for generator in auc:
+                difference = (auc[reference] - auc[generator]).to_numpy()
+                low, high = bootstrap_interval(difference)
+                records.append(
+                    {
+                        "n_train": n,
+                        "score": score,
+                        "generator": generator,
+                        "datasets": len(auc),
+                        "auc": auc[generator].mean(),
+                        "mean_rank": ranks.get(generator, np.nan),
+                        "difference": difference.mean(),
+                        "low": low,
+                        "high": high,
+                    }
+                )
+    return pd.DataFrame(records)

@@ -1,0 +1,334 @@
+"""A checkpoint without fine-tuning against the usual classifiers, on every table of a folder.
+
+All methods get the same stratified training and test rows of every table, size and seed. Each
+score is a row of one CSV file, written as soon as it is known, so that a run goes on where it was
+interrupted, and a new checkpoint leaves the baselines' rows as they are.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from causalmix.benchmarks.comparison import compare_methods
+from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
+from causalmix.data.dataset import TabularDataset
+from causalmix.data.folder import read_tables
+from causalmix.data.splitting import holdout_split
+from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.finetuning.metrics import SCORES, score
+from causalmix.finetuning.run import predict_proba
+from causalmix.manifest import make_manifest
+from causalmix.quality.baselines import BASELINES, fit_predict_proba
+from causalmix.tfm.model import FoundationModel, load_tfm
+
+TFM = "tfm"
+"""Name of the checkpoint among the methods."""
+
+METHODS = (TFM, *BASELINES)
+
+LABELS = {TFM: "CausalMix TFM"} | {name: each.label for name, each in BASELINES.items()}
+"""Names of the methods in tables and figures."""
+
+MIN_TEST_ROWS = 50
+"""A table that leaves fewer rows for testing is skipped: its ranks would be drawn by lot."""
+
+_KEY = ("dataset", "n_train", "n_test", "seed", "method")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of `evaluate_tfm`.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        A row per dataset, training size, seed and method: ``dataset``, ``n_train``, ``n_test``,
+        ``seed``, ``method``, ``auc``, ``log_loss`` (nats), ``accuracy``, ``seconds`` (fit and
+        predict), ``data`` (content hash of the table) and ``model`` (hash of the checkpoint, or
+        library and version).
+    summary : DataFrame
+        As :func:`causalmix.benchmarks.comparison.compare_methods` returns it, for the tables that
+        the checkpoint was not tuned on and, where there are any, for the others and for all.
+    manifest : dict
+        Settings, versions, data and checkpoint hashes, and what was skipped with the reason.
+    """
+
+    rows: pd.DataFrame
+    summary: pd.DataFrame
+    manifest: dict[str, object]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One method on one split."""
+
+    table: TabularDataset
+    data: str
+    n_train: int
+    n_test: int
+    seed: int
+    method: str
+    model: str
+
+    @property
+    def row(self) -> dict[str, object]:
+        """What the task's row says before it is run."""
+        keys = (self.table.name, self.n_train, self.n_test, self.seed, self.method)
+        return dict(zip(_KEY, keys, strict=True)) | {"data": self.data, "model": self.model}
+
+
+def evaluate_tfm(
+    folder: str | Path,
+    out: str | Path,
+    *,
+    tfm: str | Path = "embedded",
+    n_train: Sequence[int] = (64, 128, 256, 512),
+    seeds: int = 5,
+    n_test: int = 1000,
+    methods: Sequence[str] = METHODS,
+    tuning: Collection[str] = (),
+    target: str | None = None,
+    workers: int = 1,
+    progress: bool = False,
+) -> Evaluation:
+    """Score a checkpoint and the baselines on every table of a folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Searched for CSV and Parquet files, subfolders included.
+    out : str or Path
+        CSV file for the rows; scores that it holds already are not computed again. The summary
+        and the manifest go beside it, with ``_summary.csv`` and ``_manifest.json`` in place of
+        ``.csv``.
+    tfm : str or Path, default="embedded"
+        Checkpoint as :func:`causalmix.tfm.model.load_tfm` takes it.
+    n_train : sequence of int, default=(64, 128, 256, 512)
+        Numbers of labelled rows, all of them context or training rows.
+    seeds : int, default=5
+        Splits of every table and size, from seed 0.
+    n_test : int, default=1000
+        Test rows at most.
+    methods : sequence of str, optional
+        Of `METHODS`; all by default.
+    tuning : collection of str, default=()
+        Names of tables that the checkpoint was chosen on, to be summed up apart.
+    target : str, optional
+        Target column of all tables; by default the one named ``target``.
+    workers : int, default=1
+        Processes, with one thread each.
+    progress : bool, default=False
+        Whether to show a progress bar on standard error.
+
+    Returns
+    -------
+    Evaluation
+        Rows, summary and manifest, also written to files.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no table that can be evaluated, or a number makes no sense.
+    UnknownNameError
+        If a method or a tuning table is unknown.
+    CausalMixError
+        If a method fails, a library is missing, or `out` holds something else.
+    """
+    out = _check_options(out, n_train, seeds, n_test, workers)
+    for method in methods:
+        check_name(method, METHODS, "method")
+    versions = {name: BASELINES[name].version for name in methods if name != TFM}
+    model = load_tfm(tfm) if TFM in methods else None
+    if model is not None:
+        versions[TFM] = model.checkpoint_hash[:16]
+    tables, skipped = read_tables(folder, target)
+    for name in tuning:
+        check_name(name, [*tables, *(entry["dataset"] for entry in skipped)], "tuning dataset")
+
+    sizes = {name: _sizes(table, n_train, model, skipped) for name, table in tables.items()}
+    tasks = [
+        _Task(table, data, n, min(n_test, table.n_rows - n), seed, method, versions[method])
+        for name, table in tables.items()
+        for data in [table.content_hash[:16]]
+        for n in sizes[name]
+        for seed in range(seeds)
+        for method in METHODS
+        if method in methods
+    ]
+    if not tasks:
+        raise DataError(f"Nothing to evaluate in {folder}:\n{describe_skipped(skipped)}")
+    store = RowStore(
+        out,
+        key=_KEY,
+        values=(*SCORES, "seconds"),
+        origin=("data", "model"),
+        text=("dataset", "method", "data", "model"),
+    )
+    store.compute(
+        tasks,
+        lambda task: _score(task, model),
+        description="evaluation",
+        workers=workers,
+        progress=progress,
+    )
+    rows = store.finish(task.row for task in tasks)
+    summary = _summarise(rows, tuning)
+    manifest = make_manifest(
+        {
+            "folder": Path(folder).resolve().name,
+            "n_train": list(n_train),
+            "seeds": seeds,
+            "n_test": n_test,
+            "methods": versions,
+            "tfm": None if model is None else model.source,
+            "checkpoint": None if model is None else model.checkpoint_hash,
+            "tuning": sorted(tuning),
+        },
+        {name: table.content_hash for name, table in tables.items() if sizes[name]},
+    )
+    manifest["skipped"] = skipped
+    write_beside(out, summary, manifest)
+    return Evaluation(rows, summary, manifest)
+
+
+def describe_skipped(skipped: Sequence[dict[str, object]]) -> str:
+    """Write down what was skipped and why.
+
+    Parameters
+    ----------
+    skipped : sequence of dict
+        With ``dataset``, ``n_train`` and ``reason``.
+
+    Returns
+    -------
+    str
+        One line an entry.
+    """
+    lines = []
+    for entry in skipped:
+        sizes = entry["n_train"]
+        where = f" at {', '.join(map(str, sizes))} rows" if sizes else ""
+        lines.append(f"  {entry['dataset']}{where}: {entry['reason']}")
+    return "\n".join(lines)
+
+
+def describe(evaluation: Evaluation) -> str:
+    """Write down the outcome in a few lines.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Of one or more methods.
+
+    Returns
+    -------
+    str
+        Mean rank and mean scores per training size, and what was skipped.
+    """
+    columns = ["tables", "n_train", "method", "datasets", "mean_rank", *SCORES, "auc_difference"]
+    lines = [evaluation.summary[columns].round(4).to_string(index=False, na_rep="")]
+    if evaluation.manifest["skipped"]:
+        lines += ["Skipped:", describe_skipped(evaluation.manifest["skipped"])]
+    return "\n".join(lines)
+
+
+def _check_options(
+    out: str | Path, n_train: Sequence[int], seeds: int, n_test: int, workers: int
+) -> Path:
+    """Return the path of the CSV file after checking all that needs no data."""
+    out = csv_path(out)
+    for what, values in (
+        ("n_train", n_train),
+        ("seeds", [seeds]),
+        ("n_test", [n_test]),
+        ("workers", [workers]),
+    ):
+        check_counts(what, values)
+    if n_test < MIN_TEST_ROWS:
+        raise DataError(f"n_test={n_test} is too few rows to compare on; take {MIN_TEST_ROWS}.")
+    return out
+
+
+def _sizes(
+    table: TabularDataset,
+    n_train: Sequence[int],
+    model: FoundationModel | None,
+    skipped: list[dict[str, object]],
+) -> list[int]:
+    """Return the training sizes that suit a table; note the others with the reason."""
+    reasons: dict[str, list[int]] = {}
+    for n in n_train:
+        try:
+            if model is not None:
+                model.check(n, table.n_features, table.n_classes)
+            if n < table.n_classes:
+                raise DataError(f"Every one of {table.n_classes} classes needs a training row.")
+            if (table.y.value_counts() >= 2).sum() < 2:
+                raise DataError("Fewer than two classes have a row to train on and one to test on.")
+            if table.n_rows - n < MIN_TEST_ROWS:
+                raise DataError(
+                    f"Of {table.n_rows} rows, fewer than {MIN_TEST_ROWS} are left for testing."
+                )
+        except DataError as error:
+            reasons.setdefault(str(error), []).append(n)
+    for reason, sizes in reasons.items():
+        every = None if len(sizes) == len(n_train) else sizes
+        skipped.append({"dataset": table.name, "n_train": every, "reason": reason})
+    return [n for n in n_train if not any(n in sizes for sizes in reasons.values())]
+
+
+def _score(task: _Task, model: FoundationModel | None) -> dict[str, object]:
+    """Run one method on its split and return its row."""
+    train, test = holdout_split(task.table, task.n_train, task.n_test, task.seed)
+    start = time.perf_counter()
+    try:
+        with _one_torch_thread(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # solvers that do not converge are scored as they are
+            if task.method == TFM:
+                proba = predict_proba(model, train, test.X, random_state=task.seed)
+            else:
+                proba = fit_predict_proba(task.method, train, test.X, seed=task.seed)
+    except Exception as error:
+        raise CausalMixError(
+            f"{task.method} failed on {task.table.name} with n_train={task.n_train}, "
+            f"seed={task.seed}: {error}. What is done is kept; leave the method out with "
+            "--methods, or take the table out of the folder."
+        ) from error
+    seconds = time.perf_counter() - start
+    scores = score(test.y.cat.codes.to_numpy(), proba)
+    rounded = {name: round(value, 6) for name, value in scores.items()}
+    return task.row | rounded | {"seconds": round(seconds, 4)}
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _summarise(rows: pd.DataFrame, tuning: Collection[str]) -> pd.DataFrame:
+    """Compare the methods on tables that the checkpoint was not tuned on, on the others, on all."""
+    tuned = rows["dataset"].isin(list(tuning))
+    parts = []
+    for tables, part in (
+        ("held-out", rows[~tuned]),
+        ("tuning", rows[tuned]),
+        ("all", rows if tuned.any() else rows[:0]),
+    ):
+        if len(part):
+            summary = compare_methods(part, reference=TFM)
+            summary.insert(0, "tables", tables)
+            parts.append(summary)
+    return pd.concat(parts, ignore_index=True)

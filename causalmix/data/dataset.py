@@ -1,0 +1,373 @@
+"""Classification tables: one type for them, one way to load them, one way to split them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from causalmix.data.cells import parse_column
+from causalmix.data.columns import as_category, clean_columns, listed
+from causalmix.data.datasets import EMBEDDED
+from causalmix.data.files import SUFFIXES, RawTable, check_columns, read_table
+from causalmix.data.openml import fetch_table
+from causalmix.errors import DataError, UnknownNameError, check_name
+
+MAX_WHOLE_CLASSES = 30
+"""Most distinct whole numbers that a numeric target may have to count as classes."""
+
+MAX_FRACTIONAL_CLASSES = 10
+"""Most distinct values that a target with fractions may have to count as classes."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TabularDataset:
+    """A classification table: features, target, and where they come from.
+
+    Parameters
+    ----------
+    name : str
+        Short name, as it reads in tables and figures.
+    X : pd.DataFrame, shape (n_rows, n_features)
+        Features. Numeric columns are int64 or float64, categorical columns have pandas dtype
+        `category` with string categories; NaN is missing.
+    y : pd.Series, shape (n_rows,)
+        Target, named after its column: dtype `category` with string class names, no missing
+        values. Classes keep their order, and stay known in subsets where they do not occur.
+    provenance : str
+        One line: origin and licence.
+
+    Raises
+    ------
+    DataError
+        If `X` and `y` are not as described.
+    """
+
+    name: str
+    X: pd.DataFrame
+    y: pd.Series
+    provenance: str
+
+    def __post_init__(self) -> None:
+        if len(self.X) != len(self.y):
+            raise DataError(
+                f"{self.name}: {len(self.X)} rows of features, {len(self.y)} of target."
+            )
+        check_columns(list(self.X.columns), self.name)
+        odd = [c for c, dtype in self.X.dtypes.items() if not _is_clean(dtype)]
+        is_category = isinstance(self.y.dtype, pd.CategoricalDtype)
+        if odd or not (is_category and _is_clean(self.y.dtype)) or self.y.hasnans:
+            raise DataError(
+                f"{self.name}: columns must be int64, float64 or categories of strings and the "
+                f"target complete categories; not so: {listed(odd) or repr(self.y.name)}. "
+                "TabularDataset.from_frame prepares a raw table."
+            )
+
+    @staticmethod
+    def from_frame(
+        frame: pd.DataFrame,
+        target: str,
+        *,
+        name: str = "table",
+        provenance: str = "a data frame",
+        categorical: Sequence[str] = (),
+        numeric: Sequence[str] = (),
+    ) -> TabularDataset:
+        """Make a dataset of a raw table, with types inferred as by `load_dataset`.
+
+        Parameters
+        ----------
+        frame : pd.DataFrame
+            Features and target.
+        target : str
+            Target column.
+        name, provenance : str
+            See the class.
+        categorical, numeric : sequence of str, default=()
+            Columns whose type is not to be inferred.
+
+        Returns
+        -------
+        TabularDataset
+            Cleaned copy of the table.
+
+        Raises
+        ------
+        DataError, UnknownNameError
+            As `load_dataset`.
+        """
+        frame = frame.set_axis(check_columns(list(frame.columns), name), axis=1)
+        raw = RawTable(frame.reset_index(drop=True), provenance)
+        dataset, notes = _clean(name, raw, target, categorical, numeric)
+        for note in notes:
+            warnings.warn(f"{name}: {note}", stacklevel=2)
+        return dataset
+
+    def __repr__(self) -> str:
+        return (
+            f"TabularDataset({self.name!r}: {self.n_rows} rows, {self.n_features} features "
+            f"({len(self.categorical)} categorical), {self.n_classes} classes)"
+        )
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.X)
+
+    @property
+    def n_features(self) -> int:
+        """Number of feature columns."""
+        return self.X.shape[1]
+
+    @property
+    def categorical(self) -> tuple[str, ...]:
+        """Names of the categorical feature columns."""
+        return tuple(self.X.select_dtypes("category").columns)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their codes."""
+        return tuple(self.y.cat.categories)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, with those that do not occur in this subset."""
+        return len(self.class_names)
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 (hex) over names, types, categories and values, in column order.
+
+        It does not depend on `name`, `provenance` or row labels, nor on the platform.
+        """
+        digest = hashlib.sha256()
+        for column in [*(self.X[c] for c in self.X), self.y]:
+            is_category = isinstance(column.dtype, pd.CategoricalDtype)
+            levels = list(column.cat.categories) if is_category else None
+            values = column.cat.codes.to_numpy("<i4") if is_category else _canonical(column)
+            head = json.dumps([column.name, str(column.dtype), levels, len(values)])
+            digest.update(head.encode())
+            digest.update(values.tobytes())
+        return digest.hexdigest()
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> TabularDataset:
+        """Return the rows at the given positions, in that order, labelled from 0.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Row positions; they may repeat.
+
+        Returns
+        -------
+        TabularDataset
+            Same columns, categories and classes.
+        """
+        X, y = self.X.iloc[rows], self.y.iloc[rows]
+        return TabularDataset(
+            self.name, X.reset_index(drop=True), y.reset_index(drop=True), self.provenance
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """Return features and target in one table, the target last.
+
+        Returns
+        -------
+        pd.DataFrame, shape (n_rows, n_features + 1)
+            A copy. The target's name gets underscores if a feature has it too.
+        """
+        name = str(self.y.name)
+        while name in self.X.columns:
+            name += "_"
+        return self.X.assign(**{name: self.y})
+
+    def summary(self) -> pd.DataFrame:
+        """Describe every column, the target last.
+
+        Returns
+        -------
+        pd.DataFrame
+            One row per column: its name, type, share of missing cells, number of distinct
+            values, and range (numbers) or most frequent categories.
+        """
+        frame = self.frame()
+        kinds = {"int64": "integer", "float64": "number", "category": "category"}
+        rows = [
+            {
+                "column": name,
+                "type": kinds[str(column.dtype)],
+                "missing": column.isna().mean(),
+                "distinct": column.nunique(),
+                "values": _examples(column),
+            }
+            for name, column in frame.items()
+        ]
+        rows[-1]["type"] = "target"
+        return pd.DataFrame(rows)
+
+
+def dataset_names() -> list[str]:
+    """Return the names of the embedded datasets.
+
+    Returns
+    -------
+    list of str
+        Names that `load_dataset` takes, in alphabetical order.
+    """
+    return sorted(EMBEDDED)
+
+
+def load_dataset(
+    name_or_path: str | Path,
+    *,
+    target: str | None = None,
+    categorical: Sequence[str] | None = None,
+    numeric: Sequence[str] | None = None,
+) -> TabularDataset:
+    """Load a classification table by name, from a file or from OpenML.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        An embedded dataset (see `dataset_names`), a CSV or Parquet file, or
+        ``openml:<id>`` or ``openml:<name>``.
+    target : str, optional
+        Target column. Default (also for ``""``): the one the source names; for files the
+        column ``target``, in upper or lower case.
+    categorical, numeric : sequence of str, optional
+        Columns whose type is decided here. The types of the others are inferred by the rules
+        of `causalmix.data.columns`, where the source does not state them. A Parquet file in which
+        any column is stored as a category is taken to state them all.
+
+    Returns
+    -------
+    TabularDataset
+        The cleaned table. Rows without a target value and columns that say nothing are
+        dropped, and dates converted, with a warning that names them.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such dataset or column; the nearest valid names are given.
+    DataError
+        If the table cannot be used for classification as it is; the message says why and
+        what to do.
+    """
+    name, raw = _find(name_or_path)
+    chosen = target or raw.target
+    if chosen is None:
+        raise DataError(
+            f"{name}: say which column is the target (target=, or -p target NAME); none is named "
+            f"'target'. Columns: {listed(list(raw.frame.columns), 50)}."
+        )
+    dataset, notes = _clean(name, raw, chosen, categorical or (), numeric or ())
+    for note in notes:
+        warnings.warn(f"{name}: {note}", stacklevel=2)
+    return dataset
+
+
+def _find(name_or_path: str | Path) -> tuple[str, RawTable]:
+    """Return the short name and the raw table that a user's name or path stands for."""
+    text = str(name_or_path)
+    if text.startswith("openml:"):
+        return text, fetch_table(text.removeprefix("openml:"))
+    if text in EMBEDDED:
+        return text, EMBEDDED[text]()
+    path = Path(text).expanduser()
+    if isinstance(name_or_path, Path) or path.suffix or len(path.parts) > 1 or path.exists():
+        return path.stem, read_table(path)
+    try:
+        check_name(text, dataset_names(), "dataset")
+    except UnknownNameError as error:
+        forms = f"Or give a file ({', '.join(SUFFIXES)}) or openml:<id or name>."
+        raise UnknownNameError(f"{error} {forms}") from None
+    raise AssertionError("check_name accepts embedded names only")
+
+
+def _clean(
+    name: str, raw: RawTable, target: str, categorical: Sequence[str], numeric: Sequence[str]
+) -> tuple[TabularDataset, list[str]]:
+    """Make a dataset of a raw table; also return notes on what was changed."""
+    for option, names in (("categorical", categorical), ("numeric", numeric)):
+        if isinstance(names, str):
+            raise DataError(f"{option}={names!r} must be a list of column names: [{names!r}].")
+    check_name(target, raw.frame.columns, "target column")
+    if target in numeric:
+        raise DataError(f"The target {target!r} must be classes; take it out of numeric=.")
+    y = _classes(raw.frame[target], target in categorical, raw.decimal_comma)
+    features = raw.frame.drop(columns=target)
+    if features.empty:
+        raise DataError(f"{name} has no column besides the target {target!r}.")
+    known = y.notna()
+    notes = []
+    if not known.all():
+        n_gone = int((~known).sum())
+        rows = "row" if n_gone == 1 else "rows"
+        notes.append(f"Dropped {n_gone} {rows} without a value of the target {target!r}.")
+        y = y[known].reset_index(drop=True)
+        features = features[known].reset_index(drop=True)
+    X, changes = clean_columns(
+        features,
+        categorical=[c for c in categorical if c != target],
+        numeric=numeric,
+        typed=raw.typed,
+        decimal_comma=raw.decimal_comma,
+    )
+    return TabularDataset(name, X, y, raw.provenance), notes + changes
+
+
+def _classes(column: pd.Series, declared: bool, decimal_comma: bool) -> pd.Series:
+    """Return a target column as classes, or raise if its values are no classes."""
+    name = column.name
+    want = "category" if declared else None
+    values, kind = parse_column(column, want=want, decimal_comma=decimal_comma)
+    n_classes, n_rows = values.nunique(), int(values.notna().sum())
+    if n_classes < 2:
+        only = f"only the class {values.dropna().iloc[0]!s}" if n_classes else "no values"
+        raise DataError(f"The target {name!r} has {only}; at least two classes are needed.")
+    if kind == "date":
+        raise DataError(f"The target {name!r} holds dates; choose a column of classes.")
+    if kind == "number" and np.isinf(values.to_numpy(dtype=np.float64)).any():
+        raise DataError(f"The target {name!r} holds infinite values; correct or remove the rows.")
+    if kind == "number" and not declared:
+        whole = bool((values.dropna() % 1 == 0).all())
+        limit = MAX_WHOLE_CLASSES if whole else MAX_FRACTIONAL_CLASSES
+    else:
+        limit = max(MAX_WHOLE_CLASSES, n_rows // 2)
+    if n_classes > limit:
+        raise DataError(
+            f"The target {name!r} has {n_classes} distinct values in {n_rows} rows: that is no "
+            "class. Regression is not supported; choose another target, or bin this one."
+        )
+    return as_category(values)
+
+
+def _is_clean(dtype: object) -> bool:
+    """Say whether a feature column has one of the three types of a dataset."""
+    if isinstance(dtype, pd.CategoricalDtype):
+        return all(isinstance(level, str) for level in dtype.categories)
+    return dtype in (np.int64, np.float64)
+
+
+def _canonical(column: pd.Series) -> np.ndarray:
+    """Return numbers in little-endian order, with one kind of NaN and of zero."""
+    if column.dtype == np.int64:
+        return column.to_numpy("<i8")
+    values = column.to_numpy("<f8") + 0.0  # -0.0 + 0.0 is 0.0
+    values[np.isnan(values)] = np.nan
+    return values
+
+
+def _examples(column: pd.Series) -> str:
+    """Describe the values of a column in a few words."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        counts = column.value_counts()
+        counts = counts[counts > 0]
+        return ", ".join(counts.index[:4]) + (", …" if len(counts) > 4 else "")
+    return f"{column.min():.4g} to {column.max():.4g}"

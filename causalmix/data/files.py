@@ -1,0 +1,197 @@
+"""Reading CSV and Parquet files strictly: what is wrong is said, not guessed around."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from causalmix.data.columns import listed
+from causalmix.errors import DataError
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+"""File name endings that `read_table` knows."""
+
+
+class RawTable(NamedTuple):
+    """A table as its source gives it, before `causalmix.data.columns` reads it.
+
+    Parameters
+    ----------
+    frame : pd.DataFrame
+        Features and target, with distinct string column names and at least one row.
+    provenance : str
+        One line: origin and licence.
+    target : str, optional
+        Default target column; none if the source states none.
+    typed : bool, default=False
+        Whether the source states which columns are numbers and which are categories.
+    decimal_comma : bool, default=False
+        Whether ``1,5`` means 1.5.
+    """
+
+    frame: pd.DataFrame
+    provenance: str
+    target: str | None = None
+    typed: bool = False
+    decimal_comma: bool = False
+
+
+def read_table(path: Path) -> RawTable:
+    """Read a CSV or Parquet file.
+
+    CSV files are UTF-8 with a header line; the separator (comma, semicolon, tab or ``|``) is
+    found from the first lines, and all cells are returned as text.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    RawTable
+        The table; its default target is the column ``target``, in upper or lower case.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it cannot be read as a table with named columns and rows.
+    """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; give a file in it.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(
+            f"{path.name}: cannot read files of type {path.suffix or 'without an ending'!r}; "
+            f"use one of {', '.join(SUFFIXES)}."
+        )
+    if not path.is_file():
+        near = get_close_matches(path.name, (p.name for p in path.parent.glob("*")), n=3)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise DataError(f"There is no file {path}.{hint}")
+    read = _read_csv if path.suffix.lower() in (".csv", ".tsv") else _read_parquet
+    frame, how = read(path)
+    if frame.empty:
+        raise DataError(f"{path.name} has columns but no rows.")
+    target = next((name for name in frame.columns if name.lower() == "target"), None)
+    return RawTable(frame, f"file {path.name}; licence not stated", target, **how)
+
+
+def check_columns(names: list[object], source: str) -> list[str]:
+    """Return column names as strings, after checking that they are distinct.
+
+    Parameters
+    ----------
+    names : list
+        Column names; other types than strings are converted.
+    source : str
+        What the columns belong to, for the message.
+
+    Returns
+    -------
+    list of str
+        The names.
+
+    Raises
+    ------
+    DataError
+        If two columns have one name.
+    """
+    columns = [str(name) for name in names]
+    repeated = [name for name, count in Counter(columns).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{source} has more than one column named {listed(repeated)}: rename or remove them."
+        )
+    return columns
+
+
+def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
+    """Read a Parquet file; its types are taken as stated if it marks any column as a category."""
+    try:
+        table = pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path.name} is not a readable Parquet file: {error}") from error
+    check_columns(table.column_names, path.name)
+    frame = table.to_pandas()
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    frame.columns = check_columns(list(frame.columns), path.name)
+    typed = any(isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes)
+    return frame.reset_index(drop=True), {"typed": typed}
+
+
+def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
+    """Read a CSV file as text; semicolons between cells allow commas in numbers."""
+    text = _decode(path)
+    if not text.strip():
+        raise DataError(f"{path.name} is empty.")
+    separator = _separator(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    try:
+        header = next(row for row in reader if row)
+        rows = []
+        for row in reader:
+            if len(row) != len(header):
+                if not row:
+                    continue
+                raise DataError(
+                    f"{path.name}, line {reader.line_num}: {len(row)} cells, but the header has "
+                    f"{len(header)} (separator {separator!r}). Add or remove cells, or quote those "
+                    "that contain the separator."
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise DataError(f"{path.name}, line {reader.line_num}: {error}.") from error
+    names = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(header)]
+    columns = check_columns(names, path.name)
+    frame = pd.DataFrame(
+        dict(zip(columns, zip(*rows, strict=True), strict=True)) if rows else {},
+        columns=columns,
+        dtype=object,
+    )
+    return frame, {"decimal_comma": separator == ";"}
+
+
+def _decode(path: Path) -> str:
+    """Return the text of a UTF-8 file, with or without a byte order mark."""
+    content = path.read_bytes()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        found, byte = "UTF-16", 0
+    else:
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            found, byte = "WINDOWS-1252", error.start
+    line = content.count(b"\n", 0, byte) + 1
+    raise DataError(
+        f"{path.name} is not UTF-8: byte 0x{content[byte]:02x} at position {byte} (line {line}); "
+        f"it looks like {found}. Convert it: iconv -f {found} -t UTF-8 {path.name} > utf8.csv"
+    )
+
+
+def _separator(text: str) -> str:
+    """Return the separator that splits the first lines into the most cells, all alike."""
+    sample = list(_first_lines(text, 20))
+
+    def cells(separator: str) -> int:
+        widths = {len(row) for row in csv.reader(sample, delimiter=separator) if row}
+        return widths.pop() if len(widths) == 1 else 0
+
+    # Ties, and files where no separator gives lines alike, go to the first: the comma.
+    best = max(",;\t|", key=cells)
+    if cells(best) > 1:
+        return best
+    return max(",;\t|", key=sample[0].count)
+
+
+def _first_lines(text: str, n: int) -> list[str]:
+    """Return the first `n` lines that are not empty."""
+    return [line for line in io.StringIO(text[:200_000]) if line.strip()][:n]

@@ -1,0 +1,316 @@
+"""Causal discovery: PC, FCI and a score-based search over bootstrap resamples of a table."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed, parallel_config
+from tqdm import tqdm
+
+from causalmix.data.codec import TableCodec
+from causalmix.data.columns import identifiers, listed
+from causalmix.discovery.citest import DegenerateGaussian
+from causalmix.discovery.dag_sampling import TARGET_PARENTS, describe_dags, sample_dags
+from causalmix.discovery.edge_probabilities import (
+    MARK_WEIGHTS,
+    EdgeProbabilities,
+    MarkWeights,
+    read_mark_weights,
+)
+from causalmix.discovery.independence import BASIS_FUNCTION, MIXED_TESTS, TESTS, check_test
+from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
+from causalmix.discovery.search import (
+    ALGORITHMS,
+    ALL_ALGORITHMS,
+    PAPER_ALGORITHMS,
+    Findings,
+    SearchOptions,
+    complete,
+    search_bootstrap,
+)
+from causalmix.errors import CausalMixError, DataError, check_name, check_whole
+
+__all__ = [
+    "ALGORITHMS",
+    "MARK_WEIGHTS",
+    "TARGET_PARENTS",
+    "TESTS",
+    "BackgroundKnowledge",
+    "EdgeProbabilities",
+    "describe_dags",
+    "discover",
+    "sample_dags",
+]
+
+
+def discover(
+    data: pd.DataFrame,
+    *,
+    algorithms: Sequence[str] | None = None,
+    test: str = BASIS_FUNCTION,
+    n_bootstraps: int = 20,
+    alpha: float = 0.2,
+    max_conditioning: int = 2,
+    possible_dsep_seconds: float = 10.0,
+    boss_seconds: float = 60.0,
+    max_columns: int = 100,
+    target: str | None = None,
+    knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
+    mark_weights: MarkWeights = MARK_WEIGHTS,
+    seed: int = 0,
+    n_jobs: int = 1,
+    progress: bool = False,
+) -> EdgeProbabilities:
+    """Estimate how probable every directed edge is, by searches of bootstrap resamples.
+
+    Each bootstrap draws rows with replacement, permutes the columns (the algorithms depend on
+    their order), and searches one skeleton, from which PC and FCI orient the edges with
+    causal-learn's rules, and the best order by a score. The n resampled rows are tested as n/2:
+    their statistics vary twice as much as those of fresh rows, and tested as n, columns without any
+    relation would be joined several times too often. Causal-learn's own tests cannot be told so;
+    with them, a "bootstrap" is half of the rows, drawn without replacement, which vary as much.
+
+    - ``"pc"``: stable PC; unshielded colliders, then Meek's rules.
+    - ``"fci"``: FCI without its possible-d-sep stage, whose cost no setting of causal-learn
+      bounds; its adjacencies are therefore PC's, and an edge may remain that only a larger
+      separating set would remove. Rules R0 to R10 orient.
+    - ``"bounded_fci"``: FCI with a bounded possible-d-sep stage: paths of at most 3 edges, the 8
+      nearest columns that they reach, sets of at most 3. In a bootstrap where this takes more
+      than `possible_dsep_seconds` the graph of ``"fci"`` takes its place; the result counts these
+      bootstraps (`EdgeProbabilities.timeouts`) and a warning tells.
+    - ``"boss"``: best order score search, with a BIC for columns of both kinds
+      (`causalmix.discovery.score_search`); it tests nothing, and neither `alpha` nor
+      `max_conditioning` matters to it. A bootstrap of 20 columns takes twice as long as PC and FCI,
+      one of 100 ten times as long or more. After `boss_seconds` no further column moves, and the
+      graph is the best so far; this is counted and told as well.
+
+    In all others, the skeleton's sets have at most `max_conditioning` columns (anytime FCI; Spirtes
+    2001), and a set that determines a column exactly does not separate it from others: copies and
+    exact sums of columns keep their edges.
+    The result depends on the data, the options and `seed` alone, not on `n_jobs` (where no time
+    runs out).
+
+    Parameters
+    ----------
+    data : pandas.DataFrame of shape (n_rows, d)
+        Numeric columns, and columns of any other type as categories. A missing number becomes the
+        median of its column in the bootstrap, a missing category a level of its own. Columns that
+        identify the rows (`causalmix.data.columns.identifiers`) get no edges but those that
+        knowledge requires, in the graphs drawn from the result too, and a warning names them.
+    algorithms : sequence of {"pc", "fci", "bounded_fci", "boss"}, optional
+        Averaged with equal weight. By default ``("pc", "boss")``, which finds more of the edges and
+        of their directions than the ``("pc", "fci")`` of CausalMixFT on the tables of the benchmark
+        together (`causalmix.benchmarks.discovery`); and those with a test that gives BOSS no score.
+        BOSS by itself does a little better still there; PC stays so that the probabilities do not
+        rest on one score.
+    test : str, default="basis_function"
+        Test of conditional independence. ``"basis_function"`` and ``"degenerate_gaussian"`` take
+        columns of both kinds and are by far the fastest. The second sees linear dependence of
+        numbers and of indicators of categories; the first also that of the squares of numbers. On
+        random mixed models it found more of the edges where half of the effects are curves,
+        monotone or not, and fewer where all are linear and rows are few. The
+        kernel tests ``"kci"`` and ``"rcit"`` see other dependence as well, in tens and hundreds of
+        times the time; ``"fisherz"`` needs numbers or two categories, ``"chisq"`` categories.
+    n_bootstraps : int, default=20
+        Resamples; each runs every algorithm.
+    alpha : float, default=0.2
+        Level of the independence tests in every bootstrap. Half of the bootstraps have an edge at
+        0.2, tested as n/2 rows, about where one test of all n rows has it at 0.1.
+    max_conditioning : int, default=2
+        Largest conditioning set, in columns.
+    possible_dsep_seconds : float, default=10.0
+        Time limit of the possible-d-sep stage in each bootstrap, in seconds.
+    boss_seconds : float, default=60.0
+        Time limit of BOSS in each bootstrap, in seconds.
+    max_columns : int, default=100
+        In a wider table only this many columns are searched: those most dependent on `target`, or
+        on any other column if there is no target. The others get no edges, and a warning says so.
+    target : str, optional
+        Column that is always searched; it has no other effect.
+    knowledge : BackgroundKnowledge, optional
+        Required and forbidden edges and tiers. All algorithms keep them: a required pair is
+        always adjacent, one with both directions forbidden never; in FCI, a column that may not
+        cause another gets an arrowhead there. Required edges have probability 1, forbidden ones 0
+        and what evidence there is for them goes to the other direction.
+    mark_weights : {"soft", "strict"} or mapping of str to (float, float), default=MARK_WEIGHTS
+        What each mark adds to P(source → target) and P(target → source). ``"soft"`` is the
+        default; with ``"strict"`` a bidirected edge counts as no edge.
+    seed : int, default=0
+    n_jobs : int, default=1
+        Worker processes, each with one BLAS thread.
+    progress : bool, default=False
+        Show a progress bar.
+
+    Returns
+    -------
+    EdgeProbabilities
+
+    Raises
+    ------
+    DataError
+        If the table is empty, repeats a column, contains infinities, lacks `target` or has no
+        column but identifiers, or if `test` does not fit the type of a column.
+    UnknownNameError
+        If an algorithm, the test, a mark or a column in `knowledge` is unknown.
+    CausalMixError
+        If a number or a weight is out of its range, `algorithms` is one name, or `test` gives
+        ``"boss"`` no score.
+    """
+    if algorithms is None:
+        algorithms = ALGORITHMS if test in MIXED_TESTS else PAPER_ALGORITHMS
+    check_options(
+        algorithms=algorithms,
+        test=test,
+        n_bootstraps=n_bootstraps,
+        alpha=alpha,
+        max_conditioning=max_conditioning,
+        possible_dsep_seconds=possible_dsep_seconds,
+        boss_seconds=boss_seconds,
+        max_columns=max_columns,
+        mark_weights=mark_weights,
+    )
+    codec = TableCodec(data)
+    if target is not None and target not in data:
+        raise DataError(f"The table has no column {target!r}; it has {', '.join(map(str, data))}.")
+    names, d = tuple(data.columns), data.shape[1]
+    known = knowledge.constraints(names)
+    values = codec.encode(data).to_numpy()
+    categorical = np.array([name in codec.categorical for name in names])
+    check_test(test, names, categorical, values)
+    identifying = identifiers(data, besides=[target])
+    if len(identifying) == d:
+        raise DataError(f"Every column identifies the rows: {listed(identifying)}. Give others.")
+    if identifying:
+        _warn_of_identifiers(identifying)
+    searched = np.flatnonzero([name not in identifying for name in names])
+    searched = searched[
+        _screen(
+            values[:, searched],
+            categorical[searched],
+            [names[j] for j in searched],
+            target,
+            max_columns,
+        )
+    ]
+
+    limits = {"possible_dsep_seconds": possible_dsep_seconds, "boss_seconds": boss_seconds}
+    options = SearchOptions(tuple(algorithms), test, alpha, max_conditioning, **limits)
+    table = values[:, searched], categorical[searched], known.take(searched)
+    jobs = (delayed(search_bootstrap)(*table, options, b, seed) for b in range(n_bootstraps))
+    with parallel_config("loky", n_jobs=n_jobs, inner_max_num_threads=1):
+        done = Parallel(return_as="generator")(jobs)
+        found = list(tqdm(done, "bootstraps", n_bootstraps, disable=not progress))
+
+    graphs = {name: np.zeros((n_bootstraps, d, d), dtype=int) for name in algorithms}
+    for b, findings in enumerate(found):
+        for name, graph in findings.graphs.items():
+            graphs[name][b][np.ix_(searched, searched)] = graph
+    _warn_of_timeouts(found, limits)
+    return EdgeProbabilities.from_graphs(
+        names,
+        graphs,
+        mark_weights=mark_weights,
+        knowledge=knowledge,
+        timeouts=sum(bool(findings.timed_out) for findings in found),
+        identifiers=identifying,
+    )
+
+
+def check_options(
+    *,
+    algorithms: Sequence[str],
+    test: str,
+    n_bootstraps: int,
+    alpha: float,
+    possible_dsep_seconds: float,
+    max_columns: int,
+    mark_weights: MarkWeights,
+    boss_seconds: float,
+    max_conditioning: int = 0,
+) -> None:
+    """Raise what `discover` raises about these of its arguments."""
+    if isinstance(algorithms, str):
+        raise CausalMixError(f"algorithms is {algorithms!r}; give a list, as [{algorithms!r}].")
+    if not isinstance(algorithms, Iterable):
+        raise CausalMixError(f"algorithms is {algorithms!r}; give a list, as {[*ALGORITHMS]!r}.")
+    for algorithm in algorithms:
+        check_name(algorithm, ALL_ALGORITHMS, "discovery algorithm")
+    if not algorithms:
+        raise CausalMixError(f"No discovery algorithm given. Valid: {', '.join(ALL_ALGORITHMS)}.")
+    check_name(test, TESTS, "independence test")
+    if "boss" in algorithms and test not in MIXED_TESTS:
+        raise CausalMixError(
+            f"The algorithm 'boss' has no score that goes with the test {test!r}. Use "
+            f"test={' or '.join(map(repr, MIXED_TESTS))}, or other algorithms."
+        )
+    if not 0 < alpha < 1:
+        raise CausalMixError(f"alpha is {alpha}; a test level lies between 0 and 1.")
+    if not possible_dsep_seconds > 0:
+        raise CausalMixError(
+            f"possible_dsep_seconds is {possible_dsep_seconds}; it must be positive. To leave the "
+            "stage out, use 'fci' in place of 'bounded_fci'."
+        )
+    if not boss_seconds > 0:
+        raise CausalMixError(
+            f"boss_seconds is {boss_seconds}; it must be positive. To do without BOSS, leave it "
+            "out of algorithms."
+        )
+    check_whole(n_bootstraps, 1, "n_bootstraps")
+    check_whole(max_conditioning, 0, "max_conditioning")
+    check_whole(max_columns, 1, "max_columns")
+    read_mark_weights(mark_weights)
+
+
+def _warn_of_timeouts(found: Sequence[Findings], limits: Mapping[str, float]) -> None:
+    for algorithm, name, limit, instead in (
+        ("bounded_fci", "Bounded FCI", "possible_dsep_seconds", "plain FCI took its place there"),
+        ("boss", "BOSS", "boss_seconds", "its graph there is the best so far"),
+    ):
+        late = sum(algorithm in findings.timed_out for findings in found)
+        if late:
+            warnings.warn(
+                f"{name} ran out of time in {late} of {len(found)} bootstraps, and {instead}. Give "
+                f"it more than {limit}={limits[limit]:g}, or fewer columns (max_columns).",
+                stacklevel=3,
+            )
+
+
+def _warn_of_identifiers(names: Sequence[Hashable]) -> None:
+    warnings.warn(
+        f"These columns identify the rows (all their known values are different): "
+        f"{listed(names)}. They get no edges; drop them from the table, or synthetic rows repeat "
+        "their values.",
+        stacklevel=3,
+    )
+
+
+def _screen(
+    values: np.ndarray,
+    categorical: np.ndarray,
+    names: Sequence[str],
+    target: str | None,
+    max_columns: int,
+) -> np.ndarray:
+    """Return the positions of the columns to search, in order."""
+    d = len(names)
+    if d <= max_columns:
+        return np.arange(d)
+    codes = np.flatnonzero(categorical)
+    test = DegenerateGaussian(complete(values, categorical), codes, squares=True)
+    rivals = range(d) if target is None else [names.index(target)]
+    dependence = np.array([test.dependence(i) for i in rivals])
+    dependence[np.arange(len(rivals)), rivals] = -np.inf  # of a column with itself
+    strength = dependence.max(axis=0)
+    if target is not None:
+        strength[rivals] = np.inf
+    kept = np.sort(np.argsort(strength, kind="stable")[-max_columns:])
+    warnings.warn(
+        f"The table has {d} columns; discovery searches the {max_columns} most dependent on "
+        f"{'each other' if target is None else repr(target)} and leaves the others without edges "
+        "(max_columns).",
+        stacklevel=3,
+    )
+    return kept

@@ -1,0 +1,107 @@
+"""Edges that a graph from a search in few rows lacks: dependence it would deny."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+
+from causalmix.data.codec import TableCodec
+from causalmix.data.columns import identifiers
+from causalmix.discovery.citest import DegenerateGaussian
+from causalmix.discovery.graph_comparison import check_dag
+from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
+from causalmix.discovery.search import complete
+from causalmix.errors import CausalMixError, check_name
+
+
+def complete_dags(
+    dags: Sequence[nx.DiGraph],
+    data: pd.DataFrame,
+    *,
+    alpha: float = 0.1,
+    max_parents: int = 10,
+    fixed: Sequence[str] = (),
+    knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
+) -> list[nx.DiGraph]:
+    """Add the edges without which graphs would imply independence that the data deny.
+
+    Rows generated on a graph have no dependence but that which its edges carry. A search in few
+    rows misses edges, and one that is turned the wrong way makes two dependent causes of one
+    effect independent. So every node, in causal order, also gets those earlier nodes for parents
+    which it depends on given the parents it has: the most dependent first, as long as the
+    degenerate Gaussian test rejects their independence. The order of the nodes stays, and no edge
+    goes. Columns that identify the rows get no edge.
+
+    Parameters
+    ----------
+    dags : sequence of networkx.DiGraph
+        On the columns of `data`.
+    data : pandas.DataFrame
+        The rows that the graphs were found in.
+    alpha : float, default=0.1
+        Level of the tests; 0 adds nothing, 1 every edge that `max_parents` allows.
+    max_parents : int, default=10
+        No node is given more parents than this; one that has more keeps them.
+    fixed : sequence of str, default=()
+        Nodes that get no further parents.
+    knowledge : BackgroundKnowledge, optional
+        Its forbidden edges are not added.
+
+    Returns
+    -------
+    list of networkx.DiGraph
+        New graphs with the same nodes.
+
+    Raises
+    ------
+    CausalMixError
+        If `alpha` is not between 0 and 1.
+    DataError
+        If a graph has a cycle, lacks a node for a column or is no networkx.DiGraph.
+    UnknownNameError
+        If a graph, or `fixed`, has a node that is no column.
+    """
+    if not 0 <= alpha <= 1:
+        raise CausalMixError(f"alpha is {alpha}; a test level lies between 0 and 1.")
+    names = tuple(data.columns)
+    for name in fixed:
+        check_name(name, names, "node in fixed:")
+    for dag in dags:
+        check_dag(dag, names)
+    codec = TableCodec(data)
+    categorical = np.array([name in codec.categorical for name in names])
+    values = complete(codec.encode(data).to_numpy(), categorical)
+    test = DegenerateGaussian(values, np.flatnonzero(categorical))
+    forbidden = knowledge.constraints(names).forbidden.copy()
+    forbidden[:, [name in fixed for name in names]] = True
+    identifying = [names.index(name) for name in identifiers(data, besides=fixed)]
+    forbidden[identifying] = forbidden[:, identifying] = True
+    return [_complete(dag, names, test, forbidden, alpha, max_parents) for dag in dags]
+
+
+def _complete(
+    dag: nx.DiGraph,
+    names: Sequence[str],
+    test: DegenerateGaussian,
+    forbidden: np.ndarray,
+    alpha: float,
+    max_parents: int,
+) -> nx.DiGraph:
+    position = {name: k for k, name in enumerate(names)}
+    completed, order = dag.copy(), list(nx.topological_sort(dag))
+    for k, node in enumerate(order):
+        child = position[node]
+        parents = [position[parent] for parent in dag.predecessors(node)]
+        earlier = [position[name] for name in order[:k]]
+        rivals = [j for j in earlier if j not in parents and not forbidden[j, child]]
+        while rivals and len(parents) < max_parents:
+            p_values = [test(j, child, parents) for j in rivals]
+            best = int(np.argmin(p_values))
+            if p_values[best] > alpha:
+                break
+            parents.append(rivals.pop(best))
+            completed.add_edge(names[parents[-1]], node)
+    return completed

@@ -1,0 +1,270 @@
+"""How probable every directed edge is: from the marks that searches found, kept and saved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
+from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.manifest import write_json
+
+# Graphs are matrices as causal-learn has them: graph[i, j] is the mark at i of the edge between i
+# and j, 0 where there is no edge.
+TAIL, ARROW, CIRCLE = -1, 1, 2
+MARKS = {
+    "-->": (TAIL, ARROW),
+    "o->": (CIRCLE, ARROW),
+    "--o": (TAIL, CIRCLE),
+    "---": (TAIL, TAIL),
+    "o-o": (CIRCLE, CIRCLE),
+    "<->": (ARROW, ARROW),
+}
+
+# What an edge mark contributes to P(source → target) and to P(target → source). An arrowhead at
+# the target alone ("o->") rules out the reverse and leaves latent confounding possible. Strictly,
+# "<->" says that neither causes the other; it counts here because it is most of what FCI finds on
+# real tables, and rows generated without it lose the dependence that it stands for.
+MARK_WEIGHTS: Mapping[str, tuple[float, float]] = {
+    "-->": (1.0, 0.0),
+    "o->": (0.75, 0.0),
+    "--o": (0.75, 0.25),
+    "---": (0.5, 0.5),
+    "o-o": (0.5, 0.5),
+    "<->": (0.5, 0.5),
+}
+STRICT_MARK_WEIGHTS: Mapping[str, tuple[float, float]] = {**MARK_WEIGHTS, "<->": (0.0, 0.0)}
+"""As the marks are defined: where a latent variable causes both, neither causes the other."""
+
+NAMED_MARK_WEIGHTS = {"soft": MARK_WEIGHTS, "strict": STRICT_MARK_WEIGHTS}
+MarkWeights = str | Mapping[str, tuple[float, float]]
+
+_FORMAT = "causalmix edge probabilities"
+
+
+@dataclass(frozen=True)
+class EdgeProbabilities:
+    """How probable every directed edge is, and the findings behind it.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The d columns, in the order of the matrix.
+    matrix : numpy.ndarray of shape (d, d)
+        ``matrix[i, j]`` is P(i → j) in [0, 1]. The diagonal is 0 and
+        ``matrix[i, j] + matrix[j, i]``, the probability of an edge between the two, at most 1.
+    marks : pandas.DataFrame
+        One row for each algorithm, pair and mark that was found: algorithm, source, target, mark
+        (a key of `MARK_WEIGHTS`), frequency (share of the algorithm's bootstraps). Symmetric
+        marks name the pair once, in the order of `names`.
+    knowledge : BackgroundKnowledge
+        What the search was told: required edges have probability 1, forbidden ones 0. None by
+        default.
+    timeouts : int
+        Bootstraps in which bounded FCI or BOSS ran out of time. 0 by default.
+    identifiers : tuple of str
+        Columns that identify the rows, and get no edges but required ones. None by default.
+
+    Raises
+    ------
+    CausalMixError
+        If the matrix does not fit the names or holds other numbers than described.
+    """
+
+    names: tuple[str, ...]
+    matrix: np.ndarray
+    marks: pd.DataFrame
+    knowledge: BackgroundKnowledge = NO_KNOWLEDGE
+    timeouts: int = 0
+    identifiers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        d = len(self.names)
+        if self.matrix.shape != (d, d):
+            raise CausalMixError(f"The matrix is {self.matrix.shape}, but there are {d} names.")
+        possible = (self.matrix >= 0) & (self.matrix + self.matrix.T <= 1 + 1e-9)  # False for NaN
+        if not possible.all() or self.matrix.diagonal().any():
+            raise CausalMixError(
+                "Edge probabilities must be at least 0, 0 on the diagonal, and at most 1 in sum "
+                "over the two directions of a pair."
+            )
+
+    @classmethod
+    def from_graphs(
+        cls,
+        names: Sequence[str],
+        graphs: Mapping[str, Sequence[np.ndarray]],
+        *,
+        mark_weights: MarkWeights = MARK_WEIGHTS,
+        knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
+        timeouts: int = 0,
+        identifiers: Sequence[str] = (),
+    ) -> EdgeProbabilities:
+        """Average graphs over bootstraps, and over algorithms with equal weight.
+
+        Parameters
+        ----------
+        names : sequence of str
+            The d columns.
+        graphs : mapping of str to sequence of numpy.ndarray of shape (d, d)
+            By algorithm, a graph from each of its bootstraps, as causal-learn's ``G.graph``:
+            ``graph[i, j]`` is the mark at i (−1 tail, 1 arrowhead, 2 circle, 0 no edge).
+        mark_weights : {"soft", "strict"} or mapping of str to (float, float), default=MARK_WEIGHTS
+            What each mark adds to P(source → target) and P(target → source); see
+            `read_mark_weights`.
+        knowledge : BackgroundKnowledge, optional
+            Where it forbids one direction of a pair, all of the pair's probability goes to the
+            other.
+        timeouts : int, default=0
+        identifiers : sequence of str, default=()
+            These two are kept as they are.
+
+        Returns
+        -------
+        EdgeProbabilities
+
+        Raises
+        ------
+        CausalMixError
+            If a weight is missing or out of its range, or a mark or a name is unknown.
+        """
+        weights = read_mark_weights(mark_weights)
+        frequency = {
+            (algorithm, mark): _frequency(found, mark)
+            for algorithm, found in graphs.items()
+            for mark in MARKS
+        }
+        matrix = sum(
+            (weights[mark][0] * share + weights[mark][1] * share.T) / len(graphs)
+            for (_, mark), share in frequency.items()
+        )
+        constraints = knowledge.constraints(names)
+        one_way = np.where(constraints.forbidden & ~constraints.forbidden.T, matrix, 0.0)
+        matrix = np.where(constraints.forbidden, 0.0, matrix + one_way.T)
+        matrix[constraints.required] = 1.0
+        marks = _tidy(frequency, names)
+        return cls(tuple(names), matrix, marks, knowledge, timeouts, tuple(identifiers))
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to a JSON file, in one step: a reader never sees half of it.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write, with its folder; replaced if it exists.
+
+        Raises
+        ------
+        CausalMixError
+            If a name is neither text nor a whole number, which JSON could not give back.
+        """
+        for name in self.names:
+            if not isinstance(name, str | int):
+                raise CausalMixError(
+                    f"Column {name!r} cannot be saved under its name; use text as column names."
+                )
+        content = {
+            "format": _FORMAT,
+            "names": self.names,
+            "matrix": self.matrix.tolist(),
+            "marks": self.marks.to_dict("list"),
+            "knowledge": asdict(self.knowledge),
+            "timeouts": self.timeouts,
+            "identifiers": self.identifiers,
+        }
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, content)
+
+    @classmethod
+    def load(cls, path: str | Path) -> EdgeProbabilities:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        EdgeProbabilities
+
+        Raises
+        ------
+        DataError
+            If there is no such file, or it is damaged or holds something else.
+        """
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != _FORMAT:
+                raise ValueError(f"its format is {content['format']!r}")
+            return cls(
+                tuple(content["names"]),
+                np.array(content["matrix"], dtype=float).reshape(len(content["matrix"]), -1),
+                pd.DataFrame(content["marks"]),
+                BackgroundKnowledge(**content["knowledge"]),
+                int(content["timeouts"]),
+                tuple(content["identifiers"]),
+            )
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"{path.name} does not hold edge probabilities, or is damaged ({error}). Save them "
+                "again with EdgeProbabilities.save."
+            ) from error
+
+
+def read_mark_weights(mark_weights: MarkWeights) -> Mapping[str, tuple[float, float]]:
+    """Return what each edge mark adds to the probabilities of the two directions.
+
+    Parameters
+    ----------
+    mark_weights : {"soft", "strict"} or mapping of str to (float, float)
+        ``"soft"`` stands for `MARK_WEIGHTS`, ``"strict"`` for `STRICT_MARK_WEIGHTS`, where a
+        bidirected edge counts as no edge.
+
+    Returns
+    -------
+    mapping of str to (float, float)
+
+    Raises
+    ------
+    UnknownNameError
+        If a mark, or the name of the weights, is unknown.
+    CausalMixError
+        Unless there are two possible weights for every mark.
+    """
+    if isinstance(mark_weights, str):
+        name = check_name(mark_weights, NAMED_MARK_WEIGHTS, "choice of mark_weights")
+        return NAMED_MARK_WEIGHTS[name]
+    for mark in mark_weights:
+        check_name(mark, MARKS, "edge mark")
+    for mark in MARKS:
+        weights = np.atleast_1d(mark_weights.get(mark, ()))
+        if weights.shape != (2,) or not (weights.min() >= 0 and weights.sum() <= 1):
+            raise CausalMixError(
+                f"mark_weights needs two weights for {mark!r}, neither negative, with a sum of "
+                f"at most 1; got {mark_weights.get(mark)}."
+            )
+    return mark_weights
+
+
+def _frequency(graphs: Sequence[np.ndarray], mark: str) -> np.ndarray:
+    """Return the share (d, d) of graphs in which i and j are joined by `mark` from i to j."""
+    at_source, at_target = MARKS[mark]
+    found = np.mean([(g == at_source) & (at_target == g.T) for g in graphs], axis=0)
+    return np.triu(found) if at_source == at_target else found
+
+
+def _tidy(frequency: dict[tuple[str, str], np.ndarray], names: Sequence[str]) -> pd.DataFrame:
+    rows = [
+        (algorithm, names[i], names[j], mark, float(share[i, j]))
+        for (algorithm, mark), share in frequency.items()
+        for i, j in zip(*np.nonzero(share), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["algorithm", "source", "target", "mark", "frequency"])

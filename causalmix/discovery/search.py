@@ -1,0 +1,137 @@
+"""One resample searched by every algorithm: a shared skeleton, then each one's orientation."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from causalmix.discovery.independence import BASIS_FUNCTION, IndependenceTest, draw_rows, make_test
+from causalmix.discovery.knowledge import Constraints
+from causalmix.discovery.orientation import Skeleton, orient_fci, orient_pc
+from causalmix.discovery.possible_dsep import OutOfTimeError, remove_by_possible_dsep
+from causalmix.discovery.score_search import search_orders
+from causalmix.discovery.skeleton import search_skeleton
+
+ALGORITHMS = ("pc", "boss")
+"""What a search runs by default, where the test comes with a score."""
+
+PAPER_ALGORITHMS = ("pc", "fci")
+"""What CausalMixFT runs."""
+
+ALL_ALGORITHMS = ("pc", "fci", "bounded_fci", "boss")
+
+
+def complete(values: np.ndarray, categorical: np.ndarray) -> np.ndarray:
+    """Return `values` with missing numbers replaced by the median (0 in an empty column)."""
+    values = values.copy()
+    for j in np.flatnonzero(~categorical & np.isnan(values).any(axis=0)):
+        missing = np.isnan(values[:, j])
+        values[missing, j] = 0.0 if missing.all() else np.median(values[~missing, j])
+    return values
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How every resample is searched; see `causalmix.discovery.bootstrap.discover`."""
+
+    algorithms: tuple[str, ...] = ALGORITHMS
+    test: str = BASIS_FUNCTION
+    alpha: float = 0.2
+    max_conditioning: int = 2
+    possible_dsep_seconds: float = 10.0
+    boss_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the algorithms found in one resample.
+
+    Attributes
+    ----------
+    graphs : dict of str to numpy.ndarray of shape (d, d)
+        Each algorithm's graph: the mark at i of the edge between i and j
+        (`causalmix.discovery.edge_probabilities.MARKS`), or 0.
+    timed_out : set of str
+        Algorithms that had not the time to end: the graph of ``"bounded_fci"`` is that of
+        ``"fci"``, that of ``"boss"`` the best so far.
+    """
+
+    graphs: dict[str, np.ndarray]
+    timed_out: set[str]
+
+
+def search_bootstrap(
+    values: np.ndarray,
+    categorical: np.ndarray,
+    known: Constraints,
+    options: SearchOptions,
+    bootstrap: int,
+    seed: int,
+) -> Findings:
+    """Search one resample with each algorithm.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n_rows, d)
+        The whole table as `causalmix.data.codec.TableCodec` codes it.
+    categorical : numpy.ndarray of bool of shape (d,)
+    known : Constraints
+        On the same columns.
+    options : SearchOptions
+    bootstrap, seed : int
+        The resample and the permutation of the columns depend on these two alone.
+
+    Returns
+    -------
+    Findings
+    """
+    rng = np.random.default_rng([seed, bootstrap])
+    n, d = values.shape
+    rows, order = draw_rows(options.test, n, rng), rng.permutation(d)
+    sample = complete(values[np.ix_(rows, order)], categorical[order])
+    with threadpool_limits(1):  # the sums of several threads differ in their last bits
+        test = make_test(options.test, sample, categorical[order])
+        known = known.take(order)
+        graphs, late = _search_by_tests(test, known, options)
+        timed_out = {"bounded_fci"} if late else set()
+        if "boss" in options.algorithms:
+            deadline = time.monotonic() + options.boss_seconds
+            graphs["boss"], ended = search_orders(test, known, rng, deadline)
+            timed_out |= set() if ended else {"boss"}
+        back = np.ix_(np.argsort(order), np.argsort(order))
+        return Findings({name: graphs[name][back] for name in options.algorithms}, timed_out)
+
+
+def _search_by_tests(
+    test: IndependenceTest, known: Constraints, options: SearchOptions
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Return the graphs of PC and FCI, and whether there was no time to bound FCI's."""
+    algorithms = [name for name in options.algorithms if name != "boss"]
+    if not algorithms:
+        return {}, False
+    skeleton = search_skeleton(test, known, options.alpha, options.max_conditioning)
+    narrowed = skeleton
+    if "bounded_fci" in algorithms:
+        narrowed = _narrow(skeleton, test, known, options)
+    graphs = {}
+    for algorithm in algorithms:
+        orient = orient_pc if algorithm == "pc" else orient_fci
+        start = narrowed if algorithm == "bounded_fci" else skeleton
+        if start is None:
+            start = skeleton
+        graphs[algorithm] = orient(start, test, options.alpha, known)
+    return graphs, narrowed is None
+
+
+def _narrow(
+    skeleton: Skeleton, test: IndependenceTest, known: Constraints, options: SearchOptions
+) -> Skeleton | None:
+    """Return the skeleton after the possible-d-sep stage, or None if there was no time for it."""
+    deadline = time.monotonic() + options.possible_dsep_seconds
+    try:
+        return remove_by_possible_dsep(skeleton, test, options.alpha, known, deadline)
+    except OutOfTimeError:
+        return None

@@ -1,0 +1,400 @@
+"""A scikit-learn classifier around all of it: fine-tune on one table, never worse in silence."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags, check_consistent_length
+from sklearn.utils.validation import check_is_fitted
+
+from causalmix.data.schema import TableSchema
+from causalmix.data.splitting import Split
+from causalmix.errors import CausalMixError, FinetuningWarning
+from causalmix.finetuning.fit_input import (
+    as_dataset,
+    draw_seed,
+    read_frame,
+    read_labels,
+    seeded_generator,
+    split_rows,
+    unchanged_on_failure,
+)
+from causalmix.finetuning.fit_parameters import check_fit_params, check_parameters
+from causalmix.finetuning.persistence import (
+    Fitted,
+    classifier_state,
+    load_folder,
+    save_folder,
+)
+from causalmix.finetuning.report import make_report
+from causalmix.finetuning.run import FinetuneConfig, finetune
+from causalmix.tfm.model import load_tfm
+
+_DEFAULTS = FinetuneConfig()
+
+
+class CausalMixClassifier(ClassifierMixin, BaseEstimator):
+    """A tabular foundation model fine-tuned on real rows and, by default, causal synthetic ones.
+
+    A share of the rows given to `fit` is set aside for validation. The generator is fitted on the
+    other rows only, and the network is fine-tuned on these and on its rows. The validation rows
+    say which of its steps is kept, if any; where they do not show that it helped, a
+    `FinetuningWarning` says so. Predictions have all rows given to `fit` as context.
+
+    Parameters
+    ----------
+    tfm : str or Path, default="embedded"
+        Foundation model as :func:`causalmix.tfm.model.load_tfm` takes it.
+    generator : str or None, default="causal"
+        Key of ``causalmix.generation.registry.GENERATORS``; None fine-tunes on real rows only. The
+        paper's ``"causal_paper"`` goes with its mixing, ``synthetic_share=0.5, synthetic_tasks=0``.
+    generator_options : mapping, optional
+        Arguments of the generator's constructor, and ``purified=True`` for purified rows
+        (`causalmix.generation.purification.Purified`). Its ``seed``, where it has one, is by
+        default that of the fit.
+    n_val : int or float, default=0.2
+        Validation rows: a number of rows, at least one for each class that has two; or a share in
+        (0, 1), which is raised to that. A class with a single row is not validated, and a warning
+        names it.
+    n_estimators : int, optional
+        Members of the ensemble; by default as many as the checkpoint asks for.
+    steps : int, default=40
+        Optimiser steps at most; 0 is zero-shot prediction.
+    learning_rate, weight_decay, warmup_steps, clip_norm
+        Of the optimiser: see :class:`causalmix.finetuning.config.FinetuneConfig`.
+    tasks_per_step, rows_per_task, query_share
+        Of the tasks in a step: see :class:`causalmix.finetuning.config.FinetuneConfig`.
+    synthetic_share, synthetic_query_share, synthetic_tasks, schedule, n_synthetic, fresh_rows
+        How synthetic rows are mixed in: see :class:`causalmix.finetuning.config.FinetuneConfig`.
+    validate_every, patience
+        When to validate and stop: see :class:`causalmix.finetuning.config.FinetuneConfig`.
+    time_limit : float, optional
+        Seconds that fine-tuning may take, generator included; None means no limit. Fitting the
+        generator is not interrupted: where it takes them all, no step is made.
+    rule, level, n_synthetic_val, n_splits
+        How the weights are chosen: see :class:`causalmix.finetuning.config.FinetuneConfig`.
+    device : str, default="auto"
+        Where the network runs; ``"auto"`` takes a CUDA device where there is one.
+    random_state : int, RandomState instance or None, default=None
+        Of the split, the generator, the rows of every step and the ensemble. An int makes two
+        fits on one machine alike.
+    progress : bool, default=False
+        Whether to show a progress bar on standard error.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Sorted class labels.
+    n_features_in_ : int
+        Columns given to `fit`.
+    feature_names_in_ : ndarray of str of shape (n_features,)
+        Their names, if `fit` was given a DataFrame whose column names are all strings.
+    history_ : DataFrame
+        A row per validation, from step 0: ``step``, ``train_loss`` (nats, mean since the last
+        row), ``val_auc``, ``val_log_loss``, and more as
+        :class:`causalmix.finetuning.run.FinetuneResult` has it.
+    report_ : FitReport
+        Zero-shot against fine-tuned, which weights were kept, and why.
+    tfm_ : FoundationModel
+        The model with the kept weights.
+
+    Notes
+    -----
+    In a DataFrame, numbers stay numbers, dates become days, and text, truth values and pandas
+    categories are categories. Columns with one value, row numbers, identifiers and free text are
+    left out, with a warning; the rules are those of `causalmix.data.columns`. NaN, None and the
+    usual markers are missing values. A category that `fit` has not seen counts as missing.
+
+    See Also
+    --------
+    causalmix.finetuning.run.finetune : The same on a given split, as the benchmark uses it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from causalmix.finetuning.estimator import CausalMixClassifier
+    >>> X, y = load_wine(return_X_y=True, as_frame=True)
+    >>> classifier = CausalMixClassifier(generator=None, steps=8, random_state=0).fit(X, y)
+    >>> classifier.predict_proba(X).shape
+    (178, 3)
+    """
+
+    def __init__(
+        self,
+        *,
+        tfm: str | Path = "embedded",
+        generator: str | None = "causal",
+        generator_options: Mapping[str, Any] | None = None,
+        n_val: int | float = 0.2,
+        n_estimators: int | None = None,
+        steps: int = _DEFAULTS.steps,
+        learning_rate: float = _DEFAULTS.learning_rate,
+        weight_decay: float = _DEFAULTS.weight_decay,
+        warmup_steps: int = _DEFAULTS.warmup_steps,
+        clip_norm: float = _DEFAULTS.clip_norm,
+        tasks_per_step: int = _DEFAULTS.tasks_per_step,
+        rows_per_task: int = _DEFAULTS.rows_per_task,
+        query_share: float = _DEFAULTS.query_share,
+        synthetic_share: float = _DEFAULTS.synthetic_share,
+        synthetic_query_share: float | None = _DEFAULTS.synthetic_query_share,
+        synthetic_tasks: float = _DEFAULTS.synthetic_tasks,
+        schedule: str = _DEFAULTS.schedule,
+        n_synthetic: int = _DEFAULTS.n_synthetic,
+        fresh_rows: bool = _DEFAULTS.fresh_rows,
+        validate_every: int = _DEFAULTS.validate_every,
+        patience: int = _DEFAULTS.patience,
+        rule: str = _DEFAULTS.rule,
+        level: float = _DEFAULTS.level,
+        n_synthetic_val: int = _DEFAULTS.n_synthetic_val,
+        n_splits: int = _DEFAULTS.n_splits,
+        time_limit: float | None = _DEFAULTS.time_limit,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.tfm = tfm
+        self.generator = generator
+        self.generator_options = generator_options
+        self.n_val = n_val
+        self.n_estimators = n_estimators
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup_steps = warmup_steps
+        self.clip_norm = clip_norm
+        self.tasks_per_step = tasks_per_step
+        self.rows_per_task = rows_per_task
+        self.query_share = query_share
+        self.synthetic_share = synthetic_share
+        self.synthetic_query_share = synthetic_query_share
+        self.synthetic_tasks = synthetic_tasks
+        self.schedule = schedule
+        self.n_synthetic = n_synthetic
+        self.fresh_rows = fresh_rows
+        self.validate_every = validate_every
+        self.patience = patience
+        self.rule = rule
+        self.level = level
+        self.n_synthetic_val = n_synthetic_val
+        self.n_splits = n_splits
+        self.time_limit = time_limit
+        self.device = device
+        self.random_state = random_state
+        self.progress = progress
+
+    def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
+        """Fine-tune on a table; where this fails, what an earlier `fit` learned stays.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            Features of any type; missing values are allowed.
+        y : array-like of shape (n_rows,)
+            Class labels, none missing, two classes at least.
+        **fit_params
+            ``sample_weight=None`` and nothing else: rows have no weights.
+
+        Returns
+        -------
+        CausalMixClassifier
+            Itself.
+
+        Raises
+        ------
+        DataError
+            If the table is empty, repeats a column, holds infinities, exceeds the checkpoint's
+            limits, has one class or a missing label, or too few rows for its classes; if fewer
+            than two classes have the two rows that fine-tuning needs of them.
+        CheckpointError
+            If the checkpoint is missing, unreadable or a regressor's.
+        CausalMixError
+            If a parameter is of the wrong type or out of its range, the device is absent,
+            `fit_params` has more, the loss stops being finite, or a single task does not fit into
+            memory.
+        UnknownNameError
+            If the generator, one of its options or the foundation model is unknown.
+        """
+        check_fit_params(fit_params)
+        with unchanged_on_failure(self):
+            self._fit(X, y)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            Rows with the columns given to `fit`. Where that was a DataFrame too, they are found by
+            name: their order does not matter, and others are ignored.
+
+        Returns
+        -------
+        ndarray of float32 of shape (n_rows, n_classes)
+            In the order of ``classes_``. Each row is predicted for itself.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If a column is missing, named, or the number of columns is another one.
+        DataError
+            If there is no row, or a column of numbers holds something else, or infinities.
+        CausalMixError
+            If memory does not suffice for one row and those given to `fit`.
+        """
+        check_is_fitted(self, "classes_")
+        rows = self._schema.read(read_frame(self, X, columns=self._fitted.columns))
+        queries = self._encoder.transform(rows)
+        return self._encoder.predict_proba(self.tfm_.network, queries, len(self.classes_))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of every row.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            As in `predict_proba`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            Elements of ``classes_``.
+
+        Raises
+        ------
+        ValueError
+            As `predict_proba`.
+        """
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted classifier to a folder, in one step and without pickle.
+
+        The folder holds the rows given to `fit`, because predictions need them: share it only
+        where these may be shared.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder to write. An earlier classifier there is replaced.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        CheckpointError
+            If `path` holds something else.
+        CausalMixError
+            If a parameter or the class labels cannot be written as JSON.
+        """
+        check_is_fitted(self, "classes_")
+        save_folder(Path(path), self._fitted, classifier_state(self, self._fitted))
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto") -> CausalMixClassifier:
+        """Read a classifier that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder.
+        device : str, default="auto"
+            Where to run it, whatever it was fitted on.
+
+        Returns
+        -------
+        CausalMixClassifier
+            Fitted; predicts the same.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder is no saved classifier, or is damaged; says which file lacks what.
+        CausalMixError
+            If the device is absent.
+        """
+        known = cls._get_param_names()
+        fitted, parameters, attributes = load_folder(Path(path), device, known)
+        classifier = cls(**parameters | {"device": device})
+        vars(classifier).update(attributes)
+        classifier._restore(fitted)
+        return classifier
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "_fitted" in state:  # the encoder is made again; weights travel on the CPU
+            del state["_encoder"], state["tfm_"]
+            fitted = state["_fitted"]
+            state["_fitted"] = dataclasses.replace(fitted, tfm=fitted.tfm.to("cpu"))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_fitted" in state:
+            try:
+                tfm = self._fitted.tfm.to(self.device)
+            except CausalMixError:  # fitted on a GPU, unpickled where there is none
+                tfm = self._fitted.tfm
+            self._restore(dataclasses.replace(self._fitted, tfm=tfm))
+
+    def _fit(self, X: Any, y: Any) -> None:
+        start = time.perf_counter()
+        config = check_parameters(self)
+        seed = draw_seed(self.random_state)
+        generator = seeded_generator(self.generator, self.generator_options, seed)
+        frame = read_frame(self, X)
+        classes, codes = read_labels(y)
+        check_consistent_length(frame, codes)
+        schema, features, notes = TableSchema.learn(frame)
+        dataset = as_dataset(features, classes, codes)
+        train, val, note = split_rows(dataset, self.n_val, seed, fine_tunes=config.steps > 0)
+        for warning in [*notes, note] if note else notes:
+            warnings.warn(warning, stacklevel=3)
+        result = finetune(
+            load_tfm(self.tfm, device=self.device),
+            Split(train, val, dataset.take([]), seed),
+            generator=generator,
+            config=config,
+            n_estimators=self.n_estimators,
+            seed=seed,
+            progress=self.progress,
+        )
+        self.history_ = result.history
+        self._schema = schema
+        self._restore(Fitted(result.tfm, dataset, list(frame.columns), self.n_estimators, seed))
+        seconds = time.perf_counter() - start
+        self.report_ = make_report(result, n_train=train.n_rows, n_val=val.n_rows, seconds=seconds)
+        self.classes_ = classes
+        if config.steps and not self.report_.helped:
+            verdict = {
+                "zero_shot": "Fine-tuning did not help.",
+                "fine_tuned": "By the validation rows alone, fine-tuning did not help.",
+            }[self.report_.kept]
+            warnings.warn(f"{verdict} {self.report_.reason}", FinetuningWarning, stacklevel=3)
+
+    def _restore(self, fitted: Fitted) -> None:
+        """Take over fitted state, and fit the ensemble's preprocessing on all rows."""
+        self._fitted, self.tfm_ = fitted, fitted.tfm
+        self._encoder = fitted.encoder()

@@ -1,0 +1,334 @@
+"""A fitted classifier as a folder: weights and context rows as safetensors, the rest as JSON.
+
+Nothing in it is pickled, so that loading a folder runs no code of it. ``weights.safetensors`` is a
+checkpoint of its own, which ``TabPFNClassifier(model_path=...)`` and `load_tfm` take.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from causalmix import __version__
+from causalmix.atomic import hidden_content, replace_folder
+from causalmix.data.columns import listed
+from causalmix.data.dataset import TabularDataset
+from causalmix.data.schema import TableSchema
+from causalmix.errors import CausalMixError, CheckpointError
+from causalmix.finetuning.report import FitReport
+from causalmix.manifest import package_versions, write_json
+from causalmix.tfm.encoding import Encoder
+from causalmix.tfm.model import FoundationModel, load_tfm
+
+FORMAT = 2
+"""Version of the folder's layout; a folder of another version is refused."""
+
+_STATE, _WEIGHTS, _ROWS = "classifier.json", "weights.safetensors", "context.safetensors"
+
+# What the state has at least, and what some parts of it have.
+_KEYS = (
+    *("parameters", "classes", "n_features_in", "feature_names_in", "columns", "schema"),
+    *("n_estimators", "seed", "report", "history", "rows"),
+)
+_PARTS = {
+    "classes": ("dtype", "values"),
+    "report": tuple(field.name for field in dataclasses.fields(FitReport)),
+    "rows": ("columns", "levels"),
+}
+
+_PAIRS = "__pairs__"  # key of a mapping whose keys are not all strings, as pairs
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What predictions need, apart from what can be made again of it.
+
+    Attributes
+    ----------
+    tfm : FoundationModel
+        The weights.
+    context : TabularDataset
+        Training and validation rows, in the order they were given.
+    columns : list of str
+        All columns given, used or not.
+    n_estimators : int or None
+        Members of the ensemble.
+    seed : int
+        Of their preprocessing.
+    """
+
+    tfm: FoundationModel
+    context: TabularDataset
+    columns: list[str]
+    n_estimators: int | None
+    seed: int
+
+    def encoder(self) -> Encoder:
+        """Fit the ensemble's preprocessing on all rows."""
+        codes = self.context.y.cat.codes.to_numpy()
+        return self.tfm.encoder(
+            self.context.X, codes, n_estimators=self.n_estimators, random_state=self.seed
+        )
+
+
+def classifier_state(classifier: Any, fitted: Fitted) -> dict[str, Any]:
+    """Describe a fitted `CausalMixClassifier` but for its weights and rows, for JSON.
+
+    Parameters
+    ----------
+    classifier : CausalMixClassifier
+    fitted : Fitted
+        Its fitted state.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    CausalMixError
+        If a parameter or the class labels cannot be written as JSON.
+    """
+    parameters = classifier.get_params(deep=False) | {"tfm": str(classifier.tfm)}
+    if isinstance(classifier.random_state, np.random.RandomState):
+        parameters["random_state"] = fitted.seed
+    classes = classifier.classes_
+    # JSON has no dates, and NumPy makes numbers of some units only.
+    values = classes.astype(np.int64) if classes.dtype.kind in "mM" else classes
+    return {
+        "parameters": {name: json_value(name, v) for name, v in parameters.items()},
+        "classes": {"dtype": classes.dtype.str, "values": json_value("classes_", values)},
+        "n_features_in": classifier.n_features_in_,
+        "feature_names_in": list(getattr(classifier, "feature_names_in_", [])),
+        "columns": fitted.columns,
+        "schema": classifier._schema.columns,
+        "n_estimators": fitted.n_estimators,
+        "seed": fitted.seed,
+        "report": dataclasses.asdict(classifier.report_),
+        "history": classifier.history_.to_dict(orient="list"),
+    }
+
+
+def learned_attributes(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes that `CausalMixClassifier.fit` sets, as `classifier_state` wrote them.
+
+    Parameters
+    ----------
+    state : dict
+
+    Returns
+    -------
+    dict
+        By name, without what `Fitted` holds.
+    """
+    classes = state["classes"]
+    attributes = {
+        "n_features_in_": state["n_features_in"],
+        "history_": pd.DataFrame(state["history"]),
+        "report_": FitReport(**state["report"]),
+        "classes_": np.array(classes["values"], dtype=np.dtype(classes["dtype"])),
+        "_schema": TableSchema(state["schema"]),
+    }
+    if state["feature_names_in"]:
+        attributes["feature_names_in_"] = np.array(state["feature_names_in"], dtype=object)
+    return attributes
+
+
+def save_folder(path: Path, fitted: Fitted, state: dict[str, Any]) -> None:
+    """Write a fitted classifier, in one step.
+
+    Parameters
+    ----------
+    path : Path
+        Folder to write. An earlier classifier there is replaced; anything else is left alone.
+    fitted : Fitted
+        Weights and context rows, which become files of their own.
+    state : dict
+        The rest, JSON-serialisable.
+
+    Raises
+    ------
+    CheckpointError
+        If `path` holds something else, or its parent is no folder.
+    """
+    path = path.absolute()
+    if path.exists() and not (path / _STATE).is_file():
+        raise CheckpointError(f"{path} exists and is no saved classifier; choose another path.")
+    if not path.parent.is_dir():
+        raise CheckpointError(f"There is no folder {path.parent}; make it first.")
+    table = fitted.context.frame()
+    levels = {name: list(table[name].cat.categories) for name in table.select_dtypes("category")}
+    state = {
+        "format": FORMAT,
+        "versions": package_versions(),
+        "rows": {"columns": list(table.columns), "levels": levels},
+        **state,
+    }
+
+    def write(folder: Path) -> None:
+        fitted.tfm.save(folder / _WEIGHTS)
+        save_file(_arrays(table), folder / _ROWS)
+        write_json(folder / _STATE, state)
+
+    replace_folder(path, write)
+
+
+def load_folder(
+    path: Path, device: str, parameters: Collection[str]
+) -> tuple[Fitted, dict[str, Any], dict[str, Any]]:
+    """Read what `save_folder` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    device : str
+        As in :func:`causalmix.tfm.model.load_tfm`.
+    parameters : collection of str
+        Parameters that the classifier knows.
+
+    Returns
+    -------
+    fitted : Fitted
+    parameters : dict
+        Of the classifier; all are known.
+    attributes : dict
+        As `learned_attributes` gives them.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is no saved classifier, is damaged, or is of another format.
+    """
+    if not (path / _STATE).is_file():
+        hidden = [] if path.exists() or not path.parent.is_dir() else hidden_content(path)
+        complete = [other for other in hidden if (other / _STATE).is_file()]
+        hint = f" A save was killed and left {complete[0]}: rename that." if complete else ""
+        raise CheckpointError(f"{path} is no saved classifier: there is no {path / _STATE}.{hint}")
+    with _readable(path / _STATE):
+        state = json.loads((path / _STATE).read_text(), object_hook=_with_keys)
+        _check_state(path / _STATE, state, parameters)
+        attributes = learned_attributes(state)
+    with _readable(path / _ROWS):
+        context = _table(load_file(path / _ROWS), **state["rows"])
+    tfm = load_tfm(path / _WEIGHTS, device=device)
+    fitted = Fitted(tfm, context, *(state[k] for k in ("columns", "n_estimators", "seed")))
+    return fitted, state["parameters"], attributes
+
+
+def json_value(name: str, value: Any) -> Any:
+    """Return a value as JSON can hold it; NumPy's numbers and arrays become Python's.
+
+    Parameters
+    ----------
+    name : str
+        What it is, for the message.
+    value : object
+
+    Returns
+    -------
+    object
+        Mappings with other keys than strings are lists of pairs, which `load_folder` undoes.
+
+    Raises
+    ------
+    CausalMixError
+        If JSON has no form for it.
+    """
+    try:
+        plain = _plain(value)
+        json.dumps(plain)
+    except TypeError as error:
+        raise CausalMixError(
+            f"{name}={value!r} cannot be saved: {error}. Use plain values, or pickle."
+        ) from error
+    return plain
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Turn what goes wrong in reading a file of a saved classifier into an error that names it."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{file} cannot be read as part of a saved classifier: {type(error).__name__}: "
+            f"{error}. Save it again."
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    items = {_plain(key): _plain(each) for key, each in value.items()}
+    if all(isinstance(key, str) for key in items):
+        return items
+    return {_PAIRS: [list(item) for item in items.items()]}
+
+
+def _with_keys(read: dict[str, Any]) -> dict[Any, Any]:
+    """Undo what `_plain` does to a mapping whose keys are not all strings."""
+    return dict(read[_PAIRS]) if read.keys() == {_PAIRS} else read
+
+
+def _check_state(file: Path, state: dict[str, Any], parameters: Collection[str]) -> None:
+    """Raise if a state is of another format, incomplete, or has unknown parameters."""
+    lacking = [key for key in ("format", "versions") if key not in state]
+    if not lacking and state["format"] != FORMAT:
+        raise CheckpointError(
+            f"{file} is of format {state['format']}; this version of causalmix reads format "
+            f"{FORMAT}. It was written with causalmix {state['versions']['causalmix']}."
+        )
+    lacking += [key for key in _KEYS if key not in state]
+    for part, keys in _PARTS.items():
+        lacking += [f"{part}.{key}" for key in keys if key not in state.get(part, keys)]
+    if lacking:
+        raise CheckpointError(f"{file} lacks {listed(lacking)}. Save the classifier again.")
+    unknown = sorted(set(state["parameters"]) - set(parameters))
+    if unknown:
+        raise CheckpointError(
+            f"{file} has unknown parameters: {listed(unknown)}. It was written with causalmix "
+            f"{state['versions']['causalmix']}; this is {__version__}."
+        )
+
+
+def _arrays(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """One array a column, named by its position: int32 codes of categories, else the numbers."""
+    return {
+        str(j): column.cat.codes.to_numpy(np.int32)
+        if isinstance(column.dtype, pd.CategoricalDtype)
+        else np.ascontiguousarray(column.to_numpy())
+        for j, (_, column) in enumerate(table.items())
+    }
+
+
+def _table(
+    arrays: dict[str, np.ndarray], columns: list[str], levels: dict[str, list[str]]
+) -> TabularDataset:
+    table = pd.DataFrame(
+        {
+            name: pd.Categorical.from_codes(
+                arrays[str(j)], categories=pd.Index(levels[name], dtype=object)
+            )
+            if name in levels
+            else arrays[str(j)]
+            for j, name in enumerate(columns)
+        }
+    )
+    return TabularDataset("table", table[columns[:-1]], table[columns[-1]], "a saved classifier")

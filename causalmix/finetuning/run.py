@@ -1,0 +1,325 @@
+"""Fine-tuning of a tabular foundation model on one small table, with or without synthetic rows.
+
+A step draws a few in-context tasks from the training rows (and, where a generator is given, from
+its synthetic rows): some rows become the context, the others the queries whose labels are to be
+predicted. Validation decides when to stop and which weights are kept; the weights before the first
+step are always a candidate, so that a run that only does harm changes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from causalmix.data.dataset import TabularDataset
+from causalmix.data.splitting import Split, holdout_split
+from causalmix.errors import CausalMixError, check_name
+from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.mixing import Batch, TaskSampler, codes_of
+from causalmix.finetuning.monitor import Evidence, Monitor
+from causalmix.finetuning.stopping import RULES, Choice
+from causalmix.generation.registry import Generator
+from causalmix.tfm.device import Portions, autocast_dtype
+from causalmix.tfm.encoding import Encoder, Member
+from causalmix.tfm.model import FoundationModel
+
+__all__ = ["FinetuneConfig", "FinetuneResult", "finetune", "predict_proba"]
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What a fine-tuning run leaves.
+
+    Attributes
+    ----------
+    tfm : FoundationModel
+        The model with the kept weights; the model passed in is untouched.
+    history : DataFrame
+        A row per validation: ``step``, ``train_loss`` (nats, mean since the last row; NaN at
+        step 0), ``val_auc``, ``val_log_loss``, ``val_gain_se`` (standard error over validation
+        rows of the decrease since step 0), ``seconds`` since the first row, and
+        ``synthetic_share`` of the rows trained on. Where the rule needs them, the loss and error
+        of synthetic validation rows (``synthetic_val_…``) and over several splits
+        (``splits_…``). Where recorded, ``test_auc`` and ``test_log_loss``, with training and
+        validation rows as context.
+    choice : Choice
+        How the rule judged the history; positions are rows of it.
+    generator_seconds : float
+        Time to fit the generator and draw its first rows; 0 without one.
+    stopped_by : {"steps", "patience", "time_limit"}
+        Which setting ended the run.
+    config : FinetuneConfig
+        The settings that it had.
+    """
+
+    tfm: FoundationModel
+    history: pd.DataFrame
+    choice: Choice
+    generator_seconds: float
+    stopped_by: str
+    config: FinetuneConfig
+
+    @property
+    def best_step(self) -> int:
+        """The step whose weights are kept; 0 means the weights passed in."""
+        return int(self.history["step"].iloc[self.choice.kept])
+
+
+def finetune(
+    tfm: FoundationModel,
+    split: Split,
+    *,
+    generator: Generator | None = None,
+    config: FinetuneConfig | None = None,
+    n_estimators: int | None = None,
+    seed: int = 0,
+    record_test: bool = False,
+    record_rules: Sequence[str] = (),
+    progress: bool = False,
+) -> FinetuneResult:
+    """Fine-tune a copy of a foundation model on a split's training rows.
+
+    Parameters
+    ----------
+    tfm : FoundationModel
+        The model to start from; not modified.
+    split : Split
+        Training and validation rows. Test rows are used only for `record_test`.
+    generator : Generator, optional
+        Source of synthetic rows. It is fitted on the training rows, never on validation rows.
+    config : FinetuneConfig, optional
+        Defaults to ``FinetuneConfig()``.
+    n_estimators : int, optional
+        Members of the ensemble, which take turns in training and vote in validation; by default
+        as many as the checkpoint asks for.
+    seed : int, default=0
+        Of the generator's draws and of the rows of every step.
+    record_test : bool, default=False
+        Whether the history holds test scores, for analysis; they never influence the run.
+    record_rules : sequence of str, default=()
+        Rules besides the config's whose curves the history is to hold, for analysis.
+    progress : bool, default=False
+        Whether to show a progress bar on standard error.
+
+    Returns
+    -------
+    FinetuneResult
+        Kept weights, history and step.
+
+    Raises
+    ------
+    DataError
+        If the table exceeds the limits of the checkpoint, or has no more rows than classes.
+    CausalMixError
+        If the loss stops being finite, a single task does not fit into memory, or a setting needs
+        a generator, or another one.
+
+    Notes
+    -----
+    Where the tasks of a step do not fit into memory together, they go through the network a few
+    at a time, and so do the rows to predict: a warning says so, and results change by rounding
+    only. On CUDA the network is trained in lower precision (`causalmix.tfm.device.autocast_dtype`);
+    weights, loss and validation are in single precision everywhere.
+    """
+    config = config or FinetuneConfig()
+    if generator is None or not config.steps:  # then none is fitted
+        config = config.without_generator()
+    rules = [RULES[check_name(name, RULES, "rule")] for name in (config.rule, *record_rules)]
+    needs_synthetic = any(rule.needs_synthetic for rule in rules)
+    if needs_synthetic and generator is None:
+        raise CausalMixError(
+            "The rule 'augmented' in record_rules validates with synthetic rows and needs a "
+            "generator; give one, or record other rules."
+        )
+    run = _Run(tfm, generator, config, n_estimators, needs_synthetic, progress)
+    start = time.perf_counter()
+    limit = np.inf if config.time_limit is None else config.time_limit
+    others = []
+    if any(rule.needs_splits for rule in rules) and config.steps:
+        for k in range(1, config.n_splits):
+            deadline = start + limit * k / config.n_splits
+            others.append(run.on_other_split(split, seed + k, deadline))
+    return run.on(split, seed, start + limit, other_runs=others, record_test=record_test)
+
+
+def predict_proba(
+    tfm: FoundationModel, context: TabularDataset, X: pd.DataFrame, *, random_state: int = 0
+) -> np.ndarray:
+    """Class probabilities of rows given a labelled context, without any weight update.
+
+    Parameters
+    ----------
+    tfm : FoundationModel
+        Pre-trained or fine-tuned.
+    context : TabularDataset
+        Labelled rows that the model conditions on.
+    X : DataFrame, shape (n_rows, n_features)
+        Rows to predict, with the context's columns.
+    random_state : int, default=0
+        Of the ensemble members' preprocessing.
+
+    Returns
+    -------
+    ndarray of float, shape (n_rows, n_classes)
+        In the order of ``context.class_names``; the same as `TabPFNClassifier` gives.
+    """
+    encoder = tfm.encoder(context.X, codes_of(context.y), random_state=random_state)
+    tfm.network.eval()
+    return encoder.predict_proba(tfm.network, encoder.transform(X), context.n_classes)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A fine-tuning run that may be repeated on other splits."""
+
+    tfm: FoundationModel
+    generator: Generator | None
+    config: FinetuneConfig
+    n_estimators: int | None
+    needs_synthetic: bool
+    progress: bool
+
+    def on(
+        self,
+        split: Split,
+        seed: int,
+        deadline: float,
+        *,
+        other_runs: list[pd.DataFrame],
+        record_test: bool,
+    ) -> FinetuneResult:
+        train, config = split.train, self.config
+        self.tfm.check(train.n_rows + split.val.n_rows, train.n_features, train.n_classes)
+        tuned = self.tfm.copy()
+        encoder = self._encoder(tuned, train, seed)
+        start = time.perf_counter()
+        generator = synthetic = None
+        if self.generator is not None and config.steps and (config.mixes or self.needs_synthetic):
+            generator = self.generator.fit(train.X, train.y)
+            if self.needs_synthetic:  # other rows than those of the pool
+                other_seed = int(np.random.default_rng([seed, 1]).integers(2**31))
+                source = generator.detached() if hasattr(generator, "detached") else generator
+                synthetic = source.sample(config.n_synthetic_val, other_seed)
+        sampler = TaskSampler(encoder, train, generator, config, seed)
+        generator_seconds = time.perf_counter() - start if generator else 0.0
+        test_encoder = self._encoder(tuned, split.context(), seed) if record_test else None
+        evidence = Evidence(synthetic, other_runs)
+        monitor = Monitor(tuned, encoder, split, config, evidence, test_encoder)
+        stopped_by = _run_steps(tuned, sampler, monitor, config, deadline, self.progress)
+        weights = monitor.chosen_weights
+        tuned.network.load_state_dict(self.tfm.network.state_dict() if weights is None else weights)
+        tuned.network.eval()
+        return FinetuneResult(
+            tuned, monitor.history, monitor.choice, generator_seconds, stopped_by, config
+        )
+
+    def on_other_split(self, split: Split, seed: int, deadline: float) -> pd.DataFrame:
+        """Run all steps on another split of training and validation rows; return the history."""
+        rows = split.context()
+        train, val = holdout_split(rows, split.train.n_rows, split.val.n_rows, seed)
+        # The rule that keeps nothing back: all steps are needed, and no weights.
+        whole = dataclasses.replace(self.config, rule="last")
+        run = dataclasses.replace(self, config=whole, needs_synthetic=False)
+        other = dataclasses.replace(split, train=train, val=val)
+        return run.on(other, seed, deadline, other_runs=[], record_test=False).history
+
+    def _encoder(self, tfm: FoundationModel, rows: TabularDataset, seed: int) -> Encoder:
+        return tfm.encoder(
+            rows.X, codes_of(rows.y), n_estimators=self.n_estimators, random_state=seed
+        )
+
+
+def _run_steps(
+    tfm: FoundationModel,
+    sampler: TaskSampler,
+    monitor: Monitor,
+    config: FinetuneConfig,
+    deadline: float,
+    progress: bool,
+) -> str:
+    """Run the optimiser; return what ended it, as in `FinetuneResult.stopped_by`."""
+    optimiser = _Optimiser(tfm, config)
+    monitor.evaluate(0, float("nan"), 0.0)
+    losses: list[float] = []
+    last = min(config.steps, monitor.last_comparable_step)
+    bar = tqdm(range(1, last + 1), desc="fine-tuning", unit="step", disable=not progress)
+    for step in bar:
+        if step == 1 and time.perf_counter() > deadline:  # the generator took it all
+            return "time_limit"
+        rate = config.learning_rate * min(step / max(config.warmup_steps, 1), 1.0)
+        losses.append(optimiser.step(sampler.member(step), sampler.draw(step), rate))
+        if not np.isfinite(losses[-1]):
+            raise CausalMixError(
+                f"The training loss became {losses[-1]} at step {step}; lower learning_rate "
+                f"(now {config.learning_rate:g})."
+            )
+        late = time.perf_counter() > deadline
+        if step % config.validate_every == 0 or step == last or late:
+            monitor.evaluate(step, float(np.mean(losses)), sampler.synthetic_share(step))
+            losses.clear()
+            bar.set_postfix(val_log_loss=f"{monitor.last_loss:.4f}")
+            if step == last:
+                break
+            if late:
+                return "time_limit"
+            if monitor.choice.stale >= config.patience:
+                return "patience"
+    return "steps" if last == config.steps else "time_limit"
+
+
+class _Optimiser:
+    """AdamW on in-context tasks, in the precision and the portions that the device allows."""
+
+    def __init__(self, tfm: FoundationModel, config: FinetuneConfig) -> None:
+        self._network, self._clip_norm = tfm.network, config.clip_norm
+        self._parameters = [p for p in tfm.network.parameters() if p.requires_grad]
+        self._adamw = torch.optim.AdamW(
+            self._parameters, weight_decay=config.weight_decay, fused=True
+        )
+        self._dtype = autocast_dtype(tfm.device)
+        self._scaler = torch.amp.GradScaler(tfm.device.type, enabled=self._dtype is torch.float16)
+        self._portions = Portions(
+            "tasks of a step",
+            f"One task does not fit into the memory of the device '{tfm.device}' in training. "
+            f"Lower rows_per_task (now {config.rows_per_task}), or use another device.",
+        )
+
+    def step(self, member: Member, batches: list[Batch], rate: float) -> float:
+        """Take a step on the mean loss of the tasks; return that loss (nats)."""
+        self._network.train()
+        loss = self._portions.run(
+            max(batch.n_tasks for batch in batches),
+            lambda size: self._set_gradient(member, batches, size),
+        )
+        self._scaler.unscale_(self._adamw)
+        torch.nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
+        for group in self._adamw.param_groups:
+            group["lr"] = rate
+        self._scaler.step(self._adamw)
+        self._scaler.update()
+        return loss
+
+    def _set_gradient(self, member: Member, batches: list[Batch], size: int) -> float:
+        """Sum the gradient up over `size` tasks at a time."""
+        self._adamw.zero_grad()
+        n_tasks, total = sum(batch.n_tasks for batch in batches), 0.0
+        for part in (part for batch in batches for part in batch.split(size)):
+            loss = self._cross_entropy(member, part) * (part.n_tasks / n_tasks)
+            self._scaler.scale(loss).backward()
+            total += loss.item()
+        return total
+
+    def _cross_entropy(self, member: Member, batch: Batch) -> torch.Tensor:
+        device, dtype = batch.y_query.device.type, self._dtype
+        with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+            logits = member.logits(
+                self._network, batch.x_context, batch.y_context, batch.x_query
+            )  # (R, B, K), in single precision again
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.y_query.flatten())

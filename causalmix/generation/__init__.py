@@ -1,0 +1,17 @@
+"""Generators of synthetic rows behind one protocol."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["Generator", "TableGenerator"],
+        "by_column": ["TFMConditionalGenerator"],
+        "causal": ["CausalGenerator"],
+        "copula": ["CopulaGenerator"],
+        "mixup": ["MixupGenerator"],
+        "purification": ["Purified"],
+        "registry": ["GENERATORS", "make_generator"],
+        "tabebm": ["TabEBMGenerator"],
+    },
+)

@@ -1,0 +1,295 @@
+"""Synthetic rows sorted out before they are used."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from causalmix.data.gower import distance_to_closest_record
+from causalmix.errors import CausalMixError, GenerationWarning
+from causalmix.generation.base import Generator, unused_name, with_target
+
+_EQUAL = 1e-12  # a distance that is one by rounding only
+
+
+class Purified:
+    """A generator whose implausible rows, near-copies and impossible rows are drawn anew.
+
+    A synthetic row is dropped if
+
+    - its label is implausible: the pre-trained foundation model, with the training rows as its
+      context, gives it less than `least_lift` times the class's share of the training rows (in
+      units of the share, for else no row of a rare class would be plausible);
+    - it is a near-copy of a training row, label included: nearer to it, by Gower's distance, than
+      `copy_distance` times the median distance between a training row and the closest other one.
+      In tables where most rows have a duplicate that median is 0, and copies are no sign of
+      anything;
+    - it is out of support: a number outside the range of the training rows, a category that they
+      lack, or a gap in a column without gaps. No generator of this package draws such rows.
+
+    Each round draws as many rows as were asked for, until enough of them pass. The classes keep the
+    shares of the first round, since rows of classes that overlap would be dropped more often. What
+    is still lacking after the last round is filled with the least bad rows of the class (`faults`),
+    and a `GenerationWarning` says how many these are: all of them where a generator draws nothing
+    but near-copies.
+
+    Parameters
+    ----------
+    generator : Generator
+        Fitted by `fit`.
+    least_lift : float, default=0.2
+        0 or more; 0 takes every label.
+    copy_distance : float, default=0.5
+        0 or more; 0 takes copies too.
+    max_rounds : int, default=5
+    tfm : str, default="embedded"
+        As `causalmix.tfm.model.load_tfm` takes it.
+
+    References
+    ----------
+    A variant of the generators compared in Bühler, Purucker, Hutter (2026), "Causal Data
+    Augmentation for Robust Fine-Tuning of Tabular Foundation Models", arXiv 2601.04110. The rules
+    are this project's own.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        *,
+        least_lift: float = 0.2,
+        copy_distance: float = 0.5,
+        max_rounds: int = 5,
+        tfm: str = "embedded",
+    ) -> None:
+        for name, value in (("least_lift", least_lift), ("copy_distance", copy_distance)):
+            if not value >= 0:
+                raise CausalMixError(f"{name} is {value}; it must not be negative.")
+        if max_rounds < 1:
+            raise CausalMixError(f"max_rounds is {max_rounds}; at least 1 is needed.")
+        self.generator = generator
+        self.least_lift = least_lift
+        self.copy_distance = copy_distance
+        self.max_rounds = max_rounds
+        self.tfm = tfm
+        self._kept: tuple[int, int, list[int], np.ndarray] | None = None
+
+    def fit(self, X: pd.DataFrame, y: pd.Series) -> Self:
+        """Fit the generator, and keep the rows to compare with.
+
+        Parameters
+        ----------
+        X : pandas.DataFrame of shape (n_rows, n_features)
+        y : pandas.Series of shape (n_rows,)
+
+        Returns
+        -------
+        Purified
+            Itself.
+
+        Raises
+        ------
+        DataError
+            As the generator's `fit`, or if the table exceeds the limits of the foundation model.
+        """
+        self.generator.fit(X, y)
+        self._kept = None
+        self._records = _joined(X, y)
+        self._judge = LabelJudge(X, y, self.tfm) if self.least_lift > 0 else None
+        between = np.median(distance_to_closest_record(self._records)) if len(X) > 1 else 0.0
+        self._nearest = self.copy_distance * between
+        return self
+
+    def sample(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
+        """Draw rows.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows, at least 1.
+        seed : int
+            Equal seeds give equal rows.
+
+        Returns
+        -------
+        X : pandas.DataFrame of shape (n, n_features)
+        y : pandas.Series of shape (n,)
+
+        Raises
+        ------
+        CausalMixError
+            As the generator's `sample`.
+
+        Warns
+        -----
+        GenerationWarning
+            If rows that should have been dropped are among them.
+        """
+        rng = np.random.default_rng(seed)
+        seeds = [seed]
+        rounds = [self._draw(n, seed)]
+        wanted = rounds[0][1].value_counts()
+        while len(rounds) < self.max_rounds and _lacking(rounds, wanted):
+            seeds.append(int(rng.integers(2**31)))
+            rounds.append(self._draw(n, seeds[-1]))
+        X, y, faults = (pd.concat(parts, ignore_index=True) for parts in zip(*rounds, strict=True))
+        kept = _least_bad(y, faults, wanted)
+        self._kept = (n, seed, seeds, kept)
+        if bad := int((faults[kept] > 0).sum()):
+            warnings.warn(
+                f"{bad} of {n} rows were taken although they should have been dropped: of "
+                f"{len(y)} drawn, {(faults > 0).mean():.0%} are implausible, near-copies or out of "
+                "support. Lower least_lift or copy_distance, or raise max_rounds.",
+                GenerationWarning,
+                stacklevel=2,
+            )
+        return X.iloc[kept].reset_index(drop=True), y.iloc[kept].reset_index(drop=True)
+
+    def dag_of_rows(self, n: int, seed: int) -> np.ndarray:
+        """Which model of the generator each row of ``sample(n, seed)`` comes from.
+
+        See `causalmix.generation.causal.CausalGenerator.dag_of_rows`.
+
+        Parameters
+        ----------
+        n, seed : int
+            As given to `sample`. Others than those of its last call draw the rows again.
+
+        Returns
+        -------
+        numpy.ndarray of int, shape (n,)
+            All 0 for a generator that has no several models.
+        """
+        if not hasattr(self.generator, "dag_of_rows"):
+            return np.zeros(n, dtype=int)
+        if self._kept is None or self._kept[:2] != (n, seed):
+            self.sample(n, seed)
+        _, _, seeds, kept = self._kept
+        return np.concatenate([self.generator.dag_of_rows(n, each) for each in seeds])[kept]
+
+    def detached(self) -> Self:
+        """Return this with its generator's rows starting from no training row, where they do.
+
+        See `causalmix.generation.causal.CausalGenerator.detached`.
+        """
+        other = copy.copy(self)
+        other._kept = None
+        if hasattr(self.generator, "detached"):
+            other.generator = self.generator.detached()
+        return other
+
+    def _draw(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
+        X, y = self.generator.sample(n, seed)
+        return X, y, pd.Series(self.faults(X, y))
+
+    def faults(self, X: pd.DataFrame, y: pd.Series) -> np.ndarray:
+        """How bad rows are.
+
+        Parameters
+        ----------
+        X : pandas.DataFrame of shape (n, n_features)
+        y : pandas.Series of shape (n,)
+
+        Returns
+        -------
+        numpy.ndarray of shape (n,)
+            0 for a row to keep. Else the sum of 4 for a row out of support, of how far the
+            label's lift falls short of `least_lift` (a share of it), and of how far the row is on
+            its way from the least distance to a copy.
+        """
+        rows = _joined(X, y)
+        faults = 4.0 * out_of_support(self._records, rows)
+        if self._judge is not None:
+            faults += (1 - self._judge.lift(X, y) / self.least_lift).clip(0)
+        if self._nearest > _EQUAL:
+            distance = distance_to_closest_record(self._records, rows)
+            faults += (1 - distance / self._nearest).clip(0)
+        return faults
+
+
+class LabelJudge:
+    """How plausible the pre-trained foundation model finds labels, given labelled rows.
+
+    Parameters
+    ----------
+    X : pandas.DataFrame of shape (n_rows, n_features)
+    y : pandas.Series of shape (n_rows,)
+        Two classes or more.
+    tfm : str, default="embedded"
+        As `causalmix.tfm.model.load_tfm` takes it.
+
+    Raises
+    ------
+    DataError
+        If the table exceeds the limits of the model.
+    """
+
+    def __init__(self, X: pd.DataFrame, y: pd.Series, tfm: str = "embedded") -> None:
+        from causalmix.tfm.model import load_tfm  # torch is imported only where it is needed
+
+        codes, classes = pd.factorize(y.astype(object))
+        self._classes = pd.Index(classes)
+        self._shares = np.bincount(codes) / len(codes)
+        self._model = load_tfm(tfm)
+        self._encoder = self._model.encoder(_categories(X), codes)
+
+    def lift(self, X: pd.DataFrame, y: pd.Series) -> np.ndarray:
+        """Probabilities of labels in units of their classes' shares, shape (n,); 0 if unknown."""
+        queries = self._encoder.transform(_categories(X))
+        proba = self._encoder.predict_proba(self._model.network, queries, len(self._classes))
+        codes = self._classes.get_indexer(y.astype(object))
+        lift = proba[np.arange(len(codes)), codes] / self._shares[codes]
+        return np.where(codes >= 0, lift, 0.0)
+
+
+def out_of_support(records: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
+    """Say which rows hold a value that no record has or encloses.
+
+    Parameters
+    ----------
+    records : pandas.DataFrame of shape (n_records, n_columns)
+    rows : pandas.DataFrame of shape (n_rows, n_columns)
+        With the same columns.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (n_rows,)
+        True for a number outside the records' range, a category or truth value that they lack, or
+        a gap in a column without gaps.
+    """
+    outside = np.zeros(len(rows), dtype=bool)
+    for name, seen in records.items():
+        values, known = rows[name], rows[name].notna().to_numpy()
+        if name in records.select_dtypes("number"):
+            inside = values.between(seen.min(), seen.max()).to_numpy(bool, na_value=False)
+        else:
+            inside = values.astype(object).isin(seen.dropna().astype(object)).to_numpy()
+        outside |= np.where(known, ~inside, not seen.hasnans)
+    return outside
+
+
+def _joined(X: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
+    return with_target(X, y.astype(object), unused_name("target", X.columns))
+
+
+def _categories(X: pd.DataFrame) -> pd.DataFrame:
+    categories = dict.fromkeys(X.select_dtypes(exclude="number"), "category")
+    return X.astype(categories).rename(columns=str)  # the model takes no names of several types
+
+
+def _least_bad(y: pd.Series, faults: pd.Series, wanted: pd.Series) -> np.ndarray:
+    """Positions of as many rows of each class as are wanted, in the order they were drawn."""
+    # Stable: of the rows without fault those that were drawn first.
+    order = faults.to_numpy().argsort(kind="stable")
+    classes = y.iloc[order]
+    nth_of_class = classes.groupby(classes, observed=True).cumcount()
+    within = nth_of_class < classes.map(wanted).astype(int)
+    return np.sort(order[within.to_numpy()])
+
+
+def _lacking(rounds: list[tuple[pd.DataFrame, pd.Series, pd.Series]], wanted: pd.Series) -> bool:
+    good = pd.concat([y[faults.to_numpy() == 0] for _, y, faults in rounds])
+    return bool((good.value_counts().reindex(wanted.index, fill_value=0) < wanted).any())

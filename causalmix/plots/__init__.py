@@ -1,0 +1,16 @@
+"""Figures: tidy data and axes in, the axes out."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cost": ["plot_discovery_cost", "plot_generation_cost"],
+        "discovery": ["plot_calibration", "plot_discovery_benchmark"],
+        "evaluation": ["plot_evaluation", "plot_pretraining"],
+        "quality": ["csuite_wins", "plot_csuite", "plot_quality", "plot_utility"],
+        "results": ["plot_gaps", "plot_histories", "plot_improvements"],
+        "rows": ["plot_associations", "plot_marginals", "plot_pairs"],
+        "style": ["plot_edge_probabilities", "plot_graph", "use_book_style"],
+    },
+)

@@ -1,0 +1,219 @@
+"""Figures of how well synthetic rows stand in for real ones, and of the benchmarks behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from causalmix.benchmarks.csuite import GRAPHS, MEASURES
+from causalmix.plots.style import REAL_COLOUR
+
+_BETTER = {
+    "CMD": "lower is better",
+    "kMTVD": "lower is better",
+    "NNAA": "nearer 0.5 is better",
+    "ATE error": "lower is better",
+    "near-copies": "no more than in real rows",
+}
+
+_LEARNERS = {"linear": "linear model", "boosting": "boosting", "tfm": "TFM"}
+
+_LABELS = {
+    "cmd": "CMD",
+    "kmtvd": "kMTVD",
+    "nnaa_distance": "|NNAA − 0.5|",
+    "ate_error": "ATE error",
+}
+
+
+def plot_quality(report: pd.DataFrame) -> Figure:
+    """Draw a quality report: a panel a measure, a dot a generator, a line for real rows.
+
+    Parameters
+    ----------
+    report : DataFrame
+        As :func:`causalmix.quality.report.quality_report` returns it; the first row is the
+        reference.
+
+    Returns
+    -------
+    Figure
+        Below each panel it says which values are better. A learner has one panel for both its
+        scores, on a scale that all learners share: a full dot for training on synthetic rows
+        alone, an open one for training on real and synthetic rows.
+    """
+    learners = [name.removesuffix(" TSTR") for name in report if name.endswith(" TSTR")]
+    panels = [name for name in report if name in _BETTER and name != "ATE error"] + learners
+    panels += [name for name in report if name == "ATE error"]
+    n_rows = -(-len(panels) // 4)
+    figure, axes = plt.subplots(
+        n_rows,
+        4,
+        figsize=(10, (0.3 * len(report) + 1.1) * n_rows + 0.4),
+        squeeze=False,
+        sharey=True,
+    )
+    colours = sns.color_palette("colorblind", len(report) - 1)
+    by_name = dict(zip(panels, axes.flat, strict=False))
+    for name, ax in by_name.items():
+        if name in learners:
+            _draw_dots(ax, report[f"{name} TSTR"], colours)
+            _draw_dots(ax, report[f"{name} real + synthetic"], colours, filled=False)
+            ax.set(title=f"ROC-AUC, {_LEARNERS[name]}", xlabel="higher is better")
+        else:
+            _draw_dots(ax, report[name], colours)
+            ax.set(title=name, xlabel=_BETTER[name])
+    by_name["NNAA"].axvline(0.5, color="0.5", lw=1, ls=":")
+    if "ATE error" in by_name:
+        by_name["ATE error"].set_xlim(0)
+    _share_limits([by_name[name] for name in learners])
+    for ax in axes.flat[len(panels) :]:
+        ax.axis("off")
+    handles = [plt.Line2D([], [], color=REAL_COLOUR, ls="--", lw=1.2, label=report.index[0])]
+    for face, rows in (("0.4", "synthetic"), ("none", "real + synthetic")) if learners else ():
+        label = f"trained on {rows} rows"
+        handles.append(plt.Line2D([], [], ls="", marker="o", color="0.4", mfc=face, label=label))
+    figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False)
+    figure.tight_layout(rect=(0, 0.12 / n_rows, 1, 1))
+    return figure
+
+
+def _draw_dots(ax: Axes, scores: pd.Series, colours: list, filled: bool = True) -> None:
+    """Draw generators from top to bottom, and a line for the reference, which comes first."""
+    position = np.arange(len(scores) - 1)[::-1]
+    faces = colours if filled else "none"
+    ax.scatter(
+        scores.iloc[1:], position, s=45, facecolors=faces, edgecolors=colours, lw=1.5, zorder=3
+    )
+    if np.isfinite(scores.iloc[0]):
+        ax.axvline(scores.iloc[0], color=REAL_COLOUR, lw=1.2, ls="--")
+    ax.set_yticks(position, scores.index[1:])
+    ax.set_ylim(-0.6, len(position) - 0.4)
+    ax.margins(x=0.15)
+    ax.locator_params(axis="x", nbins=4)
+
+
+def _share_limits(axes: Sequence[Axes]) -> None:
+    """Give panels of one unit one scale: a difference then looks the same in all of them."""
+    limits = [ax.get_xlim() for ax in axes]
+    for ax in axes:
+        ax.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def plot_csuite(summary: pd.DataFrame, graph: str, measure: str = "cmd") -> Figure:
+    """Draw a measure against the number of training rows, beside the published medians.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As :func:`causalmix.benchmarks.csuite.summarise_csuite` returns it.
+    graph : {"true", "discovered"}
+        Where the graphs come from.
+    measure : str, default="cmd"
+        A key of :data:`causalmix.benchmarks.csuite.MEASURES`.
+
+    Returns
+    -------
+    Figure
+        A panel a dataset: medians with their 95 % interval over repetitions, the published ones,
+        and those of real rows, below which no generator can be expected.
+    """
+    rows = summary[(summary["graph"] == graph) & (summary["measure"] == measure)]
+    names = sorted(rows["dataset"].unique())
+    n_rows = -(-len(names) // 3)
+    figure, axes = plt.subplots(n_rows, 3, figsize=(9.5, 2.9 * n_rows), squeeze=False)
+    for ax, name in zip(axes.flat, names, strict=False):
+        _csuite_panel(ax, rows[rows["dataset"] == name], graph)
+        ax.set(title=name, xlabel="Training rows", ylabel=_LABELS[measure])
+    for ax in axes.flat[len(names) :]:
+        ax.axis("off")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
+    figure.tight_layout(rect=(0, 0.12 / n_rows, 1, 1))
+    return figure
+
+
+def _csuite_panel(ax: Axes, rows: pd.DataFrame, graph: str) -> None:
+    for colour, (method, each) in zip(
+        sns.color_palette("colorblind"), rows.groupby("method", sort=True), strict=False
+    ):
+        each = each.sort_values("n_train")
+        n, middle = each["n_train"], each["median"]
+        ax.plot(n, middle, "o-", color=colour, label=f"CausalMix ({method})")
+        ax.fill_between(n, each["low"], each["high"], color=colour, alpha=0.2, lw=0)
+    ax.plot(n, each["published"], "s--", color="0.35", label=f"published ({GRAPHS[graph]})")
+    ax.plot(n, each["floor"], ":", color="0.35", label="real rows")
+    ax.set_xscale("log")
+    ax.set_xticks(list(n), [str(v) for v in n])
+    ax.minorticks_off()
+    ax.set_ylim(0)
+
+
+def csuite_wins(summary: pd.DataFrame) -> pd.DataFrame:
+    """Count the datasets on which a median is below the published one.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As :func:`causalmix.benchmarks.csuite.summarise_csuite` returns it.
+
+    Returns
+    -------
+    DataFrame
+        A row per graph, method and n_train, a column per measure, cells like "4 of 6".
+    """
+    counts = summary.groupby(["graph", "method", "n_train", "measure"])["better"]
+    cells = counts.sum().astype(str) + " of " + counts.count().astype(str)
+    return cells.unstack("measure")[list(MEASURES)].rename(columns=_LABELS)
+
+
+_LINEAR_WITHIN = 0.02  # ROC-AUC
+
+
+def plot_utility(summary: pd.DataFrame, reference: str = "causal") -> Figure:
+    """Draw by how much a generator's rows train learners better than those of the others.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As :func:`causalmix.benchmarks.utility.summarise_utility` returns it.
+    reference : str, default="causal"
+        The generator whose differences the summary holds.
+
+    Returns
+    -------
+    Figure
+        A panel for synthetic rows alone and one for real and synthetic rows together: the mean
+        difference in ROC-AUC over datasets and learners, with its 95 % interval, for each other
+        generator and number of training rows. To the right of zero the reference is better.
+        The axis is linear within ±0.02 and logarithmic beyond.
+    """
+    others = [name for name in summary["generator"].unique() if name != reference]
+    sizes = sorted(summary["n_train"].unique())
+    titles = {"synthetic": "Synthetic rows alone", "both": "Real and synthetic rows"}
+    size = (9, 0.55 * len(others) + 1.9)
+    figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
+    for ax, (source, title) in zip(axes, titles.items(), strict=True):
+        rows = summary[summary["score"] == f"mean_{source}"].set_index(["n_train", "generator"])
+        for k, (n, colour) in enumerate(zip(sizes, sns.color_palette("colorblind"), strict=False)):
+            part = rows.loc[n].loc[others]
+            height = np.arange(len(others))[::-1] + 0.12 * (len(sizes) - 1 - 2 * k)
+            errors = [part["difference"] - part["low"], part["high"] - part["difference"]]
+            label = f"{n} training rows"
+            ax.errorbar(part["difference"], height, xerr=errors, fmt="o", color=colour, label=label)
+        ax.axvline(0, color="0.25", lw=1)
+        ax.set_yticks(np.arange(len(others))[::-1], [f"against {name}" for name in others])
+        ax.set(title=title, xlabel=f"ROC-AUC of {reference} minus the other's")
+        # Linear around zero: one generator that fails would leave no room for the others.
+        ax.set_xscale("symlog", linthresh=_LINEAR_WITHIN, linscale=2)
+        ax.set_xticks([-0.02, -0.01, 0, 0.01, 0.02, 0.2], ["−0.02", "", "0", "", "0.02", "0.2"])
+        ax.minorticks_off()
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(sizes), frameon=False)
+    return figure

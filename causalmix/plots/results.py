@@ -1,0 +1,187 @@
+"""Figures of fine-tuning runs and benchmarks. Each function draws on axes and returns them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from causalmix.benchmarks.arms import ARMS, PURIFIED
+from causalmix.errors import CausalMixError, check_name
+from causalmix.plots.style import REAL_COLOUR
+
+METRIC_LABELS = {"auc": "ROC-AUC", "log_loss": "log-loss (nats)"}
+
+
+def _arm_colours() -> dict[str, tuple[float, ...]]:
+    """Give each arm a colour, and a purified one a lighter shade of its generator's."""
+    plain = [arm for arm in ARMS if not arm.endswith(PURIFIED)]
+    palette = [*sns.color_palette("colorblind"), *sns.color_palette("dark")]
+    colours = dict(zip(plain, palette, strict=False))
+    lighter = {f"{arm}{PURIFIED}": tuple((1 + c) / 2 for c in colours[arm]) for arm in plain}
+    return colours | {arm: colour for arm, colour in lighter.items() if arm in ARMS}
+
+
+ARM_COLOURS = _arm_colours()
+
+
+def plot_histories(
+    histories: pd.DataFrame, metric: str = "log_loss", axes: Sequence[Axes] | None = None
+) -> Sequence[Axes]:
+    """Draw validation and test curves of the arms over the optimiser steps.
+
+    Parameters
+    ----------
+    histories : DataFrame
+        Of one dataset, with columns ``seed``, ``arm``, ``step``, ``val_*`` and ``test_*``.
+    metric : {"log_loss", "auc"}, default="log_loss"
+        Score to draw.
+    axes : pair of Axes, optional
+        For validation and test; a new figure by default.
+
+    Returns
+    -------
+    sequence of Axes
+        A line is the mean over seeds of the change since step 0, its band one standard error
+        (no band with a single seed). Runs that stopped early keep their last value, so that all
+        steps average the same runs.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such metric.
+    CausalMixError
+        If there is no history, because no arm was fine-tuned.
+    """
+    check_name(metric, METRIC_LABELS, "metric")
+    if histories.empty:
+        raise CausalMixError("No history to draw: among the arms there is none that fine-tunes.")
+    if axes is None:
+        axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")[1]
+    for ax, part in zip(axes, ("val", "test"), strict=True):
+        wide = histories.pivot_table(
+            index="step", columns=["arm", "seed"], values=f"{part}_{metric}"
+        )
+        wide = wide.ffill()
+        tidy = (wide - wide.iloc[0]).reset_index().melt(id_vars=[("step", "")])
+        tidy.columns = ["step", "arm", "seed", "change"]
+        sns.lineplot(
+            tidy,
+            x="step",
+            y="change",
+            hue="arm",
+            hue_order=[arm for arm in ARMS if arm in set(tidy["arm"])],
+            palette=ARM_COLOURS,
+            errorbar="se" if tidy["seed"].nunique() > 1 else None,
+            legend=part == "test",
+            ax=ax,
+        )
+        ax.axhline(0, color=REAL_COLOUR, lw=1, ls=":")
+        better = "lower" if metric == "log_loss" else "higher"
+        rows = "Validation" if part == "val" else "Test"
+        ax.set(
+            xlabel="Optimiser step",
+            ylabel=f"Change of {METRIC_LABELS[metric]}",
+            title=f"{rows} rows ({better} is better)",
+        )
+    _move_legend_below(axes[1])
+    return axes
+
+
+def plot_improvements(per_dataset: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw each arm's normalised improvement on every dataset.
+
+    Parameters
+    ----------
+    per_dataset : DataFrame
+        As :func:`causalmix.benchmarks.summary.improvements` returns it.
+    ax : Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    Axes
+        A point is a dataset, a bar the median over datasets.
+    """
+    ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
+    order = [arm for arm in ARMS if arm in set(per_dataset["arm"])]
+    sns.stripplot(
+        per_dataset,
+        x="improvement",
+        y="arm",
+        hue="dataset",
+        order=order,
+        jitter=0.18,
+        size=7,
+        alpha=0.85,
+        ax=ax,
+    )
+    medians = per_dataset.groupby("arm")["improvement"].median()
+    for row, arm in enumerate(order):
+        ax.plot([medians[arm]] * 2, [row - 0.33, row + 0.33], color=REAL_COLOUR, lw=2.5, zorder=5)
+    ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
+    ax.set_yticks(range(len(order)), [ARMS[arm].label for arm in order])
+    ax.set(xlabel="Normalised ROC-AUC improvement over zero-shot (1 = no error left)", ylabel="")
+    sns.move_legend(ax, "center left", bbox_to_anchor=(1.01, 0.5), title="Dataset", frameon=False)
+    return ax
+
+
+def plot_gaps(gaps: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw each arm's validation-test gaps.
+
+    Parameters
+    ----------
+    gaps : DataFrame
+        As :func:`causalmix.benchmarks.summary.run_gaps` returns it.
+    ax : Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    Axes
+        Boxes over runs of the gap on ROC-AUC and on log-loss; a note where no run has one.
+    """
+    ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
+    tidy = gaps.melt(
+        id_vars=["dataset", "seed", "arm"],
+        value_vars=["gap_auc", "gap_log_loss"],
+        var_name="monitored",
+        value_name="gap",
+    ).dropna(subset=["gap"])
+    label = "Validation-test gap (0 = same order, 1 = unrelated, 2 = reversed)"
+    if tidy.empty:
+        ax.set(xlabel=label, xticks=[], yticks=[])
+        ax.text(0.5, 0.5, "No run has three evaluations", ha="center", transform=ax.transAxes)
+        return ax
+    tidy["monitored"] = tidy["monitored"].map({"gap_auc": "ROC-AUC", "gap_log_loss": "log-loss"})
+    order = [arm for arm in ARMS if arm in set(tidy["arm"])]
+    sns.boxplot(
+        tidy,
+        x="gap",
+        y="arm",
+        hue="monitored",
+        hue_order=["ROC-AUC", "log-loss"],
+        order=order,
+        fliersize=3,
+        ax=ax,
+    )
+    ax.set_yticks(range(len(order)), [ARMS[arm].label for arm in order])
+    ax.set(xlabel=label, ylabel="")
+    sns.move_legend(ax, "center left", bbox_to_anchor=(1.01, 0.5), title="Curve", frameon=False)
+    return ax
+
+
+def _move_legend_below(ax: Axes) -> None:
+    """Turn the legend of an axes into one of its figure, with the arms' labels."""
+    handles, arms = ax.get_legend_handles_labels()
+    ax.get_legend().remove()
+    ax.figure.legend(
+        handles,
+        [ARMS[arm].label for arm in arms],
+        loc="outside lower center",
+        ncols=len(arms),
+        frameon=False,
+    )

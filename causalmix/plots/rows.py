@@ -1,0 +1,275 @@
+"""Figures of rows, real beside synthetic: single columns, associations, pairs of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from causalmix.errors import DataError, check_name
+from causalmix.plots.style import REAL_COLOUR
+from causalmix.quality.fidelity import association_matrix
+
+_MAX_LEVELS = 8
+_MAX_POINTS = 400
+
+
+def plot_marginals(
+    real: pd.DataFrame,
+    synthetic: Mapping[str, pd.DataFrame],
+    *,
+    columns: Sequence[str] | None = None,
+    n_columns: int = 6,
+) -> Figure:
+    """Compare the distribution of single columns, real against synthetic.
+
+    Parameters
+    ----------
+    real : DataFrame
+        Real rows.
+    synthetic : mapping of str to DataFrame
+        Synthetic rows by the generator's name, with the same columns.
+    columns : sequence of str, optional
+        Columns to show; by default the last one (the target) and the first `n_columns` - 1.
+    n_columns : int, default=6
+        Number of panels where `columns` is not given.
+
+    Returns
+    -------
+    Figure
+        Cumulative shares for numeric columns, shares of the (at most 8 most frequent) categories
+        for categorical ones.
+    """
+    if columns is None:
+        columns = [*real.columns[: n_columns - 1], real.columns[-1]]
+    for column in columns:
+        check_name(column, real.columns, "column")
+    sources = {"real": real, **synthetic}
+    colours = [REAL_COLOUR, *sns.color_palette("colorblind", len(synthetic))]
+    n_rows = -(-len(columns) // 3)
+    figure, axes = plt.subplots(n_rows, 3, figsize=(9, 2.7 * n_rows), squeeze=False)
+    for ax, column in zip(axes.flat, columns, strict=False):
+        tidy = pd.concat(
+            [
+                pd.DataFrame({column: frame[column], "rows": name})
+                for name, frame in sources.items()
+            ],
+            ignore_index=True,
+        )
+        if isinstance(real[column].dtype, pd.CategoricalDtype):
+            _category_shares(tidy, column, ax, colours)
+        else:
+            sns.ecdfplot(tidy, x=column, hue="rows", palette=colours, ax=ax, legend=False)
+            ax.set_ylabel("Cumulative share")
+    for ax in axes.flat[len(columns) :]:
+        ax.axis("off")
+    handles = [
+        plt.Line2D([], [], color=c, lw=3, label=n) for n, c in zip(sources, colours, strict=True)
+    ]
+    figure.legend(handles=handles, loc="lower center", ncols=len(sources), frameon=False)
+    figure.tight_layout(rect=(0, 0.18 / n_rows, 1, 1))
+    return figure
+
+
+def _category_shares(tidy: pd.DataFrame, column: str, ax: Axes, colours: list) -> None:
+    shares = tidy.groupby("rows", sort=False)[column].value_counts(normalize=True)
+    shares = shares.rename("share").reset_index()
+    top = tidy[column].value_counts().index[:8]
+    top = [name for name in tidy[column].astype("category").cat.categories if name in set(top)]
+    sns.barplot(
+        shares[shares[column].isin(top)].astype({column: str}),
+        x=column,
+        y="share",
+        hue="rows",
+        order=top,
+        palette=colours,
+        legend=False,
+        ax=ax,
+    )
+    ax.set_ylabel("Share of rows")
+    if sum(len(str(name)) for name in top) > 30:
+        ax.set_xticks(range(len(top)), [_shorten(str(name)) for name in top])
+        ax.tick_params(axis="x", rotation=35)
+        for label in ax.get_xticklabels():
+            label.set_ha("right")
+
+
+def _shorten(text: str, length: int = 14) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw association matrices side by side.
+
+    Parameters
+    ----------
+    frames : mapping of str to DataFrame
+        Rows by the name that titles their panel.
+
+    Returns
+    -------
+    Figure
+        A heat map each, on one colour scale from -1 to 1 (see
+        :func:`causalmix.quality.fidelity.association_matrix`).
+    """
+    names = [_shorten(str(name)) for name in next(iter(frames.values())).columns]
+    labels = names if len(names) <= 40 else False
+    n_rows = -(-len(frames) // 2)
+    figure, axes = plt.subplots(
+        n_rows, 2, figsize=(8.5, 3.9 * n_rows), squeeze=False, layout="constrained"
+    )
+    for ax in axes.flat[len(frames) :]:
+        ax.axis("off")
+    for k, (ax, (title, frame)) in enumerate(zip(axes.flat, frames.items(), strict=False)):
+        sns.heatmap(
+            association_matrix(frame),
+            vmin=-1,
+            vmax=1,
+            cmap="vlag",
+            square=True,
+            cbar=False,
+            xticklabels=labels if k + 2 >= len(frames) else False,  # nothing below
+            yticklabels=labels if k % 2 == 0 else False,
+            ax=ax,
+        )
+        ax.set_title(title)
+        ax.tick_params(labelsize=8 if len(names) <= 15 else 6)
+    figure.colorbar(
+        axes.flat[0].collections[0],
+        ax=axes.ravel().tolist(),
+        label="Association (Spearman's ρ, Cramér's V² or η²)",
+        shrink=0.6,
+    )
+    return figure
+
+
+def plot_pairs(
+    real: pd.DataFrame, synthetic: Mapping[str, pd.DataFrame], n_pairs: int = 3
+) -> Figure:
+    """Draw the most associated pairs of columns, real rows beside synthetic ones.
+
+    Parameters
+    ----------
+    real : DataFrame
+        With two columns or more.
+    synthetic : mapping of str to DataFrame
+        Rows with the same columns by the generator's name.
+    n_pairs : int, default=3
+        Pairs at most. A column is in one pair only, so that a few columns that say the same do
+        not fill the figure.
+
+    Returns
+    -------
+    Figure
+        A line of panels a pair, on the axes of the real rows. Two numeric columns are points (at
+        most 400; whole numbers are spread a little, so that equal ones do not hide each other),
+        a numeric and a categorical one box plots, two categorical ones a heat map: the shares of
+        the levels across (0 is white, 1 the darkest) within each level down. Of a column's levels
+        the 8 most frequent are shown.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two columns.
+    """
+    if real.shape[1] < 2:
+        raise DataError("Pairs of columns need two of them; the table has fewer.")
+    pairs = _strongest_pairs(real, n_pairs)
+    sources = {"real": real, **synthetic}
+    colours = [REAL_COLOUR, *sns.color_palette("colorblind", len(synthetic))]
+    figure, axes = plt.subplots(
+        len(pairs),
+        len(sources),
+        figsize=(2.3 * len(sources) + 0.6, 2.3 * len(pairs) + 0.3),
+        squeeze=False,
+        sharex="row",
+        sharey="row",
+        layout="constrained",
+    )
+    for line, (x, y) in zip(axes, pairs, strict=True):
+        for ax, frame, colour in zip(line, sources.values(), colours, strict=True):
+            _draw_pair(ax, real[[x, y]], frame[[x, y]], colour)
+            ax.set(xlabel=_shorten(str(x), 24), ylabel="")
+        line[0].set_ylabel(_shorten(str(y), 24))
+    for ax, name in zip(axes[0], sources, strict=True):
+        ax.set_title(name)
+    return figure
+
+
+def _strongest_pairs(frame: pd.DataFrame, n: int) -> list[tuple[str, str]]:
+    """Choose up to `n` pairs without a column in common; of each, the one to go down comes last.
+
+    That is the column of more levels, whose names have room there once.
+    """
+    levels = {c: frame[c].nunique() if _is_categorical(frame[c]) else 0 for c in frame}
+    numeric = [c for c in frame if not levels[c]]
+    strength = association_matrix(frame)
+    strength.loc[numeric, numeric] **= 2  # like the other two, a share of variance
+    upper = strength.where(np.triu(np.ones(strength.shape, bool), 1))
+    pairs: list[tuple[str, str]] = []
+    for pair in upper.stack().sort_values(ascending=False, kind="stable").index:
+        if len(pairs) < n and not set(pair) & {c for used in pairs for c in used}:
+            pairs.append(tuple(sorted(pair, key=levels.get)))
+    return pairs
+
+
+def _is_categorical(column: pd.Series) -> bool:
+    return isinstance(column.dtype, pd.CategoricalDtype)
+
+
+def _draw_pair(ax: Axes, real: pd.DataFrame, frame: pd.DataFrame, colour: object) -> None:
+    x, y = real.columns
+    if not _is_categorical(real[y]):
+        ax.scatter(*_spread(frame.iloc[:_MAX_POINTS]), s=5, color=colour, alpha=0.6)
+        ax.set(xlim=_limits(real[x]), ylim=_limits(real[y]))
+        return
+    down = _frequent_levels(real[y])
+    if _is_categorical(real[x]):
+        across = _frequent_levels(real[x])
+        shares = pd.crosstab(frame[y], frame[x], normalize="index")
+        shares = shares.reindex(index=down, columns=across)
+        ax.imshow(shares.fillna(0), vmin=0, vmax=1, cmap="Blues", aspect="auto")
+        ax.set_xticks(
+            range(len(across)), [_shorten(str(level), 30 // len(across)) for level in across]
+        )
+        ax.grid(False)
+    else:
+        ax.boxplot(
+            [frame.loc[frame[y] == level, x].dropna() for level in down],
+            positions=range(len(down)),
+            orientation="horizontal",
+            widths=0.6,
+            patch_artist=True,
+            boxprops={"facecolor": sns.light_palette(colour, 3)[1]},
+            medianprops={"color": "black", "linewidth": 2},
+            flierprops={"markersize": 2},
+        )
+        ax.set(xlim=_limits(real[x]), ylim=(len(down) - 0.5, -0.5))
+    ax.set_yticks(range(len(down)), [_shorten(str(level)) for level in down])
+
+
+def _limits(column: pd.Series) -> tuple[float, float]:
+    low, high = column.min(), column.max()
+    margin = 0.06 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _frequent_levels(column: pd.Series) -> list:
+    """Return the most frequent levels, in the column's own order."""
+    top = set(column.value_counts().index[:_MAX_LEVELS])
+    return [level for level in column.cat.categories if level in top]
+
+
+def _spread(pair: pd.DataFrame) -> list[pd.Series]:
+    rng = np.random.default_rng(0)
+    return [
+        column + rng.uniform(-0.3, 0.3, len(column))
+        if (column.dropna() % 1 == 0).all() and column.nunique() <= 30
+        else column
+        for _, column in pair.items()
+    ]

@@ -1,0 +1,163 @@
+"""Figures of graphs, and the look that all figures share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import networkx as nx
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from scipy.cluster.hierarchy import leaves_list, linkage
+
+from causalmix.discovery.bootstrap import EdgeProbabilities
+from causalmix.errors import check_name
+
+REAL_COLOUR = "0.25"
+
+
+def use_book_style() -> None:
+    """Set the look that all figures and tables of the book share."""
+    sns.set_theme(
+        context="notebook",
+        style="whitegrid",
+        palette="colorblind",
+        rc={"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlesize": "medium"},
+    )
+    pd.set_option("display.max_colwidth", None)  # cells wrap on the page
+
+
+def plot_edge_probabilities(edges: EdgeProbabilities, ax: Axes | None = None) -> Axes:
+    """Draw the probabilistic adjacency matrix as a heat map.
+
+    Parameters
+    ----------
+    edges : EdgeProbabilities
+        As :func:`causalmix.discovery.bootstrap.discover` returns it.
+    ax : Axes, optional
+        A new square figure that grows with the number of columns by default.
+
+    Returns
+    -------
+    Axes
+        Rows are causes, columns are effects; cells show the probability, if it is not 0.00, where
+        there are at most 12 columns.
+    """
+    d = len(edges.names)
+    table = pd.DataFrame(edges.matrix, index=edges.names, columns=edges.names)
+    shown = table.map(lambda p: f"{p:.2f}" if p >= 0.005 else "")
+    size = min(max(4.5, 0.42 * d + 2), 14)
+    ax = ax or plt.subplots(figsize=(size + 1, size))[1]
+    sns.heatmap(
+        table,
+        vmin=0,
+        vmax=1,
+        cmap="Blues",
+        square=True,
+        annot=shown if d <= 12 else None,
+        fmt="",
+        annot_kws={"size": 9},
+        linewidths=0.5,
+        xticklabels=True,
+        yticklabels=True,
+        cbar_kws={"label": "Probability of the edge", "shrink": 0.7},
+        ax=ax,
+    )
+    ax.set(xlabel="Effect", ylabel="Cause")
+    ax.tick_params(axis="x", rotation=90)
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
+def plot_graph(
+    edges: EdgeProbabilities,
+    *,
+    target: str | None = None,
+    threshold: float = 0.2,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the probable edges as a graph on a circle.
+
+    Parameters
+    ----------
+    edges : EdgeProbabilities
+        As :func:`causalmix.discovery.bootstrap.discover` returns it.
+    target : str, optional
+        Node drawn in another colour.
+    threshold : float, default=0.2
+        Edges less probable than this, both directions taken together, are left out.
+    ax : Axes, optional
+        A new square figure by default.
+
+    Returns
+    -------
+    Axes
+        A line is as wide and as dark as the pair is probably adjacent; its arrow points in the more
+        probable direction. Nodes that are probably joined are near each other on the circle.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no node `target`.
+    """
+    if target is not None:
+        check_name(target, edges.names, "target")
+    d = len(edges.names)
+    if ax is None:
+        size = min(max(5.5, 0.3 * d + 3), 13)
+        ax = plt.subplots(figsize=(size, size))[1]
+    graph = nx.DiGraph()
+    graph.add_nodes_from(edges.names[i] for i in _order_on_circle(edges.matrix))
+    for i in range(d):
+        for j in range(i + 1, d):
+            forward, backward = edges.matrix[i, j], edges.matrix[j, i]
+            if forward + backward >= threshold:
+                cause, effect = (i, j) if forward >= backward else (j, i)
+                graph.add_edge(edges.names[cause], edges.names[effect], weight=forward + backward)
+    layout = nx.circular_layout(graph)
+    colours = ["tab:orange" if name == target else "tab:blue" for name in graph]
+    weights = np.array([graph.edges[edge]["weight"] for edge in graph.edges]).clip(max=1)
+    nx.draw_networkx_nodes(graph, layout, node_size=110, node_color=colours, ax=ax)
+    nx.draw_networkx_edges(
+        graph,
+        layout,
+        width=(0.5 + 3 * weights).tolist(),
+        alpha=(0.1 + 0.6 * weights).tolist(),
+        edge_color=["tab:orange" if target in edge else "k" for edge in graph.edges],
+        arrowsize=13,
+        node_size=150,
+        connectionstyle="arc3,rad=0.08",
+        ax=ax,
+    )
+    _label_on_circle(ax, layout)
+    ax.set(xlim=(-1.7, 1.7), ylim=(-1.7, 1.7), aspect="equal")
+    ax.axis("off")
+    return ax
+
+
+def _order_on_circle(matrix: np.ndarray) -> list[int]:
+    """Order nodes so that joined ones are neighbours, by a clustering of their probabilities."""
+    apart = 1 - (matrix + matrix.T).clip(0, 1)
+    if len(apart) < 3:
+        return list(range(len(apart)))
+    distances = apart[np.triu_indices(len(apart), 1)]
+    return leaves_list(linkage(distances, "average", optimal_ordering=True)).tolist()
+
+
+def _label_on_circle(ax: Axes, layout: Mapping[str, np.ndarray]) -> None:
+    """Write each node's name outside the circle, along its radius, never upside down."""
+    for name, (x, y) in layout.items():
+        angle = np.degrees(np.arctan2(y, x))
+        left = abs(angle) > 90
+        ax.text(
+            1.09 * x,
+            1.09 * y,
+            name,
+            rotation=angle + 180 if left else angle,
+            rotation_mode="anchor",
+            ha="right" if left else "left",
+            va="center",
+            fontsize=9,
+        )

@@ -1,0 +1,12 @@
+"""The training of the embedded model."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "config": ["PretrainConfig"],
+        "heldout": ["evaluate_tasks"],
+        "run": ["pretrain"],
+    },
+)

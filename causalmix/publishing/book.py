@@ -1,0 +1,243 @@
+"""The book: run the notebooks with papermill, then let Jupyter Book render what was run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from causalmix.errors import CausalMixError
+from causalmix.publishing.execution import (
+    Run,
+    files_below,
+    hash_files,
+    package_hash,
+    plan,
+    run_notebooks,
+    versions,
+)
+from causalmix.publishing.notebooks import (
+    BUILD,
+    private_folders,
+    project_root,
+    save_notebook,
+    strip_colour,
+)
+from causalmix.publishing.record import record_page
+
+_JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
+_MARK = ".causalmix-book"  # in every built book: the hash of all that went into it
+
+
+def build_book(
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    smoke: bool = False,
+    out: str | Path | None = None,
+    root: Path | None = None,
+    workers: int | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Run the notebooks where needed and build the book.
+
+    Parameters
+    ----------
+    parameters : mapping of str to object, optional
+        Values that replace defaults, each given to every notebook that has such a parameter.
+    smoke : bool, default=False
+        Start from the small values of `notebooks/smoke.yml`.
+    out : str or pathlib.Path, optional
+        Folder for the HTML; by default `_build/html`, or `_build/books/<name>/html` for a book
+        with other parameters.
+    root : pathlib.Path, optional
+        The project's root; by default `project_root()`.
+    workers : int, optional
+        Notebooks run side by side; by default 2 where there are 2 cores.
+    report : callable, optional
+        Takes each line of progress.
+
+    Returns
+    -------
+    pathlib.Path
+        The book's first page, `index.html`.
+
+    Raises
+    ------
+    UnknownNameError
+        If no notebook has one of the parameters.
+    NotebookError
+        If a notebook fails; an earlier book stays as it was.
+    CausalMixError
+        If a value has the wrong type, or Jupyter Book warns, or a page shows a private path.
+    """
+    root = root or project_root()
+    runs = plan(parameters or {}, smoke=smoke, root=root)
+    target = _target(parameters or {}, smoke, out, root)
+    run_notebooks([run for run in runs if not run.executed.exists()], root, workers, report)
+    kept = [run.source.stem for run in runs if run.executed.exists()]
+    report(f"notebooks ready: {', '.join(kept)}")
+    (root / BUILD).mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="stage-", dir=root / BUILD) as folder:
+        stage = Path(folder) / "source"
+        fill_stage(stage, runs, _banner(parameters or {}, smoke), root)
+        mark = hash_files(files_below(stage), base=stage, extra=[package_hash(), *versions()])
+        if _read(target / _MARK) == mark:
+            report("the book is up to date")
+        else:
+            report("rendering the pages")
+            html = render(stage, Path(folder) / "out")
+            check_private_paths(html, root)
+            (html / _MARK).write_text(mark)
+            _replace(html, target)
+    return target / "index.html"
+
+
+def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
+    """Lay out the folder that Jupyter Book renders: the book's sources and the executed copies.
+
+    Parameters
+    ----------
+    stage : pathlib.Path
+        The folder to make. Files lie in it as in the project, so that the pages' links to the
+        repository lead to the sources.
+    runs : list of Run
+        The notebooks, all executed.
+    banner : str
+        A note below the first page's title, or "".
+    root : pathlib.Path
+        The project's root.
+    """
+    shutil.copytree(root / "book", stage / "book")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(root / name, stage)
+    records = []
+    for run in runs:
+        nb = nbformat.read(run.executed, as_version=4)
+        records.append(nb.metadata.pop("causalmix"))
+        nb.metadata["mystnb"] = {"execution_mode": "off"}
+        if run.parameters:  # the injected values are shown; the defaults fold away
+            for cell in nb.cells:
+                if "parameters" in cell.metadata.get("tags", []):
+                    cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
+        save_notebook(nb, stage / "notebooks" / run.source.name)
+    (stage / "book" / "record.json").write_text(json.dumps(records, indent=2), encoding="utf-8")
+    (stage / "book" / "record.md").write_text(record_page(records), encoding="utf-8")
+    card = stage / "book" / "model_card.md"
+    if card.exists():
+        from causalmix.publishing.model_card import fill_model_card  # needs torch
+
+        fill_model_card(card, root / "results")
+    if banner:
+        intro = stage / "book" / "intro.md"
+        title, _, rest = intro.read_text(encoding="utf-8").partition("\n")
+        intro.write_text(f"{title}\n\n{banner}\n{rest}", encoding="utf-8")
+
+
+def _banner(parameters: Mapping[str, Any], smoke: bool) -> str:
+    if not parameters and not smoke:
+        return ""
+    lines = [f"- `{name}` = `{value}`" for name, value in parameters.items()]
+    if smoke:
+        lines.append("- the small values of `notebooks/smoke.yml`, which only show that all runs")
+    text = "\n".join(lines)
+    return f":::{{note}}\nThis copy of the book was run with other parameters:\n\n{text}\n:::\n"
+
+
+def render(stage: Path, out: Path) -> Path:
+    """Build the HTML of a stage with warnings as errors.
+
+    Parameters
+    ----------
+    stage : pathlib.Path
+        A folder that `fill_stage` made.
+    out : pathlib.Path
+        Where Jupyter Book works.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder of the pages.
+
+    Raises
+    ------
+    CausalMixError
+        If Jupyter Book fails or warns; shows the warnings.
+    """
+    options = ["--path-output", str(out), "-W", "-n", "--keep-going", "-q"]
+    done = subprocess.run(
+        [sys.executable, "-c", _JUPYTER_BOOK, "build", str(stage), *options],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONWARNINGS": "ignore"},  # those of Sphinx's own dependencies
+    )
+    html = out / "_build" / "html"
+    if done.returncode or not (html / "index.html").is_file():
+        text = strip_colour(done.stdout + done.stderr)
+        lines = text.replace(str(stage) + os.sep, "").splitlines()
+        telling = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-15:]
+        raise CausalMixError("Jupyter Book could not build the pages:\n" + "\n".join(telling))
+    return html
+
+
+def check_private_paths(html: Path, root: Path) -> None:
+    """Raise CausalMixError if a page of the book shows a folder of this machine."""
+    for page in html.rglob("*"):
+        if page.suffix not in {".html", ".ipynb", ".md", ".json", ".txt"} and (
+            page.name != "searchindex.js"
+        ):
+            continue
+        text = page.read_text(encoding="utf-8", errors="replace")
+        for folder in private_folders(root):
+            if re.search(rf"(?<![\w./]){re.escape(folder)}(?![\w.-])", text):
+                raise CausalMixError(
+                    f"The page {page.relative_to(html)} shows a path of this machine, below "
+                    f"{folder}: print file names only."
+                )
+
+
+def _target(parameters: Mapping[str, Any], smoke: bool, out: str | Path | None, root: Path) -> Path:
+    name = book_name(parameters, smoke)
+    if out is None:
+        return root / BUILD / "books" / name / "html" if name else root / BUILD / "html"
+    target = Path(out).expanduser().absolute()
+    if target.exists() and not (target / _MARK).exists() and any(target.iterdir()):
+        raise CausalMixError(f"{out} holds other things than a book: name an empty folder.")
+    return target
+
+
+def book_name(parameters: Mapping[str, Any], smoke: bool) -> str:
+    """Return a folder's name for a book with these parameters, "" for the default book."""
+    values = {name: str(value) for name, value in sorted(parameters.items())}
+    parts = [f"{name}-{Path(value).stem}" for name, value in values.items()]
+    readable = "_".join([*(["smoke"] if smoke else []), *parts])
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", readable)[:60].strip("-.")
+    if all(re.fullmatch(r"[A-Za-z0-9-]*", value) for value in values.values()) and name == readable:
+        return name
+    return f"{name}-{hashlib.sha256(json.dumps(values).encode()).hexdigest()[:6]}"
+
+
+def _replace(new: Path, target: Path) -> None:
+    """Put a finished book in its place; the earlier one is there until then."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh, old = (target.with_name(f".{target.name}.{end}") for end in ("new", "old"))
+    for left in (fresh, old):
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.move(new, fresh)
+    if target.exists():
+        target.rename(old)
+    fresh.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""

@@ -1,0 +1,221 @@
+"""Which notebooks have to run, and running them: a copy is kept while nothing behind it changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from causalmix.errors import UnknownNameError, check_name
+from causalmix.publishing.notebooks import (
+    BUILD,
+    PACKAGE,
+    NotebookError,
+    NotebookInputError,
+    execute,
+    notebook_paths,
+    save_notebook,
+)
+from causalmix.publishing.parameters import check_parameters, read_parameters
+from causalmix.publishing.record import dependency_versions, execution_record
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One notebook with the values that replace its defaults, and where its copy is kept."""
+
+    source: Path
+    parameters: dict[str, Any]
+    executed: Path
+
+
+def plan(parameters: Mapping[str, Any], *, smoke: bool, root: Path) -> list[Run]:
+    """Give every notebook its parameters and find its executed copy's place.
+
+    Parameters
+    ----------
+    parameters : mapping of str to object
+        Values by name, for every notebook that has the name.
+    smoke : bool
+        Start from the small values of `notebooks/smoke.yml`.
+    root : pathlib.Path
+        The project's root.
+
+    Returns
+    -------
+    list of Run
+        One per notebook. The copy's name holds the hash of all that decides its content, so it
+        exists only if nothing has changed since it was made.
+
+    Raises
+    ------
+    UnknownNameError
+        If no notebook has one of the parameters; lists all, the nearest first.
+    """
+    sources = notebook_paths(root)
+    valid = {source: read_parameters(source) for source in sources}
+    known = {name for names in valid.values() for name in names}
+    for name in set(parameters) - known:
+        near = get_close_matches(name, known, n=3, cutoff=0.5)
+        lines = [_where(other, valid) for other in [*near, *sorted(known - set(near))]]
+        raise UnknownNameError(
+            f"No notebook has a parameter {name!r}. Their parameters:\n" + "\n".join(lines)
+        )
+    small = _smoke_values(root) if smoke else {}
+    runs = []
+    for source in sources:
+        given = {name: value for name, value in parameters.items() if name in valid[source]}
+        checked = check_parameters(source, small.get(source.stem, {}) | given)
+        key = run_hash(source, checked)
+        runs.append(Run(source, checked, root / BUILD / "executed" / f"{source.stem}-{key}.ipynb"))
+    return runs
+
+
+def _where(name: str, valid: Mapping[Path, Mapping[str, Any]]) -> str:
+    having = [source.stem for source, names in valid.items() if name in names]
+    first = next(names[name] for names in valid.values() if name in names)
+    return f"  {first}  ({', '.join(having)})"
+
+
+def _smoke_values(root: Path) -> dict[str, dict[str, Any]]:
+    values = yaml.safe_load((root / "notebooks" / "smoke.yml").read_text(encoding="utf-8")) or {}
+    for stem in values:
+        check_name(stem, [path.stem for path in notebook_paths(root)], "notebook in smoke.yml")
+    return values
+
+
+def run_hash(source: Path, parameters: Mapping[str, Any]) -> str:
+    """Hash what decides a notebook's result.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        The notebook's source.
+    parameters : mapping of str to object
+        Checked values that replace defaults.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits over the notebook, the parameters, the package with its
+        checkpoints, the content of files named in parameters, and the versions of Python and
+        of the packages that the project depends on.
+    """
+    defaults = {name: p.default for name, p in read_parameters(source).items()}
+    files = data_files(defaults | dict(parameters))
+    extra = [json.dumps(dict(parameters), sort_keys=True), package_hash(), *versions()]
+    return hash_files([source, *files], extra=extra)[:16]
+
+
+def data_files(parameters: Mapping[str, Any]) -> list[Path]:
+    """Return the files that string values of `parameters` name, themselves or in a list."""
+    values = [
+        v for value in parameters.values() for v in (value if isinstance(value, list) else [value])
+    ]
+    paths = [Path(value).expanduser() for value in values if isinstance(value, str) and value]
+    return [path for path in paths if path.is_file()]
+
+
+def package_hash() -> str:
+    """Hash the package's sources and the checkpoints shipped with it."""
+    return hash_files(files_below(PACKAGE), base=PACKAGE)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return all files of a folder, sorted, without Python's compiled ones."""
+    return sorted(
+        path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )
+
+
+def hash_files(paths: list[Path], *, base: Path | None = None, extra: Iterable[str] = ()) -> str:
+    """Return the SHA-256 over strings and over files' names (below `base`) and contents."""
+    digest = hashlib.sha256("\0".join(extra).encode())
+    for path in paths:
+        digest.update(f"\0{path.relative_to(base) if base else path.name}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def versions() -> Iterator[str]:
+    """Yield the versions that a result depends on: Python's and the needed packages'."""
+    yield sys.version
+    for name, version in dependency_versions().items():
+        yield f"{name}=={version}"
+
+
+def run_notebooks(
+    runs: list[Run], root: Path, workers: int | None, report: Callable[[str], None]
+) -> None:
+    """Run notebooks side by side in processes of their own; keep every copy that succeeds.
+
+    Parameters
+    ----------
+    runs : list of Run
+        What to run.
+    root : pathlib.Path
+        The project's root.
+    workers : int or None
+        Processes; None for 2 where there are 2 cores. The cores are shared out among them.
+    report : callable
+        Takes a line when a notebook is done or has failed.
+
+    Raises
+    ------
+    NotebookInputError
+        If notebooks failed by the user's data or parameters only.
+    NotebookError
+        If any notebook failed otherwise; shows its cell.
+    """
+    if not runs:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = min(workers or min(2, cores), len(runs))
+    failures: list[NotebookError] = []
+    report(f"running {', '.join(run.source.stem for run in runs)} ({workers} at a time)")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _limit_threads, (max(1, cores // workers),)) as pool:
+        done = {pool.submit(_run, run, root, row): run for row, run in enumerate(runs)}
+        for future in as_completed(done):
+            stem = done[future].source.stem
+            try:
+                report(f"  {stem}: {future.result()}")
+            except NotebookError as error:
+                told = str(error) if isinstance(error, NotebookInputError) else f"{stem}: failed"
+                report(f"  {told}")
+                failures.append(error)
+    if failures:
+        by_input = all(isinstance(error, NotebookInputError) for error in failures)
+        kind = NotebookInputError if by_input else NotebookError
+        raise kind("\n\n".join(map(str, failures)))
+
+
+def _limit_threads(threads: int) -> None:
+    for name in _THREADS:
+        os.environ.setdefault(name, str(threads))
+
+
+def _run(run: Run, root: Path, row: int) -> str:
+    start = time.time()
+    bar = {"position": row, "leave": False} if sys.stderr.isatty() else None
+    nb = execute(run.source, run.parameters, root=root, bar=bar)
+    seconds = time.time() - start
+    defaults = {name: p.default for name, p in read_parameters(run.source).items()}
+    nb.metadata["causalmix"] = execution_record(
+        run.source.stem, defaults | run.parameters, start=start, seconds=seconds
+    )
+    save_notebook(nb, run.executed)
+    return f"{sum(cell.cell_type == 'code' for cell in nb.cells)} code cells, {seconds:.0f} s"

@@ -1,0 +1,349 @@
+"""The model card's page: its text is written, its numbers come from the committed results.
+
+`book/model_card.md` has blanks such as ``{{ limits }}``. When the book is built they are filled
+from the checkpoint, from ``results/pretrain`` (how it was trained) and from ``results/tfm`` (how it
+compares), and the figures are drawn beside the page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from causalmix.benchmarks.zero_shot import LABELS, TFM
+from causalmix.errors import CausalMixError
+from causalmix.finetuning.metrics import SCORES
+from causalmix.manifest import file_hash
+from causalmix.plots.evaluation import plot_evaluation, plot_pretraining
+from causalmix.plots.style import use_book_style
+from causalmix.publishing.model_card_results import Results
+from causalmix.publishing.record import markdown_table
+from causalmix.tfm.checkpoint import read_checkpoint
+from causalmix.tfm.model import EMBEDDED_CHECKPOINT, OFFICIAL_VERSIONS, official_path
+
+MARGIN = 0.005
+"""How far the mean ROC-AUC is meant to be above the best other method's, up to `MARGIN_UP_TO`."""
+
+MARGIN_UP_TO = 256
+"""Largest number of labelled rows at which that is meant to hold."""
+
+_BLANK = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+
+
+def fill_model_card(page: Path, results: Path) -> None:
+    """Fill the blanks of the model card's page, and draw the figures it shows beside it.
+
+    Parameters
+    ----------
+    page : pathlib.Path
+        The page, changed in place.
+    results : pathlib.Path
+        The project's folder of results.
+
+    Raises
+    ------
+    CausalMixError
+        If results are missing, or the page has a blank that is none of `BLANKS`.
+    """
+    text = page.read_text(encoding="utf-8")
+    unknown = sorted(set(_BLANK.findall(text)) - set(BLANKS))
+    if unknown:
+        raise CausalMixError(
+            f"{page.name} has unknown blanks: {', '.join(unknown)}. Known: {', '.join(BLANKS)}."
+        )
+    found = Results.read(results)
+    page.write_text(_BLANK.sub(lambda blank: BLANKS[blank.group(1)](found), text), encoding="utf-8")
+    use_book_style()
+    figures = {
+        "model_card_evaluation.svg": lambda: plot_evaluation(found.held_out),
+        "model_card_pretraining.svg": lambda: plot_pretraining(found.log).figure,
+    }
+    # The same input gives the same file, so that an unchanged book is not rendered again.
+    with mpl.rc_context({"svg.hashsalt": "causalmix", "svg.fonttype": "path"}):
+        for name in sorted(name for name in figures if name in text):
+            figure = figures[name]()
+            figure.savefig(page.with_name(name), metadata={"Date": None})
+            plt.close(figure)
+
+
+# ---- What it is ----------------------------------------------------------------------------------
+
+
+def _facts(found: Results) -> str:
+    training, weights = found.pretraining, read_checkpoint(EMBEDDED_CHECKPOINT)["state_dict"]
+    precision = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in weights.values()})
+    n_parameters = sum(parameter.numel() for parameter in found.model.network.parameters())
+    rows = [
+        (
+            "File",
+            f"`{EMBEDDED_CHECKPOINT.name}`, {EMBEDDED_CHECKPOINT.stat().st_size / 1e6:.1f} MB",
+        ),
+        ("SHA-256", f"`{file_hash(EMBEDDED_CHECKPOINT)[:16]}…`"),
+        ("Architecture", f"`{found.model.architecture_name}` of the package `tabpfn`"),
+        ("Parameters", f"{n_parameters:,}, stored as {' and '.join(precision)}"),
+        ("Training", _effort(training)),
+        (
+            "Kept",
+            f"step {training['best_step']:,}, the lowest log-loss on held-out synthetic tasks "
+            f"({training['best_held_out_loss']:.3f} nats)",
+        ),
+        ("Trained with", ", ".join(f"{k} {v}" for k, v in training["versions"].items())),
+        ("At commit", f"`{str(training['commit'])[:12]}`"),
+    ]
+    return markdown_table(["", EMBEDDED_CHECKPOINT.stem], rows)
+
+
+def _effort(training: Mapping[str, Any]) -> str:
+    """Tell steps, time and hardware of a run, after those of the run that it started from."""
+    where = f"{training.get('workers', 1)} × {training.get('torch_threads', 1)} CPU threads"
+    if training["device"] != "cpu":
+        where = f"one {training['device']} device"
+    steps = training["steps_done"]
+    if training.get("earlier"):
+        before = {**training["earlier"], "steps_done": training["earlier"]["best_step"]}
+        return f"{_effort(before)}; from there {steps:,} steps, {_duration(training)} on {where}"
+    return f"{steps:,} steps, {_duration(training)} on {where}"
+
+
+def _duration(training: Mapping[str, Any]) -> str:
+    minutes = round(training["training_seconds"] / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 100 else f"{minutes} min"
+
+
+def _limits(found: Results) -> str:
+    limits, prior = found.model.limits, found.pretraining["config"]["prior"]
+    return (
+        f"- It accepts at most {limits.max_rows:,} labelled rows, {limits.max_features} columns "
+        f"and {limits.max_classes} classes, and refuses larger tables with an error.\n"
+        f"- It was trained on tables of {prior['rows'][0]} to {prior['rows'][1]} rows, labelled "
+        f"ones and queries together, with up to {prior['max_features']} columns and "
+        f"{prior['max_classes']} classes. Beyond those its quality is extrapolated."
+    )
+
+
+def _settings(found: Results) -> str:
+    flat = pd.json_normalize(found.pretraining["config"]).iloc[0]
+    return markdown_table(["Setting", "Value"], [(f"`{k}`", f"`{v}`") for k, v in flat.items()])
+
+
+# ---- How it compares -----------------------------------------------------------------------------
+
+
+def _protocol(found: Results) -> str:
+    settings = found.evaluation["settings"]
+    n_tuning = len(set(settings["tuning"]) & set(found.evaluation["data"]))
+    return (
+        f"{len(found.evaluation['data'])} tables, of which {n_tuning} are tuning tables; "
+        f"{_listing(settings['n_train'])} labelled rows; {settings['seeds']} splits of every table "
+        f"and size; up to {settings['n_test']:,} test rows; "
+        f"an ensemble of {found.model.inference_config.N_ESTIMATORS} for the TFM"
+    )
+
+
+def _same_checkpoint(found: Results) -> str:
+    if found.evaluation["settings"]["checkpoint"] == found.model.checkpoint_hash:
+        return f"checkpoint `{found.model.checkpoint_hash[:16]}`, the one shipped here"
+    return (
+        f"checkpoint `{str(found.evaluation['settings']['checkpoint'])[:16]}`. **It is not the one "
+        f"shipped here, `{found.model.checkpoint_hash[:16]}`: run the evaluation again**"
+    )
+
+
+def _tuning_tables(found: Results) -> str:
+    return _listing(found.evaluation["settings"]["tuning"])
+
+
+def _goals(found: Results) -> str:
+    rows = []
+    for size, table in found.held_out.groupby("n_train"):
+        table = table.set_index("method")
+        ours, others = table.loc[TFM], table.drop(index=TFM)
+        by_rank = others["mean_rank"].idxmin()
+        rival = others.loc[others["auc"].idxmax()]
+        verdict = _yes(ours["mean_rank"] < others["mean_rank"].min())
+        margin = _yes(rival["auc_difference"] >= MARGIN) if size <= MARGIN_UP_TO else "not set"
+        rows.append(
+            (
+                size,
+                int(ours["datasets"]),
+                f"{ours['mean_rank']:.2f}",
+                f"{LABELS[by_rank]} {others.loc[by_rank, 'mean_rank']:.2f}",
+                verdict,
+                f"{ours['auc']:.3f}",
+                f"{LABELS[rival.name]} {rival['auc']:.3f}",
+                _interval(rival, "auc"),
+                margin,
+            )
+        )
+    head = ["Rows", "Tables", "Mean rank", "Best other", "Best rank?"]
+    head += ["Mean ROC-AUC", "Best other", "Difference", f"{MARGIN} ahead?"]
+    return (
+        "Two goals were set before the comparison was run: the best mean rank at every size, and a "
+        f"mean ROC-AUC at least {MARGIN} above that of the best other method at up to "
+        f"{MARGIN_UP_TO} labelled rows.\n\n{markdown_table(head, rows)}"
+    )
+
+
+def _scores(found: Results, tables: str) -> str:
+    rows = []
+    for row in found.summary[found.summary["tables"] == tables].to_dict("records"):
+        means = [f"{row[name]:.3f}" for name in SCORES]
+        cells = [LABELS[row["method"]], f"{row['mean_rank']:.2f}", *means, f"{row['seconds']:.2f}"]
+        strong = "**" if row["method"] == TFM else ""
+        rows.append((row["n_train"], *(f"{strong}{cell}{strong}" for cell in cells)))
+    head = ["Rows", "Method", "Mean rank", "ROC-AUC", "Log-loss", "Accuracy", "Seconds"]
+    return markdown_table(head, rows)
+
+
+def _differences(found: Results) -> str:
+    rows = [
+        (
+            row["n_train"],
+            LABELS[row["method"]],
+            _interval(row, "auc"),
+            _interval(row, "log_loss"),
+            "–".join(str(int(row[name])) for name in ("wins", "ties", "losses")),
+        )
+        for row in found.held_out.to_dict("records")
+        if row["method"] != TFM
+    ]
+    return markdown_table(["Rows", "Against", "Δ ROC-AUC", "Δ log-loss", "W–T–L"], rows)
+
+
+def _losses(found: Results) -> str:
+    lines = []
+    for size, table in found.held_out.groupby("n_train"):
+        table = table.set_index("method")
+        lines.append(
+            f"- **{size} rows.** "
+            + _behind(table, "mean_rank", "mean rank", "{:.2f}", smaller=True)
+            + _behind(table, "auc", "mean ROC-AUC", "{:.3f}", smaller=False)
+            + _behind(table, "log_loss", "mean log-loss", "{:.3f}", smaller=True).rstrip()
+        )
+    margin = found.per_table[TFM] - found.per_table.drop(columns=TFM).max(axis=1)
+    by_table = margin.groupby("dataset").mean().sort_values()
+    worst, best = by_table[by_table < 0].head(8), by_table[by_table > 0].tail(8)[::-1]
+    for word, part in (("It loses most on", worst), ("It wins most on", best)):
+        if len(part):
+            shown = ", ".join(f"{name} ({_signed(value)})" for name, value in part.items())
+            lines.append(
+                f"- **{word}** {shown}: ROC-AUC minus that of the best other method on that "
+                "table, mean over sizes."
+            )
+    return "\n".join(lines)
+
+
+def _behind(table: pd.DataFrame, column: str, what: str, shape: str, *, smaller: bool) -> str:
+    ours, others = table.loc[TFM, column], table[column].drop(TFM)
+    ahead = others[others < ours if smaller else others > ours].sort_values(ascending=smaller)
+    if ahead.empty:
+        return f"Best {what} ({shape.format(ours)}). "
+    names = ", ".join(f"{LABELS[name]} ({shape.format(value)})" for name, value in ahead.items())
+    return f"{what[0].upper()}{what[1:]} {shape.format(ours)}, behind {names}. "
+
+
+def _each_table(found: Results) -> str:
+    sizes = found.evaluation["settings"]["n_train"]
+    rows = []
+    for name, part in found.per_table.groupby("dataset"):
+        at_size = part.droplevel("dataset")
+        cells = [
+            _against_best(at_size.loc[size]) if size in at_size.index else "" for size in sizes
+        ]
+        rows.append((name, *cells))
+    return markdown_table(["Table", *(f"{size} rows" for size in sizes)], rows)
+
+
+def _against_best(auc: pd.Series) -> str:
+    others = auc.drop(TFM)
+    return f"{auc[TFM]:.3f} ({_signed(auc[TFM] - others.max())} {LABELS[others.idxmax()]})"
+
+
+def _skipped(found: Results) -> str:
+    rows = [
+        (
+            entry["dataset"],
+            _listing(entry["n_train"]) if entry["n_train"] else "all",
+            entry["reason"],
+        )
+        for entry in found.evaluation["skipped"]
+    ]
+    return markdown_table(["File", "Rows", "Reason"], rows) if rows else "Nothing was left out."
+
+
+def _speed(found: Results) -> str:
+    rows = [
+        (
+            each["threads"],
+            f"{each['tfm_seconds']:.3f}",
+            f"{each['random_forest_seconds']:.3f}",
+            f"{each['ratio']:.2f}",
+        )
+        for each in found.speed["measured"]
+    ]
+    head = ["Threads", "CausalMix TFM (s)", "Random forest (s)", "Forest ÷ TFM"]
+    return markdown_table(head, rows)
+
+
+def _command(found: Results) -> str:
+    settings = found.evaluation["settings"]
+    options = [
+        f"--data {settings['folder']}",
+        f"--n-train {' '.join(map(str, settings['n_train']))}",
+        f"--seeds {settings['seeds']}",
+        f"--tuning {' '.join(settings['tuning'])}",
+        "--speed",
+        "--out results/tfm/evaluation.csv",
+    ]
+    return "$ causalmix evaluate-tfm " + " \\\n    ".join(options)
+
+
+def _official(found: Results) -> str:
+    rows = [(f"`{name}`", f"`{official_path(name).name}`") for name in OFFICIAL_VERSIONS]
+    return markdown_table(["`tfm=`", "File"], rows)
+
+
+def _interval(row: Mapping[str, Any] | pd.Series, name: str) -> str:
+    low, high = _signed(row[f"{name}_low"]), _signed(row[f"{name}_high"])
+    return f"{_signed(row[f'{name}_difference'])} [{low}, {high}]"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _yes(condition: bool) -> str:
+    return "yes" if condition else "**no**"
+
+
+def _listing(values: list[Any]) -> str:
+    *first, last = map(str, values)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+BLANKS: dict[str, Callable[[Results], str]] = {
+    "facts": _facts,
+    "limits": _limits,
+    "settings": _settings,
+    "protocol": _protocol,
+    "same_checkpoint": _same_checkpoint,
+    "tuning_tables": _tuning_tables,
+    "goals": _goals,
+    "held_out": lambda found: _scores(found, "held-out"),
+    "differences": _differences,
+    "tuning": lambda found: _scores(found, "tuning"),
+    "all_tables": lambda found: _scores(found, "all"),
+    "losses": _losses,
+    "each_table": _each_table,
+    "skipped": _skipped,
+    "speed": _speed,
+    "command": _command,
+    "official": _official,
+}
+"""What fills each blank of the page."""

@@ -1,0 +1,98 @@
+"""The committed results that the model card's numbers come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from causalmix.benchmarks.zero_shot import METHODS
+from causalmix.errors import CausalMixError
+from causalmix.tfm.model import FoundationModel, load_tfm
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the page's numbers are computed from.
+
+    Attributes
+    ----------
+    model : FoundationModel
+        The embedded checkpoint.
+    pretraining, log : mapping and DataFrame
+        Manifest and curves of its pre-training.
+    rows, summary, evaluation : DataFrame, DataFrame and mapping
+        Scores of the evaluation, a row a table, size, split and method; their summary; and its
+        manifest.
+    speed : mapping
+        Its timings.
+    """
+
+    model: FoundationModel
+    pretraining: Mapping[str, Any]
+    log: pd.DataFrame
+    rows: pd.DataFrame
+    summary: pd.DataFrame
+    evaluation: Mapping[str, Any]
+    speed: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Results:
+        """Read them from the project's folder of results.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+
+        Returns
+        -------
+        Results
+            Rows that the manifest does not name are left out.
+
+        Raises
+        ------
+        CausalMixError
+            If a file is missing.
+        """
+        tfm = folder / "tfm" / "evaluation"
+        names = [f"{tfm}{end}" for end in (".csv", "_summary.csv", "_manifest.json", "_speed.json")]
+        names += [f"{folder}/pretrain/{name}" for name in ("manifest.json", "log.csv")]
+        missing = [Path(name).name for name in names if not Path(name).is_file()]
+        if missing:
+            raise CausalMixError(
+                f"The model card needs {', '.join(missing)} below {folder.name}/: run "
+                "'causalmix evaluate-tfm' as the page says, or take the page out of _toc.yml."
+            )
+        evaluation = _json(f"{tfm}_manifest.json")
+        rows = pd.read_csv(f"{tfm}.csv", dtype={"dataset": str})
+        known = rows["dataset"].isin(evaluation["data"]) & rows["method"].isin(METHODS)
+        sizes = rows["n_train"].isin(evaluation["settings"]["n_train"])
+        return cls(
+            model=load_tfm(),
+            pretraining=_json(f"{folder}/pretrain/manifest.json"),
+            log=pd.read_csv(folder / "pretrain" / "log.csv"),
+            rows=rows[known & sizes & (rows["seed"] < evaluation["settings"]["seeds"])],
+            summary=pd.read_csv(f"{tfm}_summary.csv"),
+            evaluation=evaluation,
+            speed=_json(f"{tfm}_speed.json"),
+        )
+
+    @property
+    def held_out(self) -> pd.DataFrame:
+        """Summary over the tables that the checkpoint was not tuned on."""
+        return self.summary[self.summary["tables"] == "held-out"]
+
+    @property
+    def per_table(self) -> pd.DataFrame:
+        """Mean ROC-AUC over seeds: a row a held-out table and size, a column a method."""
+        tuning = self.evaluation["settings"]["tuning"]
+        rows = self.rows[~self.rows["dataset"].isin(tuning)]
+        return rows.pivot_table(index=["dataset", "n_train"], columns="method", values="auc")
+
+
+def _json(path: str) -> dict[str, Any]:
+    return json.loads(Path(path).read_text(encoding="utf-8"))

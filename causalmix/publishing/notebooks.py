@@ -1,0 +1,268 @@
+"""Notebooks as functions: typed parameters in, an executed copy out. Papermill runs them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sysconfig
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from causalmix.errors import CausalMixError, check_name
+from causalmix.publishing.parameters import check_parameters
+
+PACKAGE = Path(__file__).resolve().parents[1]
+BUILD = "_build"  # everything that is built lies here, below the project's root
+
+_TRACEBACK_LINES = 12
+_NO_WIDGETS = "ignore:IProgress not found"  # tqdm misses widgets, which pages could not show
+_CELL_FILE = re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py")
+
+
+class NotebookError(CausalMixError):
+    """A notebook that stopped with an error; the message shows the cell."""
+
+
+class NotebookInputError(NotebookError):
+    """A notebook that a user's data or parameter stopped; the message is that of the error."""
+
+
+def project_root() -> Path:
+    """Return the folder that holds the notebooks and the book's sources.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder above the package in an editable installation, else the nearest folder from
+        the working directory upward that holds `notebooks` and `_toc.yml`.
+
+    Raises
+    ------
+    CausalMixError
+        If there is none: the notebooks are part of the repository, not of the package.
+    """
+    here = Path.cwd()
+    for folder in (PACKAGE.parent, here, *here.parents):
+        if (folder / "notebooks").is_dir() and (folder / "_toc.yml").is_file():
+            return folder
+    raise CausalMixError(
+        "The notebooks are not here: run this inside a clone of the repository, with the package "
+        "installed from it (pip install -e .)."
+    )
+
+
+def find_notebook(name: str, root: Path | None = None) -> Path:
+    """Return the notebook source of a name.
+
+    Parameters
+    ----------
+    name : str
+        A stem ("03_finetuning"), a prefix that fits one notebook ("03"), or its path.
+    root : pathlib.Path, optional
+        The project's root; by default `project_root()`.
+
+    Returns
+    -------
+    pathlib.Path
+        The notebook's path.
+
+    Raises
+    ------
+    UnknownNameError
+        If no notebook has that name; lists those there are.
+    """
+    stem = Path(name).name.removesuffix(".ipynb")
+    paths = {path.stem: path for path in notebook_paths(root)}
+    fits = [known for known in paths if stem and known.startswith(stem)]
+    known = fits[0] if len(fits) == 1 else check_name(stem, paths, "notebook")
+    return paths[known]
+
+
+def notebook_paths(root: Path | None = None) -> list[Path]:
+    """Return all notebook sources of the project, in the order of their names."""
+    return sorted(((root or project_root()) / "notebooks").glob("*.ipynb"))
+
+
+def run_notebook(
+    name: str,
+    parameters: Mapping[str, Any] | None = None,
+    output: str | Path | None = None,
+    *,
+    root: Path | None = None,
+    progress: bool = False,
+) -> Path:
+    """Run one notebook with parameters and keep the executed copy.
+
+    Parameters
+    ----------
+    name : str
+        The notebook, as `find_notebook` takes it.
+    parameters : mapping of str to object, optional
+        Values that replace defaults, as `check_parameters` takes them. Relative paths in them
+        are taken from the working directory.
+    output : str or pathlib.Path, optional
+        Where the executed copy goes; by default `_build/runs/<notebook>.ipynb`.
+    root : pathlib.Path, optional
+        The project's root; by default `project_root()`.
+    progress : bool, default=False
+        Show a progress bar over the cells.
+
+    Returns
+    -------
+    pathlib.Path
+        The executed copy. It appears only when every cell has run.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such notebook or parameter.
+    CausalMixError
+        If a value has the wrong type.
+    NotebookInputError
+        If a cell raises one of this package's errors, which say what to change.
+    NotebookError
+        If a cell fails otherwise.
+    """
+    root = root or project_root()
+    source = find_notebook(name, root)
+    checked = check_parameters(source, parameters or {})
+    target = Path(output) if output else root / BUILD / "runs" / source.name
+    if target.suffix != ".ipynb":
+        raise CausalMixError(f"The result is a notebook: end {str(output)!r} with .ipynb.")
+    save_notebook(execute(source, checked, root=root, bar={} if progress else None), target)
+    return target
+
+
+def execute(
+    source: Path, parameters: Mapping[str, Any], *, root: Path, bar: dict[str, Any] | None = None
+) -> nbformat.NotebookNode:
+    """Run a notebook by papermill in the working directory and return the executed copy.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        The notebook's source.
+    parameters : mapping of str to object
+        Checked values to inject.
+    root : pathlib.Path
+        The project's root; paths below it are shortened in the outputs.
+    bar : dict, optional
+        Show a progress bar over the cells, with these options of tqdm.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        The executed copy, without machine-dependent paths.
+
+    Raises
+    ------
+    NotebookInputError
+        If a cell raises one of this package's errors.
+    NotebookError
+        If a cell fails otherwise or the kernel dies.
+    """
+    # Imported here: papermill takes a second, and `causalmix --help` should not.
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it knows no `int | None`
+    os.environ.update(_kernel_environment())
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            nb = papermill.execute_notebook(
+                source,
+                Path(folder) / source.name,
+                parameters=dict(parameters),
+                kernel_name="python3",
+                language="python",
+                progress_bar={"desc": source.stem, **bar} if bar is not None else False,
+                request_save_on_cell_execute=False,
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no notices on our stderr
+            )
+        except papermill.PapermillExecutionError as error:
+            raise _as_notebook_error(source, error, root) from None
+        except DeadKernelError:
+            raise NotebookError(
+                f"{source.stem}: the kernel died, most often because memory ran out; "
+                "use fewer rows or close other programs."
+            ) from None
+    return _without_paths(nb, root)
+
+
+def _kernel_environment() -> dict[str, str]:
+    """Return variables that kernels inherit, on top of those there are."""
+    warnings = os.environ.get("PYTHONWARNINGS", "").removesuffix(_NO_WIDGETS).rstrip(",")
+    return {
+        "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel before the user's
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # a notice of no use here
+        "PYTHONWARNINGS": f"{warnings},{_NO_WIDGETS}".lstrip(","),
+    }
+
+
+def _as_notebook_error(source: Path, error: Any, root: Path) -> NotebookError:
+    """Return what to raise for an error of papermill's: short where the message says it all."""
+    if error.ename in _package_errors(CausalMixError):
+        return NotebookInputError(f"{source.stem}, cell [{error.exec_count}]: {error.evalue}")
+    return NotebookError(_describe(source, error, root))
+
+
+def _package_errors(kind: type[CausalMixError]) -> set[str]:
+    """Return the names of an exception and of all those derived from it."""
+    return {kind.__name__}.union(*map(_package_errors, kind.__subclasses__()))
+
+
+def _describe(source: Path, error: Any, root: Path) -> str:
+    lines = strip_colour("\n".join(error.traceback)).splitlines()[-_TRACEBACK_LINES:]
+    cell = "\n".join(f"    {line}" for line in error.source.splitlines())
+    trace = "\n".join(f"    {_shorten(line, root)}" for line in lines)
+    return f"{source.stem} failed in its cell [{error.exec_count}]:\n\n{cell}\n\n{trace}"
+
+
+def strip_colour(text: str) -> str:
+    """Return terminal output without its colour codes."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def _without_paths(nb: nbformat.NotebookNode, root: Path) -> nbformat.NotebookNode:
+    """Drop papermill's bookkeeping and shorten paths in outputs, such as those of warnings."""
+    nb.metadata.pop("papermill", None)
+    for cell in nb.cells:
+        cell.metadata.pop("papermill", None)
+        for output in cell.get("outputs", []):
+            if "text" in output:
+                output.text = _shorten(output.text, root)
+            for mime, content in output.get("data", {}).items():
+                if mime.startswith("text/") and isinstance(content, str):
+                    output.data[mime] = _shorten(content, root)
+    return nb
+
+
+def _shorten(text: str, root: Path) -> str:
+    text = _CELL_FILE.sub("notebook cell", text)
+    packages = Path(nbformat.__file__).parents[1]
+    folders = {str(packages), sysconfig.get_path("stdlib"), str(PACKAGE.parent)}
+    for folder in sorted(folders | private_folders(root), key=len, reverse=True):
+        text = text.replace(folder + os.sep, "")
+        text = re.sub(rf"(?<![\w./\\]){re.escape(folder)}(?![\w.-])", ".", text)
+    return text
+
+
+def private_folders(root: Path) -> set[str]:
+    """Return the folders whose names no result may show: the project's and the user's own."""
+    return {str(folder) for folder in (root, Path.home()) if folder != Path(folder.anchor)}
+
+
+def save_notebook(nb: nbformat.NotebookNode, path: Path) -> None:
+    """Write a notebook so that `path` never holds half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        nbformat.write(nb, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,153 @@
+"""The execution record: what ran, on what, when, for the reader who checks a result."""
+
+from __future__ import annotations
+
+import os
+import platform
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from causalmix.manifest import file_hash, git_commit
+
+
+@cache
+def requirements() -> dict[str, Requirement]:
+    """Return what the package needs, by name, without its extras."""
+    needed = map(Requirement, metadata.requires("causalmix") or [])
+    return {need.name: need for need in needed if not need.marker or need.marker.evaluate()}
+
+
+def dependency_versions() -> dict[str, str]:
+    """Return the installed version of everything the package needs, "missing" where it is not."""
+    versions = {}
+    for name in sorted(requirements(), key=str.lower):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "missing"
+    return versions
+
+
+def execution_record(
+    notebook: str, parameters: Mapping[str, Any], *, start: float, seconds: float
+) -> dict[str, Any]:
+    """Describe one run of a notebook.
+
+    Parameters
+    ----------
+    notebook : str
+        The notebook's stem.
+    parameters : mapping of str to object
+        All its values, defaults included.
+    start : float
+        When it started, in seconds since the epoch.
+    seconds : float
+        How long it took.
+
+    Returns
+    -------
+    dict
+        Ready for JSON; file names without folders.
+    """
+    return {
+        "notebook": notebook,
+        "started": datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "seconds": round(seconds, 1),
+        "commit": git_commit() or "not in a git repository",
+        "parameters": dict(parameters),
+        "data": _data_hashes(parameters),
+        "checkpoint": _checkpoint_hashes(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "packages": dependency_versions(),
+    }
+
+
+def _data_hashes(parameters: Mapping[str, Any]) -> dict[str, str]:
+    from causalmix.data.dataset import load_dataset
+
+    names = parameters.get("dataset", [])
+    hashes = {}
+    for name in [names] if isinstance(names, str) else names:
+        path = Path(name).expanduser()
+        if path.is_file():
+            hashes[path.name] = file_hash(path)
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the notebook has shown them
+            # In a list, `target` is that of the files; see
+            # `causalmix.benchmarks.arms.run_benchmark`.
+            target = parameters.get("target") if isinstance(names, str) else None
+            hashes[name] = load_dataset(name, target=target or None).content_hash
+    return hashes
+
+
+def _checkpoint_hashes() -> dict[str, str]:
+    folder = Path(__file__).parents[1] / "checkpoints"
+    return {path.name: file_hash(path) for path in sorted(folder.glob("*.safetensors"))}
+
+
+def record_page(records: list[dict[str, Any]]) -> str:
+    """Write the execution record as a page of the book.
+
+    Parameters
+    ----------
+    records : list of dict
+        What `execution_record` returned, one per notebook.
+
+    Returns
+    -------
+    str
+        The page in MyST Markdown.
+    """
+    runs = [
+        [r["notebook"], r["started"], f"{r['seconds']:.0f} s", _short(r["commit"]), r["machine"]]
+        for r in records
+    ]
+    values = [
+        [record["notebook"], f"`{name}`", f"`{value!r}`"]
+        for record in records
+        for name, value in record["parameters"].items()
+    ]
+    hashes = {
+        kind: sorted({(name, code[:16]) for r in records for name, code in r[kind].items()})
+        for kind in ("data", "checkpoint")
+    }
+    versions = {("Python", record["python"]) for record in records}
+    versions |= {pair for record in records for pair in record["packages"].items()}
+    by_name = sorted(versions, key=lambda pair: pair[0].lower())
+    sections = [
+        "# Execution record\n\nWhat this copy of the book was computed with. The same as data: "
+        "{download}`record.json`.",
+        "## Runs\n\n" + markdown_table(["Notebook", "Started", "Took", "Commit", "Machine"], runs),
+        "## Parameters\n\nEvery value of every notebook, its seeds among them.\n\n"
+        + markdown_table(["Notebook", "Parameter", "Value"], values),
+        "## Data\n\n"
+        + markdown_table(["Dataset", "SHA-256 of the content, first digits"], hashes["data"]),
+        "## Checkpoint\n\n"
+        + markdown_table(["File", "SHA-256, first digits"], hashes["checkpoint"]),
+        "## Versions\n\n" + markdown_table(["Package", "Version"], by_name),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _short(commit: str) -> str:
+    """Return a commit's first 12 digits, and the + of a changed checkout."""
+    return commit if " " in commit else commit[:12] + commit[40:]
+
+
+def markdown_table(head: list[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [
+        list(head),
+        ["---"] * len(head),
+        *([str(c).replace("|", "\\|") for c in r] for r in rows),
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

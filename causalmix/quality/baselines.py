@@ -1,0 +1,189 @@
+"""The usual classifiers for small tables, each with its library's defaults.
+
+Every one is a pipeline that takes the table as `causalmix.data.dataset` gives it: numeric columns
+and columns of pandas' category dtype, both with missing values. Trees that know categories and gaps
+get them as they are; the other methods get medians in the gaps and one-hot columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import pandas as pd
+from sklearn.base import ClassifierMixin
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
+
+from causalmix.data.dataset import TabularDataset
+from causalmix.errors import CausalMixError, check_name
+
+_MAX_LEVELS = 255  # of a categorical column in scikit-learn's HistGradientBoosting
+
+_NUMERIC = make_column_selector(dtype_include="number")
+_CATEGORICAL = make_column_selector(dtype_include="category")
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A classifier to compare with.
+
+    Attributes
+    ----------
+    label : str
+        As tables and figures name it.
+    build : callable
+        Takes a seed and a number of threads, returns the unfitted classifier.
+    packages : tuple of str
+        Names under which its library may be installed.
+    """
+
+    label: str
+    build: Callable[[int, int], ClassifierMixin]
+    packages: tuple[str, ...] = ("scikit-learn",)
+
+    @property
+    def version(self) -> str:
+        """Library and version that the classifier comes from.
+
+        Raises
+        ------
+        CausalMixError
+            If the library is not installed.
+        """
+        for package in self.packages:
+            try:
+                return f"{self.packages[0]} {version(package)}"
+            except PackageNotFoundError:
+                continue
+        raise CausalMixError(
+            f"The baseline {self.label!r} needs the package {self.packages[0]}, which is not "
+            "installed: pip install xgboost-cpu on Linux, xgboost elsewhere (or the extra "
+            "causalmix[dev]). Or leave it out with --methods."
+        )
+
+
+def linear_classifier() -> Pipeline:
+    """Build logistic regression on scaled and one-hot columns.
+
+    Returns
+    -------
+    Pipeline
+        Unfitted; takes mixed tables with missing values.
+    """
+    numeric = make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+    )
+    categorical = OneHotEncoder(handle_unknown="ignore")
+    columns = make_column_transformer(
+        (numeric, make_column_selector(dtype_include="number")),
+        (categorical, make_column_selector(dtype_include="category")),
+    )
+    return make_pipeline(columns, LogisticRegression(max_iter=2000))
+
+
+def random_forest(seed: int = 0, threads: int = 1, n_estimators: int = 100) -> Pipeline:
+    """Build a random forest on imputed and one-hot columns.
+
+    Parameters
+    ----------
+    seed : int, default=0
+        Of bootstrap and columns.
+    threads : int, default=1
+        Threads that grow trees.
+    n_estimators : int, default=100
+        Trees.
+
+    Returns
+    -------
+    Pipeline
+        Unfitted.
+    """
+    columns = make_column_transformer(
+        (SimpleImputer(strategy="median", keep_empty_features=True), _NUMERIC),
+        (OneHotEncoder(handle_unknown="ignore", sparse_output=False), _CATEGORICAL),
+    )
+    forest = RandomForestClassifier(n_estimators, random_state=seed, n_jobs=threads)
+    return make_pipeline(columns, forest)
+
+
+def _logistic_regression(seed: int, threads: int) -> Pipeline:
+    return linear_classifier()  # one thread, nothing random
+
+
+def _hist_gradient_boosting(seed: int, threads: int) -> Pipeline:
+    # Its threads are those of OpenMP, which the caller limits.
+    boosting = HistGradientBoostingClassifier(random_state=seed)
+    return make_pipeline(FunctionTransformer(_number_long_columns), boosting)
+
+
+def _number_long_columns(X: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with codes in place of columns of more levels than a histogram has bins."""
+    long = [c for c in _CATEGORICAL(X) if len(X[c].cat.categories) > _MAX_LEVELS]
+    return X.assign(**{c: X[c].cat.codes.where(X[c].notna(), np.nan) for c in long})
+
+
+def _xgboost(seed: int, threads: int) -> ClassifierMixin:
+    from xgboost import XGBClassifier  # of an extra
+
+    return XGBClassifier(random_state=seed, n_jobs=threads, enable_categorical=True)
+
+
+def _k_neighbours(seed: int, threads: int) -> Pipeline:
+    return make_pipeline(linear_classifier()[0], KNeighborsClassifier(n_jobs=threads))
+
+
+BASELINES: dict[str, Baseline] = {
+    "logistic_regression": Baseline("Logistic regression", _logistic_regression),
+    "random_forest": Baseline("Random forest", random_forest),
+    "hist_gradient_boosting": Baseline("HistGradientBoosting", _hist_gradient_boosting),
+    "xgboost": Baseline("XGBoost", _xgboost, ("xgboost", "xgboost-cpu")),
+    "knn": Baseline("k-NN", _k_neighbours),
+}
+
+
+def fit_predict_proba(
+    name: str, train: TabularDataset, X: pd.DataFrame, *, seed: int = 0, threads: int = 1
+) -> np.ndarray:
+    """Fit a baseline on all training rows and predict.
+
+    Parameters
+    ----------
+    name : str
+        Key of `BASELINES`.
+    train : TabularDataset
+        Labelled rows; every class occurs. Columns without a value in them are left out.
+    X : DataFrame, shape (n_rows, n_features)
+        Rows to predict, with the training rows' columns.
+    seed : int, default=0
+        Of what is random in the method.
+    threads : int, default=1
+        Threads at most.
+
+    Returns
+    -------
+    ndarray of float, shape (n_rows, n_classes)
+        Class probabilities, in the order of ``train.class_names``.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such baseline.
+    CausalMixError
+        If its library is not installed.
+    """
+    baseline = BASELINES[check_name(name, BASELINES, "baseline")]
+    _ = baseline.version  # says what to install
+    known = train.X.columns[train.X.notna().any()]
+    y = train.y.cat.codes.to_numpy(dtype=np.int64)
+    with threadpool_limits(threads):
+        model = baseline.build(seed, threads).fit(train.X[known], y)
+        return model.predict_proba(X[known])

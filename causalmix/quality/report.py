@@ -1,0 +1,224 @@
+"""How well synthetic rows stand in for real ones: fidelity, privacy and utility in one report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from causalmix.data.dataset import TabularDataset
+from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.finetuning.metrics import roc_auc
+from causalmix.finetuning.run import predict_proba
+from causalmix.quality.baselines import BASELINES
+from causalmix.quality.fidelity import (
+    correlation_matrix_difference,
+    k_marginal_tvd,
+    nearest_neighbour_adversarial_accuracy,
+)
+from causalmix.quality.privacy import near_copy_share
+from causalmix.tfm.model import FoundationModel
+
+LEARNERS = ("linear", "boosting", "tfm")
+"""Logistic regression, histogram gradient boosting, and a foundation model zero-shot."""
+
+REFERENCE = "real training rows"
+"""First row of a report."""
+
+FIDELITY = ("CMD", "kMTVD", "NNAA")
+
+MAX_NNAA_ROWS = 2000
+"""Rows of a table at most that NNAA compares, others being left out at random: it takes the
+distances of all pairs."""
+
+_BASELINES = {"linear": "logistic_regression", "boosting": "hist_gradient_boosting"}
+
+Rows = tuple[pd.DataFrame, pd.Series]
+"""Features (n_rows, n_features) and target (n_rows,)."""
+
+
+def transfer_auc(
+    rows: Rows,
+    test: TabularDataset,
+    *,
+    learner: str = "linear",
+    tfm: FoundationModel | None = None,
+    seed: int = 0,
+) -> float:
+    """Train a learner on some rows, test it on real ones (TSTR where the rows are synthetic).
+
+    Parameters
+    ----------
+    rows : tuple of DataFrame and Series
+        Features and target to learn from.
+    test : TabularDataset
+        Real rows that neither the learner nor a generator has seen.
+    learner : {"linear", "boosting", "tfm"}, default="linear"
+        See `LEARNERS`.
+    tfm : FoundationModel, optional
+        The model of the learner ``"tfm"``. Of more rows than it takes, some are left out at random.
+    seed : int, default=0
+        Of the learner.
+
+    Returns
+    -------
+    float
+        ROC-AUC on the test rows; 0.5 where the rows hold one class only. A class that they lack
+        gets probability 0.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such learner.
+    CausalMixError
+        If the learner ``"tfm"`` has no model.
+    """
+    check_name(learner, LEARNERS, "learner")
+    X, y = rows
+    codes = y.cat.codes.to_numpy(dtype=np.int64)
+    if len(np.unique(codes)) < 2:
+        return 0.5
+    known = X.columns[X.notna().any()]
+    proba = np.zeros((test.n_rows, test.n_classes))
+    if learner == "tfm":
+        if tfm is None:
+            raise CausalMixError("The learner 'tfm' needs a model: pass tfm=load_tfm().")
+        rng, n = np.random.default_rng(seed), tfm.limits.max_rows
+        kept = np.arange(len(y)) if len(y) <= n else rng.choice(len(y), n, replace=False)
+        present = y.iloc[kept].cat.remove_unused_categories().reset_index(drop=True)
+        features = X.iloc[kept][known].reset_index(drop=True)
+        context = TabularDataset("rows", features, present, "generated")
+        columns = [test.class_names.index(name) for name in context.class_names]
+        proba[:, columns] = predict_proba(tfm, context, test.X[known], random_state=seed)
+    else:
+        model = BASELINES[_BASELINES[learner]].build(seed, 1).fit(X[known], codes)
+        proba[:, model.classes_] = model.predict_proba(test.X[known])
+    return roc_auc(test.y.cat.codes.to_numpy(), proba)
+
+
+def quality_report(
+    train: TabularDataset,
+    test: TabularDataset,
+    synthetic: Mapping[str, Rows],
+    *,
+    learners: Sequence[str] = ("linear", "boosting"),
+    tfm: FoundationModel | None = None,
+    ate_error: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare generators by fidelity, privacy and utility on the same real rows.
+
+    Parameters
+    ----------
+    train : TabularDataset
+        The real rows that the generators were fitted on.
+    test : TabularDataset
+        Real rows that they have never seen.
+    synthetic : mapping of str to tuple of DataFrame and Series
+        Synthetic features and target by the generator's name.
+    learners : sequence of str, default=("linear", "boosting")
+        Learners of `transfer_auc` to judge the use of the rows by.
+    tfm : FoundationModel, optional
+        Of the learner ``"tfm"``.
+    ate_error : mapping of str to float, optional
+        Error of an average treatment effect by the generator's name, where the truth is known.
+    seed : int, default=0
+        Of the learners, and of the subsamples in NNAA.
+
+    Returns
+    -------
+    DataFrame
+        A row for `REFERENCE`, the real training rows, then one per generator. Columns:
+
+        - ``CMD``, ``kMTVD`` and ``NNAA`` (`causalmix.quality.fidelity`) against the test rows.
+          Those of the reference depend on how many training rows there are, which may be far fewer
+          than synthetic ones.
+        - ``ATE error``, if given.
+        - ``near-copies`` of training rows (`causalmix.quality.privacy`); in the first row among the
+          test rows.
+        - ``<learner> TSTR``: ROC-AUC on test rows after training on synthetic rows, and
+          ``<learner> real + synthetic`` after training on both; in the first row both are those
+          of the real rows alone.
+
+    Raises
+    ------
+    DataError
+        If synthetic or test rows are none, lack a column, or hold one of another type or with a
+        level that the training rows do not know.
+    UnknownNameError
+        If a learner or a generator in `ate_error` is unknown.
+    CausalMixError
+        If the learner ``"tfm"`` has no model, or a generator bears the reference's name.
+    """
+    for learner in learners:
+        check_name(learner, LEARNERS, "learner")
+    if REFERENCE in synthetic:
+        raise CausalMixError(f"{REFERENCE!r} names the reference; call the generator otherwise.")
+    for name in ate_error or ():
+        check_name(name, [REFERENCE, *synthetic], "generator")
+    made = {name: _like(train, name, *rows) for name, rows in synthetic.items()}
+    _like(train, "test", test.X, test.y)
+
+    def utility(X: pd.DataFrame, y: pd.Series) -> list[float]:
+        return [transfer_auc((X, y), test, learner=k, tfm=tfm, seed=seed) for k in learners]
+
+    real, start = train.frame(), utility(train.X, train.y)
+    records = {
+        REFERENCE: [*_fidelity(test.frame(), real, seed), near_copy_share(real, test.frame())]
+        + 2 * start
+    }
+    for name, rows in made.items():
+        records[name] = [
+            *_fidelity(test.frame(), rows.frame(), seed),
+            near_copy_share(real, rows.frame()),
+            *utility(rows.X, rows.y),
+            *utility(pd.concat([train.X, rows.X]), pd.concat([train.y, rows.y])),
+        ]
+    auc = [f"{learner} {source}" for source in ("TSTR", "real + synthetic") for learner in learners]
+    columns = [*FIDELITY, "near-copies", *auc]
+    table = pd.DataFrame.from_dict(records, orient="index", columns=columns).rename_axis("rows")
+    if ate_error is not None:
+        table.insert(len(FIDELITY), "ATE error", pd.Series(dict(ate_error), dtype=float))
+    return table
+
+
+def _fidelity(test: pd.DataFrame, rows: pd.DataFrame, seed: int) -> list[float]:
+    """Values of `FIDELITY`."""
+    few = [f.sample(min(len(f), MAX_NNAA_ROWS), random_state=seed) for f in (test, rows)]
+    return [
+        correlation_matrix_difference(test, rows),
+        k_marginal_tvd(test, rows),
+        nearest_neighbour_adversarial_accuracy(*few, seed=seed),
+    ]
+
+
+def _like(train: TabularDataset, name: str, X: pd.DataFrame, y: pd.Series) -> TabularDataset:
+    """Return synthetic rows as a dataset with the training rows' columns, levels and classes."""
+    lacking = [column for column in train.X if column not in X]
+    if lacking:
+        raise DataError(f"The rows of {name!r} lack the columns {', '.join(lacking)}.")
+    if len(X) == 0:
+        raise DataError(f"{name!r} has no rows to judge.")
+    columns = {column: _column_like(train.X[column], X[column], name) for column in train.X}
+    features = pd.DataFrame(columns).reset_index(drop=True)
+    target = _column_like(train.y, y, name).rename(train.y.name).reset_index(drop=True)
+    return TabularDataset(name, features, target, f"drawn by {name}")
+
+
+def _column_like(real: pd.Series, made: pd.Series, name: str) -> pd.Series:
+    numeric = pd.api.types.is_numeric_dtype(real.dtype)
+    if numeric != pd.api.types.is_numeric_dtype(made.dtype):
+        raise DataError(
+            f"Column {real.name!r} of {name!r} is {made.dtype}, that of the training rows "
+            f"{real.dtype}."
+        )
+    if numeric:
+        return made
+    unknown = sorted(set(made.dropna()) - set(real.cat.categories))
+    if unknown:
+        raise DataError(
+            f"Column {real.name!r} of {name!r} has levels that the training rows do not know: "
+            f"{', '.join(map(str, unknown[:5]))}."
+        )
+    return made.astype(real.dtype)

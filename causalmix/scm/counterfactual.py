@@ -1,0 +1,190 @@
+"""Rows of a structural causal model: noise in, values out, anew or from observed rows on.
+
+The noise of a node is held as a level u of its distribution, uniform on (0, 1), and as the normal
+score z = Φ⁻¹(u) of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+from math import isqrt
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+from dowhy import gcm
+from dowhy.graph import get_ordered_predecessors
+from scipy.special import ndtr, ndtri
+from scipy.stats import qmc
+
+
+def draw_rows(model: gcm.StructuralCausalModel, n: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Draw noise and propagate it.
+
+    Every row is a draw from the model, but the levels of the noise are spread evenly over the rows
+    (`even_levels`): together they show less of the accident of drawing than independent rows do.
+
+    Parameters
+    ----------
+    model : dowhy.gcm.StructuralCausalModel
+        Fitted, with the mechanisms of `causalmix.scm.mechanisms`.
+    n : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n, n_nodes)
+    """
+    nothing = dict.fromkeys(model.graph.nodes, np.full(n, None))
+    return move_noise(model, nothing, 0.0, rng)
+
+
+def move_noise(
+    model: gcm.StructuralCausalModel,
+    observed: Mapping[str, np.ndarray],
+    correlation: float,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Move the noise of observed rows a little and propagate the change.
+
+    Abduction, action, prediction (Pearl 2009, section 7.1), with a change of the noise for an
+    action. The noise of each node that explains the observed row is found, as its normal score z,
+    which becomes ρz + √(1 − ρ²)ε with a normal ε (spread evenly, as in `draw_rows`). That
+    leaves the distribution of the noise as it is; and the row that follows is computed in causal
+    order. What the model does not know of the dependence between columns lives on in the noise.
+    With ρ = 0 rows are drawn from the model, with ρ = 1 they are the observed ones.
+
+    Parameters
+    ----------
+    model : dowhy.gcm.StructuralCausalModel
+        Fitted, with the mechanisms of `causalmix.scm.mechanisms`.
+    observed : mapping of str to numpy.ndarray of shape (n,)
+        Values of every node as the model holds them; missing ones have no noise and are drawn.
+    correlation : float
+        ρ, in [0, 1].
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n, n_nodes)
+    """
+    nodes = list(model.graph.nodes)
+    n = len(observed[nodes[0]])
+    normals = ndtri(even_levels(n, len(nodes), rng))
+    rows: dict[str, np.ndarray] = {}
+    for node in nx.topological_sort(model.graph):
+        mechanism = model.causal_mechanism(node)
+        parents = get_ordered_predecessors(model.graph, node)
+        old, new = _beside(observed, parents), _beside(rows, parents)
+        move = _Move(correlation, pd.isna(observed[node]), normals[:, nodes.index(node)], rng)
+        if not parents:
+            rows[node] = move.values(mechanism, observed[node])
+        elif isinstance(mechanism, gcm.ClassifierFCM):
+            rows[node] = _move_class(mechanism.classifier_model, old, new, observed[node], move)
+        else:
+            noise = _noise_before(mechanism, old, observed[node], move.missing)
+            noise = move.values(mechanism.noise_model, noise)
+            rows[node] = mechanism.evaluate(new, noise[:, None]).ravel()
+        if correlation == 1:  # to the last digit, and where the noise is beyond its distribution
+            same = ~move.missing & ((old == new).all(axis=1) if parents else True)
+            rows[node] = np.where(same, observed[node], rows[node])
+    return pd.DataFrame(rows)[nodes]
+
+
+def even_levels(n: int, n_nodes: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw points of the unit cube that are spread evenly in each coordinate and in each pair.
+
+    A Latin hypercube, which has a point in each n-th of every coordinate, made from an orthogonal
+    array: with p a prime number and p² points, each pair of coordinates has a point in every cell
+    of a p × p grid. Of the p² ≥ n points of the smallest such array n are kept; where it has fewer
+    than `n_nodes` coordinates, pairs fall as they will.
+
+    Parameters
+    ----------
+    n, n_nodes : int
+        Numbers of points and of coordinates.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    numpy.ndarray of shape (n, n_nodes)
+        Each point by itself is uniform on the cube.
+
+    References
+    ----------
+    Tang (1993), "Orthogonal array-based Latin hypercubes", JASA 88. SciPy has the arrays.
+    """
+    side = next(p for p in count(max(isqrt(n - 1) + 1, 2)) if all(p % k for k in range(2, p)))
+    if n_nodes <= side + 1:
+        array = qmc.LatinHypercube(n_nodes, strength=2, rng=rng).random(side**2)
+        points = array[rng.permutation(side**2)[:n]]
+    else:
+        points = rng.random((n, n_nodes))
+    return (points.argsort(axis=0).argsort(axis=0) + rng.random((n, n_nodes))) / n
+
+
+def _beside(columns: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
+    """Columns side by side, (n, n_names), as gcm hands parents to a mechanism."""
+    return np.column_stack([columns[name].astype(object) for name in names]) if names else None
+
+
+def _noise_before(
+    mechanism: Any, parents: np.ndarray, values: np.ndarray, missing: np.ndarray
+) -> np.ndarray:
+    """Noise that explains values (n,); of a missing one, any number."""
+    noise = np.zeros(len(values))
+    if not missing.all():
+        known = ~missing
+        found = mechanism.estimate_noise(values[known].astype(float), parents[known])
+        noise[known] = found.ravel()
+    return noise
+
+
+class _Move:
+    """How the noise of one node moves; where the value is missing it is drawn instead."""
+
+    def __init__(
+        self, correlation: float, missing: np.ndarray, fresh: np.ndarray, rng: np.random.Generator
+    ) -> None:
+        self.correlation = correlation
+        self.missing = missing
+        self.fresh = fresh
+        self.rng = rng
+
+    def levels(self, before: np.ndarray) -> np.ndarray:
+        """Move levels (n,) of a distribution."""
+        moved = self.correlation * ndtri(before.clip(1e-9, 1 - 1e-9))
+        moved += np.sqrt(1 - self.correlation**2) * self.fresh
+        return ndtr(np.where(self.missing, self.fresh, moved))
+
+    def values(self, distribution: Any, before: np.ndarray) -> np.ndarray:
+        """Move values (n,) of a distribution of `causalmix.scm.density`."""
+        level = np.full(len(before), 0.5)
+        known = ~self.missing
+        if known.any():
+            level[known] = distribution.levels(before[known], self.rng)
+        return distribution.quantiles(self.levels(level))
+
+
+def _move_class(
+    classifier: Any, old: np.ndarray, new: np.ndarray, before: np.ndarray, move: _Move
+) -> np.ndarray:
+    """Classes by the inverse of their cumulative probability at a level.
+
+    The level that explains an observed class lies between the cumulative probabilities that
+    enclose it, anywhere with the same chance.
+    """
+    classes = np.asarray(classifier.classes, dtype=object)
+    level = np.full(len(before), 0.5)
+    known = ~move.missing
+    if known.any():
+        position = np.searchsorted(classes.astype(str), before[known].astype(str))
+        ends = classifier.predict_probabilities(old[known]).cumsum(axis=1)
+        each = np.arange(len(position))
+        starts = np.pad(ends, ((0, 0), (1, 0)))[each, position]
+        level[known] = move.rng.uniform(starts, ends[each, position])
+    level = move.levels(level)
+    cumulative = classifier.predict_probabilities(new).cumsum(axis=1)
+    return classes[(cumulative <= level[:, None]).sum(axis=1).clip(max=len(classes) - 1)]

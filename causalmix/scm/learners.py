@@ -1,0 +1,377 @@
+"""Learners of one node given its parents, with honest residuals and calibrated probabilities.
+
+Shapes: n rows, p predictors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.model_selection import (
+    GridSearchCV,
+    KFold,
+    StratifiedKFold,
+    cross_val_predict,
+    cross_val_score,
+)
+
+from causalmix.scm.density import stacking_weights
+from causalmix.scm.gaussian_process import AdditiveGaussianProcess
+
+Groups = Sequence[Sequence[int]]
+"""For each parent, the columns of the predictors that belong to it."""
+
+FOLDS = 5
+_GP_ROWS = 500
+_BOOSTING_ROWS = 200
+_STACKING_ROWS = 200
+_ROWS_PER_PREDICTOR = 20
+_LEAST_CHANCE = 1e-3  # of a held-out label: one surprise does not decide the weights
+_LEAST_WEIGHT = 0.02
+_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # inverse strength, scikit-learn's C
+
+# Small trees and few of them: the tables have a few hundred rows, and there is one learner for
+# each node of each graph. Steps are larger, and bins fewer, than scikit-learn's, for speed.
+_boosting = {
+    "max_iter": 40,
+    "learning_rate": 0.15,
+    "max_leaf_nodes": 8,
+    "min_samples_leaf": 5,
+    "max_bins": 64,
+    "early_stopping": False,
+}
+_forest = {"n_estimators": 100, "min_samples_leaf": 3, "random_state": 0}
+
+
+# ---- numeric nodes -------------------------------------------------------------------------------
+
+
+def ridge(n_rows: int, groups: Groups) -> BaseEstimator:
+    """Ridge regression; the penalty is chosen by leave-one-out error."""
+    return RidgeCV(alphas=np.logspace(-2, 4, 7))
+
+
+def gaussian_process(n_rows: int, groups: Groups) -> BaseEstimator:
+    """Additive Gaussian process; beyond 500 rows boosting, as its cost grows with their cube."""
+    if n_rows > _GP_ROWS:
+        return boosting_regressor(n_rows, groups)
+    return AdditiveGaussianProcess(groups)
+
+
+def boosting_regressor(n_rows: int, groups: Groups) -> BaseEstimator:
+    """Histogram gradient boosting with 40 small trees."""
+    return HistGradientBoostingRegressor(**_boosting, random_state=0)
+
+
+def forest_regressor(n_rows: int, groups: Groups) -> BaseEstimator:
+    """Random forest of 100 trees."""
+    return RandomForestRegressor(**_forest)
+
+
+REGRESSORS: dict[str, Callable[[int, Groups], BaseEstimator]] = {
+    "linear": ridge,
+    "gp": gaussian_process,
+    "boosting": boosting_regressor,
+    "forest": forest_regressor,
+}
+
+
+def predict_mean_and_scale(learner: BaseEstimator, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (n,) and relative spread (n,) of a node: of a Gaussian process its predictive deviation.
+
+    The deviation grows away from the rows that the process has seen; other learners have none, and
+    their spread is 1 everywhere.
+    """
+    if isinstance(learner, AdditiveGaussianProcess):
+        return learner.predict(X, return_std=True)
+    return learner.predict(X), np.ones(len(X))
+
+
+def held_out_mean_and_scale(
+    learner: BaseEstimator, X: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predict each row of a fitted learner's own data as if it had not been fitted to it.
+
+    Residuals of rows that a learner was fitted to are too small, most of all for trees. A Gaussian
+    process leaves each row out in closed form (Rasmussen, Williams 2006, eqs. 5.10-5.12), others
+    leave out each of 5 folds.
+
+    Parameters
+    ----------
+    learner : estimator
+        Fitted to `X` and `y`.
+    X : numpy.ndarray of shape (n, p)
+    y : numpy.ndarray of shape (n,)
+
+    Returns
+    -------
+    tuple of numpy.ndarray of shape (n,)
+        Mean and relative spread, as `predict_mean_and_scale` gives them for new rows.
+    """
+    if isinstance(learner, AdditiveGaussianProcess):
+        return learner.leave_one_out()
+    ones = np.ones(len(y))
+    if len(y) <= FOLDS:
+        return learner.predict(X), ones
+    folds = KFold(FOLDS, shuffle=True, random_state=0)
+    return cross_val_predict(learner, X, y, cv=folds), ones
+
+
+@dataclass(frozen=True)
+class FittedRegressor:
+    """A fitted learner, and what it predicts for its own rows as if it had not seen them.
+
+    Attributes
+    ----------
+    learner : estimator
+    mean, scale : numpy.ndarray of shape (n,)
+        As `held_out_mean_and_scale` gives them.
+    """
+
+    learner: BaseEstimator
+    mean: np.ndarray
+    scale: np.ndarray
+
+
+def choose_regressor(
+    names: Sequence[str], X: np.ndarray, y: np.ndarray, groups: Groups
+) -> FittedRegressor:
+    """Fit several regressors and return the one under which held-out rows are most likely.
+
+    Rows are judged by a Gaussian density with the learner's spread, up to one common factor. Below
+    200 rows boosted trees, the costliest, are no candidate beside others.
+    """
+    if len(y) < _BOOSTING_ROWS and len(names) > 1:
+        names = [name for name in names if name != "boosting"]
+    fitted = []
+    for name in names:
+        learner = REGRESSORS[name](len(X), groups).fit(X, y)
+        fitted.append(FittedRegressor(learner, *held_out_mean_and_scale(learner, X, y)))
+    return max(fitted, key=lambda each: _likelihood(each, y))
+
+
+def _likelihood(fitted: FittedRegressor, y: np.ndarray) -> float:
+    deviation = np.sqrt(np.mean(((y - fitted.mean) / fitted.scale) ** 2)) + 1e-12
+    return float(-np.mean(np.log(fitted.scale * deviation)))
+
+
+# ---- categorical nodes ---------------------------------------------------------------------------
+
+
+class CalibratedLogistic(ClassifierMixin, BaseEstimator):
+    """Logistic regression with a cross-validated penalty, for few parents the weakest plausible.
+
+    The penalty with the least error is a little strong to draw from: it is chosen to predict, where
+    shrinking the probabilities towards each other costs little, but drawn labels then depend too
+    weakly on the parents. So with 20 rows a predictor or more, of the penalties within one standard
+    error of the best the weakest is taken. With fewer rows it would overfit, and the best is. With
+    a class of one row there is nothing to validate on, and the penalty is scikit-learn's default.
+    """
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> CalibratedLogistic:
+        """Choose the penalty on these rows, and fit with it to all of them."""
+        self._model = LogisticRegression(max_iter=1000)
+        if (folds := _class_folds(y)) >= 2:
+            self._model = GridSearchCV(
+                self._model,
+                {"C": list(_PENALTIES)},
+                scoring=_log_likelihood,
+                cv=StratifiedKFold(folds, shuffle=True, random_state=0),
+                refit=_weakest_penalty if len(y) >= _ROWS_PER_PREDICTOR * X.shape[1] else True,
+            )
+        self._model.fit(X, y)
+        self.classes_ = self._model.classes_
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities of the classes, shape (n, classes)."""
+        return self._model.predict_proba(X)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Most probable classes, shape (n,)."""
+        return self._model.predict(X)
+
+
+def _log_likelihood(classifier: BaseEstimator, X: np.ndarray, y: np.ndarray) -> float:
+    """Mean log-likelihood; unlike scikit-learn's, defined for classes that a fold lacks."""
+    column = np.searchsorted(classifier.classes_, y).clip(max=len(classifier.classes_) - 1)
+    chance = classifier.predict_proba(X)[np.arange(len(y)), column]
+    return float(np.log(np.where(classifier.classes_[column] == y, chance, 0).clip(1e-6)).mean())
+
+
+def _weakest_penalty(results: dict[str, Any]) -> int:
+    splits = sorted(key for key in results if key.startswith("split"))
+    scores = np.stack([results[key] for key in splits], axis=1)  # (penalties, folds)
+    best = int(np.argmax(scores.mean(axis=1)))
+    behind = scores[best] - scores
+    error = behind.std(axis=1, ddof=1) / np.sqrt(len(splits))
+    return int(np.flatnonzero(behind.mean(axis=1) <= error).max())
+
+
+def boosting_classifier(groups: Groups) -> BaseEstimator:
+    """Histogram gradient boosting with 40 small trees."""
+    return HistGradientBoostingClassifier(**_boosting, random_state=0)
+
+
+def forest_classifier(groups: Groups) -> BaseEstimator:
+    """Random forest of 100 trees."""
+    return RandomForestClassifier(**_forest)
+
+
+_STACKED = ("linear", "forest", "boosting")
+
+
+class StackedClassifier(ClassifierMixin, BaseEstimator):
+    """Mean of logistic regression, a random forest and boosted trees, weighted by held-out rows.
+
+    The weights are those of the mixture under which held-out labels are most likely. Below 200
+    rows, which say too little of the weights, or with a class of one row, which cannot be held out,
+    logistic regression stands alone.
+
+    Parameters
+    ----------
+    groups : sequence of sequence of int, optional
+        Columns of the predictors that belong to one parent.
+
+    Attributes
+    ----------
+    weights_ : dict of str to float
+        Weight of each learner (a key of `CLASSIFIERS`) above 0.02.
+
+    References
+    ----------
+    Smyth, Wolpert (1999), "Linearly combining density estimators via stacking", Machine Learning
+    36.
+    """
+
+    def __init__(self, groups: Groups | None = None) -> None:
+        self.groups = groups
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> StackedClassifier:
+        """Weigh the learners on these rows, and fit them to all of them."""
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        weights = dict.fromkeys(_STACKED[:1], 1.0)
+        if (folds := _class_folds(y)) >= 2 and len(y) >= _STACKING_ROWS:
+            split = StratifiedKFold(folds, shuffle=True, random_state=0)
+            held_out = [
+                cross_val_predict(
+                    CLASSIFIERS[name](self.groups), X, codes, cv=split, method="predict_proba"
+                )[np.arange(len(y)), codes]
+                for name in _STACKED
+            ]
+            found = stacking_weights(np.column_stack(held_out).clip(_LEAST_CHANCE))
+            weights = dict(zip(_STACKED, found, strict=True))
+        kept = {name: weight for name, weight in weights.items() if weight > _LEAST_WEIGHT}
+        total = sum(kept.values())
+        self.weights_ = {name: float(weight / total) for name, weight in kept.items()}
+        self._models = [CLASSIFIERS[name](self.groups).fit(X, codes) for name in kept]
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities of the classes, shape (n, classes)."""
+        parts = zip(self.weights_.values(), self._models, strict=True)
+        return sum(weight * model.predict_proba(X) for weight, model in parts)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Most probable classes, shape (n,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+class FoundationModelClassifier(ClassifierMixin, BaseEstimator):
+    """The embedded foundation model, zero-shot, as a learner: no weight is fitted.
+
+    Parameters
+    ----------
+    tfm : str, default="embedded"
+        As `causalmix.tfm.model.load_tfm` takes it. Rows beyond its limit are left out at random; a
+        node with more classes or parents than it knows gets logistic regression instead.
+    groups : sequence of sequence of int, optional
+        Columns of the predictors that belong to one parent: several are the levels of a category,
+        which the model takes as such. By default each column is a parent.
+    """
+
+    def __init__(self, groups: Groups | None = None, tfm: str = "embedded") -> None:
+        self.groups = groups
+        self.tfm = tfm
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> FoundationModelClassifier:
+        """Keep the rows as context."""
+        from causalmix.tfm.model import load_tfm  # torch is imported only where it is needed
+
+        model = load_tfm(self.tfm)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        limits = model.limits
+        table = self._table(X)
+        if len(self.classes_) > limits.max_classes or table.shape[1] > limits.max_features:
+            self._takes_categories = False
+            self._model = CalibratedLogistic().fit(X, codes)
+            return self
+        self._takes_categories = True
+        kept = np.arange(len(y))
+        if len(y) > limits.max_rows:
+            kept = np.random.default_rng(0).choice(len(y), limits.max_rows, replace=False)
+        self._model = model.classifier(random_state=0).fit(table.iloc[kept], codes[kept])
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities of the classes, shape (n, classes)."""
+        return self._model.predict_proba(self._table(X) if self._takes_categories else X)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Most probable classes, shape (n,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def _table(self, X: np.ndarray) -> pd.DataFrame:
+        columns = {}
+        for k, group in enumerate(self.groups or [[k] for k in range(X.shape[1])]):
+            parent = X[:, list(group)]
+            if len(group) > 1:
+                level = np.where(parent.any(axis=1), parent.argmax(axis=1), -1)
+                columns[str(k)] = pd.Categorical.from_codes(level, categories=range(len(group)))
+            else:
+                columns[str(k)] = parent[:, 0]
+        return pd.DataFrame(columns)
+
+
+CLASSIFIERS: dict[str, Callable[[Groups], BaseEstimator]] = {
+    "linear": lambda groups: CalibratedLogistic(),
+    "gp": lambda groups: CalibratedLogistic(),
+    "boosting": boosting_classifier,
+    "forest": forest_classifier,
+    "stacked": StackedClassifier,
+    "tfm": FoundationModelClassifier,
+}
+
+
+def choose_classifier(
+    names: Sequence[str], X: np.ndarray, y: np.ndarray, groups: Groups
+) -> BaseEstimator:
+    """Fit the classifier with the least cross-validated log-loss; the first where none can be."""
+    candidates = [partial(CLASSIFIERS[name], groups) for name in names]
+    folds = _class_folds(y)
+    if folds < 2 or len(names) == 1:
+        return candidates[0]().fit(X, y)
+    split = StratifiedKFold(folds, shuffle=True, random_state=0)
+    losses = []
+    for make in candidates:
+        scores = cross_val_score(make(), X, y, cv=split, scoring=_log_likelihood)
+        losses.append(-scores.mean())
+    return candidates[int(np.argmin(losses))]().fit(X, y)
+
+
+def _class_folds(y: np.ndarray) -> int:
+    """Folds that leave every class in every training part."""
+    return int(min(FOLDS, np.unique(y, return_counts=True)[1].min()))

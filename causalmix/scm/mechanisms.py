@@ -1,0 +1,350 @@
+"""The causal mechanisms of DoWhy's gcm, on scikit-learn learners and mixed columns."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from dowhy import gcm
+from dowhy.gcm.causal_mechanisms import (
+    InvertibleFunctionalCausalModel,
+    StochasticModel,
+)
+from dowhy.gcm.ml import ClassificationModel, PredictionModel
+from sklearn import config_context
+from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.exceptions import ConvergenceWarning
+
+from causalmix.scm.conditional_noise import ConditionalNoise
+from causalmix.scm.density import StackedDensity, Uniform, empirical, observed_quantiles
+from causalmix.scm.learners import (
+    choose_classifier,
+    choose_regressor,
+    predict_mean_and_scale,
+)
+
+BINS = "bins"  # in place of a regressor: the classifier of a `BinnedModel`
+
+MECHANISMS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    # name: (regressors of a numeric node, classifiers of a categorical one); where there are
+    # several, held-out rows decide for each node. The predictors that all are given are
+    # standardised.
+    "linear": (["linear"], ["linear"]),
+    "gp": (["gp"], ["linear"]),
+    "boosting": (["boosting"], ["boosting"]),
+    "forest": (["forest"], ["forest"]),
+    "stacked": (["linear"], ["stacked"]),
+    "tfm": (["gp"], ["tfm"]),
+    "tfm_bins": ([BINS], ["tfm"]),
+    "auto": (["linear", "gp", "boosting"], ["linear", "boosting"]),
+}
+
+NOISES = ("conditional", "stacked", "empirical")
+_CONDITIONAL_ROWS = 50  # fewer rows do not show that noise depends on the parents
+_CONDITIONAL_GAIN = 1.0  # standard errors by which held-out rows have to show it
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A coded table as the model's nodes see it, and how each column looks as a predictor.
+
+    Attributes
+    ----------
+    values : dict of str to numpy.ndarray of shape (n_rows,)
+        Numbers, or the codes of categories as strings (DoWhy takes a column for categorical by
+        its strings).
+    encoders : dict of str to callable
+        Turns a column's values into predictors of shape (n_rows, n_dimensions).
+    """
+
+    values: dict[str, np.ndarray]
+    encoders: dict[str, Callable[[np.ndarray], np.ndarray]]
+
+    @classmethod
+    def learn(
+        cls, coded: pd.DataFrame, categorical: Sequence[str], *, missing_level: bool = True
+    ) -> Self:
+        """Learn from a table as `causalmix.scm.missingness.fill_gaps` gives it.
+
+        Without `missing_level` a missing category is no level of its own: it is unknown where the
+        column is a child, and none of the levels where it is a parent.
+        """
+        values, encoders = {}, {}
+        for name in coded:
+            column = coded[name].to_numpy()
+            if name in categorical:
+                values[name] = column.astype(int).astype(str).astype(object)
+                levels = np.unique(column)
+                if not missing_level and levels[-1] >= 0:
+                    values[name][column < 0] = None
+                    levels = levels[levels >= 0]
+                encoders[name] = partial(_one_hot, levels=levels)
+            else:
+                values[name] = column
+                encoders[name] = partial(
+                    _standardise, median=np.median(column), scale=np.std(column) or 1.0
+                )
+        return cls(values, encoders)
+
+
+def make_mechanism(
+    node: str, parents: Sequence[str], columns: Columns, mechanism: str, noise: str
+) -> Any:
+    """Return the fitted gcm mechanism of `node` given `parents` (none: a root)."""
+    regressors, classifiers = MECHANISMS[mechanism]
+    child = columns.values[node]
+    observed = ~pd.isna(child)
+    child = child[observed]
+    categorical = isinstance(child[0], str)
+    if not parents:
+        return empirical(child) if categorical else _distribution(child, noise)
+    predictors = np.empty((len(child), len(parents)), dtype=object)
+    for k, parent in enumerate(parents):
+        predictors[:, k] = columns.values[parent][observed]
+    encoders = [columns.encoders[parent] for parent in parents]
+    if categorical:
+        fitted = gcm.ClassifierFCM(_Classifier(classifiers, encoders))
+    elif BINS in regressors:
+        fitted = BinnedModel(_Classifier(classifiers, encoders))
+    else:
+        fitted = ScaledNoiseModel(_Regressor(regressors, encoders), noise)
+    checked = config_context(assume_finite=True, skip_parameter_validation=True)
+    with warnings.catch_warnings(), checked:
+        # scikit-learn takes a category with many levels for a regression target; a rare level
+        # is not in every fold; a kernel's parameter at its bound is no fault here.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        warnings.filterwarnings("ignore", category=ConvergenceWarning)
+        fitted.fit(predictors, child)
+    return fitted
+
+
+def _distribution(values: np.ndarray, noise: str) -> StochasticModel:
+    if noise == "empirical":
+        return empirical(values)
+    density = StackedDensity()
+    density.fit(values)
+    return density
+
+
+class _Predictor(PredictionModel):
+    """A scikit-learn learner behind the encoders of its parents.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Learners to choose from.
+    encoders : sequence of callable
+        One for each parent, as `Columns.encoders` has them.
+    """
+
+    def __init__(
+        self, names: Sequence[str], encoders: Sequence[Callable[[np.ndarray], np.ndarray]]
+    ) -> None:
+        self.names = names
+        self.encoders = encoders
+        self.learner: BaseEstimator | None = None
+
+    def encode(self, X: np.ndarray) -> list[np.ndarray]:
+        """Return parents (n, n_parents) as numeric predictors, each (n, n_dimensions)."""
+        return [encode(column) for encode, column in zip(self.encoders, X.T, strict=True)]
+
+    def clone(self) -> Self:
+        return type(self)(self.names, self.encoders)
+
+
+class _Regressor(_Predictor):
+    def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
+        parents = self.encode(X)
+        x, y = np.hstack(parents), Y.ravel().astype(float)
+        if np.ptp(y) == 0:
+            self.learner, self.residuals = DummyRegressor().fit(x, y), np.zeros(len(y))
+            return
+        chosen = choose_regressor(self.names, x, y, _columns_of(parents))
+        residuals = (y - chosen.mean) / chosen.scale
+        self.learner, self.residuals = chosen.learner, residuals - residuals.mean()
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return self.learner.predict(np.hstack(self.encode(X))).reshape(-1, 1)
+
+
+class _Classifier(_Predictor, ClassificationModel):
+    def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
+        parents = self.encode(X)
+        x, y = np.hstack(parents), Y.ravel().astype(str)
+        if len(set(y)) == 1:
+            self.learner = DummyClassifier().fit(x, y)
+        else:
+            self.learner = choose_classifier(self.names, x, y, _columns_of(parents))
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return self.learner.predict(np.hstack(self.encode(X))).reshape(-1, 1)
+
+    def predict_probabilities(self, X: np.ndarray) -> np.ndarray:
+        probabilities = self.learner.predict_proba(np.hstack(self.encode(X)))
+        # gcm compares a cumulative sum with a uniform draw, and takes the first class when
+        # rounding leaves the sum below it.
+        cumulative = probabilities.cumsum(axis=1)
+        return np.diff(cumulative / cumulative[:, -1:], axis=1, prepend=0.0)
+
+    @property
+    def classes(self) -> list[str]:
+        return self.learner.classes_
+
+
+class ScaledNoiseModel(InvertibleFunctionalCausalModel):
+    """An additive noise model whose noise widens where the regression knows less.
+
+    Y = f(X) + s(X) N, with N estimated from held-out residuals. For a Gaussian process s is its
+    predictive deviation; for other learners s = 1, which is gcm's `AdditiveNoiseModel`. Where
+    residuals depend on X in more than their mean, N is the quantile at an independent uniform
+    level U of a distribution that depends on X (`causalmix.scm.conditional_noise`), and U is the
+    noise.
+
+    Parameters
+    ----------
+    prediction_model : dowhy.gcm.ml.PredictionModel
+        A regressor of this module.
+    noise : {"conditional", "stacked", "empirical"}
+        Distribution of N: a `StackedDensity`, unless held-out residuals show that it depends on X;
+        always a `StackedDensity`; or the residuals themselves.
+    """
+
+    def __init__(self, prediction_model: PredictionModel, noise: str) -> None:
+        self.prediction_model = prediction_model
+        self.noise = noise
+
+    def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
+        """Fit f, s and the distribution of the noise to parents (n, n_parents) and Y (n,)."""
+        model = self.prediction_model
+        model.fit(X, Y)
+        self.conditional = None
+        if self.noise == "conditional" and len(X) >= _CONDITIONAL_ROWS and np.ptp(model.residuals):
+            conditional = ConditionalNoise().fit(np.hstack(model.encode(X)), model.residuals)
+            if conditional.gain_ > _CONDITIONAL_GAIN:
+                self.conditional, self.noise_model = conditional, Uniform()
+                return
+        self.noise_model = _distribution(model.residuals, self.noise)
+
+    def evaluate(self, parent_samples: np.ndarray, noise_samples: np.ndarray) -> np.ndarray:
+        """Return Y for parents (n, n_parents) and noise (n, 1)."""
+        x = np.hstack(self.prediction_model.encode(parent_samples))
+        mean, scale = predict_mean_and_scale(self.prediction_model.learner, x)
+        noise = noise_samples.ravel()
+        if self.conditional:
+            noise = self.conditional.quantiles(x, noise)
+        return (mean + scale * noise)[:, None]
+
+    def estimate_noise(self, target_samples: np.ndarray, parent_samples: np.ndarray) -> np.ndarray:
+        """Return the noise (n, 1) that makes Y of the parents."""
+        x = np.hstack(self.prediction_model.encode(parent_samples))
+        mean, scale = predict_mean_and_scale(self.prediction_model.learner, x)
+        noise = (target_samples.ravel().astype(float) - mean) / scale
+        return (self.conditional.levels(x, noise) if self.conditional else noise)[:, None]
+
+    def draw_noise_samples(self, num_samples: int) -> np.ndarray:
+        """Draw noise, shape (num_samples, 1)."""
+        return self.noise_model.draw_samples(num_samples)
+
+    def clone(self) -> Self:
+        """Return an unfitted copy."""
+        return type(self)(self.prediction_model.clone(), self.noise)
+
+
+def _columns_of(parents: Sequence[np.ndarray]) -> list[range]:
+    """Columns of each of several arrays (n, n_dimensions) after they are put side by side."""
+    ends = np.cumsum([0, *(parent.shape[1] for parent in parents)])
+    return [range(start, end) for start, end in pairwise(ends)]
+
+
+class BinnedModel(InvertibleFunctionalCausalModel):
+    """A number given its parents by a classifier of quantile bins: any shape, no additive noise.
+
+    Y is the quantile at level U of a distribution that depends on X: each bin has the probability
+    that the classifier gives it, and within a bin values lie as in the data
+    (`causalmix.scm.density.observed_quantiles`). The noise U is uniform on (0, 1). A column with no
+    more distinct values than bins has one for each.
+
+    Parameters
+    ----------
+    classifier : dowhy.gcm.ml.ClassificationModel
+        A classifier of this module.
+    n_bins : int, default=10
+        At most; as many classes as the embedded foundation model knows.
+    """
+
+    def __init__(self, classifier: ClassificationModel, n_bins: int = 10) -> None:
+        self.classifier = classifier
+        self.n_bins = n_bins
+        self.noise_model = Uniform()
+
+    def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
+        """Cut Y (n,) and fit the classifier of its bins to parents (n, n_parents)."""
+        self._values = np.sort(Y.ravel().astype(float))
+        starts = np.unique(self._values)
+        if len(starts) > self.n_bins:
+            inner = np.arange(1, self.n_bins) / self.n_bins
+            starts = np.unique(np.quantile(self._values, [0, *inner], method="inverted_cdf"))
+        self._starts = starts
+        below = np.searchsorted(self._values, starts)
+        self._edges = np.append(below, len(self._values)) / len(self._values)
+        self.classifier.fit(X, self._bins(Y.ravel().astype(float)).astype(str))
+
+    def evaluate(self, parent_samples: np.ndarray, noise_samples: np.ndarray) -> np.ndarray:
+        """Return Y for parents (n, n_parents) and noise (n, 1)."""
+        ends = self._cumulative(parent_samples)
+        noise = noise_samples.ravel()
+        bins = (noise[:, None] >= ends[:, 1:-1]).sum(axis=1)
+        low, high = _enclosing(ends, bins)
+        within = np.divide(noise - low, high - low, out=np.zeros(len(noise)), where=high > low)
+        start, end = self._edges[bins], self._edges[bins + 1]
+        return observed_quantiles(self._values, start + (end - start) * within.clip(0, 1))[:, None]
+
+    def estimate_noise(self, target_samples: np.ndarray, parent_samples: np.ndarray) -> np.ndarray:
+        """Return the noise (n, 1) that makes Y of the parents."""
+        y = target_samples.ravel().astype(float)
+        bins = self._bins(y)
+        first, after = (np.searchsorted(self._values, y, side=side) for side in ("left", "right"))
+        # Any level that has the value: between those of the first and of the last of its ties.
+        tie = np.random.random(len(y)) * (after - first - 1).clip(0)  # noqa: NPY002
+        level = ((first + 0.5 + tie) / len(self._values)).clip(max=1)
+        start, end = self._edges[bins], self._edges[bins + 1]
+        low, high = _enclosing(self._cumulative(parent_samples), bins)
+        return (low + (high - low) * (level - start) / (end - start))[:, None]
+
+    def draw_noise_samples(self, num_samples: int) -> np.ndarray:
+        """Draw noise, shape (num_samples, 1)."""
+        return self.noise_model.draw_samples(num_samples)
+
+    def clone(self) -> Self:
+        """Return an unfitted copy."""
+        return type(self)(self.classifier.clone(), self.n_bins)
+
+    def _bins(self, y: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._starts[1:], y, side="right")
+
+    def _cumulative(self, parents: np.ndarray) -> np.ndarray:
+        """Probabilities of values below the start of each bin, and 1: (n, bins + 1)."""
+        order = np.argsort(self.classifier.classes.astype(int))
+        ends = self.classifier.predict_probabilities(parents)[:, order].cumsum(axis=1)
+        return np.pad(ends, ((0, 0), (1, 0)))
+
+
+def _enclosing(ends: np.ndarray, bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.arange(len(bins))
+    return ends[rows, bins], ends[rows, bins + 1]
+
+
+def _one_hot(column: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    return (pd.to_numeric(column)[:, None] == levels).astype(float)
+
+
+def _standardise(column: np.ndarray, median: float, scale: float) -> np.ndarray:
+    return (column.astype(float)[:, None] - median) / scale

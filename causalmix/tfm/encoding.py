@@ -1,0 +1,232 @@
+"""Differentiable predictions: TabPFN's fitted preprocessing without its estimator around it.
+
+`TabPFNClassifier` prepares a table once per ensemble member (scaled and shuffled columns, permuted
+classes) and hands it to the network. Fine-tuning needs the network's logits with gradients, for
+ever new context and query rows. So the preprocessing is fitted once on real rows, and any rows,
+real or synthetic, go through it. With the fitted rows as context the result equals
+`TabPFNClassifier.predict_proba`.
+
+Shapes: R rows, C columns after preprocessing, B tasks, K classes (as many as the model knows).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tabpfn import TabPFNClassifier
+from tabpfn.base import check_input_shape_matches
+from tabpfn.preprocessing.clean import clean_data_transform
+from tabpfn.preprocessing.datamodel import FeatureModality
+from tabpfn.validation import ensure_compatible_predict_input_sklearn
+
+from causalmix.tfm.device import Portions
+
+# Log-odds of a class that the context lacks, against all classes it has: a probability of about
+# 1e-7, finite so that the loss of a query row of that class is too.
+_ABSENT_LOG_ODDS = -16.0
+
+_QUERY_ROWS = 2048  # in one forward pass; rows do not see each other, so this only bounds memory
+
+
+class Member:
+    """Fitted preprocessing of one ensemble member; made by `Encoder`.
+
+    Attributes
+    ----------
+    context : torch.Tensor
+        The rows that the preprocessing was fitted on, float32 of shape (R, C).
+    class_permutation : torch.Tensor
+        ``class_permutation[k]`` is the code by which the network knows class k, int64 (K,).
+    categorical : list of int
+        Categorical columns among the C, which some architectures treat apart.
+    """
+
+    def __init__(self, member: Any, classes: np.ndarray, n_classes: int) -> None:
+        self._member = member
+        self._fitted = torch.as_tensor(np.asarray(member.X_train), dtype=torch.float32)
+        self.class_permutation = _complete_permutation(
+            member.config.class_permutation, classes, n_classes
+        )
+        self.context, schema = self._on_tensor(self._fitted)
+        self.categorical = schema.indices_for(FeatureModality.CATEGORICAL)
+
+    def transform(self, cleaned: np.ndarray) -> torch.Tensor:
+        """Transform rows that `Encoder` has cleaned: (R, columns) → float32 (R, C)."""
+        rows = np.asarray(self._member.transform_X_test(cleaned))
+        rows = torch.as_tensor(rows, dtype=torch.float32)
+        # The last steps are fitted anew on each call: give them the fitted rows, then drop those.
+        transformed, _ = self._on_tensor(torch.cat([self._fitted, rows]))
+        return transformed[len(self._fitted) :]
+
+    def logits(
+        self,
+        network: torch.nn.Module,
+        x_context: torch.Tensor,
+        y_context: torch.Tensor,
+        x_query: torch.Tensor,
+    ) -> torch.Tensor:
+        """Logits of query rows given labelled context rows, with gradients.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            Architecture of TabPFN.
+        x_context, x_query : torch.Tensor
+            Transformed rows of shapes (R_context, B, C) and (R_query, B, C).
+        y_context : torch.Tensor
+            Class codes of the context, int64 of shape (R_context, B).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (R_query, B, K), classes in their original order. Classes that the context
+            lacks get a probability of about 1e-7 each.
+        """
+        permutation = self.class_permutation.to(y_context.device).expand(y_context.shape[1], -1)
+        return _logits(network, x_context, y_context, x_query, permutation, self.categorical)
+
+    def _on_tensor(self, rows: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """Run the steps that TabPFN applies to tensors; they are fitted on the first rows."""
+        steps, schema = self._member.gpu_preprocessor, self._member.feature_schema
+        if steps is None:
+            return rows, schema
+        result = steps(rows, feature_schema=schema, num_train_rows=len(self._fitted))
+        return result.x, result.feature_schema
+
+
+class Encoder:
+    """Fitted preprocessing of all ensemble members; made by `FoundationModel.encoder`.
+
+    Attributes
+    ----------
+    members : tuple of Member
+        The ensemble.
+    """
+
+    def __init__(self, classifier: TabPFNClassifier, y: np.ndarray, n_classes: int) -> None:
+        self._classifier = classifier
+        self._device = classifier.devices_[0]
+        self._y = torch.as_tensor(y, dtype=torch.int64, device=self._device)
+        self.members = tuple(
+            Member(member, np.asarray(classifier.classes_), n_classes)
+            for member in classifier.executor_.ensemble_members
+        )
+        self._portions = Portions(
+            "rows to predict",
+            f"A prediction does not fit into the memory of the device '{self._device}' with "
+            f"{len(y)} labelled rows as context, not even for one row. Give fewer of them, or use "
+            "another device.",
+            most=_QUERY_ROWS,
+        )
+
+    def transform(self, X: pd.DataFrame) -> list[torch.Tensor]:
+        """Transform rows for every member.
+
+        Parameters
+        ----------
+        X : pandas.DataFrame
+            Rows with the columns of the fitted table; categories are matched by their names, and
+            one that the fitted rows lack counts as missing.
+
+        Returns
+        -------
+        list of torch.Tensor
+            One float32 tensor (R, C) a member, on the model's device.
+        """
+        classifier = self._classifier
+        check_input_shape_matches(X, estimator=classifier)
+        schema = classifier.inferred_feature_schema_
+        cleaned = clean_data_transform(
+            ensure_compatible_predict_input_sklearn(X, classifier),
+            cat_indices=schema.indices_for(FeatureModality.CATEGORICAL),
+            ord_encoder=classifier.ordinal_encoder_,
+        )
+        return [member.transform(cleaned).to(self._device) for member in self.members]
+
+    @torch.no_grad()
+    def predict_proba(
+        self, network: torch.nn.Module, x_query: Sequence[torch.Tensor], n_classes: int
+    ) -> np.ndarray:
+        """Class probabilities given the fitted rows, averaged over the members.
+
+        Equal to `TabPFNClassifier.predict_proba` with the same weights in single precision.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            Architecture of TabPFN, in evaluation mode.
+        x_query : sequence of torch.Tensor
+            Rows as `transform` gives them.
+        n_classes : int
+            Number of classes of the target.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (R, n_classes), rows sum to one.
+
+        Raises
+        ------
+        CausalMixError
+            If one row and the fitted ones are too many for the memory of the device.
+        """
+
+        def predict(size: int) -> np.ndarray:  # rows do not see each other
+            parts = zip(*(rows.split(size) for rows in x_query), strict=True)
+            return np.concatenate([self._predict(network, part, n_classes) for part in parts])
+
+        return self._portions.run(len(x_query[0]), predict)
+
+    def _predict(
+        self, network: torch.nn.Module, x_query: Sequence[torch.Tensor], n_classes: int
+    ) -> np.ndarray:
+        """Class probabilities from a single forward pass for each member."""
+        logits = []
+        for member, query in zip(self.members, x_query, strict=True):
+            context = member.context[:, None].to(self._device)
+            logits.append(member.logits(network, context, self._y[:, None], query[:, None])[:, 0])
+        tempered = torch.stack(logits)[..., :n_classes] / self._classifier.softmax_temperature_
+        return tempered.softmax(dim=-1).mean(dim=0).cpu().numpy()
+
+
+def _complete_permutation(
+    permutation: np.ndarray | None, classes: np.ndarray, n_classes: int
+) -> torch.Tensor:
+    """Extend a permutation of the fitted classes to all classes; the others come last."""
+    complete = torch.empty(n_classes, dtype=torch.int64)
+    fitted = np.arange(len(classes)) if permutation is None else np.asarray(permutation)
+    complete[torch.as_tensor(classes)] = torch.as_tensor(fitted, dtype=torch.int64)
+    others = np.setdiff1d(np.arange(n_classes), classes)
+    complete[torch.as_tensor(others)] = torch.arange(len(classes), n_classes)
+    return complete
+
+
+def _logits(
+    network: torch.nn.Module,
+    x_context: torch.Tensor,
+    y_context: torch.Tensor,
+    x_query: torch.Tensor,
+    permutation: torch.Tensor,
+    categorical: list[int],
+) -> torch.Tensor:
+    """Logits (R_query, B, K); `permutation` (B, K) takes a class to the network's code."""
+    n_tasks, n_classes = permutation.shape
+    codes = permutation.gather(1, y_context.T)  # (B, R_context)
+    # The codes are made dense, because v2 does it by itself: {0, 2} would come back as {0, 1}.
+    present = torch.zeros_like(permutation, dtype=torch.bool).scatter_(1, codes, True)
+    rank = present.cumsum(dim=1) - 1  # code → dense code
+    output = network(
+        torch.cat([x_context, x_query]),
+        rank.gather(1, codes).T.to(x_context.dtype),
+        task_type="multiclass",
+        categorical_inds=[categorical] * n_tasks,
+    )[..., :n_classes].float()  # (R_query, B, K): dense codes, padded
+    padding = torch.arange(n_classes, device=output.device) >= present.sum(dim=1, keepdim=True)
+    output = output.masked_fill(padding, -torch.inf)
+    absent = output.detach().logsumexp(dim=-1, keepdim=True) + _ABSENT_LOG_ODDS
+    dense = torch.where(present, rank, n_classes).gather(1, permutation)  # class → dense code
+    return torch.cat([output, absent], dim=-1).gather(-1, dense.expand(len(output), -1, -1))

@@ -1,0 +1,382 @@
+"""Tabular foundation models: load, check, copy, save, and run with gradients.
+
+Everything speaks TabPFN's own checkpoint format, so that a file saved here loads with
+``TabPFNClassifier(model_path=...)`` and an official checkpoint loads here. Nothing is ever
+downloaded: a missing file is an error that says where it belongs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tabpfn import TabPFNClassifier
+from tabpfn.architectures import ARCHITECTURES
+from tabpfn.base import ModelSpecs
+from tabpfn.constants import ModelVersion
+from tabpfn.inference_config import InferenceConfig
+from tabpfn.model_loading import resolve_model_path
+
+from causalmix.errors import CheckpointError, DataError, check_name
+from causalmix.tfm.checkpoint import build_network, read_checkpoint, write_checkpoint
+from causalmix.tfm.device import find_device
+from causalmix.tfm.encoding import Encoder
+
+EMBEDDED_CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "causalmix-tfm.safetensors"
+
+OFFICIAL_VERSIONS = ("v2", "v2.5", "v2.6", "v3", "v3.5")
+
+_SUFFIXES = (".safetensors", ".ckpt")
+
+# Checkpoints of the first releases name no architecture, or call it "base".
+_OLD_ARCHITECTURE_NAMES = {None: "tabpfn_v2", "base": "tabpfn_v2_5"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Largest table that a model accepts.
+
+    Attributes
+    ----------
+    max_rows : int
+        Training rows; on a CPU the smaller limit that TabPFN sets there.
+    max_features : int
+        Columns.
+    max_classes : int
+        Classes of the target.
+    """
+
+    max_rows: int
+    max_features: int
+    max_classes: int
+
+
+@dataclass(frozen=True, eq=False)
+class FoundationModel:
+    """A network of one of TabPFN's architectures with what is needed to run it.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        The architecture with its weights, in evaluation mode.
+    architecture_name : str
+        Name in `tabpfn.architectures`, for example ``"tabpfn_v3"``.
+    config : dict
+        Configuration of the architecture.
+    inference_config : tabpfn.inference_config.InferenceConfig
+        Preprocessing, ensembling and limits.
+    name : str
+        The name it was asked for by.
+    source : str
+        Name of the file it was read from.
+    """
+
+    network: torch.nn.Module
+    architecture_name: str
+    config: dict[str, Any]
+    inference_config: InferenceConfig
+    name: str
+    source: str
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return next(self.network.parameters()).device
+
+    @property
+    def limits(self) -> Limits:
+        """Largest table that the model accepts on its device."""
+        inference = self.inference_config
+        max_rows = inference.MAX_NUMBER_OF_SAMPLES
+        if self.device.type == "cpu":
+            max_rows = min(max_rows, inference.MAX_CPU_SAMPLES)
+        max_classes = min(inference.MAX_NUMBER_OF_CLASSES, self.config["max_num_classes"])
+        return Limits(max_rows, inference.MAX_NUMBER_OF_FEATURES, max_classes)
+
+    @property
+    def checkpoint_hash(self) -> str:
+        """SHA-256 (hex) of weights and configuration: changes as soon as a weight does."""
+        settings = [self.architecture_name, self.config, dataclasses.asdict(self.inference_config)]
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+        for key, tensor in sorted(self.network.state_dict().items()):
+            digest.update(key.encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def copy(self) -> FoundationModel:
+        """Return the same model with weights of its own."""
+        return dataclasses.replace(self, network=deepcopy(self.network))
+
+    def to(self, device: str) -> FoundationModel:
+        """Return the same model with weights of its own on a device.
+
+        Parameters
+        ----------
+        device : str
+            As in `load_tfm`.
+
+        Returns
+        -------
+        FoundationModel
+
+        Raises
+        ------
+        CausalMixError
+            If the device is unknown or absent.
+        """
+        where = find_device(device)
+        return dataclasses.replace(self, network=deepcopy(self.network).to(where))
+
+    def save(self, path: str | Path) -> Path:
+        """Write a checkpoint that `load_tfm` and ``TabPFNClassifier(model_path=...)`` load.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write, ending in ``.safetensors``. An existing one is replaced in one step.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        CheckpointError
+            If the suffix is another one.
+        """
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            raise CheckpointError(f"A model is saved as .safetensors, not as {path.name!r}.")
+        write_checkpoint(
+            path,
+            self.network.state_dict(),
+            architecture_name=self.architecture_name,
+            config=self.config,
+            inference_config=dataclasses.asdict(self.inference_config),
+        )
+        return path
+
+    def check(self, n_rows: int, n_features: int, n_classes: int) -> None:
+        """Raise if a table is larger than the model accepts.
+
+        Parameters
+        ----------
+        n_rows : int
+            Training rows.
+        n_features : int
+            Columns without the target.
+        n_classes : int
+            Classes of the target.
+
+        Raises
+        ------
+        DataError
+            Naming the limit that is exceeded; also for a target with one class.
+        """
+        if n_classes < 2:
+            raise DataError("The target has only one class; classification needs two or more.")
+        limits = self.limits
+        for count, limit, what, way_out in (
+            (n_rows, limits.max_rows, "training rows", "Draw a subsample of the rows."),
+            (n_features, limits.max_features, "features", "Select some of the columns."),
+            (n_classes, limits.max_classes, "classes", "Merge rare classes."),
+        ):
+            if count > limit:
+                raise DataError(
+                    f"The table has {count:,} {what}; the foundation model {self.name!r} takes "
+                    f"at most {limit:,}. {way_out}"
+                )
+
+    def classifier(
+        self, *, n_estimators: int | None = None, random_state: int = 0
+    ) -> TabPFNClassifier:
+        """Make an unfitted TabPFN classifier on a copy of these weights, in single precision.
+
+        Parameters
+        ----------
+        n_estimators : int, optional
+            Members of the ensemble; by default as many as the checkpoint asks for.
+        random_state : int, default=0
+            Seed of the ensemble's shuffles.
+
+        Returns
+        -------
+        tabpfn.TabPFNClassifier
+        """
+        return _classifier(self.copy(), n_estimators, random_state)
+
+    def encoder(
+        self,
+        X: pd.DataFrame,
+        y: np.ndarray,
+        *,
+        n_estimators: int | None = None,
+        random_state: int = 0,
+    ) -> Encoder:
+        """Fit the preprocessing of each ensemble member, once, on labelled real rows.
+
+        Parameters
+        ----------
+        X : pandas.DataFrame
+            Features; columns of dtype ``category`` are categorical, missing values are allowed.
+        y : numpy.ndarray
+            Class codes from 0, integers of shape (rows,).
+        n_estimators : int, optional
+            Members of the ensemble; by default as many as the checkpoint asks for.
+        random_state : int, default=0
+            Seed of the ensemble's shuffles.
+
+        Returns
+        -------
+        Encoder
+            Gives logits of this network, or of a copy in training, equal to `classifier`'s.
+
+        Raises
+        ------
+        DataError
+            If the table exceeds the model's limits.
+        """
+        codes = np.asarray(y, dtype=np.int64)  # pandas counts categories in int8
+        self.check(len(X), X.shape[1], codes.max() + 1)
+        classifier = _classifier(self, n_estimators, random_state)
+        with warnings.catch_warnings():
+            # Written for networks many times larger than the embedded one.
+            warnings.filterwarnings("ignore", "Running on CPU with more than", UserWarning)
+            classifier.fit(X, codes)
+        return Encoder(classifier, codes, self.limits.max_classes)
+
+
+def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> FoundationModel:
+    """Load a foundation model for classification.
+
+    Parameters
+    ----------
+    name : str or Path, default="embedded"
+        ``"embedded"`` (the small model that comes with the package), a path to a
+        ``.safetensors`` or ``.ckpt`` file, or an official version, one of `OFFICIAL_VERSIONS`,
+        whose file must already lie where TabPFN keeps its models.
+    device : str, default="cpu"
+        Device of the weights; ``"auto"`` takes a CUDA device where there is one.
+
+    Returns
+    -------
+    FoundationModel
+
+    Raises
+    ------
+    UnknownNameError
+        If `name` is neither a path nor a known name.
+    CheckpointError
+        If the file is missing, unreadable, unsafe to read, or not a classifier's.
+    CausalMixError
+        If the device is unknown or absent.
+    """
+    where = find_device(device)
+    path = _checkpoint_path(name)
+    checkpoint = read_checkpoint(path)
+    stored_name = checkpoint.get("architecture_name")
+    architecture_name = _OLD_ARCHITECTURE_NAMES.get(stored_name, stored_name)
+    if architecture_name not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise CheckpointError(
+            f"{path.name} is of the unknown architecture {architecture_name!r}. Known: {known}."
+        )
+    config = dict(checkpoint["config"])
+    if config.get("max_num_classes", 0) < 2:
+        raise CheckpointError(
+            f"{path.name} is a regression checkpoint; a classification one is needed."
+        )
+    # A multi-task checkpoint may carry the regression loss; it is no part of the network.
+    weights = {k: v for k, v in checkpoint["state_dict"].items() if "criterion." not in k}
+    try:
+        network = build_network(architecture_name, config)
+        network.load_state_dict(weights)
+        inference_config = _inference_config(checkpoint, architecture_name)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path.name} does not fit the architecture {architecture_name}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return FoundationModel(
+        network=network.eval().to(where),
+        architecture_name=architecture_name,
+        config=config,
+        inference_config=inference_config,
+        name=path.name if path.suffix == Path(name).suffix else str(name),
+        source=path.name,
+    )
+
+
+def official_path(version: str) -> Path:
+    """Say where TabPFN keeps the weights of an official version, whether they are there or not.
+
+    Parameters
+    ----------
+    version : str
+        One of `OFFICIAL_VERSIONS`.
+
+    Returns
+    -------
+    Path
+    """
+    paths, *_ = resolve_model_path(None, "classifier", ModelVersion(version).value)
+    return paths[0]
+
+
+def _classifier(
+    model: FoundationModel, n_estimators: int | None, random_state: int
+) -> TabPFNClassifier:
+    """Make a classifier that holds `model`'s own network, not a copy."""
+    parsed, _ = ARCHITECTURES[model.architecture_name].parse_config(model.config)
+    return TabPFNClassifier(
+        model_path=ModelSpecs(model.network, parsed, deepcopy(model.inference_config)),
+        n_estimators="auto" if n_estimators is None else n_estimators,
+        device=str(model.device),
+        inference_precision=torch.float32,  # "auto" is bfloat16 on some processors only
+        random_state=random_state,
+    )
+
+
+def _checkpoint_path(name: str | Path) -> Path:
+    """Find the file a name stands for; the file exists."""
+    if name == "embedded":
+        path, hint = EMBEDDED_CHECKPOINT, "Reinstall the package."
+    elif isinstance(name, Path) or name.endswith(_SUFFIXES) or "/" in name or os.sep in name:
+        path, hint = Path(name), "Check the path."
+        if path.suffix not in _SUFFIXES:
+            raise CheckpointError(f"{path} is no checkpoint: expected {' or '.join(_SUFFIXES)}.")
+    else:
+        check_name(name, ("embedded", *OFFICIAL_VERSIONS), "foundation model")
+        path = official_path(name)
+        hint = (
+            "The official TabPFN weights are licensed apart from the software, most versions for "
+            "non-commercial use only, and are not downloaded here. Accept the licence and get the "
+            "file from Prior Labs, put it there or set TABPFN_MODEL_CACHE_DIR, or pass its path "
+            "instead of the version. 'embedded' needs no download."
+        )
+    if not path.is_file():
+        raise CheckpointError(f"No checkpoint at {path}. {hint}")
+    return path
+
+
+def _inference_config(checkpoint: Mapping[str, Any], architecture_name: str) -> InferenceConfig:
+    """Inference settings of a checkpoint; the first two versions did not store any."""
+    stored = dict(checkpoint.get("inference_config") or {})
+    if not stored:
+        version = ModelVersion.V2 if architecture_name == "tabpfn_v2" else ModelVersion.V2_5
+        return InferenceConfig.get_default("multiclass", version)
+    if "CONSTANT_FEATURE_COUNT" in stored:  # the name until version 8 of the library
+        count = stored.pop("CONSTANT_FEATURE_COUNT")
+        stored["FEATURE_SUBSAMPLING_CONSTANT_FEATURE_COUNT"] = count
+    return InferenceConfig(**stored)

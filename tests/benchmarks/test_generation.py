@@ -1,0 +1,124 @@
+"""The two benchmarks of generated rows: what they write, and how they sum it up."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix.benchmarks.csuite import REAL, benchmark_csuite, summarise_csuite
+from causalmix.benchmarks.csuite_data import PUBLISHED_COLUMNS
+from causalmix.benchmarks.utility import SCORES, benchmark_utility, summarise_utility
+from causalmix.errors import DataError, UnknownNameError
+from causalmix.plots.quality import csuite_wins, plot_csuite, plot_utility
+
+
+@pytest.fixture
+def csuite(tmp_path):
+    """One dataset: a → b, with an effect of 2 for each unit of a."""
+    folder = tmp_path / "csuite" / "line"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 200), ("test", 150)):
+        a = rng.normal(size=n)
+        frame = pd.DataFrame({"a": a, "b": 2 * a + rng.normal(size=n)})
+        frame.to_parquet(folder / f"{part}.parquet")
+    effect = {"treatment": ["a"], "outcome": ["b"], "ate": [4.0]}
+    effect |= {"treatment_value": 1.0, "reference_value": -1.0}
+    truth = {"variables": [{"name": "a"}, {"name": "b"}], "adjacency": [[0, 1], [0, 0]]}
+    (folder / "truth.json").write_text(json.dumps(truth | {"interventions": [effect]}))
+    published = pd.DataFrame(
+        [["line", 60, name, 9.0, 0.0, 0.9, 9.0] for name in ("dag", "cpdag_discovered")],
+        columns=PUBLISHED_COLUMNS,
+    )
+    published.to_csv(folder.parent / "published.csv", index=False)
+    return folder.parent
+
+
+def test_csuite_is_scored_against_truth_floor_and_published_medians(csuite, tmp_path):
+    out = tmp_path / "out.csv"
+    options = {"n_train": [60], "repetitions": 2, "mechanisms": ["linear"]}
+    summary = benchmark_csuite(csuite, out, **options)
+    rows = pd.read_csv(out)
+    assert len(rows) == 2 * 3  # true and discovered graph, and real rows
+    by_measure = summary[summary["graph"] == "true"].set_index("measure")
+    assert by_measure.loc["ate_error", "median"] < 0.6
+    assert by_measure["better"].to_dict() == {
+        "cmd": True,
+        "kmtvd": False,
+        "nnaa_distance": True,
+        "ate_error": True,
+    }
+    real = rows[rows["method"] == REAL]
+    assert by_measure.loc["cmd", "floor"] == pytest.approx(real["cmd"].median())
+    manifest = json.loads((tmp_path / "out_manifest.json").read_text())
+    assert manifest["settings"]["n_train"] == [60]
+
+    before = out.read_text()
+    benchmark_csuite(csuite, out, **options)  # nothing is left to do
+    assert out.read_text() == before
+    wins = csuite_wins(summary)
+    assert wins.loc[("true", "linear", 60), "CMD"] == "1 of 1"
+    assert plot_csuite(summary, "true").axes[0].get_title() == "line"
+
+
+def test_csuite_mistakes_are_named(csuite, tmp_path):
+    out = tmp_path / "out.csv"
+    with pytest.raises(DataError, match="line has 200 training rows, fewer than 500"):
+        benchmark_csuite(csuite, out, n_train=[500])
+    with pytest.raises(UnknownNameError, match="true, discovered"):
+        benchmark_csuite(csuite, out, graphs=["tru"])
+    assert not out.exists()
+
+
+def test_nnaa_is_held_against_a_half():
+    rows = pd.DataFrame(
+        {
+            "dataset": "d",
+            "n_train": 20,
+            "repetition": [0, 1, 2, 0],
+            "graph": ["true"] * 3 + ["none"],
+            "method": ["gp"] * 3 + [REAL],
+            "cmd": [1.0, 2.0, 9.0, 0.5],
+            "kmtvd": 0.1,
+            "nnaa": [0.4, 0.6, 0.45, 0.5],
+            "ate_error": [0.1, 0.2, 0.3, np.nan],
+            "seconds": 1.0,
+        }
+    )
+    published = pd.DataFrame([["d", 20, "dag", 1.5, 0.2, 0.55, 0.1]], columns=PUBLISHED_COLUMNS)
+    summary = summarise_csuite(rows, published).set_index("measure")
+    assert summary.loc["cmd", "median"] == 2.0
+    assert summary.loc["nnaa_distance", ["median", "published"]].tolist() == pytest.approx(
+        [0.1, 0.05]
+    )
+    assert summary["better"].tolist() == [False, True, False, False]
+
+
+def test_utility_is_compared_on_the_same_splits(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    for name in ("one", "two"):
+        x = rng.normal(size=(220, 3))
+        y = np.where(x[:, 0] + 0.5 * rng.normal(size=220) > 0, "p", "n")
+        pd.DataFrame(x, columns=list("abc")).assign(target=y).to_csv(
+            folder / f"{name}.csv", index=False
+        )
+    out = tmp_path / "out.csv"
+    summary = benchmark_utility(
+        folder, out, n_train=[60], seeds=2, n_synthetic=150, generators=["smote_nc", "causal"]
+    )
+    rows = pd.read_csv(out)
+    assert len(rows) == 2 * 2 * 3
+    assert rows["linear_synthetic"].min() > 0.85
+    auc = rows.pivot_table(index="dataset", columns="generator", values="boosting_both")
+    line = summary[(summary["score"] == "boosting_both") & (summary["generator"] == "smote_nc")]
+    assert line["difference"].item() == pytest.approx((auc["causal"] - auc["smote_nc"]).mean())
+    assert set(summary["score"]) == {*SCORES, "mean_synthetic", "mean_both"}
+    pd.testing.assert_frame_equal(summarise_utility(rows), summary)
+    assert len(plot_utility(summary).axes) == 2
+    with pytest.raises(DataError, match="as n_train needs"):
+        benchmark_utility(folder, out, n_train=[150])

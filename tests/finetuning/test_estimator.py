@@ -1,0 +1,763 @@
+"""The scikit-learn estimator: its conventions, what it keeps, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import shutil
+import signal
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from made_checkpoints import REFERENCE, SMALL, write_official
+from made_tables import mixed
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris, load_wine
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from tabpfn import TabPFNClassifier
+
+from causalmix.errors import (
+    CausalMixError,
+    CheckpointError,
+    DataError,
+    FinetuningWarning,
+    UnknownNameError,
+)
+from causalmix.finetuning import persistence
+from causalmix.finetuning.estimator import CausalMixClassifier
+from causalmix.finetuning.fit_input import as_dataset, count_validation_rows
+from causalmix.generation import registry as generators
+from causalmix.tfm import checkpoint
+from causalmix.tfm.model import EMBEDDED_CHECKPOINT, load_tfm
+
+TINY = {
+    "generator": None,
+    "n_estimators": 1,
+    "steps": 1,
+    "tasks_per_step": 1,
+    "rows_per_task": 32,
+    "random_state": 0,
+    "device": "cpu",
+}
+
+# Checks of scikit-learn that the estimator does not pass, each with its reason. None is left.
+EXPECTED_FAILURES: dict[str, str] = {}
+
+
+@parametrize_with_checks(
+    [CausalMixClassifier(**TINY)],
+    expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
+    xfail_strict=True,
+)
+def test_scikit_learn_conventions(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FinetuningWarning)
+        check(estimator)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::causalmix.errors.FinetuningWarning")
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Mixed columns with missing cells, and a label that depends on two of them."""
+    X = mixed(90, seed=1)
+    chance = np.random.default_rng(2).random(90)
+    score = X["skewed"] - 0.3 * X["count"] + (X["binary"] == "yes") + 0.3 * chance
+    return X, pd.Series(np.where(score > score.median(), "high", "low"), name="level")
+
+
+@pytest.fixture(scope="module")
+def fitted(table):
+    return CausalMixClassifier(**TINY | {"generator": "smote_nc"}).fit(*table)
+
+
+class Recorder:
+    """A generator that remembers what it was fitted on and repeats those rows."""
+
+    seen: list[pd.DataFrame] = []  # noqa: RUF012
+
+    def __init__(self, *, seed: int = 7) -> None:
+        self.seed = seed
+
+    def fit(self, X, y):
+        self.X, self.y = X, y
+        self.seen.append(X.assign(seed=self.seed))
+        return self
+
+    def sample(self, n, seed):
+        rows = np.random.default_rng(seed).integers(len(self.X), size=n)
+        return self.X.iloc[rows].reset_index(drop=True), self.y.iloc[rows].reset_index(drop=True)
+
+
+# What it predicts
+
+
+@pytest.fixture(scope="module")
+def three_classes():
+    """Numbers and categories with missing cells; classes 2, 3 and 7 depend on both."""
+    X = mixed(90, seed=1).drop(columns="flag")  # truth values are categories here, numbers there
+    code = (X["skewed"] > X["skewed"].median()).astype(int) + (X["letters"] == "a")
+    return X, np.array([2, 3, 7])[code]
+
+
+@pytest.mark.parametrize("n_estimators", [1, None])
+@pytest.mark.parametrize("steps", [0, 3])
+@pytest.mark.parametrize("architecture", ["embedded", *SMALL])
+def test_it_predicts_what_tabpfn_predicts_with_the_same_weights(
+    three_classes, architecture, steps, n_estimators, tmp_path
+):
+    X, y = three_classes
+    embedded = architecture == "embedded"
+    path = EMBEDDED_CHECKPOINT if embedded else write_official(architecture, tmp_path)
+    parameters = TINY | {"tfm": path, "n_estimators": n_estimators, "random_state": 3}
+    parameters |= {"learning_rate": 1e-3, "warmup_steps": 0, "level": 1.0}
+    ours = CausalMixClassifier(**parameters | {"steps": steps}).fit(X[:60], y[:60])
+    assert ours.report_.kept == ("fine_tuned" if steps else "zero_shot")
+    if steps:
+        path = ours.tfm_.save(tmp_path / "tuned.safetensors")
+    else:
+        assert ours.report_.fine_tuned is None
+    theirs = TabPFNClassifier(
+        model_path=str(path), n_estimators=n_estimators or "auto", random_state=3, **REFERENCE
+    ).fit(X[:60], y[:60])
+    assert list(ours.classes_) == list(theirs.classes_) == [2, 3, 7]
+    got = ours.predict_proba(X[60:])
+    np.testing.assert_allclose(got, theirs.predict_proba(X[60:]), rtol=0, atol=1e-6)
+    assert got.std(axis=0).min() > 1e-4  # the rows are told apart
+    if steps:  # and the steps show
+        zero_shot = CausalMixClassifier(**parameters | {"steps": 0}).fit(X[:60], y[:60])
+        assert np.abs(got - zero_shot.predict_proba(X[60:])).max() > 1e-4
+
+
+def test_the_default_generator_is_causal_and_runs_on_mixed_columns(table):
+    options = {"n_bootstraps": 1, "n_dags": 1}
+    classifier = CausalMixClassifier(
+        **TINY | {"generator": "causal", "generator_options": options, "n_synthetic": 30}
+    ).fit(*table)
+    assert CausalMixClassifier().generator == "causal"
+    assert classifier.history_["synthetic_share"].iloc[-1] == 0.5
+    assert classifier.report_.generator_seconds > 0
+    assert classifier.score(*table) > 0.6
+
+
+def test_a_seed_fixes_the_history_and_the_predictions(table):
+    X, y = table
+    parameters = TINY | {"generator": "perturbation", "steps": 4, "validate_every": 1}
+    first, again = (CausalMixClassifier(**parameters).fit(X, y) for _ in range(2))
+    untimed = first.history_.drop(columns="seconds")
+    pd.testing.assert_frame_equal(untimed, again.history_.drop(columns="seconds"))
+    np.testing.assert_array_equal(first.predict_proba(X), again.predict_proba(X))
+    other = CausalMixClassifier(**parameters | {"random_state": 1}).fit(X, y)
+    assert not untimed.equals(other.history_.drop(columns="seconds"))
+
+
+def test_predictions_come_in_the_right_order_beyond_one_forward_pass(fitted, table, monkeypatch):
+    whole = fitted.predict_proba(table[0])
+    monkeypatch.setattr("causalmix.tfm.encoding._QUERY_ROWS", 40)
+    again = pickle.loads(pickle.dumps(fitted))
+    sizes = []
+    again.tfm_.network.register_forward_hook(lambda *call: sizes.append(len(call[2])))
+    np.testing.assert_allclose(again.predict_proba(table[0]), whole, rtol=0, atol=1e-6)
+    assert sizes == [40, 40, 10]
+
+
+# What it keeps, and says
+
+
+def test_the_report_compares_on_validation_rows_that_the_generator_never_saw(table, monkeypatch):
+    X, y = table
+    X = X.assign(skewed=np.arange(90) + 0.5)  # tells the rows apart
+    monkeypatch.setitem(generators.GENERATORS, "recorder", Recorder)
+    monkeypatch.setattr(Recorder, "seen", [])
+    classifier = CausalMixClassifier(**TINY | {"generator": "recorder", "n_val": 25}).fit(X, y)
+    (seen,) = Recorder.seen
+    assert set(seen["seed"]) == {0}  # of random_state
+    report = classifier.report_
+    assert (report.n_train, report.n_val) == (len(seen), 25)
+    held_out = ~X["skewed"].isin(seen["skewed"])
+    assert held_out.sum() == 25
+    # The zero-shot scores again, from those rows alone.
+    zero_shot = (
+        load_tfm()
+        .classifier(n_estimators=1)
+        .fit(classifier._schema.read(seen), y[seen["skewed"].astype(int)] == "low")
+    )
+    proba = zero_shot.predict_proba(classifier._schema.read(X[held_out]))
+    truth = y[held_out] == "low"
+    assert report.zero_shot["log_loss"] == pytest.approx(log_loss(truth, proba), abs=1e-4)
+    assert report.zero_shot["auc"] == pytest.approx(roc_auc_score(truth, proba[:, 1]), abs=1e-3)
+
+
+def test_it_says_so_when_fine_tuning_did_not_help(table):
+    ruinous = TINY | {"steps": 4, "learning_rate": 1.0, "warmup_steps": 0, "validate_every": 2}
+    with pytest.warns(FinetuningWarning, match="did not help.*weights stay as they were"):
+        classifier = CausalMixClassifier(**ruinous).fit(*table)
+    report = classifier.report_
+    assert (report.kept, report.best_step, report.steps) == ("zero_shot", 0, 4)
+    assert report.fine_tuned["step"] in (2, 4)
+    assert report.fine_tuned["log_loss"] > report.zero_shot["log_loss"]
+    assert "Kept: zero-shot." in str(report)
+    unchanged = CausalMixClassifier(**ruinous | {"steps": 0}).fit(*table)
+    np.testing.assert_array_equal(
+        classifier.predict_proba(table[0]), unchanged.predict_proba(table[0])
+    )
+
+
+def test_it_says_nothing_when_fine_tuning_helped_or_was_not_asked_for(table):
+    for steps in (0, 12):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # others are of libraries' imports
+            lowest = {"rule": "log_loss", "level": 0.5}
+            classifier = CausalMixClassifier(
+                **TINY | lowest | {"steps": steps, "learning_rate": 1e-3, "warmup_steps": 5}
+            ).fit(*table)
+    report, history = classifier.report_, classifier.history_.set_index("step")
+    assert report.kept == "fine_tuned"
+    assert report.fine_tuned["step"] == report.best_step == history["val_log_loss"].idxmin()
+    assert report.fine_tuned["log_loss"] == history["val_log_loss"].min()
+    assert report.zero_shot["log_loss"] == history["val_log_loss"][0]
+    assert "All 12 steps were taken." in report.reason
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept", "reason"),
+    [
+        ({"level": 1.0}, "fine_tuned", "it is kept untested"),
+        ({"level": 0.999999}, "fine_tuned", "no more than chance explains: it is kept"),
+        ({"level": 0.5}, "zero_shot", "The weights stay|: the weights stay"),
+        ({"level": 0.5, "rule": "log_loss"}, "zero_shot", "the best of all steps"),
+        ({"level": 0.5, "rule": "augmented"}, "zero_shot", "with synthetic rows counting"),
+    ],
+)
+def test_the_report_gives_the_rule_and_its_reason(table, settings, kept, reason, recwarn):
+    worse = TINY | {"steps": 3, "learning_rate": 3e-3, "warmup_steps": 0, "random_state": 4}
+    shuffled = table[1].sample(frac=1, random_state=0).to_numpy()  # nothing is to be learned
+    options = worse | settings | {"generator": "perturbation", "synthetic_share": 0.0}
+    report = CausalMixClassifier(**options).fit(table[0], shuffled).report_
+    assert report.gain < 0
+    assert report.kept == kept
+    assert re.search(reason, report.reason)
+    assert (report.synthetic_weight is not None) == (report.rule == "augmented")
+    worse_in_validation = report.fine_tuned["log_loss"] > report.zero_shot["log_loss"]
+    told = [str(w.message) for w in recwarn if w.category is FinetuningWarning]
+    assert report.helped == (kept == "fine_tuned" and not worse_in_validation)
+    assert bool(told) != report.helped
+    if kept == "fine_tuned":
+        assert told[0].startswith("By the validation rows alone, fine-tuning did not help. Step ")
+
+
+def test_a_small_gain_may_be_chance(table):
+    options = TINY | {"steps": 12, "learning_rate": 1e-3, "warmup_steps": 5}
+    options |= {"rule": "log_loss", "level": 1e-9}
+    report = CausalMixClassifier(**options).fit(*table).report_
+    assert report.kept == "zero_shot"
+    assert 0 < report.gain < report.gain_needed
+    assert "chance alone may do that" in report.reason
+
+
+def test_the_time_limit_ends_fine_tuning_and_is_reported(table):
+    classifier = CausalMixClassifier(**TINY | {"steps": 40, "time_limit": 1e-6}).fit(*table)
+    assert classifier.history_["step"].tolist() == [0]
+    assert classifier.report_.stopped_by == "time_limit"
+    assert "Stopped at step 0 of 40 by the time limit of 1e-06 s." in classifier.report_.reason
+
+
+@pytest.mark.parametrize(
+    ("n_val", "counts", "rows"),
+    [
+        (0.2, [50, 50], 20),
+        (0.01, [50, 50], 2),
+        (30, [50, 50], 30),
+        (2, [3, 3], 2),
+        (2, [5, 5, 1], 2),  # a class of one row is not validated
+        (0.01, [50, 50, 1, 1], 2),
+    ],
+)
+def test_validation_rows_are_a_number_or_a_share(n_val, counts, rows):
+    codes = np.repeat(np.arange(len(counts)), counts)
+    dataset = as_dataset(pd.DataFrame({"x": codes}), np.arange(len(counts)), codes)
+    assert count_validation_rows(n_val, dataset) == rows
+
+
+def test_classes_that_cannot_be_validated_are_named(table):
+    X, y = table
+    classifier = CausalMixClassifier(**TINY)
+    with pytest.warns(UserWarning, match="Classes with one row only: 'alone', 'rare'.") as caught:
+        classifier.fit(X, y.where(y.index != 3, "rare").where(y.index != 5, "alone"))
+    (warning,) = (w for w in caught if "one row only" in str(w.message))
+    assert warning.filename == __file__
+    assert "say nothing about them" in str(warning.message)
+    assert "AUC" not in str(warning.message)
+    assert np.isfinite(classifier.report_.zero_shot["auc"])
+    assert classifier.predict_proba(X).shape == (90, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        classifier.set_params(steps=0).fit(X, y.where(y.index > 1, "rare"))
+
+
+def test_weights_are_not_chosen_by_rows_of_a_single_class(table):
+    X, y = table[0], np.arange(90) // 89
+    with pytest.raises(DataError, match=r"one row only: '1'\. .* of '0' alone.*steps=0"):
+        CausalMixClassifier(**TINY).fit(X, y)
+    zero_shot = CausalMixClassifier(**TINY | {"steps": 0})
+    with pytest.warns(UserWarning, match="single class there is no AUC: it is NaN"):
+        zero_shot.fit(X, y)
+    assert np.isnan(zero_shot.report_.zero_shot["auc"])
+    assert "There is no AUC, because all validation rows are of one class." in str(
+        zero_shot.report_
+    )
+
+
+# As a part of scikit-learn
+
+
+def test_it_works_in_a_grid_search_over_a_pipeline():
+    X, y = load_iris(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), CausalMixClassifier(**TINY))
+    grid = {"causalmixclassifier__steps": [0, 1]}
+    search = GridSearchCV(pipeline, grid, cv=2, scoring="neg_log_loss", error_score="raise")
+    search.fit(X[::2], y[::2])
+    assert search.best_score_ > -0.3
+    assert set(search.predict(X[1::2])) == {0, 1, 2}
+
+
+def test_it_takes_data_frames_behind_a_column_transformer(table):
+    X, y = table
+    columns = make_column_transformer(
+        ("passthrough", ["binary", "letters"]),
+        (StandardScaler(), ["skewed", "count"]),
+        verbose_feature_names_out=False,
+    ).set_output(transform="pandas")
+    pipeline = make_pipeline(columns, CausalMixClassifier(**TINY))
+    assert cross_val_score(pipeline, X, y, cv=2, error_score="raise").mean() > 0.6
+
+
+def test_pickles_and_clones(fitted, table):
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict_proba(table[0]), fitted.predict_proba(table[0]))
+    assert again.report_ == fitted.report_
+    copy = clone(fitted)
+    assert copy.get_params() == fitted.get_params()
+    assert not hasattr(copy, "classes_")
+    assert pickle.loads(pickle.dumps(copy)).get_params() == fitted.get_params()
+
+
+# On disk
+
+
+def test_what_is_saved_predicts_the_same(fitted, table, tmp_path):
+    folder = fitted.save(tmp_path / "model")
+    again = CausalMixClassifier.load(folder, device="cpu")
+    np.testing.assert_array_equal(again.predict_proba(table[0]), fitted.predict_proba(table[0]))
+    assert list(again.predict(table[0])) == list(fitted.predict(table[0]))
+    assert again.get_params() == fitted.get_params()
+    pd.testing.assert_frame_equal(again.history_, fitted.history_)
+    assert again.report_ == fitted.report_
+    assert list(again.feature_names_in_) == list(fitted.feature_names_in_)
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+DAYS = ["2020-02-29", "2021-01-01"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        *([1, 5], [1.0, 2.0], [False, True], ["a", "b"]),
+        *(np.array(DAYS, dtype=f"datetime64[{unit}]") for unit in ("Y", "D", "s", "ns")),
+        np.array([7, 30], dtype="timedelta64[D]"),
+    ],
+    ids=lambda labels: str(np.array(labels).dtype),
+)
+def test_labels_of_every_type_survive(tmp_path, labels):
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    y = np.array(labels)[(X[:, 0] > 0).astype(int)]
+    classifier = CausalMixClassifier(**TINY | {"steps": 0}).fit(X, y)
+    again = CausalMixClassifier.load(classifier.save(tmp_path / "m"), device="cpu")
+    assert again.classes_.dtype == np.array(labels).dtype == classifier.classes_.dtype
+    np.testing.assert_array_equal(again.predict(X), classifier.predict(X))
+    assert (again.predict(X) == y).mean() > 0.8
+
+
+def test_saved_weights_are_a_checkpoint_of_their_own(fitted, tmp_path):
+    weights = load_tfm(fitted.save(tmp_path / "model") / "weights.safetensors")
+    assert weights.checkpoint_hash == fitted.tfm_.checkpoint_hash
+
+
+def test_an_earlier_classifier_is_replaced_and_anything_else_left_alone(
+    fitted, table, tmp_path, monkeypatch
+):
+    folder = fitted.save(tmp_path / "model")
+    (folder / "stray").touch()
+
+    def fail(path, content):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(persistence, "write_json", fail)
+        with pytest.raises(OSError, match="disk full"):
+            fitted.save(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (folder / "stray").exists()  # the earlier one, untouched
+    CausalMixClassifier.load(folder, device="cpu")
+    fitted.save(folder)
+    assert not (folder / "stray").exists()
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "chapter").touch()
+    with pytest.raises(CheckpointError, match="no saved classifier; choose another path"):
+        fitted.save(other)
+    assert (other / "chapter").exists()
+    with pytest.raises(CheckpointError, match="make it first"):
+        fitted.save(tmp_path / "no" / "model")
+
+
+def kill(*args, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def save_and_be_killed(classifier, folder, module, function, instead=kill):
+    """Save in another process that is killed where it calls a function."""
+    child = os.fork()
+    if child == 0:
+        setattr(module, function, instead)
+        try:
+            classifier.save(folder)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        (checkpoint, "save_as_safetensors"),
+        (persistence, "save_file"),
+        (persistence, "write_json"),
+        (shutil, "rmtree"),  # of the earlier one
+    ],
+)
+def test_a_kill_while_saving_leaves_nothing_or_all_under_the_name(
+    fitted, table, tmp_path, module, function
+):
+    folder = tmp_path / "model"
+    if function != "rmtree":
+        save_and_be_killed(fitted, folder, module, function)
+        assert not folder.exists()
+        with pytest.raises(CheckpointError, match=r"no .*classifier.json\.$"):
+            CausalMixClassifier.load(folder)
+    fitted.save(folder)
+    save_and_be_killed(fitted, folder, module, function)
+    again = CausalMixClassifier.load(folder, device="cpu")
+    np.testing.assert_array_equal(again.predict_proba(table[0]), fitted.predict_proba(table[0]))
+    for half in tmp_path.glob(".*"):  # the next save tidies up, unless it is being written
+        fitted.save(folder)
+        assert half.exists()
+        os.utime(half, (0, 0))
+        fitted.save(folder)
+        assert not half.exists()
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
+def test_a_kill_between_two_names_loses_nothing(fitted, tmp_path):
+    folder, rename = fitted.save(tmp_path / "model"), os.replace
+
+    def kill_at_the_name(source, target):
+        kill() if target == folder else rename(source, target)
+
+    save_and_be_killed(fitted, folder, os, "replace", kill_at_the_name)
+    with pytest.raises(CheckpointError, match=r"A save was killed and left .*: rename") as info:
+        CausalMixClassifier.load(folder)
+    left = re.search("left (.*): rename", str(info.value))[1]
+    rename(left, folder)
+    CausalMixClassifier.load(folder, device="cpu")
+
+
+def test_damaged_and_foreign_folders_are_refused(fitted, tmp_path):
+    with pytest.raises(CheckpointError, match="no saved classifier"):
+        CausalMixClassifier.load(tmp_path)
+    folder = fitted.save(tmp_path / "model")
+    state = json.loads((folder / "classifier.json").read_text())
+    for changed, message in (
+        (json.dumps(state | {"format": 99}), "of format 99"),
+        ("{", "cannot be read"),
+        (json.dumps({"format": persistence.FORMAT}), "classifier.json lacks .*'rows'"),
+    ):
+        (folder / "classifier.json").write_text(changed)
+        with pytest.raises(CheckpointError, match=message):
+            CausalMixClassifier.load(folder)
+    (folder / "classifier.json").write_text(json.dumps(state))
+    (folder / "context.safetensors").write_bytes(b"half")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        CausalMixClassifier.load(folder)
+
+
+def test_parameters_that_json_cannot_hold_are_named(table, tmp_path):
+    parameters = TINY | {"generator": "perturbation", "steps": 0}
+    options = {"noise": np.float64(0.2)}
+    classifier = CausalMixClassifier(**parameters, generator_options=options).fit(*table)
+    assert CausalMixClassifier.load(classifier.save(tmp_path / "m")).generator_options == {
+        "noise": 0.2
+    }
+    classifier.set_params(generator_options={"noise": {1, 2}})
+    with pytest.raises(CausalMixError, match="generator_options"):
+        classifier.save(tmp_path / "n")
+    assert not (tmp_path / "n").exists()
+
+
+# Columns at prediction
+
+
+def test_columns_are_found_by_name_and_others_ignored(fitted, table):
+    X, _ = table
+    expected = fitted.predict_proba(X)
+    shuffled = X[X.columns[::-1]].assign(extra=1.0)
+    np.testing.assert_array_equal(fitted.predict_proba(shuffled), expected)
+    with pytest.raises(ValueError, match=r"missing:\n- letters\n"):
+        fitted.predict_proba(X.drop(columns="letters"))
+    with pytest.raises(DataError, match="more than one column named 'count'"):
+        fitted.predict_proba(pd.concat([X, X["count"]], axis=1))
+    with pytest.raises(ValueError, match="X has 5 features, but CausalMixClassifier is expecting"):
+        fitted.predict_proba(X.to_numpy()[:, :5])
+
+
+def test_columns_whose_names_are_no_strings_are_found_by_name_too(table):
+    X, y = table
+    X = X.set_axis([10, 2, 33, 4, 5, 60], axis=1)  # their order is not that of their text
+    classifier = CausalMixClassifier(**TINY | {"steps": 0}).fit(X, y)
+    assert not hasattr(classifier, "feature_names_in_")
+    expected = classifier.predict_proba(X)
+    shuffled = X[X.columns[::-1]].assign(extra=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for same in (shuffled, shuffled.set_axis(shuffled.columns.astype(str), axis=1)):
+            np.testing.assert_array_equal(classifier.predict_proba(same), expected)
+    np.testing.assert_array_equal(classifier.predict_proba(X.to_numpy()), expected)
+    with pytest.raises(DataError, match="X lacks columns that fit was given: '2', '60'"):
+        classifier.predict_proba(X.drop(columns=[60, 2]).assign(other=1.0, more=2.0))
+    named = CausalMixClassifier(**TINY | {"steps": 0}).fit(X.rename(columns=str), y)
+    np.testing.assert_array_equal(named.predict_proba(X[X.columns[::-1]]), expected)
+
+
+def test_columns_of_an_array_go_by_position(table):
+    X, y = table[0][["skewed", "count"]], table[1]
+    classifier = CausalMixClassifier(**TINY | {"steps": 0}).fit(X.to_numpy(), y)
+    expected = classifier.predict_proba(X.to_numpy())
+    frame = X.set_axis([1, 0], axis=1)
+    np.testing.assert_array_equal(classifier.predict_proba(frame), expected)
+    with pytest.raises(ValueError, match="X has 1 features, but CausalMixClassifier is expecting"):
+        classifier.predict_proba(frame[[0]])
+
+
+def test_unseen_categories_count_as_missing(fitted, table):
+    X, _ = table
+    unseen, missing = (X.assign(letters=X["letters"].astype(object)) for _ in range(2))
+    unseen.loc[::3, "letters"] = "zebra"
+    missing.loc[::3, "letters"] = None
+    expected = fitted.predict_proba(missing)
+    np.testing.assert_array_equal(fitted.predict_proba(unseen), expected)
+    assert not np.array_equal(expected, fitted.predict_proba(X))
+    all_missing = X.assign(letters=None, normal=None, binary="?")
+    assert np.isfinite(fitted.predict_proba(all_missing)).all()
+
+
+def test_a_row_is_read_alike_alone_and_among_others():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {
+            "code": rng.choice(["007", "01", "? "], 40),
+            "whole": rng.choice(pd.Series([10, 2, 33], dtype=object), 40),
+            "day": pd.to_datetime("2020-01-01") + pd.to_timedelta(rng.integers(0, 99, 40), "D"),
+            "text": rng.normal(size=40).astype(str),
+            "flag": rng.random(40) < 0.5,
+        }
+    ).astype({"whole": "category"})
+    X.loc[3, "text"] = "unknown"
+    y = X["flag"] & (X["code"] == "01")
+    classifier = CausalMixClassifier(**TINY | {"steps": 0})
+    with pytest.warns(UserWarning, match="Converted dates .*'day'"):
+        classifier.fit(X, y)
+    together = classifier.predict_proba(X)
+    for i in range(5):
+        alone = classifier.predict_proba(X.iloc[[i]])
+        np.testing.assert_allclose(alone, together[[i]], rtol=0, atol=1e-6)
+    untyped = X.astype({"whole": int, "day": str, "flag": str})
+    np.testing.assert_allclose(classifier.predict_proba(untyped), together, rtol=0, atol=1e-6)
+    with pytest.raises(DataError, match=r"Column 'text' held numbers .* now holds 'five'"):
+        classifier.predict_proba(X.assign(text=["five", *X["text"][1:]]))
+
+
+def test_columns_that_say_nothing_are_left_out_with_a_warning(table):
+    X, y = table
+    X = X.assign(id=np.arange(90) * 7, same=1)
+    with pytest.warns(UserWarning, match="Dropped columns that .*'id'") as caught:
+        classifier = CausalMixClassifier(**TINY | {"steps": 0}).fit(X, y)
+    assert any("'same'" in str(warning.message) for warning in caught)
+    assert caught[0].filename == __file__
+    assert classifier.n_features_in_ == 8
+    assert classifier.predict_proba(X).shape == (90, 2)
+
+
+# What it refuses
+
+
+def test_predicting_and_saving_come_after_fitting(table, tmp_path):
+    classifier = CausalMixClassifier(**TINY)
+    for act in (
+        lambda: classifier.predict(table[0]),
+        lambda: classifier.predict_proba(table[0]),
+        lambda: classifier.save(tmp_path / "model"),
+    ):
+        with pytest.raises(NotFittedError):
+            act()
+
+
+def bad_table(**changes):
+    """Thirty rows of two columns and two classes, with something wrong."""
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=["a", "b"])
+    return X.assign(**changes), np.arange(30) % 2
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "error", "message"),
+    [
+        (bad_table(b=np.inf)[0], np.arange(30) % 2, DataError, "Infinite values in 'b'"),
+        (np.full((30, 2), -np.inf), np.arange(30) % 2, DataError, "Infinite .*'x0', 'x1'"),
+        (bad_table()[0].set_axis(["a", "a"], axis=1), np.arange(30) % 2, DataError, "named 'a'"),
+        (bad_table()[0][:0], [], DataError, "X has 0 rows and 2 columns"),
+        (bad_table()[0][[]], np.arange(30) % 2, DataError, "X has 30 rows and 0 columns"),
+        (bad_table(a=1, b=2)[0], np.arange(30) % 2, DataError, "No usable feature column"),
+        (bad_table()[0], np.zeros(30), DataError, "only one class, 0"),
+        (bad_table()[0], np.array([0, 1, np.nan] * 10), DataError, "NaN in 10 rows.* position 2"),
+        (bad_table()[0], np.array(["a", "b", None] * 10), DataError, "NaN in 10 rows"),
+        (bad_table()[0], np.random.default_rng(0).normal(size=30), ValueError, "continuous"),
+        (bad_table()[0], np.arange(29) % 2, ValueError, "inconsistent numbers of samples"),
+        (bad_table()[0], np.arange(30) % 15, DataError, "classes"),
+    ],
+    ids=lambda value: None if not isinstance(value, str) else value[:20],
+)
+def test_tables_that_cannot_be_used_are_refused(X, y, error, message):
+    with pytest.raises(error, match=message):
+        CausalMixClassifier(**TINY).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"n_val": 1}, DataError, "n_val=1 is smaller than .* two rows or more, 2"),
+        ({"n_val": 28}, DataError, "28 of them validate"),
+        ({"n_val": 1.5}, CausalMixError, "n_val must be"),
+        ({"n_val": True}, CausalMixError, "n_val must be"),
+        ({"steps": -1}, CausalMixError, "steps must not be negative"),
+        ({"time_limit": 0}, CausalMixError, "time_limit must be positive"),
+        ({"generator": "casual"}, UnknownNameError, "'causal'"),
+        ({"generator_options": {"noise": 1}}, CausalMixError, "generator=None has none"),
+        (
+            {"generator": "perturbation", "generator_options": {"nose": 1}},
+            UnknownNameError,
+            "'noise'",
+        ),
+        ({"tfm": "v9"}, UnknownNameError, "foundation model 'v9'"),
+        ({"device": "tpu9"}, CausalMixError, "Unknown device 'tpu9'"),
+        ({"n_estimators": 0}, CausalMixError, "n_estimators must be at least 1, .* got 0"),
+        ({"n_estimators": -1}, CausalMixError, "n_estimators must be at least 1, .* got -1"),
+        ({"n_estimators": 1.5}, CausalMixError, "n_estimators .* whole number or None, got 1.5"),
+        ({"steps": 2.5}, CausalMixError, "steps must be a whole number, got 2.5"),
+        ({"steps": "a"}, CausalMixError, "steps must be a whole number, got 'a'"),
+        ({"steps": True}, CausalMixError, "steps must be a whole number, got True"),
+        ({"patience": None}, CausalMixError, "patience must be a whole number, got None"),
+        ({"time_limit": "x"}, CausalMixError, "time_limit must be a number or None, got 'x'"),
+        ({"weight_decay": np.nan}, CausalMixError, "weight_decay must be a number, got nan"),
+        ({"level": None}, CausalMixError, "level must be a number, got None"),
+        ({"fresh_rows": "no"}, CausalMixError, "fresh_rows must be True or False, got 'no'"),
+        ({"tfm": None}, CausalMixError, "tfm must be a string or a Path, got None"),
+        ({"generator": ["causal"]}, CausalMixError, "generator must be a string or None"),
+        ({"generator_options": "noise"}, CausalMixError, "generator_options must be a mapping"),
+        ({"random_state": -1}, CausalMixError, "random_state must be .*not negative.* got -1"),
+        ({"random_state": "a"}, CausalMixError, "random_state must be .* got 'a'"),
+        ({"device": None}, CausalMixError, "Unknown device None"),
+        ({"device": "meta"}, CausalMixError, "'meta' was asked for, but PyTorch finds none here"),
+    ],
+)
+def test_impossible_parameters_are_named(parameters, error, message):
+    with pytest.raises(error, match=message):
+        CausalMixClassifier(**TINY | parameters).fit(*bad_table())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_where_there_is_none_is_refused():
+    with pytest.raises(CausalMixError, match="PyTorch finds 0 CUDA devices"):
+        CausalMixClassifier(**TINY | {"device": "cuda"}).fit(*bad_table())
+
+
+def test_a_regression_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "regressor.ckpt"
+    config = {"max_num_classes": 0, "num_buckets": 10}
+    torch.save({"state_dict": {}, "config": config, "architecture_name": "tabpfn_v2"}, path)
+    with pytest.raises(CheckpointError, match="regression checkpoint"):
+        CausalMixClassifier(**TINY | {"tfm": path}).fit(*bad_table())
+
+
+def test_numbers_of_numpy_are_numbers(table):
+    parameters = {"steps": np.int64(0), "level": np.float32(0.5), "fresh_rows": np.bool_(False)}
+    parameters |= {"n_estimators": np.int32(1), "random_state": np.int64(3)}
+    assert CausalMixClassifier(**TINY | parameters).fit(*table).report_.steps == 0
+
+
+def test_weights_of_rows_are_refused(table):
+    X, y = table
+    classifier = CausalMixClassifier(**TINY | {"steps": 0})
+    with pytest.raises(CausalMixError, match="fit does not take sample_weight"):
+        classifier.fit(X, y, sample_weight=np.ones(len(X)))
+    with pytest.raises(CausalMixError, match="fit does not take weight:"):
+        classifier.fit(X, y, sample_weight=None, weight=None)
+    classifier.fit(X, y, sample_weight=None)
+
+
+def test_a_fit_that_fails_leaves_the_earlier_one_as_it_was(table, monkeypatch):
+    X, y = table
+    classifier = CausalMixClassifier(**TINY | {"steps": 0}).fit(X, y)
+    expected, learned = classifier.predict_proba(X), dict(vars(classifier))
+
+    def fit_in_vain(columns, labels, error, **parameters):
+        with pytest.raises(error):
+            classifier.set_params(**parameters).fit(columns, labels)
+        classifier.set_params(steps=0)
+        assert vars(classifier) == learned
+        np.testing.assert_array_equal(classifier.predict_proba(X), expected)
+
+    fit_in_vain(X.iloc[:, 1:], np.zeros(90), DataError)
+    fit_in_vain(X["count"].to_numpy()[:, None], np.zeros(90), DataError)  # has no names
+    fit_in_vain(X, y, CausalMixError, steps=-1)
+    monkeypatch.setattr("causalmix.finetuning.estimator.make_report", lambda *_, **__: 1 / 0)
+    fit_in_vain(X.iloc[:, 1:], y, ZeroDivisionError)
+    unfitted = CausalMixClassifier(**TINY)
+    with pytest.raises(DataError):
+        unfitted.fit(X, np.zeros(90))
+    assert vars(unfitted) == vars(CausalMixClassifier(**TINY))
+
+
+def test_bad_rows_to_predict_are_named(fitted, table):
+    X, _ = table
+    with pytest.raises(DataError, match="Infinite values in 'skewed'"):
+        fitted.predict(X.assign(skewed=-np.inf))
+    with pytest.raises(DataError, match="X has 0 rows"):
+        fitted.predict(X[:0])
+    with pytest.raises(ValueError, match="2D array"):
+        fitted.predict(load_wine().data[0])

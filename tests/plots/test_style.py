@@ -1,0 +1,186 @@
+"""Figures show the data they are given, with labels a reader needs."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix.discovery.bootstrap import EdgeProbabilities
+from causalmix.errors import CausalMixError, DataError, UnknownNameError
+from causalmix.plots.quality import plot_quality
+from causalmix.plots.results import plot_gaps, plot_histories, plot_improvements
+from causalmix.plots.rows import plot_associations, plot_marginals, plot_pairs
+from causalmix.plots.style import plot_edge_probabilities, plot_graph
+
+mpl.use("Agg")
+NO_MARKS = pd.DataFrame(columns=["algorithm", "source", "target", "mark", "frequency"])
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    mpl.pyplot.close("all")
+
+
+@pytest.fixture
+def edges() -> EdgeProbabilities:
+    matrix = np.array([[0, 0.8, 0.1], [0.1, 0, 0], [0, 0, 0]])
+    return EdgeProbabilities(("a", "b", "c"), matrix, NO_MARKS)
+
+
+def test_the_heat_map_shows_the_matrix(edges):
+    ax = plot_edge_probabilities(edges)
+    shown = [float(text.get_text() or 0) for text in ax.texts]
+    np.testing.assert_allclose(np.reshape(shown, (3, 3)), edges.matrix)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Effect", "Cause")
+
+
+def test_the_graph_shows_edges_above_the_threshold_only(edges):
+    arrows = plot_graph(edges, target="b", threshold=0.2).patches
+    assert len(arrows) == 1  # a → b; a → c has probability 0.1
+    assert len(plot_graph(edges, threshold=0.05).patches) == 2
+    names = {text.get_text() for text in plot_graph(edges).texts}
+    assert names == {"a", "b", "c"}
+    with pytest.raises(UnknownNameError, match=r"target 'd'.*Valid: a, b, c"):
+        plot_graph(edges, target="d")
+
+
+def test_a_wide_graph_has_joined_nodes_side_by_side_and_a_name_at_each():
+    """20 pairs, the halves of which are far apart in the table."""
+    names = tuple(f"x{i}" for i in range(40))
+    matrix = np.zeros((40, 40))
+    matrix[np.arange(20), np.arange(20) + 20] = np.linspace(0.4, 1, 20)
+    ax = plot_graph(EdgeProbabilities(names, matrix, NO_MARKS), target="x25")
+    places = {text.get_text(): np.array(text.get_position()) / 1.09 for text in ax.texts}
+    assert set(places) == set(names)
+    step = 2 * np.sin(np.pi / 40)  # between neighbours on the circle
+    for i in range(20):
+        assert np.linalg.norm(places[f"x{i}"] - places[f"x{i + 20}"]) == pytest.approx(
+            step, rel=1e-4
+        )
+    widths = [arrow.get_linewidth() for arrow in ax.patches]
+    assert max(widths) == 3.5
+    assert len(set(widths)) == 20
+    orange = mpl.colors.to_rgb("tab:orange")
+    assert sum(arrow.get_edgecolor()[:3] == orange for arrow in ax.patches) == 1
+
+
+def test_marginals_draw_a_panel_a_column():
+    real = pd.DataFrame({"x": np.arange(20.0), "k": pd.Categorical(["u", "v"] * 10)})
+    figure = plot_marginals(real, {"made": real.iloc[::2]})
+    x, k = figure.axes[:2]
+    assert x.get_xlabel() == "x"
+    heights = [bar.get_height() for bar in k.patches if bar.get_height() > 0]
+    np.testing.assert_allclose(heights, [0.5, 0.5, 1.0])  # real u and v; every other row is u
+    with pytest.raises(UnknownNameError, match="'k'"):
+        plot_marginals(real, {}, columns=["kk"])
+
+
+def test_associations_share_one_scale():
+    frame = pd.DataFrame({"x": np.arange(9.0), "y": -np.arange(9.0)})
+    figure = plot_associations({"real": frame, "made": frame, "other": frame})
+    meshes = [ax.collections[0] for ax in figure.axes[:3]]
+    assert all(mesh.get_clim() == (-1, 1) for mesh in meshes)
+    np.testing.assert_allclose(meshes[0].get_array().ravel(), [1, -1, -1, 1])
+
+
+@pytest.fixture
+def paired() -> pd.DataFrame:
+    """Columns of which x says most about y, k about m, and u about v."""
+    rng = np.random.default_rng(0)
+    x, u = rng.normal(size=(2, 80))
+    k = rng.integers(0, 3, 80)
+    frame = pd.DataFrame({"x": x, "k": k, "y": x, "u": u > 0, "v": u, "m": k > 0})
+    return frame.astype({"k": str, "m": str, "u": str}).astype(
+        {"k": "category", "m": "category", "u": "category"}
+    )
+
+
+def test_pairs_show_the_strongest_of_every_kind_once(paired):
+    made = paired.assign(m="True").astype({"m": paired["m"].dtype})
+    figure = plot_pairs(paired, {"made": made}, n_pairs=5)
+    real, synthetic = figure.axes[::2], figure.axes[1::2]
+    assert [{ax.get_xlabel(), ax.get_ylabel()} for ax in real] == [
+        {"x", "y"},
+        {"k", "m"},
+        {"u", "v"},
+    ]
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["real", "made"]
+    points, shares, boxes = real
+    np.testing.assert_allclose(points.collections[0].get_offsets(), paired[["x", "y"]])
+    assert [t.get_text() for t in shares.get_yticklabels()] == ["0", "1", "2"]  # more levels
+    # m is k > 0: the shares of "False" and "True" in each level of k
+    np.testing.assert_allclose(shares.images[0].get_array(), [[1, 0], [0, 1], [0, 1]])
+    np.testing.assert_allclose(synthetic[1].images[0].get_array(), [[0, 1]] * 3)
+    medians = [line.get_xdata()[0] for line in boxes.lines if len(set(line.get_xdata())) == 1]
+    for level in ("False", "True"):
+        median = paired.loc[paired["u"] == level, "v"].median()
+        assert np.isclose(medians, median).any()
+
+
+def test_pairs_bear_levels_without_rows_and_need_two_columns(paired):
+    few = paired[(paired["u"] == "True") & (paired["k"] != "2")]
+    plot_pairs(paired, {"few": few, "gaps": paired.mask(paired["v"] > 0)}).canvas.draw()
+    with pytest.raises(DataError, match="two of them"):
+        plot_pairs(paired[["x"]], {})
+
+
+def test_the_quality_figure_shows_the_report():
+    values = np.arange(1.0, 19).reshape(3, 6) / 20
+    names = ["CMD", "kMTVD", "NNAA", "near-copies", "tfm TSTR", "tfm real + synthetic"]
+    report = pd.DataFrame(values, ["real training rows", "causal", "smote_nc"], names)
+    axes = {ax.get_title(): ax for ax in plot_quality(report).axes if ax.get_title()}
+    assert list(axes) == [*names[:4], "ROC-AUC, TFM"]
+    dots = [np.asarray(c.get_offsets())[:, 0] for c in axes["ROC-AUC, TFM"].collections]
+    np.testing.assert_allclose(dots, report.iloc[1:, 4:].T)
+    (cmd,) = axes["CMD"].collections
+    np.testing.assert_allclose(np.asarray(cmd.get_offsets()), [[0.35, 1], [0.65, 0]])
+    assert [t.get_text() for t in axes["CMD"].get_yticklabels()] == ["causal", "smote_nc"]
+    assert axes["CMD"].lines[0].get_xdata()[0] == values[0, 0]
+    assert axes["CMD"].get_xlabel() == "lower is better"
+    report.insert(3, "ATE error", [np.nan, 0.1, 0.2])
+    titles = [ax.get_title() for ax in plot_quality(report.iloc[:, :5]).axes if ax.get_title()]
+    assert titles == ["CMD", "kMTVD", "NNAA", "near-copies", "ATE error"]
+
+
+def test_histories_average_the_change_since_step_zero_over_seeds():
+    curves = {0: [1.0, 0.8, 0.6], 1: [2.0, 2.0]}  # the second run stopped early
+    rows = [
+        {"seed": seed, "arm": "default", "step": 4 * i, "val_log_loss": v, "test_log_loss": v}
+        for seed, values in curves.items()
+        for i, v in enumerate(values)
+    ]
+    validation, test = plot_histories(pd.DataFrame(rows), "log_loss")
+    np.testing.assert_allclose(validation.lines[0].get_ydata(), [0, -0.1, -0.2])
+    (legend,) = test.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["Default fine-tuning"]
+    assert "nats" in validation.get_ylabel()
+
+
+def test_no_history_is_an_error():
+    with pytest.raises(CausalMixError, match="none that fine-tunes"):
+        plot_histories(pd.DataFrame())
+
+
+def test_improvements_mark_the_median():
+    table = pd.DataFrame({"dataset": list("abc"), "arm": "causal", "improvement": [0.1, 0.4, -0.2]})
+    ax = plot_improvements(table)
+    bars = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
+    assert bars[0] == pytest.approx([0.1, 0.1])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["CausalMixFT"]
+
+
+def test_gaps_leave_out_undefined_runs():
+    gaps = pd.DataFrame(
+        {"dataset": "a", "seed": [0, 1], "arm": "default", "gap_auc": [0.5, np.nan]}
+    ).assign(gap_log_loss=[0.1, 0.2])
+    ax = plot_gaps(gaps)
+    assert ax.get_xlabel().startswith("Validation-test gap")
+
+
+def test_runs_too_short_for_a_gap_are_said_to_be():
+    gaps = pd.DataFrame({"dataset": ["a"], "seed": [0], "arm": ["default"]})
+    ax = plot_gaps(gaps.assign(gap_auc=np.nan, gap_log_loss=np.nan))
+    assert [text.get_text() for text in ax.texts] == ["No run has three evaluations"]

@@ -1,0 +1,300 @@
+"""Running notebooks, keeping their copies, and rendering the book."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from causalmix.errors import CausalMixError, UnknownNameError
+from causalmix.publishing import execution
+from causalmix.publishing.book import book_name, build_book
+from causalmix.publishing.execution import plan
+from causalmix.publishing.notebooks import (
+    NotebookError,
+    NotebookInputError,
+    find_notebook,
+    run_notebook,
+)
+from causalmix.publishing.parameters import Parameter, check_parameters, read_parameters
+
+KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+
+
+def write_notebook(path, parameters, code, title="Title"):
+    tagged = new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    cells = [new_markdown_cell(f"# {title}\n\n$$x^2$$"), tagged, new_code_cell(code)]
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(new_notebook(cells=cells, metadata=KERNEL), path)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Two notebooks and the least a book needs; the working directory is its root."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(execution, "PACKAGE", tmp_path / "package")  # does not change meanwhile
+    write_notebook(
+        tmp_path / "notebooks" / "01_one.ipynb",
+        "rows: int = 3  # rows\nfile: str = ''  # a file",
+        "import pathlib, warnings\n"
+        "print('content', pathlib.Path(file).read_text() if file else rows)\n"
+        "print(pathlib.Path.cwd(), pathlib.Path.cwd() / 'somewhere')\n"
+        "warnings.warn('careful')",
+    )
+    write_notebook(tmp_path / "notebooks" / "02_two.ipynb", "k: int = 0  # a number", "6 / (2 - k)")
+    (tmp_path / "notebooks" / "smoke.yml").write_text("01_one: {rows: 1}\n")
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "intro.md").write_text("# Intro\n\nHello.\n")
+    (tmp_path / "_config.yml").write_text(
+        "title: Small\nonly_build_toc_files: true\nexclude_patterns: [_build]\n"
+        "execute: {execute_notebooks: 'off'}\n"
+    )
+    (tmp_path / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/intro\nchapters:\n- file: notebooks/01_one\n"
+        "- file: notebooks/02_two\n- file: book/record\n"
+    )
+    return tmp_path
+
+
+def executed(project, **parameters):
+    return {run.source.stem: run.executed for run in plan(parameters, smoke=False, root=project)}
+
+
+# Parameters
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        ("int", "7", 7),
+        ("int", 7, 7),
+        ("float", "1e-4", 1e-4),
+        ("float", 2, 2.0),
+        ("str", "7", "7"),
+        ("bool", "False", False),
+        ("bool", "yes", True),
+        ("list[str]", "wine, iris", ["wine", "iris"]),
+        ("list[str]", "wine", ["wine"]),
+        ("list[int]", "0,1", [0, 1]),
+        ("list[int]", (0, 1), [0, 1]),
+        ("int | None", "none", None),
+        ("int | None", "5", 5),
+    ],
+)
+def test_values_become_their_declared_type(kind, given, expected):
+    value = Parameter("p", kind, None, "").convert(given)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("int", "7.5"),
+        ("int", True),
+        ("int", 7.0),
+        ("float", "fast"),
+        ("bool", "maybe"),
+        ("bool", 1),
+        ("str", 7),
+        ("list[int]", "0,x"),
+        ("list[str]", 3),
+        ("int", None),
+    ],
+)
+def test_other_types_are_refused(kind, given):
+    with pytest.raises(CausalMixError, match="'p' takes"):
+        Parameter("p", kind, None, "").convert(given)
+
+
+def test_parameters_cell_is_read_with_types_defaults_and_help(tmp_path):
+    path = tmp_path / "a.ipynb"
+    write_notebook(path, "n: int | None = None  # rows, #1\nxs: list[str] = ['a']  # names", "")
+    first, second = read_parameters(path).values()
+    assert first == Parameter("n", "int | None", None, "rows, #1")
+    assert second == Parameter("xs", "list[str]", ["a"], "names")
+
+
+@pytest.mark.parametrize(
+    "line", ["n = 3  # untyped", "n: int = 'x'  # wrong", "n: dict = {}  # no"]
+)
+def test_untyped_or_mistyped_parameters_cell_is_an_error(tmp_path, line):
+    write_notebook(tmp_path / "a.ipynb", line, "")
+    with pytest.raises(CausalMixError, match=r"a\.ipynb, parameters cell, line 1"):
+        read_parameters(tmp_path / "a.ipynb")
+
+
+def test_unknown_and_mistyped_names_list_all_parameters(project):
+    source = find_notebook("01", project)
+    with pytest.raises(UnknownNameError, match=r"'row'(.|\n)*rows: int = 3  # rows(.|\n)*file"):
+        check_parameters(source, {"row": 3})
+    with pytest.raises(CausalMixError, match=r"takes int(.|\n)*rows: int = 3  # rows"):
+        check_parameters(source, {"rows": 2.5})
+
+
+def test_absolute_data_file_is_named_relative_to_the_working_directory(project):
+    (project / "mine.csv").write_text("x")
+    source = find_notebook("01_one.ipynb", project)
+    assert check_parameters(source, {"file": str(project / "mine.csv")}) == {"file": "mine.csv"}
+
+
+# Runs
+
+
+def test_run_replaces_defaults_in_the_working_directory_and_shows_no_path(project):
+    (project / "mine.txt").write_text("of the file")
+    path = run_notebook("01", {"file": "mine.txt"}, root=project)
+    text = path.read_text()
+    assert path == project / "_build" / "runs" / "01_one.ipynb"
+    assert "content of the file" in text
+    assert ". somewhere" in text
+    assert "careful" in text
+    for hidden in (str(project), str(Path.home()) + "/", "ipykernel_"):
+        assert hidden not in text
+
+
+def test_failing_run_keeps_the_earlier_result(project):
+    path = run_notebook("02", {"k": 1}, root=project)
+    before = path.read_text()
+    with pytest.raises(NotebookError, match=r"02_two failed(.|\n)*6 / (.|\n)*ZeroDivisionError"):
+        run_notebook("02", {"k": 2}, root=project)
+    assert path.read_text() == before
+    assert [p.name for p in path.parent.iterdir()] == ["02_two.ipynb"]
+
+
+def test_error_of_the_package_is_told_without_a_traceback(project):
+    code = "from causalmix.data.dataset import load_dataset\nload_dataset(file)"
+    write_notebook(project / "notebooks" / "03_load.ipynb", "file: str = ''  # a file", code)
+    with pytest.raises(NotebookInputError) as caught:
+        run_notebook("03", {"file": "no.csv"}, root=project)
+    assert str(caught.value) == "03_load, cell [3]: There is no file no.csv."
+
+
+# What decides whether a copy is kept
+
+
+def test_copy_is_kept_only_while_nothing_behind_it_changes(project, monkeypatch):
+    first = executed(project)
+    assert executed(project) == first
+    other = executed(project, rows="4")
+    assert other["01_one"] != first["01_one"]
+    assert other["02_two"] == first["02_two"]  # has no such parameter
+    write_notebook(project / "notebooks" / "02_two.ipynb", "k: int = 0  # a number", "k + 1")
+    edited = executed(project)
+    assert edited["02_two"] != first["02_two"]
+    assert edited["01_one"] == first["01_one"]
+
+
+def test_copy_depends_on_the_content_of_data_files(project):
+    (project / "a.csv").write_text("1")
+    before = executed(project, file="a.csv")
+    (project / "a.csv").write_text("2")
+    after = executed(project, file="a.csv")
+    assert before["01_one"] != after["01_one"]
+    assert before["02_two"] == after["02_two"]
+
+
+@pytest.mark.parametrize("name", ["module.py", "checkpoints/model.safetensors"])
+def test_copy_depends_on_package_sources_and_checkpoints(project, name):
+    package = project / "package"
+    (package / "checkpoints").mkdir(parents=True)
+    (package / name).write_text("one")
+    before = executed(project)
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "module.pyc").write_text("compiled")
+    assert executed(project) == before
+    (package / name).write_text("two")
+    assert not set(executed(project).values()) & set(before.values())
+
+
+def test_copy_depends_on_installed_versions(project, monkeypatch):
+    before = executed(project)
+    monkeypatch.setattr(execution, "dependency_versions", lambda: {"torch": "0.1"})
+    assert not set(executed(project).values()) & set(before.values())
+
+
+def test_smoke_values_give_way_to_the_given_ones(project):
+    one, two = plan({}, smoke=True, root=project)
+    assert (one.parameters, two.parameters) == ({"rows": 1}, {})
+    assert plan({"rows": 9}, smoke=True, root=project)[0].parameters == {"rows": 9}
+
+
+def test_parameter_of_no_notebook_is_an_error(project):
+    with pytest.raises(UnknownNameError, match=r"'rosw'(.|\n)*rows: int = 3  # rows  \(01_one\)"):
+        plan({"rosw": 1}, smoke=False, root=project)
+
+
+def test_books_get_readable_and_distinct_names():
+    assert book_name({}, False) == ""
+    assert book_name({}, True) == "smoke"
+    assert book_name({"dataset": "wine"}, False) == "dataset-wine"
+    assert book_name({"dataset": "wine", "n": 5}, True) == "smoke_dataset-wine_n-5"
+    here, there = (book_name({"dataset": f"{folder}/x.csv"}, False) for folder in "ab")
+    assert here.startswith("dataset-x-")
+    assert here != there
+
+
+# The book
+
+
+def test_book_is_built_reused_and_kept_when_a_notebook_fails(project):
+    lines = []
+    index = build_book(root=project, report=lines.append)
+    html = index.parent
+    assert html == project / "_build" / "html"
+    page = (html / "notebooks" / "01_one.html").read_text()
+    assert "content 3" in page
+    for file in html.rglob("*.html"):
+        assert str(project) not in file.read_text()
+    records = json.loads(next(html.rglob("record.json")).read_text())
+    assert [record["notebook"] for record in records] == ["01_one", "02_two"]
+    assert records[0]["parameters"] == {"rows": 3, "file": ""}
+    assert "torch" in (html / "book" / "record.html").read_text()
+
+    before = {path: path.stat().st_mtime_ns for path in html.rglob("*")}
+    lines.clear()
+    build_book(root=project, report=lines.append)
+    assert "the book is up to date" in lines
+    assert not [line for line in lines if line.startswith("running")]
+
+    write_notebook(project / "notebooks" / "02_two.ipynb", "k: int = 2  # a number", "6 / (2 - k)")
+    with pytest.raises(NotebookError, match="02_two failed"):
+        build_book(root=project, report=lines.append)
+    assert {path: path.stat().st_mtime_ns for path in html.rglob("*")} == before
+    assert not list((project / "_build").glob("stage-*"))
+
+    code = "from causalmix.errors import DataError\nraise DataError('All empty.')"
+    write_notebook(project / "notebooks" / "02_two.ipynb", "k: int = 2  # a number", code)
+    with pytest.raises(NotebookInputError, match=r"^02_two, cell \[2\]: All empty\.$"):
+        build_book(root=project, report=lines.append)
+    assert "  02_two, cell [2]: All empty." in lines  # at once, while others run on
+
+
+def test_book_with_parameters_says_so_and_warnings_fail_it(project):
+    index = build_book({"rows": "8"}, root=project)
+    assert index == project / "_build" / "books" / "rows-8" / "html" / "index.html"
+    page = (index.parent / "notebooks" / "01_one.html").read_text()
+    assert "content 8" in page
+    assert "hide-input" in page or "tag_hide-input" in page
+    assert "run with other parameters" in (index.parent / "book" / "intro.html").read_text()
+
+    intro = project / "book" / "intro.md"
+    intro.write_text(intro.read_text() + "\n{doc}`nowhere`\n")
+    with pytest.raises(CausalMixError, match=r"intro\.md.*nowhere"):
+        build_book({"rows": "8"}, root=project)
+    intro.write_text(f"# Intro\n\n{project}/secret\n")
+    with pytest.raises(CausalMixError, match=r"intro\.html shows a path"):
+        build_book({"rows": "8"}, root=project)
+    assert page == (index.parent / "notebooks" / "01_one.html").read_text()
+
+
+def test_output_folder_with_other_things_is_refused(project):
+    folder = project / "precious"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("all of it")
+    with pytest.raises(CausalMixError, match="holds other things"):
+        build_book(out=folder, root=project)
+    assert (folder / "thesis.txt").exists()

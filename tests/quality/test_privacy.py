@@ -1,0 +1,80 @@
+"""Distances to the closest record and near-copies, against a naive loop and known extremes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix.data.gower import distance_to_closest_record
+from causalmix.errors import CausalMixError, DataError
+from causalmix.quality.privacy import near_copy_share
+
+
+@pytest.fixture
+def records() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(50, 20, 60),
+            "count": rng.integers(0, 9, 60),
+            "kind": pd.Categorical(rng.choice(list("abc"), 60)),
+        }
+    )
+    frame.loc[::7, "size"] = np.nan
+    frame.loc[::9, "kind"] = np.nan
+    return frame
+
+
+def naive_distance(row: pd.Series, record: pd.Series, records: pd.DataFrame) -> float:
+    parts = []
+    for name in ("size", "count"):
+        known = records[name].dropna()
+        values = [known.median() if pd.isna(v) else v for v in (row[name], record[name])]
+        parts.append(abs(values[0] - values[1]) / (known.max() - known.min()))
+    parts.append(float(pd.isna(row["size"]) != pd.isna(record["size"])))
+    same = row["kind"] == record["kind"] or (pd.isna(row["kind"]) and pd.isna(record["kind"]))
+    return sum([*parts, float(not same)]) / 4
+
+
+def test_the_closest_record_is_the_one_a_loop_finds(records, monkeypatch):
+    monkeypatch.setattr("causalmix.quality.privacy._CHUNK", 500)  # several chunks
+    rows = records.iloc[20:].assign(count=lambda f: f["count"] + 3).reset_index(drop=True)
+    expected = [
+        min(naive_distance(row, record, records) for _, record in records.iterrows())
+        for _, row in rows.iterrows()
+    ]
+    np.testing.assert_allclose(distance_to_closest_record(records, rows), expected)
+    others = [
+        min(naive_distance(row, records.loc[k], records) for k in records.index if k != i)
+        for i, row in records.iterrows()
+    ]
+    np.testing.assert_allclose(distance_to_closest_record(records), others)
+
+
+def test_copies_are_found_and_new_rows_of_the_same_distribution_are_not():
+    rng = np.random.default_rng(0)
+    real, new = (pd.DataFrame(rng.normal(size=(200, 4)), columns=list("abcd")) for _ in range(2))
+    shaken = real + 0.01 * rng.normal(size=real.shape)
+    assert near_copy_share(real, real.iloc[::-1]) == 1
+    assert near_copy_share(real, shaken) > 0.95
+    assert near_copy_share(real, new) < 0.1
+    half = pd.concat([shaken.iloc[:100], new.iloc[:100] + 100])
+    assert near_copy_share(real, half) == pytest.approx(0.5, abs=0.03)
+    assert near_copy_share(real, new, fraction=2.0) > 0.9
+
+
+def test_among_duplicates_only_copies_count():
+    real = pd.DataFrame({"x": [0.0, 0.0, 1.0, 1.0, 0.5]})
+    assert near_copy_share(real, pd.DataFrame({"x": [0.0, 0.01, 0.99, 0.5]})) == 0.5
+
+
+def test_too_few_rows_and_no_distance_are_refused():
+    row = pd.DataFrame({"x": [1.0]})
+    with pytest.raises(DataError, match="two or more records"):
+        near_copy_share(row, row)
+    two = pd.DataFrame({"x": [1.0, 2.0]})
+    with pytest.raises(DataError, match="no rows"):
+        near_copy_share(two, row.iloc[:0])
+    with pytest.raises(CausalMixError, match="fraction must be positive, got 0"):
+        near_copy_share(two, row, fraction=0)
