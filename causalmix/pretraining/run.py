@@ -1,4 +1,4 @@
-"""Pre-train the embedded foundation model on synthetic tasks: ``python -m causalmix.pretraining.run``.
+"""Pre-train the embedded foundation model: ``python -m causalmix.pretraining.run``.
 
 The network is TabPFN's own third architecture, made small, from `tabpfn.architectures`. It sees
 synthetic tables only (`causalmix.prior.tasks`); the checkpoint that is kept is the one with the

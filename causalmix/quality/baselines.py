@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import pandas as pd
-from sklearn.base import ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -44,11 +44,14 @@ class Baseline:
         Takes a seed and a number of threads, returns the unfitted classifier.
     packages : tuple of str
         Names under which its library may be installed.
+    extra : str
+        Extra of this package that installs it, if it is not always there.
     """
 
     label: str
     build: Callable[[int, int], ClassifierMixin]
     packages: tuple[str, ...] = ("scikit-learn",)
+    extra: str = ""
 
     @property
     def version(self) -> str:
@@ -65,9 +68,8 @@ class Baseline:
             except PackageNotFoundError:
                 continue
         raise CausalMixError(
-            f"The baseline {self.label!r} needs the package {self.packages[0]}, which is not "
-            "installed: pip install xgboost-cpu on Linux, xgboost elsewhere (or the extra "
-            "causalmix[dev]). Or leave it out with --methods."
+            f"The baseline {self.label!r} needs the package {' or '.join(self.packages)}, which is "
+            f"not installed: pip install 'causalmix[{self.extra}]'. Or leave it out with --methods."
         )
 
 
@@ -137,6 +139,39 @@ def _xgboost(seed: int, threads: int) -> ClassifierMixin:
     return XGBClassifier(random_state=seed, n_jobs=threads, enable_categorical=True)
 
 
+def _lightgbm(seed: int, threads: int) -> ClassifierMixin:
+    from lightgbm import LGBMClassifier  # of an extra
+
+    return LGBMClassifier(random_state=seed, n_jobs=threads, verbose=-1)
+
+
+class _CatBoost(ClassifierMixin, BaseEstimator):
+    """CatBoost with its defaults, told which columns are categories; a gap in one is a level."""
+
+    def __init__(self, seed: int, threads: int) -> None:
+        self.seed = seed
+        self.threads = threads
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> _CatBoost:
+        from catboost import CatBoostClassifier  # of an extra
+
+        self.model_ = CatBoostClassifier(
+            random_seed=self.seed,
+            thread_count=self.threads,
+            cat_features=_CATEGORICAL(X),
+            allow_writing_files=False,
+            verbose=False,
+        ).fit(_gaps_as_levels(X), y)
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        return self.model_.predict_proba(_gaps_as_levels(X), thread_count=self.threads)
+
+
+def _gaps_as_levels(X: pd.DataFrame) -> pd.DataFrame:
+    return X.assign(**{c: X[c].astype(object).fillna("missing") for c in _CATEGORICAL(X)})
+
+
 def _k_neighbours(seed: int, threads: int) -> Pipeline:
     return make_pipeline(linear_classifier()[0], KNeighborsClassifier(n_jobs=threads))
 
@@ -145,7 +180,9 @@ BASELINES: dict[str, Baseline] = {
     "logistic_regression": Baseline("Logistic regression", _logistic_regression),
     "random_forest": Baseline("Random forest", random_forest),
     "hist_gradient_boosting": Baseline("HistGradientBoosting", _hist_gradient_boosting),
-    "xgboost": Baseline("XGBoost", _xgboost, ("xgboost", "xgboost-cpu")),
+    "xgboost": Baseline("XGBoost", _xgboost, ("xgboost", "xgboost-cpu"), "dev"),
+    "catboost": Baseline("CatBoost", _CatBoost, ("catboost",), "boosting"),
+    "lightgbm": Baseline("LightGBM", _lightgbm, ("lightgbm",), "boosting"),
     "knn": Baseline("k-NN", _k_neighbours),
 }
 
@@ -183,7 +220,8 @@ def fit_predict_proba(
     baseline = BASELINES[check_name(name, BASELINES, "baseline")]
     _ = baseline.version  # says what to install
     known = train.X.columns[train.X.notna().any()]
+    neutral = [f"column{j}" for j in range(len(known))]  # XGBoost and LightGBM refuse some names
     y = train.y.cat.codes.to_numpy(dtype=np.int64)
     with threadpool_limits(threads):
-        model = baseline.build(seed, threads).fit(train.X[known], y)
-        return model.predict_proba(X[known])
+        model = baseline.build(seed, threads).fit(train.X[known].set_axis(neutral, axis=1), y)
+        return model.predict_proba(X[known].set_axis(neutral, axis=1))
