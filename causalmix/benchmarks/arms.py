@@ -184,7 +184,7 @@ def run_benchmark(
         "n_val": n_val,
         "n_test": n_test,
         "config": asdict(config),
-        "checkpoint": tfm.checkpoint_hash,
+        "checkpoint": tfm.content_hash,
     }
     store = _RunStore(Path(out) if out is not None else None, settings)
     plan = [(table, seed, arm) for table in tables for seed in seeds for arm in arms]

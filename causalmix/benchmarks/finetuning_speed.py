@@ -248,7 +248,7 @@ def write_finetuning_speed(
     finally:
         torch.set_num_threads(before)
         checkpoint.unlink(missing_ok=True)
-    settings = {"tfm": model.source, "checkpoint": model.checkpoint_hash, "threads": 1}
+    settings = {"tfm": model.source, "checkpoint": model.content_hash, "threads": 1}
     write_json(path, measured | make_manifest(settings, data={}))
     return path
 

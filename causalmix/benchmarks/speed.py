@@ -102,7 +102,7 @@ def write_speed(tfm: str | Path, path: Path) -> Path:
     """
     model = load_tfm(tfm)
     measured = [measure_speed(model, threads=threads) for threads in sorted({1, _cores()})]
-    settings = {"tfm": model.source, "checkpoint": model.checkpoint_hash}
+    settings = {"tfm": model.source, "checkpoint": model.content_hash}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"measured": measured} | make_manifest(settings, data={}))
     return path

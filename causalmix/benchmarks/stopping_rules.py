@@ -149,7 +149,7 @@ def benchmark_rules(
         check_name(rule, RULES, "rule")
     tables, _ = read_tables(folder)
     chosen = [tables[check_name(name, tables, "dataset")] for name in datasets]
-    checkpoint = load_tfm(tfm).checkpoint_hash
+    checkpoint = load_tfm(tfm).content_hash
     tasks = [
         _Task(
             table=table,

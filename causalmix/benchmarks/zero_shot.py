@@ -148,7 +148,7 @@ def evaluate_tfm(
     versions = {name: BASELINES[name].version for name in methods if name != TFM}
     model = load_tfm(tfm) if TFM in methods else None
     if model is not None:
-        versions[TFM] = model.checkpoint_hash[:16]
+        versions[TFM] = model.content_hash[:16]
     tables, skipped = read_tables(folder, target)
     for name in tuning:
         check_name(name, [*tables, *(entry["dataset"] for entry in skipped)], "tuning dataset")
@@ -189,7 +189,7 @@ def evaluate_tfm(
             "n_test": n_test,
             "methods": versions,
             "tfm": None if model is None else model.source,
-            "checkpoint": None if model is None else model.checkpoint_hash,
+            "checkpoint": None if model is None else model.content_hash,
             "tuning": sorted(tuning),
         },
         {name: table.content_hash for name, table in tables.items() if sizes[name]},

@@ -147,11 +147,11 @@ def _protocol(found: Results) -> str:
 
 
 def _same_checkpoint(found: Results) -> str:
-    if found.evaluation["settings"]["checkpoint"] == found.model.checkpoint_hash:
-        return f"checkpoint `{found.model.checkpoint_hash[:16]}`, the one shipped here"
+    if found.evaluation["settings"]["checkpoint"] == found.model.content_hash:
+        return f"checkpoint `{found.model.content_hash[:16]}`, the one shipped here"
     return (
         f"checkpoint `{str(found.evaluation['settings']['checkpoint'])[:16]}`. **It is not the one "
-        f"shipped here, `{found.model.checkpoint_hash[:16]}`: run the evaluation again**"
+        f"shipped here, `{found.model.content_hash[:16]}`: run the evaluation again**"
     )
 
 

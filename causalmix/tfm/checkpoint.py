@@ -6,6 +6,7 @@ A checkpoint holds `state_dict`, `config` (of the architecture), `architecture_n
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +50,8 @@ def write_checkpoint(
 ) -> None:
     """Write a checkpoint in TabPFN's safetensors format, in one step.
 
+    Equal content gives an equal file.
+
     Parameters
     ----------
     path : Path
@@ -66,7 +69,23 @@ def write_checkpoint(
         "architecture_name": architecture_name,
         "inference_config": dict(inference_config),
     }
-    replace_file(path, lambda temporary: save_as_safetensors(checkpoint, temporary))
+
+    def write(temporary: Path) -> None:
+        save_as_safetensors(checkpoint, temporary)
+        _sort_metadata(temporary)
+
+    replace_file(path, write)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Give the metadata of a safetensors file a fixed order; safetensors writes a random one."""
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors stay aligned
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[start:])
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from tabpfn.inference_config import InferenceConfig
 from tabpfn.model_loading import resolve_model_path
 
 from causalmix.errors import CheckpointError, DataError, check_name
+from causalmix.manifest import file_hash
 from causalmix.tfm.checkpoint import build_network, read_checkpoint, write_checkpoint
 from causalmix.tfm.device import find_device
 from causalmix.tfm.encoding import Encoder
@@ -80,6 +81,9 @@ class FoundationModel:
         The name it was asked for by.
     source : str
         Name of the file it was read from.
+    file_hash : str
+        SHA-256 (hex) of that file, byte by byte. Another file with the same weights may have
+        another one; their `content_hash` is the same.
     """
 
     network: torch.nn.Module
@@ -88,6 +92,7 @@ class FoundationModel:
     inference_config: InferenceConfig
     name: str
     source: str
+    file_hash: str = ""
 
     @property
     def device(self) -> torch.device:
@@ -105,14 +110,31 @@ class FoundationModel:
         return Limits(max_rows, inference.MAX_NUMBER_OF_FEATURES, max_classes)
 
     @property
-    def checkpoint_hash(self) -> str:
-        """SHA-256 (hex) of weights and configuration: changes as soon as a weight does."""
-        settings = [self.architecture_name, self.config, dataclasses.asdict(self.inference_config)]
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    def content_hash(self) -> str:
+        """SHA-256 (hex) of architecture and weights, wherever they are stored and in which order.
+
+        Inference settings, which lie beside the weights, do not change it; see `run_hash`.
+        """
+        digest = _digest([self.architecture_name, self.config])
         for key, tensor in sorted(self.network.state_dict().items()):
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
+
+    @property
+    def run_hash(self) -> str:
+        """First digits of `content_hash` and of a hash of the inference settings.
+
+        Changes with whatever may change a prediction: what rows of results are keyed by.
+        """
+        settings = _digest(dataclasses.asdict(self.inference_config)).hexdigest()
+        return f"{self.content_hash[:16]}-{settings[:8]}"
+
+    @property
+    def hashes(self) -> str:
+        """Both hashes in words: of the file, where there is one, and of the content."""
+        stored = f"file SHA-256 {self.file_hash[:16]}, " if self.file_hash else ""
+        return f"{stored}content SHA-256 {self.content_hash[:16]}"
 
     def copy(self) -> FoundationModel:
         """Return the same model with weights of its own."""
@@ -315,7 +337,12 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
         inference_config=inference_config,
         name=path.name if path.suffix == Path(name).suffix else str(name),
         source=path.name,
+        file_hash=file_hash(path),
     )
+
+
+def _digest(settings: Any) -> Any:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
 
 
 def official_path(version: str) -> Path:

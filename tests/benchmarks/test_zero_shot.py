@@ -216,7 +216,7 @@ def test_files_hold_rows_summary_and_manifest(folder, tmp_path):
     }
     manifest = json.loads((tmp_path / "new" / "out_manifest.json").read_text())
     assert manifest["settings"]["tuning"] == ["two"]
-    assert manifest["settings"]["checkpoint"] == load_tfm().checkpoint_hash
+    assert manifest["settings"]["checkpoint"] == load_tfm().content_hash
     assert set(manifest["data"]) == {"two", "three"}
     assert str(tmp_path) not in json.dumps(manifest)
     assert "held-out" in evaluation.describe(result)
@@ -260,7 +260,7 @@ def test_another_checkpoint_or_table_replaces_only_its_own_rows(folder, tmp_path
     is_tfm = after["method"] == "tfm"
     pd.testing.assert_frame_equal(after[~is_tfm], before[~is_tfm])
     assert (after.loc[is_tfm, "auc"] != before.loc[is_tfm, "auc"]).all()
-    assert set(after.loc[is_tfm, "model"]) == {other.checkpoint_hash[:16]}
+    assert set(after.loc[is_tfm, "model"]) == {other.content_hash[:16]}
 
     methods.clear()
     make_table(160, seed=9).to_csv(folder / "two.csv", index=False)
@@ -450,6 +450,6 @@ def test_speed_alone_needs_no_data_and_says_what_was_measured(tmp_path, monkeypa
     assert result.exit_code == 0, result.output
     written = json.loads((tmp_path / "new" / "scores_speed.json").read_text())
     assert written["measured"][0] == {"threads": 1}
-    assert written["settings"]["checkpoint"] == load_tfm().checkpoint_hash
+    assert written["settings"]["checkpoint"] == load_tfm().content_hash
     assert "torch" in written["versions"]
     assert not out.exists()

@@ -394,7 +394,7 @@ def test_labels_of_every_type_survive(tmp_path, labels):
 
 def test_saved_weights_are_a_checkpoint_of_their_own(fitted, tmp_path):
     weights = load_tfm(fitted.save(tmp_path / "model") / "weights.safetensors")
-    assert weights.checkpoint_hash == fitted.tfm_.checkpoint_hash
+    assert weights.content_hash == fitted.tfm_.content_hash
 
 
 def test_an_earlier_classifier_is_replaced_and_anything_else_left_alone(

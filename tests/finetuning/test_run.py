@@ -61,7 +61,7 @@ def test_the_same_seed_gives_the_same_history(tfm, split, rule):
     untimed = first.history.drop(columns="seconds")
     pd.testing.assert_frame_equal(untimed, again.history.drop(columns="seconds"), check_exact=True)
     assert first.best_step > 0
-    assert first.tfm.checkpoint_hash == again.tfm.checkpoint_hash
+    assert first.tfm.content_hash == again.tfm.content_hash
     other = finetune(tfm, split, config=SHORT, seed=4)
     assert other.history["train_loss"].iloc[-1] != first.history["train_loss"].iloc[-1]
 

@@ -73,8 +73,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, monkeypatch
     timeless = {"columns": "seconds"}
     pd.testing.assert_frame_equal(resumed.drop(**timeless), whole.drop(**timeless))
     first, second = (
-        load_tfm(tmp_path / name / "model.safetensors").checkpoint_hash
-        for name in ("whole", "parts")
+        load_tfm(tmp_path / name / "model.safetensors").content_hash for name in ("whole", "parts")
     )
     assert first == second
 

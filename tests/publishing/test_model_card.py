@@ -71,7 +71,7 @@ def results(tmp_path) -> Path:
         "seeds": 1,
         "n_test": 1000,
         "tuning": ["tuned"],
-        "checkpoint": load_tfm().checkpoint_hash,
+        "checkpoint": load_tfm().content_hash,
     }
     skipped = [
         {"dataset": "wide", "n_train": None, "reason": "It has too many columns."},
@@ -189,7 +189,7 @@ def test_facts_limits_and_speed_are_those_of_the_files(tmp_path, results):
 def test_scores_of_another_checkpoint_are_not_passed_off_as_this_ones(tmp_path, results):
     assert "the one shipped here" in filled("same_checkpoint", tmp_path, results)
     path = results / "tfm" / "evaluation_manifest.json"
-    path.write_text(path.read_text().replace(load_tfm().checkpoint_hash, "f" * 64))
+    path.write_text(path.read_text().replace(load_tfm().content_hash, "f" * 64))
     assert "**It is not the one shipped here" in filled("same_checkpoint", tmp_path, results)
 
 

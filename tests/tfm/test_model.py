@@ -69,7 +69,7 @@ def test_every_architecture_agrees_with_tabpfn_and_survives_saving(name, table, 
 
     saved = tfm.save(tmp_path / "saved.safetensors")
     again = load_tfm(saved)
-    assert again.checkpoint_hash == tfm.checkpoint_hash
+    assert again.content_hash == tfm.content_hash
     reloaded = TabPFNClassifier(model_path=str(saved), **REFERENCE, **options)
     np.testing.assert_array_equal(
         reloaded.fit(X_context, y_context).predict_proba(X_query), expected
@@ -80,7 +80,7 @@ def test_every_architecture_agrees_with_tabpfn_and_survives_saving(name, table, 
 def test_a_gradient_step_changes_the_copy_only(name, table, tmp_path):
     X, y = table
     tfm = load_tfm(write_official(name, tmp_path))
-    tuned, before = tfm.copy(), tfm.checkpoint_hash
+    tuned, before = tfm.copy(), tfm.content_hash
     encoder = tuned.encoder(X[:60], y[:60], n_estimators=1)
     (rows,), labels = encoder.transform(X[:60]), torch.as_tensor(y[:60])
     tasks = torch.stack([torch.randperm(60), torch.randperm(60)], dim=1)  # (R, B)
@@ -90,11 +90,11 @@ def test_a_gradient_step_changes_the_copy_only(name, table, tmp_path):
     assert logits.shape == (20, 2, 10)
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[query].flatten()).backward()
     torch.optim.SGD(tuned.network.parameters(), lr=0.1).step()
-    assert tuned.checkpoint_hash != before
-    assert tfm.checkpoint_hash == before
+    assert tuned.content_hash != before
+    assert tfm.content_hash == before
 
     saved = tuned.save(tmp_path / "tuned.safetensors")
-    assert load_tfm(saved).checkpoint_hash == tuned.checkpoint_hash
+    assert load_tfm(saved).content_hash == tuned.content_hash
     by_tabpfn = TabPFNClassifier(model_path=str(saved), **REFERENCE, n_estimators=1)
     expected = by_tabpfn.fit(X[:60], y[:60]).predict_proba(X[60:])
     queries = encoder.transform(X[60:])
