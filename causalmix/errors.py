@@ -9,13 +9,11 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 # By annotation: how a message puts it, and the classes.
 _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "int": ("a whole number", (Integral,)),
     "float": ("a number", (Real,)),
-    "bool": ("True or False", (bool, np.bool_)),
+    "bool": ("True or False", (bool,)),
     "str": ("a string", (str,)),
     "Path": ("a Path", (Path,)),
     "Mapping": ("a mapping", (Mapping,)),
@@ -76,6 +74,12 @@ def check_name(name: str, valid: Iterable[str], kind: str) -> str:
     near = [of_text[text] for text in get_close_matches(str(name), of_text, n=3, cutoff=0.5)]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise UnknownNameError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(map(str, names))}.")
+
+
+def check_names(names: Iterable[str], valid: Iterable[str], kind: str) -> None:
+    """Raise unless every one of some names is valid; see `check_name`."""
+    for name in names:
+        check_name(name, valid, kind)
 
 
 def check_whole(value: int, least: int, option: str) -> int:
@@ -148,4 +152,8 @@ def check_types(settings: Any) -> None:
 def _is_of(value: object, kind: str) -> bool:
     if kind in ("int", "float") and (isinstance(value, bool) or value != value):
         return False
+    if kind == "bool":
+        import numpy as np  # here: the command's help comes without it
+
+        return isinstance(value, bool | np.bool_)
     return isinstance(value, _TYPES[kind][1])

@@ -42,7 +42,7 @@ def compare_methods(rows: pd.DataFrame, reference: str, *, seed: int = 0) -> pd.
         ``auc_high`` (percentile bootstrap over datasets), the same for ``log_loss``, and
         ``wins``, ``ties`` and ``losses`` of `reference` by ROC-AUC.
     """
-    parts = []
+    tables = {}
     for n_train, at_size in rows.groupby("n_train"):
         values = {
             name: at_size.pivot_table(index="dataset", columns="method", values=name)
@@ -56,15 +56,8 @@ def compare_methods(rows: pd.DataFrame, reference: str, *, seed: int = 0) -> pd.
                 "seconds": at_size.groupby("method")["seconds"].median(),
             }
         )
-        table = table.join(_differences(values, reference, seed))
-        table.insert(0, "n_train", n_train)
-        parts.append(table.sort_values("mean_rank").rename_axis("method").reset_index())
-    columns = [
-        "n_train",
-        "method",
-        *(name for name in parts[0] if name not in ("n_train", "method")),
-    ]
-    return pd.concat(parts, ignore_index=True)[columns]
+        tables[n_train] = table.join(_differences(values, reference, seed)).sort_values("mean_rank")
+    return pd.concat(tables, names=["n_train", "method"]).reset_index()
 
 
 def mean_ranks(auc: pd.DataFrame) -> pd.Series:
@@ -117,28 +110,47 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def mean_and_interval(
+    values: np.ndarray,
+    name: str,
+    prefix: str = "",
+    *,
+    seed: int = 0,
+    statistic: Callable[..., np.ndarray] = np.mean,
+) -> dict[str, float]:
+    """Return a mean, or another statistic, with its 95 % bootstrap interval as cells of a table.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n,)
+    name : str
+        Column of the mean.
+    prefix : str, default=""
+        Before ``low`` and ``high``, the columns of the interval.
+    seed, statistic
+        As in `bootstrap_interval`.
+
+    Returns
+    -------
+    dict
+        By column.
+    """
+    low, high = bootstrap_interval(values, seed=seed, statistic=statistic)
+    return {name: statistic(values), f"{prefix}low": low, f"{prefix}high": high}
+
+
 def _differences(values: dict[str, pd.DataFrame], reference: str, seed: int) -> pd.DataFrame:
     """Paired differences of the reference from every other method."""
-    found = {}
-    for method in values["auc"].columns:
-        if method == reference or reference not in values["auc"]:
-            continue
-        found[method] = {}
+    auc, found = values["auc"], {}
+    for method in auc.columns.drop(reference) if reference in auc else ():
+        gain = (auc[reference] - auc[method]).round(6)
+        found[method] = {"wins": (gain > 0).sum(), "ties": (gain == 0).sum()}
+        found[method]["losses"] = (gain < 0).sum()
         for name in _COMPARED:
             difference = (values[name][reference] - values[name][method]).to_numpy()
-            low, high = bootstrap_interval(difference, seed=seed)
-            found[method] |= {
-                f"{name}_difference": difference.mean(),
-                f"{name}_low": low,
-                f"{name}_high": high,
-            }
-        gain = (values["auc"][reference] - values["auc"][method]).round(6)
-        found[method] |= {
-            "wins": (gain > 0).sum(),
-            "ties": (gain == 0).sum(),
-            "losses": (gain < 0).sum(),
-        }
+            called = f"{name}_difference"
+            found[method] |= mean_and_interval(difference, called, f"{name}_", seed=seed)
     floats = [f"{name}_{what}" for name in _COMPARED for what in ("difference", "low", "high")]
     counts = ["wins", "ties", "losses"]
     table = pd.DataFrame.from_dict(found, orient="index", columns=[*floats, *counts])
-    return table.astype({name: "Int64" for name in counts})  # the reference itself has none
+    return table.astype(dict.fromkeys(counts, "Int64"))  # the reference itself has none

@@ -11,17 +11,18 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from causalmix.benchmarks.comparison import bootstrap_interval
+from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.csuite_data import CSuiteDataset, load_csuite_folder, load_published
 from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
 from causalmix.discovery.bootstrap import discover, sample_dags
 from causalmix.discovery.dag_completion import complete_dags
-from causalmix.errors import DataError, check_name
+from causalmix.errors import DataError, check_names
 from causalmix.generation.causal import fit_models, sample_mixture
 from causalmix.manifest import make_manifest
 from causalmix.quality.fidelity import (
@@ -117,12 +118,10 @@ def benchmark_csuite(
         If a graph or mechanism is unknown.
     """
     out = csv_path(out)
-    check_counts("n_train", n_train, least=5)
-    check_counts("repetitions", [repetitions])
-    for graph in graphs:
-        check_name(graph, GRAPHS, "graph")
-    for mechanism in mechanisms:
-        check_name(mechanism, MECHANISMS, "mechanism")
+    check_counts(least=5, n_train=n_train)
+    check_counts(repetitions=repetitions)
+    check_names(graphs, GRAPHS, "graph")
+    check_names(mechanisms, MECHANISMS, "mechanism")
     datasets, published = load_csuite_folder(folder), load_published(folder)
     hashes = {name: _content_hash(dataset) for name, dataset in datasets.items()}
     tasks = [
@@ -130,10 +129,7 @@ def benchmark_csuite(
         for name, dataset in datasets.items()
         for n in n_train
         for repetition in range(repetitions)
-        for graph, method in [
-            *((graph, method) for graph in graphs for method in mechanisms),
-            ("none", REAL),
-        ]
+        for graph, method in [*product(graphs, mechanisms), ("none", REAL)]
     ]
     for task in tasks:
         if task.n_train > len(task.dataset.train):
@@ -142,10 +138,9 @@ def benchmark_csuite(
                 f"{task.n_train}."
             )
     store = RowStore(
-        out, key=_KEY, values=_VALUES, origin=("data",), text=("dataset", "graph", "method", "data")
+        out, key=_KEY, values=_VALUES, origin=("data",), text=("dataset", "graph", "method")
     )
     store.compute(tasks, _score, description="csuite", workers=workers, progress=progress)
-    store.finish(task.row for task in tasks)
     rows = pd.read_csv(out, dtype={"dataset": str, "data": str})
     summary = summarise_csuite(rows, published)
     settings = {
@@ -236,22 +231,12 @@ def summarise_csuite(rows: pd.DataFrame, published: pd.DataFrame) -> pd.DataFram
     for key, group in scored[scored["method"] != REAL].groupby(groups):
         dataset, n, graph, _ = key
         for measure in MEASURES:
-            values = group[measure].to_numpy()
-            low, high = bootstrap_interval(values, statistic=np.median)
+            record = dict(zip(groups, key, strict=True)) | {"measure": measure}
+            record |= mean_and_interval(group[measure].to_numpy(), "median", statistic=np.median)
+            record |= {"repetitions": len(group), "floor": floor.loc[(dataset, n), measure]}
             shown = reference.get((dataset, n, GRAPHS[graph], measure), np.nan)
-            records.append(
-                dict(zip(groups, key, strict=True))
-                | {
-                    "measure": measure,
-                    "median": np.median(values),
-                    "low": low,
-                    "high": high,
-                    "repetitions": len(values),
-                    "floor": floor.loc[(dataset, n), measure],
-                    "published": shown,
-                    "better": bool(np.median(values) < shown),
-                }
-            )
+            better = bool(record["median"] < shown)
+            records.append(record | {"published": shown, "better": better})
     return pd.DataFrame(records)
 
 

@@ -19,10 +19,24 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from causalmix.benchmarks.comparison import bootstrap_interval
+from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.csuite_data import load_csuite_folder
 from causalmix.benchmarks.plain_discovery import PLAIN, PlainSearcher, integer_codes
 from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
+from causalmix.data import codec
+from causalmix.discovery import (
+    bootstrap,
+    citest,
+    edge_probabilities,
+    graph_comparison,
+    independence,
+    knowledge,
+    orientation,
+    possible_dsep,
+    score_search,
+    search,
+    skeleton,
+)
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.citest import DEGENERATE_GAUSSIAN
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
@@ -60,13 +74,13 @@ SCORES = ("skeleton_f1", "arrow_f1", "coin_arrow_f1", "shd", "skeleton_brier", "
 
 _PARTS = ("skeleton_precision", "skeleton_recall", "arrow_precision", "arrow_recall")
 _KEY = ("source", "dataset", "n_nodes", "n_rows", "seed", "method")
-_TEXT = ("source", "dataset", "method", "outcome", "data", "code")
+_TEXT = ("source", "dataset", "method", "outcome")
 
-# A change in any of these may change what discovery finds or how it is scored.
 _MODULES = (
-    *("citest", "codec", "discovery", "edge_probabilities", "graph_comparison", "independence"),
-    *("orientation", "score_search", "search", "skeleton"),
+    *(bootstrap, citest, codec, edge_probabilities, graph_comparison, independence),
+    *(knowledge, orientation, possible_dsep, score_search, search, skeleton),
 )
+"""What discovery finds, and how it is scored, may change with any of these."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +183,12 @@ def run_discovery_benchmark(
     CausalMixError
         If `out` holds something else.
     """
-    out = _check_options(out, n_rows, repetitions, n_nodes, n_scms, n_bootstraps, limit)
+    out = csv_path(out)
+    check_counts(20, n_rows=n_rows)
+    check_counts(2, n_nodes=n_nodes)
+    check_counts(repetitions=repetitions, n_scms=n_scms, n_bootstraps=n_bootstraps)
+    if not limit > 0:
+        raise DataError(f"limit is {limit:g}; a number of seconds above 0 is needed.")
     tables = [*_random_tables(n_nodes, n_rows, n_scms)]
     if csuite is not None:
         tables = [*_csuite_tables(Path(csuite), n_rows, repetitions), *tables]
@@ -204,15 +223,13 @@ def run_discovery_benchmark(
     return DiscoveryBenchmark(rows, summary, manifest)
 
 
-def summarise(rows: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     """Sum up scores by group of tables, number of rows and method.
 
     Parameters
     ----------
     rows : DataFrame
         As :class:`DiscoveryBenchmark` holds them.
-    seed : int, default=0
-        Of the bootstrap behind the intervals.
 
     Returns
     -------
@@ -239,9 +256,8 @@ def summarise(rows: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
             for score in SCORES if method != BOOTSTRAP else ():
                 difference = (tables[score][BOOTSTRAP] - tables[score][method]).dropna()
                 if len(difference):
-                    low, high = bootstrap_interval(difference.to_numpy(), seed=seed)
-                    entry |= {f"{score}_difference": difference.mean()}
-                    entry |= {f"{score}_low": low, f"{score}_high": high}
+                    called = f"{score}_difference"
+                    entry |= mean_and_interval(difference.to_numpy(), called, f"{score}_")
             found.append(entry)
     return pd.DataFrame(found)
 
@@ -270,30 +286,6 @@ def describe(benchmark: DiscoveryBenchmark) -> str:
     return "\n".join(lines)
 
 
-def _check_options(
-    out: str | Path,
-    n_rows: Sequence[int],
-    repetitions: int,
-    n_nodes: Sequence[int],
-    n_scms: int,
-    n_bootstraps: int,
-    limit: float,
-) -> Path:
-    """Return the path of the CSV file after checking all that needs no data."""
-    out = csv_path(out)
-    for what, values, least in (
-        ("n_rows", n_rows, 20),
-        ("repetitions", [repetitions], 1),
-        ("n_nodes", n_nodes, 2),
-        ("n_scms", [n_scms], 1),
-        ("n_bootstraps", [n_bootstraps], 1),
-    ):
-        check_counts(what, values, least)
-    if not limit > 0:
-        raise DataError(f"limit is {limit:g}; a number of seconds above 0 is needed.")
-    return out
-
-
 def _csuite_tables(folder: Path, n_rows: Sequence[int], repetitions: int) -> Iterator[_Table]:
     for name, dataset in load_csuite_folder(folder).items():
         for n in n_rows:
@@ -319,11 +311,8 @@ def _data_hashes(csuite: str | Path | None) -> dict[str, str]:
 
 
 def _code_hash() -> str:
-    folder = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for name in _MODULES:
-        digest.update((folder / f"{name}.py").read_bytes())
-    return digest.hexdigest()[:16]
+    texts = [Path(module.__file__).read_bytes() for module in _MODULES]
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
 
 
 def _run(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from causalmix.benchmarks.plain_discovery import PLAIN, PlainSearcher, integer_codes
+from causalmix.benchmarks.timing import processor_seconds, write_measured
 from causalmix.data.dataset import load_dataset
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.search import PAPER_ALGORITHMS
 from causalmix.errors import DataError
-from causalmix.manifest import make_manifest, write_json
 from causalmix.scm.random_scm import random_scm_table
 
 COST_ROWS = (250, 500, 1000, 2500, 5000, 10_000)
@@ -61,19 +60,17 @@ def measure_bootstrap_speed(
     ours = processor_seconds(lambda: discover(frame, algorithms=PAPER_ALGORITHMS, **quiet))
     our_pc = processor_seconds(lambda: discover(frame, algorithms=["pc"], **quiet))
     codes = integer_codes(frame)
+    drawn = [
+        np.random.default_rng([0, b]).integers(len(codes), size=len(codes))
+        for b in range(n_bootstraps)
+    ]
     result: dict[str, object] = {"bootstrap_seconds": ours}
-    total = 0.0
     with PlainSearcher(limit) as searcher:
         for algorithm in PLAIN:
-            done = []
-            for b in range(n_bootstraps):
-                rows = np.random.default_rng([0, b]).integers(len(codes), size=len(codes))
-                done.append(searcher.search(algorithm, codes[rows]))
-            seconds = sum(each.seconds for each in done)
-            result[f"{algorithm}_seconds"] = seconds
+            done = [searcher.search(algorithm, codes[rows]) for rows in drawn]
+            result[f"{algorithm}_seconds"] = sum(each.seconds for each in done)
             result[f"{algorithm}_unfinished"] = sum(each.graph is None for each in done)
-            total += seconds
-    result["ratio"] = total / ours
+    result["ratio"] = sum(result[f"{algorithm}_seconds"] for algorithm in PLAIN) / ours
     result["ratio_pc"] = result["pc_seconds"] / our_pc
     n, d = frame.shape
     return result | {"rows": n, "columns": d, "n_bootstraps": n_bootstraps, "limit": limit}
@@ -117,10 +114,8 @@ def measure_cost(
                 found.append(size | {"method": method, "seconds": seconds, "finished": True})
             for algorithm in PLAIN:
                 done = searcher.search(algorithm, integer_codes(frame))
-                finished = done.graph is not None
-                found.append(
-                    size | {"method": algorithm, "seconds": done.seconds, "finished": finished}
-                )
+                cost = {"seconds": done.seconds, "finished": done.graph is not None}
+                found.append(size | {"method": algorithm} | cost)
     return found
 
 
@@ -169,13 +164,4 @@ def write_discovery_speed(
             "cost": measure_cost(),
         }
     settings = {"table": dataset.name, "n_rows": n_rows}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, measured | make_manifest(settings, {dataset.name: dataset.content_hash}))
-    return path
-
-
-def processor_seconds(run: Callable[[], object]) -> float:
-    """Return the processor seconds that a call takes in this process."""
-    start = time.process_time()
-    run()
-    return time.process_time() - start
+    return write_measured(path, measured, settings, {dataset.name: dataset.content_hash})

@@ -13,20 +13,24 @@ import json
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from sklearn.datasets import make_classification
-from tabpfn.finetuning import FinetunedTabPFNClassifier
+from tabpfn.finetuning import FinetunedTabPFNClassifier, NullLogger
 
-from causalmix.data.dataset import TabularDataset
+from causalmix.benchmarks.timing import (
+    make_table,
+    processor_seconds,
+    summarise_pairs,
+    torch_threads,
+    write_measured,
+)
 from causalmix.data.splitting import Split, low_data_split
-from causalmix.errors import CausalMixError
+from causalmix.errors import check_whole
 from causalmix.finetuning.run import FinetuneConfig, finetune
-from causalmix.manifest import make_manifest, write_json
 from causalmix.tfm.model import FoundationModel, load_tfm
 
 _MEMBERS = 2  # of the ensemble: the library's default for training and validation
@@ -84,26 +88,13 @@ def measure_steps(
     def theirs(n: int) -> None:
         _library(checkpoint, epochs=n, early_stopping=False, split=split)
 
-    pairs = np.array(
-        [
-            [
-                (_cpu_seconds(run, steps + 1) - _cpu_seconds(run, 1)) / steps
-                for run in (ours, theirs)
-            ]
-            for _ in range(repeats + 1)
-        ][1:]
-    )
-    ratios = pairs[:, 1] / pairs[:, 0]
-    return {
-        "ratio": float(np.median(ratios)),
-        "ratios": [round(float(ratio), 3) for ratio in ratios],
-        "seconds": float(np.median(pairs[:, 0])),
-        "library_seconds": float(np.median(pairs[:, 1])),
-        "n_train": n_train,
-        "n_val": n_val,
-        "n_features": n_features,
-        "steps": steps,
-    }
+    def seconds(run: Callable[[int], object]) -> float:
+        whole = processor_seconds(partial(run, steps + 1))
+        return (whole - processor_seconds(partial(run, 1))) / steps
+
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(repeats + 1)][1:]
+    sizes = {"n_train": n_train, "n_val": n_val, "n_features": n_features, "steps": steps}
+    return summarise_pairs(pairs, "seconds", "library_seconds") | sizes
 
 
 def measure_time_to_loss(
@@ -147,12 +138,6 @@ def measure_time_to_loss(
     curve = finetune(tfm, split, config=config, n_estimators=_MEMBERS).history
     curve = curve.set_index("step")["val_log_loss"]
 
-    def seconds_to(step: int) -> float:  # the same run again up to there: a seed fixes it
-        part = dataclasses.replace(config, steps=step)
-        return _cpu_seconds(
-            lambda _: finetune(tfm, split, config=part, n_estimators=_MEMBERS), step
-        )
-
     rows = []
     for rate in (_LIBRARY_RATE, config.learning_rate):
         library = _library(
@@ -162,27 +147,20 @@ def measure_time_to_loss(
             learning_rate=rate,
             epochs=min(config.steps, _LIBRARY_EPOCHS),
         )
-        row = {
-            "library_learning_rate": rate,
-            "zero_shot_log_loss": float(curve[0]),
-            "best_log_loss": float(curve.min()),
-            "library_best_log_loss": float(library["val_log_loss"].min()),
-            "log_loss": float(max(curve.min(), library["val_log_loss"].min())),
-            "ratio": float("nan"),
-            "n_train": n_train,
-            "n_val": n_val,
-            "n_features": n_features,
-            "seed": seed,
-        }
+        best, theirs = float(curve.min()), float(library["val_log_loss"].min())
+        row = {"library_learning_rate": rate, "zero_shot_log_loss": float(curve[0])}
+        row |= {"best_log_loss": best, "library_best_log_loss": theirs}
+        row |= {"log_loss": max(best, theirs), "ratio": float("nan")}
+        row |= {"n_train": n_train, "n_val": n_val, "n_features": n_features, "seed": seed}
         if row["log_loss"] < curve[0] - 1e-4:  # less is rounding: the library's first rate is 0
             first = library[library["val_log_loss"] <= row["log_loss"]].iloc[0]
             step = int(curve.index[curve <= row["log_loss"]][0])
-            row |= {
-                "steps": step,
-                "library_steps": int(first["step"]),
-                "seconds": seconds_to(step),
-                "library_seconds": float(first["cpu_seconds"]),
-            }
+            # The same run again up to there: a seed fixes it.
+            part = dataclasses.replace(config, steps=step)
+            again = partial(finetune, tfm, split, config=part, n_estimators=_MEMBERS)
+            row |= {"steps": step, "library_steps": int(first["step"])}
+            row["seconds"] = processor_seconds(again)
+            row["library_seconds"] = float(first["cpu_seconds"])
             row["ratio"] = row["library_seconds"] / row["seconds"]
         rows.append(row)
     return rows
@@ -224,33 +202,29 @@ def write_finetuning_speed(
     """
     counts = {"n_train": min(n_train), "steps": steps, "repeats": repeats, "seeds": seeds}
     for name, value in counts.items():
-        if value < 1:
-            raise CausalMixError(f"{name} must be at least 1, got {value}.")
+        check_whole(value, 1, name)
     model = load_tfm(tfm)
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = path.with_name(f".{path.stem}-checkpoint.safetensors")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
         model.save(checkpoint)  # the library takes a file, whose name says no version
-        measured = {
-            "steps": [
-                measure_steps(model, checkpoint, n_train=n, steps=steps, repeats=repeats)
-                for n in n_train
-            ],
-            "time_to_loss": [
-                row
-                for n in n_train
-                for seed in range(seeds)
-                for row in measure_time_to_loss(model, checkpoint, n_train=n, seed=seed)
-            ],
-        }
+        with torch_threads(1):
+            measured = {
+                "steps": [
+                    measure_steps(model, checkpoint, n_train=n, steps=steps, repeats=repeats)
+                    for n in n_train
+                ],
+                "time_to_loss": [
+                    row
+                    for n in n_train
+                    for seed in range(seeds)
+                    for row in measure_time_to_loss(model, checkpoint, n_train=n, seed=seed)
+                ],
+            }
     finally:
-        torch.set_num_threads(before)
         checkpoint.unlink(missing_ok=True)
     settings = {"tfm": model.source, "checkpoint": model.content_hash, "threads": 1}
-    write_json(path, measured | make_manifest(settings, data={}))
-    return path
+    return write_measured(path, measured, settings)
 
 
 def describe(path: Path) -> str:
@@ -277,27 +251,18 @@ def describe(path: Path) -> str:
     )
 
 
-class _Clock:
+class _Clock(NullLogger):
     """Logger of the library's class: validation log-loss and CPU time after every epoch."""
 
     def __init__(self) -> None:
         self.start = time.process_time()
         self.records: list[dict[str, float]] = []
 
-    def setup(self, config: dict[str, Any]) -> None:
-        """Do nothing."""
-
-    def log_step(self, metrics: dict[str, float], step: int) -> None:
-        """Do nothing."""
-
     def log_epoch(self, metrics: dict[str, float], step: int) -> None:
         """Note a validation."""
         seconds = time.process_time() - self.start
         loss = metrics["val/log_loss"]
         self.records.append({"step": step, "val_log_loss": loss, "cpu_seconds": seconds})
-
-    def finish(self) -> None:
-        """Do nothing."""
 
 
 def _library(checkpoint: Path, *, split: Split, **options: Any) -> pd.DataFrame:
@@ -321,14 +286,5 @@ def _library(checkpoint: Path, *, split: Split, **options: Any) -> pd.DataFrame:
 
 
 def _split(n_train: int, n_val: int, n_features: int, seed: int) -> Split:
-    X, y = make_classification(
-        n_train + n_val + 2, n_features, n_informative=5, flip_y=0.1, random_state=seed
-    )
-    frame = pd.DataFrame(X).add_prefix("x").assign(target=y)
-    return low_data_split(TabularDataset.from_frame(frame, "target"), n_train, n_val, seed=0)
-
-
-def _cpu_seconds(run: Callable[[int], object], n: int) -> float:
-    start = time.process_time()
-    run(n)
-    return time.process_time() - start
+    table = make_table(n_train + n_val + 2, n_features, seed, flip_y=0.1)
+    return low_data_split(table, n_train, n_val, seed=0)

@@ -15,7 +15,7 @@ import networkx as nx
 import pandas as pd
 from dowhy import gcm
 
-from causalmix.benchmarks.discovery_speed import processor_seconds
+from causalmix.benchmarks.timing import processor_seconds, write_measured
 from causalmix.data.codec import TableCodec
 from causalmix.data.dataset import load_dataset
 from causalmix.discovery.bootstrap import discover
@@ -23,7 +23,6 @@ from causalmix.discovery.dag_completion import complete_dags
 from causalmix.discovery.dag_sampling import sample_dags
 from causalmix.errors import DataError
 from causalmix.generation.causal import CausalGenerator, fit_models
-from causalmix.manifest import make_manifest, write_json
 from causalmix.scm.random_scm import random_scm_table
 
 COST_SIZES = (
@@ -33,7 +32,6 @@ COST_SIZES = (
 """Sizes at which the generator's cost is measured: what varies, rows and columns."""
 
 _LEAST_LEVEL = 20
-
 
 PRESETS = {"default": CausalGenerator(), "paper": CausalGenerator.paper()}
 """Generators whose mechanisms are timed, by name."""
@@ -74,14 +72,8 @@ def measure_fitting(frame: pd.DataFrame, target: str, *, n_dags: int = 20) -> di
         }
         seconds = processor_seconds(partial(fit_models, dags, frame, **options))
         ours[name] = {"seconds": seconds, "ratio": dowhy / seconds}
-    rows, columns = frame.shape
-    return {
-        "rows": rows,
-        "columns": columns,
-        "n_dags": n_dags,
-        "dowhy_seconds": dowhy,
-        "mechanisms": ours,
-    }
+    size = {"rows": len(frame), "columns": frame.shape[1], "n_dags": n_dags}
+    return size | {"dowhy_seconds": dowhy, "mechanisms": ours}
 
 
 def measure_generator_cost(
@@ -109,11 +101,9 @@ def measure_generator_cost(
         target = frame.select_dtypes("category").columns[-1]
         generator = CausalGenerator()
         fit = partial(generator.fit, frame.drop(columns=target), frame[target])
-        found.append(
-            {"varied": varied, "rows": n, "columns": d}
-            | {"fit_seconds": processor_seconds(fit)}
-            | {"sample_seconds": processor_seconds(partial(generator.sample, n, 0))}
-        )
+        seconds = {"fit_seconds": processor_seconds(fit)}
+        seconds["sample_seconds"] = processor_seconds(partial(generator.sample, n, 0))
+        found.append({"varied": varied, "rows": n, "columns": d} | seconds)
     return found
 
 
@@ -163,8 +153,7 @@ def write_fitting_speed(
         If a table cannot be read or has no complete row.
     """
     measured, hashes = {}, {}
-    for name in tables:
-        dataset = load_dataset(name)
+    for dataset in map(load_dataset, tables):
         frame = dataset.frame()
         frame = frame.dropna(subset=list(frame.select_dtypes("number")))
         if frame.empty:
@@ -178,10 +167,8 @@ def write_fitting_speed(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         cost = measure_generator_cost(sizes)
-    path.parent.mkdir(parents=True, exist_ok=True)
     settings = {"n_rows": n_rows, "n_dags": n_dags}
-    write_json(path, {"tables": measured, "cost": cost} | make_manifest(settings, hashes))
-    return path
+    return write_measured(path, {"tables": measured, "cost": cost}, settings, hashes)
 
 
 def tabulate_fitting(measured: Mapping[str, Any]) -> pd.DataFrame:
@@ -200,11 +187,12 @@ def tabulate_fitting(measured: Mapping[str, Any]) -> pd.DataFrame:
     """
     records = {}
     for name, found in measured["tables"].items():
-        records[name] = {k: found[k] for k in ("rows", "columns")}
-        records[name]["DoWhy (s)"] = round(found["dowhy_seconds"], 1)
+        record = {k: found[k] for k in ("rows", "columns")}
+        record["DoWhy (s)"] = round(found["dowhy_seconds"], 1)
         for preset, ours in found["mechanisms"].items():
-            records[name][f"{preset} (s)"] = round(ours["seconds"], 1)
-            records[name][f"{preset}: times faster"] = round(ours["ratio"], 1)
+            record[f"{preset} (s)"] = round(ours["seconds"], 1)
+            record[f"{preset}: times faster"] = round(ours["ratio"], 1)
+        records[name] = record
     return pd.DataFrame.from_dict(records, orient="index").rename_axis("table")
 
 

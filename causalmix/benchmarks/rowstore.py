@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -41,9 +42,9 @@ class RowStore:
     values : sequence of str
         Columns that hold the result.
     origin : sequence of str
-        Columns that say with which data and model: a row of another origin is out of date.
+        Columns that say with which data and model, in text: a row of another origin is out of date.
     text : sequence of str
-        The columns that hold text; the others hold numbers.
+        The other columns that hold text; the rest holds numbers.
 
     Raises
     ------
@@ -63,7 +64,7 @@ class RowStore:
         self.path = path
         self._key, self._identity = tuple(key), (*key, *origin)
         self.columns = [*key, *values, *origin]
-        self._numeric = [name for name in self.columns if name not in text]
+        self._numeric = [name for name in self.columns if name not in (*origin, *text)]
         self._rows: dict[tuple[str, ...], dict[str, object]] = {}
         if path.exists():
             for row in self._read():
@@ -110,7 +111,7 @@ class RowStore:
         description: str,
         workers: int = 1,
         progress: bool = False,
-    ) -> None:
+    ) -> pd.DataFrame:
         """Run the tasks whose rows are not there yet, and add each row when it is known.
 
         Parameters
@@ -124,6 +125,11 @@ class RowStore:
             Processes, with one thread each.
         progress : bool, default=False
             Whether to show a progress bar on standard error.
+
+        Returns
+        -------
+        DataFrame
+            The rows of all tasks, as `finish` gives them.
         """
         missing = [task for task in tasks if not self.has(task.row)]
         bar = tqdm(
@@ -139,6 +145,7 @@ class RowStore:
                 self.add(row)
                 bar.set_postfix_str(" ".join(str(row[name]) for name in self._key), refresh=False)
                 bar.update()
+        return self.finish(task.row for task in tasks)
 
     def finish(self, wanted: Iterable[Mapping[str, object]]) -> pd.DataFrame:
         """Sort the file, drop what `wanted` rows have replaced, and return those.
@@ -201,26 +208,54 @@ def csv_path(out: str | Path) -> Path:
     return out
 
 
-def check_counts(what: str, values: Sequence[int], least: int = 1) -> None:
-    """Check a setting that is one or several different whole numbers.
+def check_counts(least: int = 1, **settings: int | Sequence[int]) -> None:
+    """Check settings, each of which is one or several different whole numbers.
 
     Parameters
     ----------
-    what : str
-        Name of the setting.
-    values : sequence of int
     least : int, default=1
         Smallest number allowed.
+    **settings : int or sequence of int
+        By name.
 
     Raises
     ------
     DataError
-        If there is none, one is smaller, or one appears twice.
+        If one holds none, a smaller one, or one twice.
     """
-    if not values or min(values) < least or len(set(values)) < len(values):
-        shown = ", ".join(map(str, values)) or "nothing"
-        which = "positive whole numbers" if least == 1 else f"whole numbers from {least}"
-        raise DataError(f"{what} takes {which}, each once, not {shown}.")
+    which = "positive whole numbers" if least == 1 else f"whole numbers from {least}"
+    for name, given in settings.items():
+        values = [given] if isinstance(given, int) else given
+        if not values or min(values) < least or len(set(values)) < len(values):
+            shown = ", ".join(map(str, values)) or "nothing"
+            raise DataError(f"{name} takes {which}, each once, not {shown}.")
+
+
+@contextmanager
+def name_failure(what: str, task: Task, advice: str = "") -> Iterator[None]:
+    """Say what failed on which split, and that all that is done is kept.
+
+    Parameters
+    ----------
+    what : str
+        What is run in the ``with`` statement.
+    task : Task
+        For what; its row has ``dataset``, ``n_train`` and ``seed``.
+    advice : str, default=""
+        What else a user can do.
+
+    Raises
+    ------
+    CausalMixError
+        Instead of any other error.
+    """
+    try:
+        yield
+    except Exception as error:
+        where = "{dataset} with n_train={n_train}, seed={seed}".format(**task.row)
+        raise CausalMixError(
+            f"{what} failed on {where}: {error!r}. What is done is kept{advice}."
+        ) from error
 
 
 def write_beside(out: Path, summary: pd.DataFrame, manifest: Mapping[str, object]) -> None:

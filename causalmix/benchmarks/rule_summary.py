@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from causalmix.benchmarks.comparison import bootstrap_interval
+from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.finetuning.metrics import normalised_improvement
 from causalmix.finetuning.stopping import EVEN, RULES, UNTESTED, replay
 
@@ -24,6 +24,8 @@ ORACLE = "oracle"
 HARM = 0.005
 """Mean loss of ROC-AUC on a dataset that counts as harm."""
 
+_SETTING, _CHOICE = ["n_train", "mixing", "steps"], ["rule", "level"]
+_SCORES = ("auc", "log_loss")
 _RUN = ["dataset", "n_train", "seed", "mixing"]
 
 
@@ -89,19 +91,12 @@ def judge_runs(
             before, length = part.iloc[0], int(part["step"].iloc[-1])
             for (rule, level), kept in chosen.items():
                 after = part.iloc[kept]
-                records.append(
-                    {name: run[name] for name in _RUN}
-                    | {
-                        "steps": length,
-                        "rule": rule,
-                        "level": level,
-                        "kept": int(after["step"]),
-                        "auc": after["test_auc"],
-                        "log_loss": after["test_log_loss"],
-                        "zero_shot_auc": before["test_auc"],
-                        "zero_shot_log_loss": before["test_log_loss"],
-                    }
-                )
+                record = {name: run[name] for name in _RUN}
+                record |= {"steps": length, "rule": rule, "level": level}
+                record["kept"] = int(after["step"])
+                for prefix, scores in (("", after), ("zero_shot_", before)):
+                    record |= {f"{prefix}{name}": scores[f"test_{name}"] for name in _SCORES}
+                records.append(record)
     judged = pd.DataFrame(records)
     improvement = normalised_improvement(judged["auc"], judged["zero_shot_auc"])
     return judged.assign(improvement=improvement)
@@ -134,9 +129,8 @@ def gains_by_dataset(judged: pd.DataFrame) -> pd.DataFrame:
         log_loss_gain=judged["zero_shot_log_loss"] - judged["log_loss"],
         untouched=(judged["kept"] == 0).astype(float),
     )
-    keys = ["n_train", "mixing", "steps", "rule", "level", "dataset"]
     values = ["auc_gain", "log_loss_gain", "improvement", "untouched"]
-    return gains.groupby(keys, sort=False)[values].mean().reset_index()
+    return gains.groupby([*_SETTING, *_CHOICE, "dataset"], sort=False)[values].mean().reset_index()
 
 
 def summarise_rules(judged: pd.DataFrame) -> pd.DataFrame:
@@ -159,12 +153,11 @@ def summarise_rules(judged: pd.DataFrame) -> pd.DataFrame:
     """
     per_dataset = gains_by_dataset(judged)
     records = []
-    keys = ["n_train", "mixing", "steps", "rule", "level"]
+    keys = [*_SETTING, *_CHOICE]
     for key, group in per_dataset.groupby(keys, sort=False):
         record = dict(zip(keys, key, strict=True)) | {"datasets": len(group)}
         for name in ("auc_gain", "log_loss_gain"):
-            low, high = bootstrap_interval(group[name].to_numpy())
-            record |= {name: group[name].mean(), f"{name}_low": low, f"{name}_high": high}
+            record |= mean_and_interval(group[name].to_numpy(), name, f"{name}_")
         record |= {
             "improvement": group["improvement"].median(),
             "worst": group["auc_gain"].min(),
@@ -173,9 +166,8 @@ def summarise_rules(judged: pd.DataFrame) -> pd.DataFrame:
         }
         records.append(record)
     table = pd.DataFrame(records)
-    setting = ["n_train", "mixing", "steps"]
-    best = table[table["rule"] == ORACLE].set_index(setting)["log_loss_gain"]
-    reach = best.reindex(pd.MultiIndex.from_frame(table[setting])).to_numpy()
+    best = table[table["rule"] == ORACLE].set_index(_SETTING)["log_loss_gain"]
+    reach = best.reindex(pd.MultiIndex.from_frame(table[_SETTING])).to_numpy()
     return table.assign(of_oracle=table["log_loss_gain"] / np.where(reach > 0, reach, np.nan))
 
 
@@ -201,5 +193,5 @@ def rule_table(summary: pd.DataFrame) -> pd.DataFrame:
     }
     rounded = {name: summary[name].round(4) for name in ("worst", "harmed")}
     rounded |= {name: summary[name].round(2) for name in ("untouched", "of_oracle")}
-    keys = ["mixing", "steps", "rule", "level"]
+    keys = ["mixing", "steps", *_CHOICE]
     return summary[keys].assign(**columns, **rounded).set_index(keys)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import torch
-from sklearn.datasets import make_classification
+from joblib import cpu_count
 
-from causalmix.data.dataset import TabularDataset
+from causalmix.benchmarks.timing import (
+    make_table,
+    summarise_pairs,
+    torch_threads,
+    wall_seconds,
+    write_measured,
+)
 from causalmix.finetuning.run import predict_proba
-from causalmix.manifest import make_manifest, write_json
 from causalmix.quality.baselines import random_forest
 from causalmix.tfm.model import FoundationModel, load_tfm
 
@@ -51,32 +51,20 @@ def measure_speed(
         1 the checkpoint is faster), ``ratios`` of all pairs, ``tfm_seconds`` and
         ``random_forest_seconds`` (medians), and the arguments.
     """
-    X, y = make_classification(n_context + n_query, n_features, n_informative=5, random_state=0)
-    frame = pd.DataFrame(X).add_prefix("x").assign(target=y)
-    table = TabularDataset.from_frame(frame, "target")
+    table = make_table(n_context + n_query, n_features)
     context = table.take(np.arange(n_context))
     query = table.take(np.arange(n_context, n_context + n_query)).X
     codes = context.y.cat.codes.to_numpy()
     forest = random_forest(threads=threads, n_estimators=n_trees)
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         pairs = [
             (
-                _seconds(lambda: predict_proba(tfm, context, query)),
-                _seconds(lambda: forest.fit(context.X, codes).predict_proba(query)),
+                wall_seconds(lambda: predict_proba(tfm, context, query)),
+                wall_seconds(lambda: forest.fit(context.X, codes).predict_proba(query)),
             )
             for _ in range(repeats + 1)
-        ][1:]
-    finally:
-        torch.set_num_threads(before)
-    ours, theirs = np.array(pairs).T
-    return {
-        "ratio": float(np.median(theirs / ours)),
-        "ratios": [round(float(ratio), 3) for ratio in theirs / ours],
-        "tfm_seconds": float(np.median(ours)),
-        "random_forest_seconds": float(np.median(theirs)),
+        ]
+    return summarise_pairs(pairs[1:], "tfm_seconds", "random_forest_seconds") | {
         "n_context": n_context,
         "n_query": n_query,
         "n_features": n_features,
@@ -101,20 +89,6 @@ def write_speed(tfm: str | Path, path: Path) -> Path:
         `path`.
     """
     model = load_tfm(tfm)
-    measured = [measure_speed(model, threads=threads) for threads in sorted({1, _cores()})]
+    measured = [measure_speed(model, threads=threads) for threads in sorted({1, cpu_count()})]
     settings = {"tfm": model.source, "checkpoint": model.content_hash}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"measured": measured} | make_manifest(settings, data={}))
-    return path
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return write_measured(path, {"measured": measured}, settings)

@@ -19,18 +19,24 @@ from typing import Self
 
 import pandas as pd
 
-from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
+from causalmix.benchmarks.rowstore import (
+    RowStore,
+    check_counts,
+    csv_path,
+    name_failure,
+    write_beside,
+)
 from causalmix.benchmarks.rule_summary import count_validation_rows, judge_runs, summarise_rules
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import low_data_split
-from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.errors import CausalMixError, DataError, check_name, check_names
 from causalmix.finetuning.config import MIXED_ROWS
 from causalmix.finetuning.run import FinetuneConfig, finetune
 from causalmix.finetuning.stopping import RULES
 from causalmix.generation.causal import CausalGenerator
 from causalmix.manifest import make_manifest
-from causalmix.tfm.model import FoundationModel, load_tfm
+from causalmix.tfm.model import load_tfm
 
 MIXINGS: dict[str, dict[str, object]] = {
     "real": {"synthetic_share": 0.0, "synthetic_tasks": 0.0},
@@ -141,14 +147,11 @@ def benchmark_rules(
         If a run fails.
     """
     out, config = csv_path(out), config or FinetuneConfig()
-    for what, values in (("n_train", n_train), ("seeds", [seeds]), ("n_test", [n_test])):
-        check_counts(what, values)
-    for mixing in mixings:
-        check_name(mixing, MIXINGS, "mixing")
-    for rule in rules:
-        check_name(rule, RULES, "rule")
+    check_counts(n_train=n_train, seeds=seeds, n_test=n_test)
+    check_names(mixings, MIXINGS, "mixing")
+    check_names(rules, RULES, "rule")
     tables, _ = read_tables(folder)
-    chosen = [tables[check_name(name, tables, "dataset")] for name in datasets]
+    chosen = {check_name(name, tables, "dataset"): tables[name] for name in datasets} or tables
     checkpoint = load_tfm(tfm).content_hash
     tasks = [
         _Task(
@@ -166,7 +169,7 @@ def benchmark_rules(
             checkpoint=checkpoint[:16],
         )
         for seed in range(seeds)
-        for table in chosen or tables.values()
+        for table in chosen.values()
         for n in n_train
         if _left(table, n) >= _MIN_TEST_ROWS
         for mixing in mixings
@@ -181,10 +184,9 @@ def benchmark_rules(
         key=_KEY,
         values=("history", "generator_seconds", "seconds"),
         origin=("data", "tfm", "config"),
-        text=("dataset", "mixing", "history", "data", "tfm", "config"),
+        text=("dataset", "mixing", "history"),
     )
-    store.compute(tasks, _record, description="runs", workers=workers, progress=progress)
-    runs = store.finish(task.row for task in tasks)
+    runs = store.compute(tasks, _record, description="runs", workers=workers, progress=progress)
     summary = summarise_rules(judge_runs(runs, rules=rules, patience=config.patience))
     settings = {
         "n_train": list(n_train),
@@ -205,28 +207,21 @@ def _left(table: TabularDataset, n_train: int) -> int:
 
 
 def _record(task: _Task) -> dict[str, object]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of discovery in few rows
-            split = low_data_split(
-                task.table, task.n_train, task.n_val, task.seed, n_test=task.n_test
-            )
-            result = finetune(
-                _model(task.tfm),
-                split,
-                generator=_generator(task.seed),
-                config=task.config,
-                seed=task.seed,
-                record_test=True,
-                record_rules=task.rules,
-            )
-    except Exception as error:
-        raise CausalMixError(
-            f"{task.mixing} failed on {task.table.name} with n_train={task.n_train}, "
-            f"seed={task.seed}: {error!r}. What is done is kept."
-        ) from error
+    with name_failure(task.mixing, task), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of discovery in few rows
+        split = low_data_split(task.table, task.n_train, task.n_val, task.seed, n_test=task.n_test)
+        result = finetune(
+            _model(task.tfm),
+            split,
+            generator=_generator(task.seed),
+            config=task.config,
+            seed=task.seed,
+            record_test=True,
+            record_rules=task.rules,
+        )
+    curves = result.history.drop(columns="seconds").round(_DIGITS).to_dict("list")
     return task.row | {
-        "history": _to_text(result.history.drop(columns="seconds")),
+        "history": json.dumps(curves, separators=(",", ":")),
         "generator_seconds": round(result.generator_seconds, 2),
         "seconds": round(float(result.history["seconds"].iloc[-1]), 2),
     }
@@ -249,14 +244,7 @@ def _generator(seed: int) -> _FittedOnce:
     return _FittedOnce(seed=seed)
 
 
-@lru_cache(maxsize=1)
-def _model(name: str) -> FoundationModel:
-    return load_tfm(name)
-
-
-def _to_text(history: pd.DataFrame) -> str:
-    curves = history.round(_DIGITS).to_dict("list")
-    return json.dumps(curves, separators=(",", ":"))
+_model = lru_cache(maxsize=1)(load_tfm)
 
 
 def config_of(settings: Sequence[str]) -> FinetuneConfig:

@@ -16,12 +16,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from causalmix.benchmarks.comparison import bootstrap_interval, mean_ranks
-from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
+from causalmix.benchmarks.comparison import mean_and_interval, mean_ranks
+from causalmix.benchmarks.rowstore import (
+    RowStore,
+    check_counts,
+    csv_path,
+    name_failure,
+    write_beside,
+)
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import holdout_split
-from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.errors import DataError, check_name, check_names
 from causalmix.generation.registry import Generator, make_generator
 from causalmix.manifest import make_manifest
 from causalmix.quality.report import transfer_auc
@@ -142,15 +148,8 @@ def benchmark_utility(
         If a generator fails.
     """
     out = csv_path(out)
-    for what, values in (
-        ("n_train", n_train),
-        ("seeds", [seeds]),
-        ("n_synthetic", [n_synthetic]),
-        ("n_test", [n_test]),
-    ):
-        check_counts(what, values)
-    for generator in generators:
-        check_name(generator, GENERATORS, "generator")
+    check_counts(n_train=n_train, seeds=seeds, n_synthetic=n_synthetic, n_test=n_test)
+    check_names(generators, GENERATORS, "generator")
     tables, _ = read_tables(folder)
     chosen = {check_name(name, tables, "dataset"): tables[name] for name in datasets} or tables
     tasks = [
@@ -171,10 +170,10 @@ def benchmark_utility(
         key=_KEY,
         values=(*SCORES, "seconds"),
         origin=("data",),
-        text=("dataset", "generator", "data"),
+        text=("dataset", "generator"),
     )
-    store.compute(tasks, _score, description="utility", workers=workers, progress=progress)
-    summary = summarise_utility(store.finish(task.row for task in tasks))
+    rows = store.compute(tasks, _score, description="utility", workers=workers, progress=progress)
+    summary = summarise_utility(rows)
     settings = {
         "n_train": list(n_train),
         "seeds": seeds,
@@ -193,31 +192,24 @@ def _score(task: _Task) -> dict[str, object]:
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of discovery in few rows; learners that do not converge
-        synthetic = (train.X, train.y) if task.generator == REAL else _generate(task, train)
+        X, y = (train.X, train.y) if task.generator == REAL else _generate(task, train)
         seconds = time.perf_counter() - started
-        X, y = synthetic
         sources = {"synthetic": (X, y), "both": (X, y)}
         if task.generator != REAL:
             sources["both"] = (pd.concat([train.X, X]), pd.concat([train.y, y]))
         scores = {
-            f"{learner}_{source}": round(
-                transfer_auc(rows, test, learner=learner, seed=task.seed), 6
-            )
+            f"{learner}_{source}": transfer_auc(rows, test, learner=learner, seed=task.seed)
             for learner in LEARNERS
             for source, rows in sources.items()
         }
-    return task.row | scores | {"seconds": round(seconds, 3)}
+    rounded = {name: round(auc, 6) for name, auc in scores.items()}
+    return task.row | rounded | {"seconds": round(seconds, 3)}
 
 
 def _generate(task: _Task, train: TabularDataset) -> tuple[pd.DataFrame, pd.Series]:
-    try:
+    with name_failure(task.generator, task):
         generator = GENERATORS[task.generator](task.seed).fit(train.X, train.y)
         return generator.sample(task.n_synthetic, task.seed)
-    except Exception as error:
-        raise CausalMixError(
-            f"{task.generator} failed on {task.table.name} with n_train={task.n_train}, "
-            f"seed={task.seed}: {error!r}. What is done is kept."
-        ) from error
 
 
 def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataFrame:
@@ -239,31 +231,17 @@ def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataF
         paired ``difference`` of the reference minus the generator with its 95 % interval ``low`` to
         ``high`` (percentile bootstrap over datasets).
     """
-    averaged = rows.assign(
-        **{
-            f"mean_{source}": rows[[f"{learner}_{source}" for learner in LEARNERS]].mean(axis=1)
-            for source in SOURCES
-        }
-    )
+    means = {f"mean_{source}": [f"{each}_{source}" for each in LEARNERS] for source in SOURCES}
+    averaged = rows.assign(**{name: rows[scores].mean(axis=1) for name, scores in means.items()})
     records = []
     for n, at_size in averaged.groupby("n_train"):
-        for score in (*SCORES, *(f"mean_{source}" for source in SOURCES)):
+        for score in (*SCORES, *means):
             auc = at_size.pivot_table(index="dataset", columns="generator", values=score)
             ranks = mean_ranks(auc.drop(columns=REAL, errors="ignore"))
             for generator in auc:
+                record = {"n_train": n, "score": score, "generator": generator}
+                record |= {"datasets": len(auc), "auc": auc[generator].mean()}
+                record["mean_rank"] = ranks.get(generator, np.nan)
                 difference = (auc[reference] - auc[generator]).to_numpy()
-                low, high = bootstrap_interval(difference)
-                records.append(
-                    {
-                        "n_train": n,
-                        "score": score,
-                        "generator": generator,
-                        "datasets": len(auc),
-                        "auc": auc[generator].mean(),
-                        "mean_rank": ranks.get(generator, np.nan),
-                        "difference": difference.mean(),
-                        "low": low,
-                        "high": high,
-                    }
-                )
+                records.append(record | mean_and_interval(difference, "difference"))
     return pd.DataFrame(records)

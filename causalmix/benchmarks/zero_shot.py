@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from causalmix.benchmarks.comparison import compare_methods
-from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
+from causalmix.benchmarks.rowstore import (
+    RowStore,
+    check_counts,
+    csv_path,
+    name_failure,
+    write_beside,
+)
+from causalmix.benchmarks.timing import torch_threads
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import holdout_split
-from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.errors import DataError, check_names
 from causalmix.finetuning.metrics import SCORES, score
 from causalmix.finetuning.run import predict_proba
 from causalmix.manifest import make_manifest
@@ -39,6 +44,8 @@ LABELS = {TFM: "CausalMix TFM"} | {name: each.label for name, each in BASELINES.
 
 MIN_TEST_ROWS = 50
 """A table that leaves fewer rows for testing is skipped: its ranks would be drawn by lot."""
+
+_ADVICE = "; leave the method out with --methods, or take the table out of the folder"
 
 _KEY = ("dataset", "n_train", "n_test", "seed", "method")
 
@@ -142,16 +149,18 @@ def evaluate_tfm(
     CausalMixError
         If a method fails, a library is missing, or `out` holds something else.
     """
-    out = _check_options(out, n_train, seeds, n_test, workers)
-    for method in methods:
-        check_name(method, METHODS, "method")
+    out = csv_path(out)
+    check_counts(n_train=n_train, seeds=seeds, n_test=n_test, workers=workers)
+    if n_test < MIN_TEST_ROWS:
+        raise DataError(f"n_test={n_test} is too few rows to compare on; take {MIN_TEST_ROWS}.")
+    check_names(methods, METHODS, "method")
     versions = {name: BASELINES[name].version for name in methods if name != TFM}
     model = load_tfm(tfm) if TFM in methods else None
     if model is not None:
         versions[TFM] = model.content_hash[:16]
     tables, skipped = read_tables(folder, target)
-    for name in tuning:
-        check_name(name, [*tables, *(entry["dataset"] for entry in skipped)], "tuning dataset")
+    known = [*tables, *(entry["dataset"] for entry in skipped)]
+    check_names(tuning, known, "tuning dataset")
 
     sizes = {name: _sizes(table, n_train, model, skipped) for name, table in tables.items()}
     tasks = [
@@ -170,16 +179,15 @@ def evaluate_tfm(
         key=_KEY,
         values=(*SCORES, "seconds"),
         origin=("data", "model"),
-        text=("dataset", "method", "data", "model"),
+        text=("dataset", "method"),
     )
-    store.compute(
+    rows = store.compute(
         tasks,
         lambda task: _score(task, model),
         description="evaluation",
         workers=workers,
         progress=progress,
     )
-    rows = store.finish(task.row for task in tasks)
     summary = _summarise(rows, tuning)
     manifest = make_manifest(
         {
@@ -212,12 +220,13 @@ def describe_skipped(skipped: Sequence[dict[str, object]]) -> str:
     str
         One line an entry.
     """
-    lines = []
-    for entry in skipped:
-        sizes = entry["n_train"]
-        where = f" at {', '.join(map(str, sizes))} rows" if sizes else ""
-        lines.append(f"  {entry['dataset']}{where}: {entry['reason']}")
-    return "\n".join(lines)
+    return "\n".join(
+        f"  {entry['dataset']}{_at(entry['n_train'])}: {entry['reason']}" for entry in skipped
+    )
+
+
+def _at(sizes: Sequence[int] | None) -> str:
+    return f" at {', '.join(map(str, sizes))} rows" if sizes else ""
 
 
 def describe(evaluation: Evaluation) -> str:
@@ -238,23 +247,6 @@ def describe(evaluation: Evaluation) -> str:
     if evaluation.manifest["skipped"]:
         lines += ["Skipped:", describe_skipped(evaluation.manifest["skipped"])]
     return "\n".join(lines)
-
-
-def _check_options(
-    out: str | Path, n_train: Sequence[int], seeds: int, n_test: int, workers: int
-) -> Path:
-    """Return the path of the CSV file after checking all that needs no data."""
-    out = csv_path(out)
-    for what, values in (
-        ("n_train", n_train),
-        ("seeds", [seeds]),
-        ("n_test", [n_test]),
-        ("workers", [workers]),
-    ):
-        check_counts(what, values)
-    if n_test < MIN_TEST_ROWS:
-        raise DataError(f"n_test={n_test} is too few rows to compare on; take {MIN_TEST_ROWS}.")
-    return out
 
 
 def _sizes(
@@ -289,46 +281,24 @@ def _score(task: _Task, model: FoundationModel | None) -> dict[str, object]:
     """Run one method on its split and return its row."""
     train, test = holdout_split(task.table, task.n_train, task.n_test, task.seed)
     start = time.perf_counter()
-    try:
-        with _one_torch_thread(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # solvers that do not converge are scored as they are
-            if task.method == TFM:
-                proba = predict_proba(model, train, test.X, random_state=task.seed)
-            else:
-                proba = fit_predict_proba(task.method, train, test.X, seed=task.seed)
-    except Exception as error:
-        raise CausalMixError(
-            f"{task.method} failed on {task.table.name} with n_train={task.n_train}, "
-            f"seed={task.seed}: {error}. What is done is kept; leave the method out with "
-            "--methods, or take the table out of the folder."
-        ) from error
+    with name_failure(task.method, task, _ADVICE), torch_threads(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # solvers that do not converge are scored as they are
+        if task.method == TFM:
+            proba = predict_proba(model, train, test.X, random_state=task.seed)
+        else:
+            proba = fit_predict_proba(task.method, train, test.X, seed=task.seed)
     seconds = time.perf_counter() - start
     scores = score(test.y.cat.codes.to_numpy(), proba)
     rounded = {name: round(value, 6) for name, value in scores.items()}
     return task.row | rounded | {"seconds": round(seconds, 4)}
 
 
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _summarise(rows: pd.DataFrame, tuning: Collection[str]) -> pd.DataFrame:
     """Compare the methods on tables that the checkpoint was not tuned on, on the others, on all."""
     tuned = rows["dataset"].isin(list(tuning))
-    parts = []
-    for tables, part in (
-        ("held-out", rows[~tuned]),
-        ("tuning", rows[tuned]),
-        ("all", rows if tuned.any() else rows[:0]),
-    ):
-        if len(part):
-            summary = compare_methods(part, reference=TFM)
-            summary.insert(0, "tables", tables)
-            parts.append(summary)
-    return pd.concat(parts, ignore_index=True)
+    parts = {"held-out": rows[~tuned], "tuning": rows[tuned]}
+    parts["all"] = rows if tuned.any() else rows[:0]
+    summaries = {
+        name: compare_methods(part, reference=TFM) for name, part in parts.items() if len(part)
+    }
+    return pd.concat(summaries, names=["tables"]).reset_index(0).reset_index(drop=True)

@@ -76,27 +76,25 @@ def fill_model_card(page: Path, results: Path) -> None:
 
 
 def _facts(found: Results) -> str:
-    training, weights = found.pretraining, read_checkpoint(EMBEDDED_CHECKPOINT)["state_dict"]
+    file, training = EMBEDDED_CHECKPOINT, found.pretraining
+    weights = read_checkpoint(file)["state_dict"]
     precision = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in weights.values()})
     n_parameters = sum(parameter.numel() for parameter in found.model.network.parameters())
+    kept = (
+        f"step {training['best_step']:,}, the lowest log-loss on held-out synthetic tasks "
+        f"({training['best_held_out_loss']:.3f} nats)"
+    )
     rows = [
-        (
-            "File",
-            f"`{EMBEDDED_CHECKPOINT.name}`, {EMBEDDED_CHECKPOINT.stat().st_size / 1e6:.1f} MB",
-        ),
-        ("SHA-256", f"`{file_hash(EMBEDDED_CHECKPOINT)[:16]}…`"),
+        ("File", f"`{file.name}`, {file.stat().st_size / 1e6:.1f} MB"),
+        ("SHA-256", f"`{file_hash(file)[:16]}…`"),
         ("Architecture", f"`{found.model.architecture_name}` of the package `tabpfn`"),
         ("Parameters", f"{n_parameters:,}, stored as {' and '.join(precision)}"),
         ("Training", _effort(training)),
-        (
-            "Kept",
-            f"step {training['best_step']:,}, the lowest log-loss on held-out synthetic tasks "
-            f"({training['best_held_out_loss']:.3f} nats)",
-        ),
+        ("Kept", kept),
         ("Trained with", ", ".join(f"{k} {v}" for k, v in training["versions"].items())),
         ("At commit", f"`{str(training['commit'])[:12]}`"),
     ]
-    return markdown_table(["", EMBEDDED_CHECKPOINT.stem], rows)
+    return markdown_table(["", file.stem], rows)
 
 
 def _effort(training: Mapping[str, Any]) -> str:
@@ -147,16 +145,13 @@ def _protocol(found: Results) -> str:
 
 
 def _same_checkpoint(found: Results) -> str:
-    if found.evaluation["settings"]["checkpoint"] == found.model.content_hash:
-        return f"checkpoint `{found.model.content_hash[:16]}`, the one shipped here"
+    scored, shipped = found.evaluation["settings"]["checkpoint"], found.model.content_hash
+    if scored == shipped:
+        return f"checkpoint `{shipped[:16]}`, the one shipped here"
     return (
-        f"checkpoint `{str(found.evaluation['settings']['checkpoint'])[:16]}`. **It is not the one "
-        f"shipped here, `{found.model.content_hash[:16]}`: run the evaluation again**"
+        f"checkpoint `{str(scored)[:16]}`. **It is not the one shipped here, `{shipped[:16]}`: "
+        "run the evaluation again**"
     )
-
-
-def _tuning_tables(found: Results) -> str:
-    return _listing(found.evaluation["settings"]["tuning"])
 
 
 def _goals(found: Results) -> str:
@@ -166,21 +161,13 @@ def _goals(found: Results) -> str:
         ours, others = table.loc[TFM], table.drop(index=TFM)
         by_rank = others["mean_rank"].idxmin()
         rival = others.loc[others["auc"].idxmax()]
-        verdict = _yes(ours["mean_rank"] < others["mean_rank"].min())
+        best = others.loc[by_rank, "mean_rank"]
         margin = _yes(rival["auc_difference"] >= MARGIN) if size <= MARGIN_UP_TO else "not set"
-        rows.append(
-            (
-                size,
-                int(ours["datasets"]),
-                f"{ours['mean_rank']:.2f}",
-                f"{LABELS[by_rank]} {others.loc[by_rank, 'mean_rank']:.2f}",
-                verdict,
-                f"{ours['auc']:.3f}",
-                f"{LABELS[rival.name]} {rival['auc']:.3f}",
-                _interval(rival, "auc"),
-                margin,
-            )
-        )
+        ranks = (f"{ours['mean_rank']:.2f}", f"{LABELS[by_rank]} {best:.2f}")
+        scores = (f"{ours['auc']:.3f}", f"{LABELS[rival.name]} {rival['auc']:.3f}")
+        first = _yes(ours["mean_rank"] < best)
+        row = (size, int(ours["datasets"]), *ranks, first, *scores, _interval(rival, "auc"), margin)
+        rows.append(row)
     head = ["Rows", "Tables", "Mean rank", "Best other", "Best rank?"]
     head += ["Mean ROC-AUC", "Best other", "Difference", f"{MARGIN} ahead?"]
     return (
@@ -232,10 +219,8 @@ def _losses(found: Results) -> str:
     for word, part in (("It loses most on", worst), ("It wins most on", best)):
         if len(part):
             shown = ", ".join(f"{name} ({_signed(value)})" for name, value in part.items())
-            lines.append(
-                f"- **{word}** {shown}: ROC-AUC minus that of the best other method on that "
-                "table, mean over sizes."
-            )
+            what = "ROC-AUC minus that of the best other method on that table, mean over sizes"
+            lines.append(f"- **{word}** {shown}: {what}.")
     return "\n".join(lines)
 
 
@@ -250,14 +235,9 @@ def _behind(table: pd.DataFrame, column: str, what: str, shape: str, *, smaller:
 
 def _each_table(found: Results) -> str:
     sizes = found.evaluation["settings"]["n_train"]
-    rows = []
-    for name, part in found.per_table.groupby("dataset"):
-        at_size = part.droplevel("dataset")
-        cells = [
-            _against_best(at_size.loc[size]) if size in at_size.index else "" for size in sizes
-        ]
-        rows.append((name, *cells))
-    return markdown_table(["Table", *(f"{size} rows" for size in sizes)], rows)
+    cells = found.per_table.apply(_against_best, axis=1).unstack("n_train", fill_value="")
+    head = ["Table", *(f"{size} rows" for size in sizes)]
+    return markdown_table(head, cells[sizes].itertuples(name=None))
 
 
 def _against_best(auc: pd.Series) -> str:
@@ -267,26 +247,15 @@ def _against_best(auc: pd.Series) -> str:
 
 def _skipped(found: Results) -> str:
     rows = [
-        (
-            entry["dataset"],
-            _listing(entry["n_train"]) if entry["n_train"] else "all",
-            entry["reason"],
-        )
+        (entry["dataset"], _listing(entry["n_train"] or ["all"]), entry["reason"])
         for entry in found.evaluation["skipped"]
     ]
     return markdown_table(["File", "Rows", "Reason"], rows) if rows else "Nothing was left out."
 
 
 def _speed(found: Results) -> str:
-    rows = [
-        (
-            each["threads"],
-            f"{each['tfm_seconds']:.3f}",
-            f"{each['random_forest_seconds']:.3f}",
-            f"{each['ratio']:.2f}",
-        )
-        for each in found.speed["measured"]
-    ]
+    shape = "{threads}|{tfm_seconds:.3f}|{random_forest_seconds:.3f}|{ratio:.2f}"
+    rows = [shape.format(**each).split("|") for each in found.speed["measured"]]
     head = ["Threads", "CausalMix TFM (s)", "Random forest (s)", "Forest ÷ TFM"]
     return markdown_table(head, rows)
 
@@ -333,7 +302,7 @@ BLANKS: dict[str, Callable[[Results], str]] = {
     "settings": _settings,
     "protocol": _protocol,
     "same_checkpoint": _same_checkpoint,
-    "tuning_tables": _tuning_tables,
+    "tuning_tables": lambda found: _listing(found.evaluation["settings"]["tuning"]),
     "goals": _goals,
     "held_out": lambda found: _scores(found, "held-out"),
     "differences": _differences,

@@ -61,7 +61,7 @@ def test_the_command_writes_a_ratio_with_its_manifest(tmp_path, monkeypatch):
     [
         ([], "either --data FOLDER or --speed"),
         (["--speed", "--data", "."], "either --data FOLDER or --speed"),
-        (["--speed", "--steps", "0"], "steps must be"),
+        (["--speed", "--steps", "0"], "steps is 0; a whole number, at least 1"),
         (["--speed", "--rules", "last"], "--rules does not go with --speed"),
         (["--data", ".", "--repeats", "2"], "--repeats does not go with --data"),
     ],
