@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from causalmix.data.schema import TableSchema
 from causalmix.data.splitting import Split
 from causalmix.errors import CausalMixError, FinetuningWarning
+from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.fit_input import (
     as_dataset,
     draw_seed,
@@ -26,7 +27,12 @@ from causalmix.finetuning.fit_input import (
     split_rows,
     unchanged_on_failure,
 )
-from causalmix.finetuning.fit_parameters import check_fit_params, check_parameters
+from causalmix.finetuning.fit_parameters import (
+    check_fit_params,
+    check_parameters,
+    nested_parameters,
+    with_nested,
+)
 from causalmix.finetuning.persistence import (
     Fitted,
     classifier_state,
@@ -34,10 +40,8 @@ from causalmix.finetuning.persistence import (
     save_folder,
 )
 from causalmix.finetuning.report import make_report
-from causalmix.finetuning.run import FinetuneConfig, finetune
+from causalmix.finetuning.run import finetune
 from causalmix.tfm.model import load_tfm
-
-_DEFAULTS = FinetuneConfig()
 
 
 class CausalMixClassifier(ClassifierMixin, BaseEstimator):
@@ -54,7 +58,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Foundation model as :func:`causalmix.tfm.model.load_tfm` takes it.
     generator : str or None, default="causal"
         Key of ``causalmix.generation.registry.GENERATORS``; None fine-tunes on real rows only. The
-        paper's ``"causal_paper"`` goes with its mixing, ``synthetic_share=0.5, synthetic_tasks=0``.
+        paper's ``"causal_paper"`` goes with its mixing, the `config`
+        ``{"synthetic_share": 0.5, "synthetic_tasks": 0}``.
     generator_options : mapping, optional
         Arguments of the generator's constructor, and ``purified=True`` for purified rows
         (`causalmix.generation.purification.Purified`). Its ``seed``, where it has one, is by
@@ -65,21 +70,19 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         names it.
     n_estimators : int, optional
         Members of the ensemble; by default as many as the checkpoint asks for.
-    steps : int, default=40
+    steps : int, optional
         Optimiser steps at most; 0 is zero-shot prediction.
-    learning_rate, weight_decay, warmup_steps, clip_norm
-        Of the optimiser: see :class:`causalmix.finetuning.config.FinetuneConfig`.
-    tasks_per_step, rows_per_task, query_share
-        Of the tasks in a step: see :class:`causalmix.finetuning.config.FinetuneConfig`.
-    synthetic_share, synthetic_query_share, synthetic_tasks, schedule, n_synthetic, fresh_rows
-        How synthetic rows are mixed in: see :class:`causalmix.finetuning.config.FinetuneConfig`.
-    validate_every, patience
-        When to validate and stop: see :class:`causalmix.finetuning.config.FinetuneConfig`.
+    learning_rate : float, optional
+        Of the optimiser.
     time_limit : float, optional
-        Seconds that fine-tuning may take, generator included; None means no limit. Fitting the
-        generator is not interrupted: where it takes them all, no step is made.
-    rule, level, n_synthetic_val, n_splits
-        How the weights are chosen: see :class:`causalmix.finetuning.config.FinetuneConfig`.
+        Seconds that fine-tuning may take, generator included. Fitting the generator is not
+        interrupted: where it takes them all, no step is made.
+    config : FinetuneConfig or mapping, optional
+        All settings of fine-tuning: see :class:`causalmix.finetuning.config.FinetuneConfig`. A
+        mapping has some of them by name, for example ``{"rule": "smoothed"}``; the others are as by
+        default. `steps`, `learning_rate` and `time_limit` are as here where the arguments of that
+        name are None. One that is set in both places, to different values, is an error; of a
+        `FinetuneConfig`, what differs from the defaults counts as set.
     device : str, default="auto"
         Where the network runs; ``"auto"`` takes a CUDA device where there is one.
     random_state : int, RandomState instance or None, default=None
@@ -112,6 +115,9 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     left out, with a warning; the rules are those of `causalmix.data.columns`. NaN, None and the
     usual markers are missing values. A category that `fit` has not seen counts as missing.
 
+    `set_params` and searches over parameters reach a setting in `config` as ``config__NAME``, for
+    example ``config__query_share``, whatever kind of value `config` has.
+
     See Also
     --------
     causalmix.finetuning.run.finetune : The same on a given split, as the benchmark uses it.
@@ -134,27 +140,10 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         generator_options: Mapping[str, Any] | None = None,
         n_val: int | float = 0.2,
         n_estimators: int | None = None,
-        steps: int = _DEFAULTS.steps,
-        learning_rate: float = _DEFAULTS.learning_rate,
-        weight_decay: float = _DEFAULTS.weight_decay,
-        warmup_steps: int = _DEFAULTS.warmup_steps,
-        clip_norm: float = _DEFAULTS.clip_norm,
-        tasks_per_step: int = _DEFAULTS.tasks_per_step,
-        rows_per_task: int = _DEFAULTS.rows_per_task,
-        query_share: float = _DEFAULTS.query_share,
-        synthetic_share: float = _DEFAULTS.synthetic_share,
-        synthetic_query_share: float | None = _DEFAULTS.synthetic_query_share,
-        synthetic_tasks: float = _DEFAULTS.synthetic_tasks,
-        schedule: str = _DEFAULTS.schedule,
-        n_synthetic: int = _DEFAULTS.n_synthetic,
-        fresh_rows: bool = _DEFAULTS.fresh_rows,
-        validate_every: int = _DEFAULTS.validate_every,
-        patience: int = _DEFAULTS.patience,
-        rule: str = _DEFAULTS.rule,
-        level: float = _DEFAULTS.level,
-        n_synthetic_val: int = _DEFAULTS.n_synthetic_val,
-        n_splits: int = _DEFAULTS.n_splits,
-        time_limit: float | None = _DEFAULTS.time_limit,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        time_limit: float | None = None,
+        config: FinetuneConfig | Mapping[str, Any] | None = None,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
         progress: bool = False,
@@ -166,28 +155,48 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         self.n_estimators = n_estimators
         self.steps = steps
         self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.warmup_steps = warmup_steps
-        self.clip_norm = clip_norm
-        self.tasks_per_step = tasks_per_step
-        self.rows_per_task = rows_per_task
-        self.query_share = query_share
-        self.synthetic_share = synthetic_share
-        self.synthetic_query_share = synthetic_query_share
-        self.synthetic_tasks = synthetic_tasks
-        self.schedule = schedule
-        self.n_synthetic = n_synthetic
-        self.fresh_rows = fresh_rows
-        self.validate_every = validate_every
-        self.patience = patience
-        self.rule = rule
-        self.level = level
-        self.n_synthetic_val = n_synthetic_val
-        self.n_splits = n_splits
         self.time_limit = time_limit
+        self.config = config
         self.device = device
         self.random_state = random_state
         self.progress = progress
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether the settings in `config` are among them, as ``config__NAME``.
+
+        Returns
+        -------
+        dict
+            By name.
+        """
+        return super().get_params(deep) | (nested_parameters(self.config) if deep else {})
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters.
+
+        Parameters
+        ----------
+        **params
+            By name; a setting in `config` as ``config__NAME``, which is set in a copy of it.
+
+        Returns
+        -------
+        CausalMixClassifier
+            Itself.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such setting.
+        ValueError
+            If there is no such parameter.
+        """
+        return super().set_params(**with_nested(self.config, params))
 
     def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
         """Fine-tune on a table; where this fails, what an earlier `fit` learned stays.
@@ -219,7 +228,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             `fit_params` has more, the loss stops being finite, or a single task does not fit into
             memory.
         UnknownNameError
-            If the generator, one of its options or the foundation model is unknown.
+            If the generator, one of its options, a setting in `config` or the foundation model is
+            unknown.
         """
         check_fit_params(fit_params)
         with unchanged_on_failure(self):

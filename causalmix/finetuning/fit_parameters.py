@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from causalmix.errors import CausalMixError, check_type
+from causalmix.errors import CausalMixError, check_name, check_type
 from causalmix.finetuning.config import FinetuneConfig
 
 # Of those that are neither settings of the run nor checked where they are used.
@@ -19,6 +19,12 @@ _TYPES = {
     "n_estimators": "int | None",
     "progress": "bool",
 }
+
+# Settings that the estimator has arguments for.
+_ARGUMENTS = ("steps", "learning_rate", "time_limit")
+
+_NESTED = "config__"  # before the name of a setting among an estimator's parameters
+_Config = FinetuneConfig | Mapping | None
 
 
 def check_parameters(estimator: BaseEstimator) -> FinetuneConfig:
@@ -35,8 +41,10 @@ def check_parameters(estimator: BaseEstimator) -> FinetuneConfig:
 
     Raises
     ------
+    UnknownNameError
+        If there is no setting of a name in `config`.
     CausalMixError
-        If one has the wrong type, or is out of its range.
+        If one has the wrong type, is out of its range, or is set to two values.
     """
     for name, annotation in _TYPES.items():
         check_type(name, getattr(estimator, name), annotation)
@@ -46,8 +54,85 @@ def check_parameters(estimator: BaseEstimator) -> FinetuneConfig:
             "n_estimators must be at least 1, or None for as many as the checkpoint asks for; got "
             f"{n_estimators}."
         )
-    names = [field.name for field in dataclasses.fields(FinetuneConfig)]
-    return FinetuneConfig(**{name: getattr(estimator, name) for name in names})
+    chosen = _chosen(estimator.config)
+    config = FinetuneConfig(**chosen)
+    given = {name: v for name in _ARGUMENTS if (v := getattr(estimator, name)) is not None}
+    for name, value in given.items():
+        if chosen.get(name, value) != value:
+            raise CausalMixError(
+                f"{name}={value!r} is given, but config has {name}={chosen[name]!r}; give one of "
+                "the two."
+            )
+    return dataclasses.replace(config, **given)
+
+
+def nested_parameters(config: _Config) -> dict[str, Any]:
+    """Name the settings in a `config` as scikit-learn does.
+
+    Parameters
+    ----------
+    config : FinetuneConfig, mapping or None
+
+    Returns
+    -------
+    dict
+        All settings, those that a mapping lacks as by default; empty if `config` has another type,
+        which `check_parameters` refuses.
+    """
+    if not isinstance(config, _Config):
+        return {}
+    settings = vars(FinetuneConfig()) | _settings(config)
+    return {f"{_NESTED}{name}": value for name, value in settings.items()}
+
+
+def with_nested(config: _Config, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Put settings that are named as scikit-learn does into a `config`.
+
+    Parameters
+    ----------
+    config : FinetuneConfig, mapping or None
+        The present one, which is not changed.
+    params : mapping
+        Parameters of an estimator, a setting as ``config__NAME``; perhaps another `config`.
+
+    Returns
+    -------
+    dict
+        The parameters, with a `config` of the same kind in the place of its settings.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no setting of a name.
+    CausalMixError
+        If `config` is none, or a setting makes no sense for a `FinetuneConfig`.
+    """
+    others = {name: value for name, value in params.items() if not name.startswith(_NESTED)}
+    nested = {n.removeprefix(_NESTED): v for n, v in params.items() if n not in others}
+    if nested:
+        config = others.get("config", config)
+        chosen = _chosen(config) | _chosen(nested)
+        is_whole = isinstance(config, FinetuneConfig)
+        others["config"] = FinetuneConfig(**chosen) if is_whole else chosen
+    return others
+
+
+def _chosen(config: _Config) -> dict[str, Any]:
+    """Return what a `config` sets, after checking its type and names."""
+    if not isinstance(config, _Config):
+        raise CausalMixError(
+            f"config must be a FinetuneConfig, a mapping of its settings or None, got {config!r}."
+        )
+    defaults, settings = vars(FinetuneConfig()), _settings(config)
+    for name in settings:
+        check_name(name, defaults, "setting in config")
+    if isinstance(config, FinetuneConfig):
+        return {name: value for name, value in settings.items() if value != defaults[name]}
+    return settings
+
+
+def _settings(config: _Config) -> dict[str, Any]:
+    return dict(vars(config) if isinstance(config, FinetuneConfig) else config or {})
 
 
 def check_fit_params(fit_params: Mapping[str, Any]) -> None:

@@ -25,12 +25,13 @@ from causalmix.data.columns import listed
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.schema import TableSchema
 from causalmix.errors import CausalMixError, CheckpointError
+from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.report import FitReport
 from causalmix.manifest import package_versions, write_json
 from causalmix.tfm.encoding import Encoder
 from causalmix.tfm.model import FoundationModel, load_tfm
 
-FORMAT = 2
+FORMAT = 3
 """Version of the folder's layout; a folder of another version is refused."""
 
 _STATE, _WEIGHTS, _ROWS = "classifier.json", "weights.safetensors", "context.safetensors"
@@ -47,6 +48,7 @@ _PARTS = {
 }
 
 _PAIRS = "__pairs__"  # key of a mapping whose keys are not all strings, as pairs
+_CONFIG = "__config__"  # key of a FinetuneConfig, as a mapping
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ def load_folder(
         hint = f" A save was killed and left {complete[0]}: rename that." if complete else ""
         raise CheckpointError(f"{path} is no saved classifier: there is no {path / _STATE}.{hint}")
     with _readable(path / _STATE):
-        state = json.loads((path / _STATE).read_text(), object_hook=_with_keys)
+        state = json.loads((path / _STATE).read_text(), object_hook=_unplain)
         _check_state(path / _STATE, state, parameters)
         attributes = learned_attributes(state)
     with _readable(path / _ROWS):
@@ -238,7 +240,8 @@ def json_value(name: str, value: Any) -> Any:
     Returns
     -------
     object
-        Mappings with other keys than strings are lists of pairs, which `load_folder` undoes.
+        Mappings with other keys than strings are lists of pairs, and a `FinetuneConfig` is a
+        mapping; `load_folder` undoes both.
 
     Raises
     ------
@@ -274,6 +277,8 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
+    if isinstance(value, FinetuneConfig):
+        return {_CONFIG: _plain(vars(value))}
     if not isinstance(value, Mapping):
         return value
     items = {_plain(key): _plain(each) for key, each in value.items()}
@@ -282,8 +287,10 @@ def _plain(value: Any) -> Any:
     return {_PAIRS: [list(item) for item in items.items()]}
 
 
-def _with_keys(read: dict[str, Any]) -> dict[Any, Any]:
-    """Undo what `_plain` does to a mapping whose keys are not all strings."""
+def _unplain(read: dict[str, Any]) -> dict[Any, Any] | FinetuneConfig:
+    """Undo what `_plain` does to a config and to a mapping whose keys are not all strings."""
+    if read.keys() == {_CONFIG}:
+        return FinetuneConfig(**read[_CONFIG])
     return dict(read[_PAIRS]) if read.keys() == {_PAIRS} else read
 
 
@@ -292,8 +299,9 @@ def _check_state(file: Path, state: dict[str, Any], parameters: Collection[str])
     lacking = [key for key in ("format", "versions") if key not in state]
     if not lacking and state["format"] != FORMAT:
         raise CheckpointError(
-            f"{file} is of format {state['format']}; this version of causalmix reads format "
-            f"{FORMAT}. It was written with causalmix {state['versions']['causalmix']}."
+            f"{file} is of format {state['format']}, written by causalmix "
+            f"{state['versions']['causalmix']}, and this is causalmix {__version__}, which reads "
+            f"format {FORMAT}: fit the classifier again and save it, or load it with that version."
         )
     lacking += [key for key in _KEYS if key not in state]
     for part, keys in _PARTS.items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import inspect
 import json
 import os
 import pickle
@@ -35,8 +38,10 @@ from causalmix.errors import (
     UnknownNameError,
 )
 from causalmix.finetuning import persistence
+from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.estimator import CausalMixClassifier
 from causalmix.finetuning.fit_input import as_dataset, count_validation_rows
+from causalmix.finetuning.fit_parameters import check_parameters
 from causalmix.generation import registry as generators
 from causalmix.tfm import checkpoint
 from causalmix.tfm.model import EMBEDDED_CHECKPOINT, load_tfm
@@ -45,18 +50,25 @@ TINY = {
     "generator": None,
     "n_estimators": 1,
     "steps": 1,
-    "tasks_per_step": 1,
-    "rows_per_task": 32,
     "random_state": 0,
     "device": "cpu",
 }
+SMALL_TASKS = {"tasks_per_step": 1, "rows_per_task": 32}
+
+
+def tiny(**changes):
+    """A classifier that is quickly fitted; settings without an argument go into its config."""
+    arguments = inspect.signature(CausalMixClassifier).parameters
+    config = SMALL_TASKS | {name: changes.pop(name) for name in [*changes] if name not in arguments}
+    return CausalMixClassifier(**TINY | {"config": config} | changes)
+
 
 # Checks of scikit-learn that the estimator does not pass, each with its reason. None is left.
 EXPECTED_FAILURES: dict[str, str] = {}
 
 
 @parametrize_with_checks(
-    [CausalMixClassifier(**TINY)],
+    [tiny()],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
     xfail_strict=True,
 )
@@ -80,7 +92,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def fitted(table):
-    return CausalMixClassifier(**TINY | {"generator": "smote_nc"}).fit(*table)
+    return tiny(generator="smote_nc").fit(*table)
 
 
 class Recorder:
@@ -121,9 +133,9 @@ def test_it_predicts_what_tabpfn_predicts_with_the_same_weights(
     X, y = three_classes
     embedded = architecture == "embedded"
     path = EMBEDDED_CHECKPOINT if embedded else write_official(architecture, tmp_path)
-    parameters = TINY | {"tfm": path, "n_estimators": n_estimators, "random_state": 3}
+    parameters = {"tfm": path, "n_estimators": n_estimators, "random_state": 3}
     parameters |= {"learning_rate": 1e-3, "warmup_steps": 0, "level": 1.0}
-    ours = CausalMixClassifier(**parameters | {"steps": steps}).fit(X[:60], y[:60])
+    ours = tiny(**parameters | {"steps": steps}).fit(X[:60], y[:60])
     assert ours.report_.kept == ("fine_tuned" if steps else "zero_shot")
     if steps:
         path = ours.tfm_.save(tmp_path / "tuned.safetensors")
@@ -137,15 +149,13 @@ def test_it_predicts_what_tabpfn_predicts_with_the_same_weights(
     np.testing.assert_allclose(got, theirs.predict_proba(X[60:]), rtol=0, atol=1e-6)
     assert got.std(axis=0).min() > 1e-4  # the rows are told apart
     if steps:  # and the steps show
-        zero_shot = CausalMixClassifier(**parameters | {"steps": 0}).fit(X[:60], y[:60])
+        zero_shot = tiny(**parameters | {"steps": 0}).fit(X[:60], y[:60])
         assert np.abs(got - zero_shot.predict_proba(X[60:])).max() > 1e-4
 
 
 def test_the_default_generator_is_causal_and_runs_on_mixed_columns(table):
     options = {"n_bootstraps": 1, "n_dags": 1}
-    classifier = CausalMixClassifier(
-        **TINY | {"generator": "causal", "generator_options": options, "n_synthetic": 30}
-    ).fit(*table)
+    classifier = tiny(generator="causal", generator_options=options, n_synthetic=30).fit(*table)
     assert CausalMixClassifier().generator == "causal"
     assert classifier.history_["synthetic_share"].iloc[-1] == 0.5
     assert classifier.report_.generator_seconds > 0
@@ -154,12 +164,12 @@ def test_the_default_generator_is_causal_and_runs_on_mixed_columns(table):
 
 def test_a_seed_fixes_the_history_and_the_predictions(table):
     X, y = table
-    parameters = TINY | {"generator": "perturbation", "steps": 4, "validate_every": 1}
-    first, again = (CausalMixClassifier(**parameters).fit(X, y) for _ in range(2))
+    parameters = {"generator": "perturbation", "steps": 4, "validate_every": 1}
+    first, again = (tiny(**parameters).fit(X, y) for _ in range(2))
     untimed = first.history_.drop(columns="seconds")
     pd.testing.assert_frame_equal(untimed, again.history_.drop(columns="seconds"))
     np.testing.assert_array_equal(first.predict_proba(X), again.predict_proba(X))
-    other = CausalMixClassifier(**parameters | {"random_state": 1}).fit(X, y)
+    other = tiny(**parameters | {"random_state": 1}).fit(X, y)
     assert not untimed.equals(other.history_.drop(columns="seconds"))
 
 
@@ -181,7 +191,7 @@ def test_the_report_compares_on_validation_rows_that_the_generator_never_saw(tab
     X = X.assign(skewed=np.arange(90) + 0.5)  # tells the rows apart
     monkeypatch.setitem(generators.GENERATORS, "recorder", Recorder)
     monkeypatch.setattr(Recorder, "seen", [])
-    classifier = CausalMixClassifier(**TINY | {"generator": "recorder", "n_val": 25}).fit(X, y)
+    classifier = tiny(generator="recorder", n_val=25).fit(X, y)
     (seen,) = Recorder.seen
     assert set(seen["seed"]) == {0}  # of random_state
     report = classifier.report_
@@ -201,15 +211,15 @@ def test_the_report_compares_on_validation_rows_that_the_generator_never_saw(tab
 
 
 def test_it_says_so_when_fine_tuning_did_not_help(table):
-    ruinous = TINY | {"steps": 4, "learning_rate": 1.0, "warmup_steps": 0, "validate_every": 2}
+    ruinous = {"steps": 4, "learning_rate": 1.0, "warmup_steps": 0, "validate_every": 2}
     with pytest.warns(FinetuningWarning, match="did not help.*weights stay as they were"):
-        classifier = CausalMixClassifier(**ruinous).fit(*table)
+        classifier = tiny(**ruinous).fit(*table)
     report = classifier.report_
     assert (report.kept, report.best_step, report.steps) == ("zero_shot", 0, 4)
     assert report.fine_tuned["step"] in (2, 4)
     assert report.fine_tuned["log_loss"] > report.zero_shot["log_loss"]
     assert "Kept: zero-shot." in str(report)
-    unchanged = CausalMixClassifier(**ruinous | {"steps": 0}).fit(*table)
+    unchanged = tiny(**ruinous | {"steps": 0}).fit(*table)
     np.testing.assert_array_equal(
         classifier.predict_proba(table[0]), unchanged.predict_proba(table[0])
     )
@@ -220,9 +230,7 @@ def test_it_says_nothing_when_fine_tuning_helped_or_was_not_asked_for(table):
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # others are of libraries' imports
             lowest = {"rule": "log_loss", "level": 0.5}
-            classifier = CausalMixClassifier(
-                **TINY | lowest | {"steps": steps, "learning_rate": 1e-3, "warmup_steps": 5}
-            ).fit(*table)
+            classifier = tiny(steps=steps, learning_rate=1e-3, warmup_steps=5, **lowest).fit(*table)
     report, history = classifier.report_, classifier.history_.set_index("step")
     assert report.kept == "fine_tuned"
     assert report.fine_tuned["step"] == report.best_step == history["val_log_loss"].idxmin()
@@ -242,10 +250,10 @@ def test_it_says_nothing_when_fine_tuning_helped_or_was_not_asked_for(table):
     ],
 )
 def test_the_report_gives_the_rule_and_its_reason(table, settings, kept, reason, recwarn):
-    worse = TINY | {"steps": 3, "learning_rate": 3e-3, "warmup_steps": 0, "random_state": 4}
+    worse = {"steps": 3, "learning_rate": 3e-3, "warmup_steps": 0, "random_state": 4}
     shuffled = table[1].sample(frac=1, random_state=0).to_numpy()  # nothing is to be learned
     options = worse | settings | {"generator": "perturbation", "synthetic_share": 0.0}
-    report = CausalMixClassifier(**options).fit(table[0], shuffled).report_
+    report = tiny(**options).fit(table[0], shuffled).report_
     assert report.gain < 0
     assert report.kept == kept
     assert re.search(reason, report.reason)
@@ -259,16 +267,16 @@ def test_the_report_gives_the_rule_and_its_reason(table, settings, kept, reason,
 
 
 def test_a_small_gain_may_be_chance(table):
-    options = TINY | {"steps": 12, "learning_rate": 1e-3, "warmup_steps": 5}
+    options = {"steps": 12, "learning_rate": 1e-3, "warmup_steps": 5}
     options |= {"rule": "log_loss", "level": 1e-9}
-    report = CausalMixClassifier(**options).fit(*table).report_
+    report = tiny(**options).fit(*table).report_
     assert report.kept == "zero_shot"
     assert 0 < report.gain < report.gain_needed
     assert "chance alone may do that" in report.reason
 
 
 def test_the_time_limit_ends_fine_tuning_and_is_reported(table):
-    classifier = CausalMixClassifier(**TINY | {"steps": 40, "time_limit": 1e-6}).fit(*table)
+    classifier = tiny(steps=40, time_limit=1e-6).fit(*table)
     assert classifier.history_["step"].tolist() == [0]
     assert classifier.report_.stopped_by == "time_limit"
     assert "Stopped at step 0 of 40 by the time limit of 1e-06 s." in classifier.report_.reason
@@ -293,7 +301,7 @@ def test_validation_rows_are_a_number_or_a_share(n_val, counts, rows):
 
 def test_classes_that_cannot_be_validated_are_named(table):
     X, y = table
-    classifier = CausalMixClassifier(**TINY)
+    classifier = tiny()
     with pytest.warns(UserWarning, match="Classes with one row only: 'alone', 'rare'.") as caught:
         classifier.fit(X, y.where(y.index != 3, "rare").where(y.index != 5, "alone"))
     (warning,) = (w for w in caught if "one row only" in str(w.message))
@@ -310,8 +318,8 @@ def test_classes_that_cannot_be_validated_are_named(table):
 def test_weights_are_not_chosen_by_rows_of_a_single_class(table):
     X, y = table[0], np.arange(90) // 89
     with pytest.raises(DataError, match=r"one row only: '1'\. .* of '0' alone.*steps=0"):
-        CausalMixClassifier(**TINY).fit(X, y)
-    zero_shot = CausalMixClassifier(**TINY | {"steps": 0})
+        tiny().fit(X, y)
+    zero_shot = tiny(steps=0)
     with pytest.warns(UserWarning, match="single class there is no AUC: it is NaN"):
         zero_shot.fit(X, y)
     assert np.isnan(zero_shot.report_.zero_shot["auc"])
@@ -323,9 +331,81 @@ def test_weights_are_not_chosen_by_rows_of_a_single_class(table):
 # As a part of scikit-learn
 
 
+CONFIGS = [None, {"rule": "last"}, FinetuneConfig(rule="last")]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=repr)
+def test_settings_are_reached_through_the_config(config):
+    before = copy.deepcopy(config)
+    classifier = CausalMixClassifier(config=config)
+    params = classifier.get_params()
+    assert {name for name in params if name.startswith("config__")} == {
+        f"config__{field.name}" for field in dataclasses.fields(FinetuneConfig)
+    }
+    assert params["config__rule"] == ("last" if config else "augmented")
+    classifier.set_params(config__rows_per_task=64, config__time_limit=9.0, n_val=30)
+    assert config == before  # the caller's own
+    assert type(classifier.config) is type(config or {})
+    expected = params | {"config__rows_per_task": 64, "config__time_limit": 9.0, "n_val": 30}
+    assert classifier.get_params() == expected | {"config": classifier.config}
+    assert check_parameters(classifier) == FinetuneConfig(
+        rule=params["config__rule"], rows_per_task=64, time_limit=9.0
+    )
+    for same in (clone(classifier), pickle.loads(pickle.dumps(classifier))):
+        assert same.get_params() == classifier.get_params()
+        assert repr(same) == repr(classifier)
+    assert "rows_per_task" in repr(classifier)
+    assert "rows_per_task" in classifier._repr_html_()
+    shallow = classifier.get_params(deep=False)
+    assert not any(name.startswith("config__") for name in shallow)
+    assert CausalMixClassifier(**shallow).get_params() == classifier.get_params()
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=repr)
+def test_a_setting_that_cannot_be_set_changes_nothing(config):
+    classifier = CausalMixClassifier(config=config)
+    with pytest.raises(UnknownNameError, match=r"setting in config 'querry_share'.*'query_share'"):
+        classifier.set_params(n_val=30, config__querry_share=0.2)
+    with pytest.raises(ValueError, match="Invalid parameter 'query_share'"):
+        classifier.set_params(query_share=0.2)
+    assert (classifier.config, classifier.n_val) == (config, 0.2)
+    classifier.set_params(config={"rule": "smoothed"}, config__level=0.5)
+    assert classifier.config == {"rule": "smoothed", "level": 0.5}
+    with pytest.raises(CausalMixError, match=r"config must be a FinetuneConfig, .* got 3"):
+        classifier.set_params(config=3, config__level=0.5)
+
+
+@pytest.mark.parametrize("kind", [dict, lambda **settings: FinetuneConfig(**settings)])
+def test_a_setting_comes_from_the_argument_or_from_the_config(kind):
+    config = kind(steps=7, learning_rate=1e-3)
+    found = check_parameters(CausalMixClassifier(config=config, learning_rate=1e-3, time_limit=5))
+    assert found == FinetuneConfig(steps=7, learning_rate=1e-3, time_limit=5)
+    with pytest.raises(CausalMixError, match="steps=3 is given, but config has steps=7"):
+        check_parameters(CausalMixClassifier(config=config, steps=3))
+    assert check_parameters(CausalMixClassifier(config=kind(rule="last"), steps=3)).steps == 3
+
+
+def test_a_grid_search_reaches_a_setting_in_a_config_that_is_none():
+    X, y = load_iris(return_X_y=True)
+    classifier = CausalMixClassifier(**TINY)
+    assert classifier.config is None
+    grid = {"config__query_share": [0.2, 0.4], "config__rows_per_task": [32]}
+    search = GridSearchCV(classifier, grid, cv=2, scoring="neg_log_loss", error_score="raise")
+    search.fit(X[::3], y[::3])
+    assert classifier.config is None
+    assert search.best_estimator_.config == {"rows_per_task": 32} | {
+        "query_share": search.best_params_["config__query_share"]
+    }
+    histories = [
+        clone(classifier).set_params(config__query_share=share).fit(X, y).history_
+        for share in (0.2, 0.4)
+    ]
+    assert histories[0]["train_loss"][1] != histories[1]["train_loss"][1]
+
+
 def test_it_works_in_a_grid_search_over_a_pipeline():
     X, y = load_iris(return_X_y=True)
-    pipeline = make_pipeline(StandardScaler(), CausalMixClassifier(**TINY))
+    pipeline = make_pipeline(StandardScaler(), tiny())
     grid = {"causalmixclassifier__steps": [0, 1]}
     search = GridSearchCV(pipeline, grid, cv=2, scoring="neg_log_loss", error_score="raise")
     search.fit(X[::2], y[::2])
@@ -340,7 +420,7 @@ def test_it_takes_data_frames_behind_a_column_transformer(table):
         (StandardScaler(), ["skewed", "count"]),
         verbose_feature_names_out=False,
     ).set_output(transform="pandas")
-    pipeline = make_pipeline(columns, CausalMixClassifier(**TINY))
+    pipeline = make_pipeline(columns, tiny())
     assert cross_val_score(pipeline, X, y, cv=2, error_score="raise").mean() > 0.6
 
 
@@ -385,7 +465,7 @@ DAYS = ["2020-02-29", "2021-01-01"]
 def test_labels_of_every_type_survive(tmp_path, labels):
     X = np.random.default_rng(0).normal(size=(30, 3))
     y = np.array(labels)[(X[:, 0] > 0).astype(int)]
-    classifier = CausalMixClassifier(**TINY | {"steps": 0}).fit(X, y)
+    classifier = tiny(steps=0).fit(X, y)
     again = CausalMixClassifier.load(classifier.save(tmp_path / "m"), device="cpu")
     assert again.classes_.dtype == np.array(labels).dtype == classifier.classes_.dtype
     np.testing.assert_array_equal(again.predict(X), classifier.predict(X))
@@ -509,9 +589,9 @@ def test_damaged_and_foreign_folders_are_refused(fitted, tmp_path):
 
 
 def test_parameters_that_json_cannot_hold_are_named(table, tmp_path):
-    parameters = TINY | {"generator": "perturbation", "steps": 0}
+    parameters = {"generator": "perturbation", "steps": 0}
     options = {"noise": np.float64(0.2)}
-    classifier = CausalMixClassifier(**parameters, generator_options=options).fit(*table)
+    classifier = tiny(**parameters, generator_options=options).fit(*table)
     assert CausalMixClassifier.load(classifier.save(tmp_path / "m")).generator_options == {
         "noise": 0.2
     }
@@ -540,7 +620,7 @@ def test_columns_are_found_by_name_and_others_ignored(fitted, table):
 def test_columns_whose_names_are_no_strings_are_found_by_name_too(table):
     X, y = table
     X = X.set_axis([10, 2, 33, 4, 5, 60], axis=1)  # their order is not that of their text
-    classifier = CausalMixClassifier(**TINY | {"steps": 0}).fit(X, y)
+    classifier = tiny(steps=0).fit(X, y)
     assert not hasattr(classifier, "feature_names_in_")
     expected = classifier.predict_proba(X)
     shuffled = X[X.columns[::-1]].assign(extra=1.0)
@@ -551,13 +631,13 @@ def test_columns_whose_names_are_no_strings_are_found_by_name_too(table):
     np.testing.assert_array_equal(classifier.predict_proba(X.to_numpy()), expected)
     with pytest.raises(DataError, match="X lacks columns that fit was given: '2', '60'"):
         classifier.predict_proba(X.drop(columns=[60, 2]).assign(other=1.0, more=2.0))
-    named = CausalMixClassifier(**TINY | {"steps": 0}).fit(X.rename(columns=str), y)
+    named = tiny(steps=0).fit(X.rename(columns=str), y)
     np.testing.assert_array_equal(named.predict_proba(X[X.columns[::-1]]), expected)
 
 
 def test_columns_of_an_array_go_by_position(table):
     X, y = table[0][["skewed", "count"]], table[1]
-    classifier = CausalMixClassifier(**TINY | {"steps": 0}).fit(X.to_numpy(), y)
+    classifier = tiny(steps=0).fit(X.to_numpy(), y)
     expected = classifier.predict_proba(X.to_numpy())
     frame = X.set_axis([1, 0], axis=1)
     np.testing.assert_array_equal(classifier.predict_proba(frame), expected)
@@ -590,7 +670,7 @@ def test_a_row_is_read_alike_alone_and_among_others():
     ).astype({"whole": "category"})
     X.loc[3, "text"] = "unknown"
     y = X["flag"] & (X["code"] == "01")
-    classifier = CausalMixClassifier(**TINY | {"steps": 0})
+    classifier = tiny(steps=0)
     with pytest.warns(UserWarning, match="Converted dates .*'day'"):
         classifier.fit(X, y)
     together = classifier.predict_proba(X)
@@ -607,7 +687,7 @@ def test_columns_that_say_nothing_are_left_out_with_a_warning(table):
     X, y = table
     X = X.assign(id=np.arange(90) * 7, same=1)
     with pytest.warns(UserWarning, match="Dropped columns that .*'id'") as caught:
-        classifier = CausalMixClassifier(**TINY | {"steps": 0}).fit(X, y)
+        classifier = tiny(steps=0).fit(X, y)
     assert any("'same'" in str(warning.message) for warning in caught)
     assert caught[0].filename == __file__
     assert classifier.n_features_in_ == 8
@@ -618,7 +698,7 @@ def test_columns_that_say_nothing_are_left_out_with_a_warning(table):
 
 
 def test_predicting_and_saving_come_after_fitting(table, tmp_path):
-    classifier = CausalMixClassifier(**TINY)
+    classifier = tiny()
     for act in (
         lambda: classifier.predict(table[0]),
         lambda: classifier.predict_proba(table[0]),
@@ -654,7 +734,7 @@ def bad_table(**changes):
 )
 def test_tables_that_cannot_be_used_are_refused(X, y, error, message):
     with pytest.raises(error, match=message):
-        CausalMixClassifier(**TINY).fit(X, y)
+        tiny().fit(X, y)
 
 
 @pytest.mark.parametrize(
@@ -692,18 +772,22 @@ def test_tables_that_cannot_be_used_are_refused(X, y, error, message):
         ({"random_state": -1}, CausalMixError, "random_state must be .*not negative.* got -1"),
         ({"random_state": "a"}, CausalMixError, "random_state must be .* got 'a'"),
         ({"device": None}, CausalMixError, "Unknown device None"),
+        ({"config": 3}, CausalMixError, "config must be a FinetuneConfig, a mapping .* got 3"),
+        ({"config": "steps"}, CausalMixError, "config must be .*, got 'steps'"),
+        ({"stepz": 3}, UnknownNameError, "setting in config 'stepz'. Did you mean 'steps'"),
+        ({"config": {1: 2}}, UnknownNameError, "Unknown setting in config 1. Valid: steps"),
         ({"device": "meta"}, CausalMixError, "'meta' was asked for, but PyTorch finds none here"),
     ],
 )
 def test_impossible_parameters_are_named(parameters, error, message):
     with pytest.raises(error, match=message):
-        CausalMixClassifier(**TINY | parameters).fit(*bad_table())
+        tiny(**parameters).fit(*bad_table())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_where_there_is_none_is_refused():
     with pytest.raises(CausalMixError, match="PyTorch finds 0 CUDA devices"):
-        CausalMixClassifier(**TINY | {"device": "cuda"}).fit(*bad_table())
+        tiny(device="cuda").fit(*bad_table())
 
 
 def test_a_regression_checkpoint_is_refused(tmp_path):
@@ -711,18 +795,18 @@ def test_a_regression_checkpoint_is_refused(tmp_path):
     config = {"max_num_classes": 0, "num_buckets": 10}
     torch.save({"state_dict": {}, "config": config, "architecture_name": "tabpfn_v2"}, path)
     with pytest.raises(CheckpointError, match="regression checkpoint"):
-        CausalMixClassifier(**TINY | {"tfm": path}).fit(*bad_table())
+        tiny(tfm=path).fit(*bad_table())
 
 
 def test_numbers_of_numpy_are_numbers(table):
     parameters = {"steps": np.int64(0), "level": np.float32(0.5), "fresh_rows": np.bool_(False)}
     parameters |= {"n_estimators": np.int32(1), "random_state": np.int64(3)}
-    assert CausalMixClassifier(**TINY | parameters).fit(*table).report_.steps == 0
+    assert tiny(**parameters).fit(*table).report_.steps == 0
 
 
 def test_weights_of_rows_are_refused(table):
     X, y = table
-    classifier = CausalMixClassifier(**TINY | {"steps": 0})
+    classifier = tiny(steps=0)
     with pytest.raises(CausalMixError, match="fit does not take sample_weight"):
         classifier.fit(X, y, sample_weight=np.ones(len(X)))
     with pytest.raises(CausalMixError, match="fit does not take weight:"):
@@ -732,7 +816,7 @@ def test_weights_of_rows_are_refused(table):
 
 def test_a_fit_that_fails_leaves_the_earlier_one_as_it_was(table, monkeypatch):
     X, y = table
-    classifier = CausalMixClassifier(**TINY | {"steps": 0}).fit(X, y)
+    classifier = tiny(steps=0).fit(X, y)
     expected, learned = classifier.predict_proba(X), dict(vars(classifier))
 
     def fit_in_vain(columns, labels, error, **parameters):
@@ -747,10 +831,10 @@ def test_a_fit_that_fails_leaves_the_earlier_one_as_it_was(table, monkeypatch):
     fit_in_vain(X, y, CausalMixError, steps=-1)
     monkeypatch.setattr("causalmix.finetuning.estimator.make_report", lambda *_, **__: 1 / 0)
     fit_in_vain(X.iloc[:, 1:], y, ZeroDivisionError)
-    unfitted = CausalMixClassifier(**TINY)
+    unfitted = tiny()
     with pytest.raises(DataError):
         unfitted.fit(X, np.zeros(90))
-    assert vars(unfitted) == vars(CausalMixClassifier(**TINY))
+    assert vars(unfitted) == vars(tiny())
 
 
 def test_bad_rows_to_predict_are_named(fitted, table):

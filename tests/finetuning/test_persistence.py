@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import causalmix
 from causalmix.errors import CausalMixError, CheckpointError
+from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.estimator import CausalMixClassifier
-from causalmix.finetuning.persistence import json_value
+from causalmix.finetuning.persistence import FORMAT, json_value
 
 TINY = {"n_estimators": 1, "steps": 0, "random_state": 0, "device": "cpu"}
 
@@ -61,6 +63,28 @@ def test_what_parts_of_the_state_lack_is_named(folder):
     assert "classifier.json lacks 'classes.dtype', 'report.gain', 'rows.levels'." in refusal(folder)
 
 
+def test_a_folder_of_an_older_format_says_what_to_do(folder):
+    def age(state):
+        state.update(format=2, versions={"causalmix": "0.0.9"}, parameters={"steps": 40})
+
+    change(folder, age)
+    assert refusal(folder) == (
+        f"{folder / 'classifier.json'} is of format 2, written by causalmix 0.0.9, and this is "
+        f"causalmix {causalmix.__version__}, which reads format {FORMAT}: fit the classifier again "
+        "and save it, or load it with that version."
+    )
+
+
+@pytest.mark.parametrize(
+    "config", [None, {"rule": "last", "level": np.float64(1)}, FinetuneConfig(rule="last")]
+)
+def test_a_config_comes_back_as_it_was(table, tmp_path, config):
+    classifier = CausalMixClassifier(**TINY, config=config).fit(*table)
+    again = CausalMixClassifier.load(classifier.save(tmp_path / "model"), device="cpu")
+    assert again.get_params() == classifier.get_params()
+    assert type(again.config) is type(config)
+
+
 def test_unknown_parameters_are_named(folder):
     change(folder, lambda state: state["parameters"].update(depth=3))
     assert "classifier.json has unknown parameters: 'depth'. It was written" in refusal(folder)
@@ -92,7 +116,8 @@ def test_shares_of_classes_keep_their_keys(table, tmp_path, dtype):
     assert again.get_params() == classifier.get_params()
     keys = again.generator_options["class_shares"].keys()
     assert {type(key) for key in keys} == {dtype}
-    again.set_params(steps=1, n_synthetic=40, n_synthetic_val=20).fit(X, y)
+    small = {"config__n_synthetic": 40, "config__n_synthetic_val": 20}
+    again.set_params(steps=1, **small).fit(X, y)
 
 
 def test_keys_that_json_cannot_hold_are_refused():
