@@ -106,9 +106,10 @@ def datasets() -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
 @click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
 @click.option("--n-train", type=int, multiple=True, default=(64, 128, 256, 512), show_default=True)
+@click.option("--share", type=float, help="Labelled rows as a share of the table's: not --n-train.")
 @click.option("--seeds", type=int, default=5, show_default=True, help="Splits of every table.")
 @click.option("--n-test", type=int, default=1000, show_default=True, help="Test rows at most.")
-@click.option("--methods", multiple=True, help="Which methods to run; all by default.")
+@click.option("--methods", multiple=True, help="Which to run; tfm:8@0.9 is 8 members, T = 0.9.")
 @click.option("--tuning", multiple=True, help="Tables the checkpoint was chosen on: kept apart.")
 @click.option("--target", help="Target column of all tables, if it is not named target.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
@@ -119,12 +120,12 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
     Scores go to the CSV file as they come, and what is there is not computed again. Options in the
     plural take several values: --n-train 64 128.
     """
-    from causalmix.benchmarks.zero_shot import METHODS, describe, evaluate_tfm
+    from causalmix.benchmarks.zero_shot import DEFAULT_METHODS, describe, evaluate_tfm
 
     if data is None and not speed:
         raise CausalMixError("Nothing to do: give --data FOLDER, or --speed, or both.")
     if data is not None:
-        options["methods"] = options["methods"] or METHODS
+        options["methods"] = options["methods"] or DEFAULT_METHODS
         click.echo(describe(evaluate_tfm(data, out, tfm=tfm, progress=True, **options)))
         click.echo(_shown(out))
     if speed:

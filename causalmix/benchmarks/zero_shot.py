@@ -7,14 +7,16 @@ interrupted, and a new checkpoint leaves the baselines' rows as they are.
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from causalmix.atomic import replace_file
 from causalmix.benchmarks.comparison import compare_methods
 from causalmix.benchmarks.rowstore import (
     RowStore,
@@ -39,6 +41,9 @@ TFM = "tfm"
 
 METHODS = (TFM, *BASELINES)
 
+DEFAULT_METHODS = (TFM, *(name for name, each in BASELINES.items() if each.extra != "boosting"))
+"""Those whose libraries are always there."""
+
 LABELS = {TFM: "CausalMix TFM"} | {name: each.label for name, each in BASELINES.items()}
 """Names of the methods in tables and figures."""
 
@@ -46,6 +51,20 @@ MIN_TEST_ROWS = 50
 """A table that leaves fewer rows for testing is skipped: its ranks would be drawn by lot."""
 
 _ADVICE = "; leave the method out with --methods, or take the table out of the folder"
+
+MAX_SHARED = 1000
+"""Most labelled rows where these are a share of the table."""
+
+TRAITS: dict[str, Callable[[TabularDataset], str]] = {
+    "rows": lambda table: _band(table.n_rows, (1000, 5000), "rows"),
+    "columns": lambda table: _band(table.n_features, (10, 30), "columns"),
+    "classes": lambda table: "two classes" if table.n_classes == 2 else "more classes",
+    "categories": lambda table: _part(len(table.categorical) / table.n_features, "categories"),
+    "missing": lambda table: _part(table.X.isna().to_numpy().mean(), "missing cells"),
+}
+"""What tables are grouped by: name of the trait → the group of a table."""
+
+_VARIANT = re.compile(rf"{TFM}(?::(?P<members>[1-9]\d*))?(?:@(?P<temperature>\d*\.?\d+))?")
 
 _KEY = ("dataset", "n_train", "n_test", "seed", "method")
 
@@ -64,12 +83,15 @@ class Evaluation:
     summary : DataFrame
         As :func:`causalmix.benchmarks.comparison.compare_methods` returns it, for the tables that
         the checkpoint was not tuned on and, where there are any, for the others and for all.
+    traits : DataFrame
+        As `summarise_traits` returns it.
     manifest : dict
         Settings, versions, data and checkpoint hashes, and what was skipped with the reason.
     """
 
     rows: pd.DataFrame
     summary: pd.DataFrame
+    traits: pd.DataFrame
     manifest: dict[str, object]
 
 
@@ -98,9 +120,10 @@ def evaluate_tfm(
     *,
     tfm: str | Path = "embedded",
     n_train: Sequence[int] = (64, 128, 256, 512),
+    share: float | None = None,
     seeds: int = 5,
     n_test: int = 1000,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = DEFAULT_METHODS,
     tuning: Collection[str] = (),
     target: str | None = None,
     workers: int = 1,
@@ -113,19 +136,25 @@ def evaluate_tfm(
     folder : str or Path
         Searched for CSV and Parquet files, subfolders included.
     out : str or Path
-        CSV file for the rows; scores that it holds already are not computed again. The summary
-        and the manifest go beside it, with ``_summary.csv`` and ``_manifest.json`` in place of
-        ``.csv``.
+        CSV file for the rows; scores that it holds already are not computed again. The summaries
+        and the manifest go beside it, with ``_summary.csv``, ``_traits.csv`` and
+        ``_manifest.json`` in place of ``.csv``.
     tfm : str or Path, default="embedded"
         Checkpoint as :func:`causalmix.tfm.model.load_tfm` takes it.
     n_train : sequence of int, default=(64, 128, 256, 512)
         Numbers of labelled rows, all of them context or training rows.
+    share : float, optional
+        Labelled rows as a share of each table's, in the place of `n_train`: at most `MAX_SHARED`
+        of them. 0.5 is the protocol of Hollmann et al. (2023), "TabPFN: A transformer that solves
+        small tabular classification problems in a second", ICLR, on tables of OpenML-CC18.
     seeds : int, default=5
         Splits of every table and size, from seed 0.
     n_test : int, default=1000
         Test rows at most.
     methods : sequence of str, optional
-        Of `METHODS`; all by default.
+        Of `METHODS`, by default `DEFAULT_METHODS`; and ``"tfm:MEMBERS@TEMPERATURE"`` for the
+        checkpoint with other inference settings than its own, as ``"tfm:8"``, ``"tfm@0.9"`` or
+        ``"tfm:8@0.9"``.
     tuning : collection of str, default=()
         Names of tables that the checkpoint was chosen on, to be summed up apart.
     target : str, optional
@@ -153,24 +182,30 @@ def evaluate_tfm(
     check_counts(n_train=n_train, seeds=seeds, n_test=n_test, workers=workers)
     if n_test < MIN_TEST_ROWS:
         raise DataError(f"n_test={n_test} is too few rows to compare on; take {MIN_TEST_ROWS}.")
-    check_names(methods, METHODS, "method")
-    versions = {name: BASELINES[name].version for name in methods if name != TFM}
-    model = load_tfm(tfm) if TFM in methods else None
-    if model is not None:
-        versions[TFM] = model.content_hash[:16]
+    if share is not None and not 0 < share < 1:
+        raise DataError(f"share is {share}; it lies between 0 and 1.")
+    variants = [name for name in methods if _VARIANT.fullmatch(name)]
+    check_names([name for name in methods if name not in variants], METHODS, "method")
+    models = _models(tfm, variants)
+    versions = {name: BASELINES[name].version for name in methods if name not in models}
+    versions |= {name: model.run_hash for name, model in models.items()}
     tables, skipped = read_tables(folder, target)
     known = [*tables, *(entry["dataset"] for entry in skipped)]
     check_names(tuning, known, "tuning dataset")
 
-    sizes = {name: _sizes(table, n_train, model, skipped) for name, table in tables.items()}
+    model = next(iter(models.values()), None)
+    ordered = sorted(set(methods), key=[*METHODS, *variants].index)
+    sizes = {
+        name: _sizes(table, _wanted(table, n_train, share), model, skipped)
+        for name, table in tables.items()
+    }
     tasks = [
         _Task(table, data, n, min(n_test, table.n_rows - n), seed, method, versions[method])
         for name, table in tables.items()
         for data in [table.content_hash[:16]]
         for n in sizes[name]
         for seed in range(seeds)
-        for method in METHODS
-        if method in methods
+        for method in ordered
     ]
     if not tasks:
         raise DataError(f"Nothing to evaluate in {folder}:\n{describe_skipped(skipped)}")
@@ -183,28 +218,67 @@ def evaluate_tfm(
     )
     rows = store.compute(
         tasks,
-        lambda task: _score(task, model),
+        lambda task: _score(task, models),
         description="evaluation",
         workers=workers,
         progress=progress,
     )
-    summary = _summarise(rows, tuning)
+    compared = rows if share is None else rows.assign(n_train=f"{share:.0%}")
+    summary = _summarise(compared, tuning)
+    traits = summarise_traits(compared, tables)
     manifest = make_manifest(
         {
             "folder": Path(folder).resolve().name,
-            "n_train": list(n_train),
+            "n_train": list(n_train) if share is None else None,
+            "share": share,
             "seeds": seeds,
             "n_test": n_test,
             "methods": versions,
             "tfm": None if model is None else model.source,
-            "checkpoint": None if model is None else model.content_hash,
+            "checkpoint": None
+            if model is None
+            else {"file_hash": model.file_hash, "content_hash": model.content_hash},
             "tuning": sorted(tuning),
         },
         {name: table.content_hash for name, table in tables.items() if sizes[name]},
     )
     manifest["skipped"] = skipped
     write_beside(out, summary, manifest)
-    return Evaluation(rows, summary, manifest)
+    replace_file(out.with_name(f"{out.stem}_traits.csv"), lambda p: traits.to_csv(p, index=False))
+    return Evaluation(rows, summary, traits, manifest)
+
+
+def summarise_traits(rows: pd.DataFrame, tables: Mapping[str, TabularDataset]) -> pd.DataFrame:
+    """Compare the checkpoint with the best other method by traits of the tables.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As in `Evaluation`.
+    tables : mapping of str to TabularDataset
+        The tables behind them, by name.
+
+    Returns
+    -------
+    DataFrame
+        A row per trait of `TRAITS`, group and training size: ``datasets``, ``auc`` of the
+        checkpoint, ``rival`` (the other method with the highest mean ROC-AUC on these tables,
+        picked after the fact), ``auc_difference`` and its 95 % interval over tables ``auc_low``
+        and ``auc_high``. Empty where there is no other method.
+    """
+    found = []
+    for trait, group_of in TRAITS.items():
+        groups = rows["dataset"].map({name: group_of(table) for name, table in tables.items()})
+        for group, part in rows.groupby(groups):
+            for n_train, table in compare_methods(part, reference=TFM).groupby("n_train"):
+                others = table[table["method"] != TFM]
+                if len(others) and len(others) < len(table):
+                    rival = others.loc[others["auc"].idxmax()]
+                    ours = table.loc[table["method"] == TFM, ["datasets", "auc"]].iloc[0]
+                    kept = rival[["auc_difference", "auc_low", "auc_high"]]
+                    named = {"trait": trait, "group": group, "n_train": n_train, **ours}
+                    found.append(named | {"rival": rival["method"], **kept})
+    return pd.DataFrame(found)
 
 
 def describe_skipped(skipped: Sequence[dict[str, object]]) -> str:
@@ -249,6 +323,38 @@ def describe(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
+def _models(tfm: str | Path, variants: Sequence[str]) -> dict[str, FoundationModel]:
+    """Load the checkpoint once, and give each variant its inference settings."""
+    if not variants:
+        return {}
+    model, models = load_tfm(tfm), {}
+    for name in variants:
+        members, temperature = _VARIANT.fullmatch(name).group("members", "temperature")
+        settings = {} if members is None else {"N_ESTIMATORS": int(members)}
+        if temperature is not None:
+            settings["SOFTMAX_TEMPERATURE"] = float(temperature)
+        models[name] = model.with_settings(**settings)
+    return models
+
+
+def _wanted(table: TabularDataset, n_train: Sequence[int], share: float | None) -> Sequence[int]:
+    """Return the training sizes that are asked for of a table."""
+    return n_train if share is None else [min(MAX_SHARED, round(share * table.n_rows))]
+
+
+def _band(value: int, cuts: tuple[int, int], what: str) -> str:
+    low, high = cuts
+    if value <= low:
+        return f"up to {low:,} {what}"
+    return f"up to {high:,} {what}" if value <= high else f"over {high:,} {what}"
+
+
+def _part(share: float, what: str) -> str:
+    if share == 0:
+        return f"no {what}"
+    return f"up to half {what}" if share <= 0.5 else f"over half {what}"
+
+
 def _sizes(
     table: TabularDataset,
     n_train: Sequence[int],
@@ -277,13 +383,14 @@ def _sizes(
     return [n for n in n_train if not any(n in sizes for sizes in reasons.values())]
 
 
-def _score(task: _Task, model: FoundationModel | None) -> dict[str, object]:
+def _score(task: _Task, models: Mapping[str, FoundationModel]) -> dict[str, object]:
     """Run one method on its split and return its row."""
     train, test = holdout_split(task.table, task.n_train, task.n_test, task.seed)
     start = time.perf_counter()
     with name_failure(task.method, task, _ADVICE), torch_threads(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # solvers that do not converge are scored as they are
-        if task.method == TFM:
+        if task.method in models:
+            model = models[task.method]
             proba = predict_proba(model, train, test.X, random_state=task.seed)
         else:
             proba = fit_predict_proba(task.method, train, test.X, seed=task.seed)

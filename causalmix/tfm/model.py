@@ -136,6 +136,21 @@ class FoundationModel:
         stored = f"file SHA-256 {self.file_hash[:16]}, " if self.file_hash else ""
         return f"{stored}content SHA-256 {self.content_hash[:16]}"
 
+    def with_settings(self, **settings: Any) -> FoundationModel:
+        """Return the same weights with other inference settings.
+
+        Parameters
+        ----------
+        **settings
+            Fields of `tabpfn.inference_config.InferenceConfig`, as ``N_ESTIMATORS=8``.
+
+        Returns
+        -------
+        FoundationModel
+        """
+        changed = dataclasses.replace(self.inference_config, **settings)
+        return dataclasses.replace(self, inference_config=changed)
+
     def copy(self) -> FoundationModel:
         """Return the same model with weights of its own."""
         return dataclasses.replace(self, network=deepcopy(self.network))

@@ -23,7 +23,7 @@ from causalmix.benchmarks import zero_shot as evaluation
 from causalmix.benchmarks.comparison import bootstrap_interval, compare_methods, mean_ranks
 from causalmix.benchmarks.rowstore import RowStore
 from causalmix.benchmarks.speed import measure_speed
-from causalmix.benchmarks.zero_shot import METHODS, evaluate_tfm
+from causalmix.benchmarks.zero_shot import DEFAULT_METHODS, evaluate_tfm
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.splitting import holdout_split
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
@@ -85,7 +85,7 @@ def test_rows_are_what_the_libraries_give_by_hand(n_classes, tmp_path):
     rows = small(tmp_path / "data", tmp_path / "out.csv", seeds=1, n_train=[60]).rows
     train, test = holdout_split(TabularDataset.from_frame(frame, "target"), 60, 50, 0)
     y_train, y_test = (part.y.cat.codes.to_numpy(dtype=int) for part in (train, test))
-    assert list(rows["method"]) == list(METHODS)
+    assert list(rows["method"]) == list(DEFAULT_METHODS)
     for row in rows.itertuples():
         if row.method == "tfm":
             model = TabPFNClassifier(
@@ -205,14 +205,14 @@ def test_bootstrap_interval_has_the_width_of_the_normal_one():
 def test_files_hold_rows_summary_and_manifest(folder, tmp_path):
     result = small(folder, tmp_path / "new" / "out.csv", tuning=["two"])
     written = pd.read_csv(tmp_path / "new" / "out.csv")
-    assert len(written) == 2 * 2 * len(METHODS)
+    assert len(written) == 2 * 2 * len(DEFAULT_METHODS)
     assert set(written["dataset"]) == {"two", "three"}
     assert written["auc"].between(0.5, 1).mean() > 0.9
     summary = pd.read_csv(tmp_path / "new" / "out_summary.csv")
     assert summary.groupby("tables")["method"].apply(set).to_dict() == {
-        "held-out": set(METHODS),
-        "tuning": set(METHODS),
-        "all": set(METHODS),
+        "held-out": set(DEFAULT_METHODS),
+        "tuning": set(DEFAULT_METHODS),
+        "all": set(DEFAULT_METHODS),
     }
     manifest = json.loads((tmp_path / "new" / "out_manifest.json").read_text())
     assert manifest["settings"]["tuning"] == ["two"]
@@ -265,7 +265,7 @@ def test_another_checkpoint_or_table_replaces_only_its_own_rows(folder, tmp_path
     methods.clear()
     make_table(160, seed=9).to_csv(folder / "two.csv", index=False)
     small(folder, out, seeds=1, tfm=path)
-    assert methods == [("two", method) for method in METHODS]
+    assert methods == [("two", method) for method in DEFAULT_METHODS]
     assert len(pd.read_csv(out)) == len(before)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from causalmix.benchmarks.comparison import compare_methods
-from causalmix.benchmarks.zero_shot import LABELS, METHODS
+from causalmix.benchmarks.zero_shot import LABELS, DEFAULT_METHODS
 from causalmix.errors import CausalMixError
 from causalmix.plots.evaluation import plot_evaluation, plot_pretraining
 from causalmix.publishing.model_card import BLANKS, fill_model_card
@@ -20,7 +20,7 @@ from causalmix.tfm.model import load_tfm
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "book" / "model_card.md"
-BASE = dict(zip(METHODS, (0.80, 0.78, 0.79, 0.70, 0.71, 0.60), strict=True))
+BASE = dict(zip(DEFAULT_METHODS, (0.80, 0.78, 0.79, 0.70, 0.71, 0.60), strict=True))
 
 
 def make_rows() -> pd.DataFrame:
@@ -150,7 +150,7 @@ def test_losses_are_said(tmp_path, results):
 
 def test_tables_hold_the_scores_of_every_method(tmp_path, results):
     rows = cells(filled("held_out", tmp_path, results))
-    assert len(rows) == 2 * len(METHODS)
+    assert len(rows) == 2 * len(DEFAULT_METHODS)
     by_method = {row[1].strip("*"): row for row in rows if row[0] == "512"}
     assert set(by_method) == set(LABELS.values())
     assert by_method["XGBoost"][3] == f"{np.mean([0.76, 0.77, 0.78]):.3f}"
@@ -208,8 +208,8 @@ def test_figures_show_the_summary(results):
     auc, rank, difference = plot_evaluation(held_out).axes
     lines = {line.get_label(): line.get_ydata() for line in rank.get_lines()}
     assert list(lines["CausalMix TFM"]) == pytest.approx([4 / 3, 4 / 3])
-    assert len(auc.get_lines()) == len(METHODS)
-    assert len(difference.containers) == len(METHODS) - 1  # the checkpoint has none from itself
+    assert len(auc.get_lines()) == len(DEFAULT_METHODS)
+    assert len(difference.containers) == len(DEFAULT_METHODS) - 1  # the checkpoint has none from itself
     assert rank.yaxis_inverted()
     ax = plot_pretraining(pd.read_csv(results / "pretrain" / "log.csv"))
     assert list(ax.get_lines()[2].get_xdata()) == [2]  # the lowest held-out loss
