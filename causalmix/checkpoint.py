@@ -17,6 +17,7 @@ from tabpfn.architectures import ARCHITECTURES
 from tabpfn.checkpoint import Checkpoint, save_as_safetensors
 
 from causalmix.atomic import replace_file
+from causalmix.device import exclude_cudnn_attention
 from causalmix.errors import CheckpointError
 
 
@@ -34,6 +35,7 @@ def build_network(architecture_name: str, config: Mapping[str, Any]) -> torch.nn
     -------
     torch.nn.Module
     """
+    exclude_cudnn_attention()
     architecture = ARCHITECTURES[architecture_name]
     parsed, _ = architecture.parse_config(dict(config))
     return architecture.get_architecture(parsed)
