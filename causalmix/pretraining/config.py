@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from causalmix.errors import CheckpointError
+from causalmix.pretraining.heldout import HELD_OUT_HASH
 from causalmix.prior.tasks import PriorConfig
 
-ARCHITECTURE = "tabpfn_v3"
+PRETRAINING = Path(__file__).with_name("pretraining.yaml")
+"""Configuration of the run that made the embedded checkpoint."""
 
-# Most of the cost lies in the cells (rows × columns), so that stage is narrow; rows are cheap, so
-# in-context learning gets four times the width and most of the depth. Two heads instead of four
-# in the narrow stage save a quarter of the time.
-NETWORK_CONFIG: dict[str, Any] = {
-    "max_num_classes": 10,
-    "num_buckets": 2,  # only for regression; 2 keeps the unused buffer small
-    "embed_dim": 32,
-    "dist_embed_num_blocks": 2,
-    "dist_embed_num_heads": 2,
-    "dist_embed_num_inducing_points": 16,
-    "feat_agg_num_blocks": 2,
-    "feat_agg_num_heads": 2,
-    "feat_agg_num_cls_tokens": 4,
-    "nlayers": 6,
-    "icl_num_heads": 4,
-    "decoder_head_dim": 32,
-    "decoder_num_heads": 4,
-}
+ARCHITECTURE = "tabpfn_v3"
 
 # How TabPFNClassifier prepares a table for this network; chosen on the tuning tables that the
 # model card names. Without the components of a singular value decomposition beside the columns, the
@@ -80,29 +69,62 @@ class PretrainConfig:
         The first steps, over which the tasks widen from binary, narrow and shallow to all.
     evaluate_every : int
         Steps between evaluations; also how much work a kill can lose.
-    n_held_out : int
-        Batches of held-out synthetic tasks that select the checkpoint.
     seed : int
-        Seed of initialisation, training tasks and held-out tasks.
-    start : str
-        SHA-256 of the checkpoint whose weights the run starts from; "" for random weights.
-    prior : PriorConfig
-        Where tasks come from.
+        Seed of initialisation and training tasks.
     network : dict
         Configuration of the architecture.
+    prior : PriorConfig
+        Where training tasks come from.
+    start : str
+        SHA-256 of the checkpoint whose weights the run starts from; "" for random weights.
+    held_out : str
+        Content hash of the held-out tasks that select the checkpoint
+        (`causalmix.pretraining.heldout`).
     """
 
-    steps: int = 12_000
-    batches_per_step: int = 2
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
-    warmup_steps: int = 200
-    decay_steps: int = 4_000
-    clip_norm: float = 1.0
-    curriculum_steps: int = 1_500
-    evaluate_every: int = 250
-    n_held_out: int = 40
-    seed: int = 0
-    start: str = ""
+    steps: int
+    batches_per_step: int
+    learning_rate: float
+    warmup_steps: int
+    decay_steps: int
+    curriculum_steps: int
+    evaluate_every: int
+    seed: int
+    network: dict[str, Any]
     prior: PriorConfig = field(default_factory=PriorConfig)
-    network: dict[str, Any] = field(default_factory=lambda: dict(NETWORK_CONFIG))
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    start: str = ""
+    held_out: str = HELD_OUT_HASH
+
+
+def read_config(path: Path = PRETRAINING) -> PretrainConfig:
+    """Read the configuration of a run.
+
+    Parameters
+    ----------
+    path : Path, optional
+        YAML with the attributes of `PretrainConfig`, `prior` with those of `PriorConfig`. By
+        default the configuration of the run that made the embedded checkpoint.
+
+    Returns
+    -------
+    PretrainConfig
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, or is no such configuration.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text())
+        prior = settings.pop("prior", {})
+        if "rows" in prior:
+            prior["rows"] = tuple(prior["rows"])
+        return PretrainConfig(prior=PriorConfig(**prior), **settings)
+    except (OSError, yaml.YAMLError, TypeError, AttributeError) as error:
+        reason = str(error).replace("__init__()", "it")
+        raise CheckpointError(
+            f"{path} is no configuration of a pre-training run: {reason}. "
+            f"{PRETRAINING} is an example."
+        ) from error

@@ -1,21 +1,121 @@
 """How well a network in pre-training predicts tasks that it was not trained on.
 
-Shapes: R rows, C columns, B tasks, K classes.
+``python -m causalmix.pretraining.heldout [CHECKPOINT]`` computes the loss of a checkpoint, by
+default the embedded one, on the held-out tasks of this package: synthetic ones that no run has
+trained on. They are a file, so that a change to the prior changes no loss.
+
+Reads the checkpoint and the tasks. Writes nothing.
+
+Shapes: Q query rows, C columns, B tasks, K classes.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 from torch.nn.functional import cross_entropy
 
+from causalmix.atomic import replace_file
+from causalmix.errors import CheckpointError
+from causalmix.manifest import file_hash
 from causalmix.prior.columns import squash
 from causalmix.prior.tasks import NO_CLASS, TaskBatch
+from causalmix.tfm.model import EMBEDDED_CHECKPOINT, load_tfm
+
+HELD_OUT_TASKS = Path(__file__).with_name("held_out_tasks.safetensors")
+HELD_OUT_HASH = "7d497ffd2e9e078d46a6a288aa861ccaf9e38b3645aa79c5a52f5bfb539e1cb9"
+
+
+def read_tasks(path: Path = HELD_OUT_TASKS, content: str = HELD_OUT_HASH) -> list[TaskBatch]:
+    """Read batches of tasks, if they are the right ones.
+
+    Parameters
+    ----------
+    path : Path, optional
+        As `write_tasks` writes it; by default the held-out tasks of this package.
+    content : str, optional
+        The `content_hash` that they must have.
+
+    Returns
+    -------
+    list of TaskBatch
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or damaged, or holds other tasks.
+    """
+    try:
+        tensors = load_file(path)
+        numbers = sorted({key.partition(".")[0] for key in tensors})
+        batches = [
+            TaskBatch(tensors[f"{n}.x"], tensors[f"{n}.y"], int(tensors[f"{n}.n_context"]))
+            for n in numbers
+        ]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise CheckpointError(f"{path} cannot be read as held-out tasks: {error}") from error
+    found = content_hash(batches)
+    if found != content:
+        raise CheckpointError(
+            f"The held-out tasks in {path.name} have the content hash {found}, not {content}: "
+            "losses on them compare with no other. Reinstall the package, or name the right file."
+        )
+    return batches
+
+
+def write_tasks(path: Path, batches: Sequence[TaskBatch]) -> str:
+    """Write batches of tasks to a file in the safetensors format.
+
+    Parameters
+    ----------
+    path : Path
+        File to write or replace. It holds ``NNN.x``, ``NNN.y`` and ``NNN.n_context`` of each batch.
+    batches : sequence of TaskBatch
+        On the CPU.
+
+    Returns
+    -------
+    str
+        Their `content_hash`.
+    """
+    tensors = {}
+    for number, batch in enumerate(batches):
+        tensors[f"{number:03d}.x"] = batch.x
+        tensors[f"{number:03d}.y"] = batch.y
+        tensors[f"{number:03d}.n_context"] = torch.tensor([batch.n_context])
+    replace_file(path, lambda partial: save_file(tensors, partial))
+    return content_hash(batches)
+
+
+def content_hash(batches: Sequence[TaskBatch]) -> str:
+    """Hash what batches of tasks hold, however a file arranges it.
+
+    Parameters
+    ----------
+    batches : sequence of TaskBatch
+        On the CPU.
+
+    Returns
+    -------
+    str
+        SHA-256, hexadecimal.
+    """
+    digest = hashlib.sha256()
+    for batch in batches:
+        digest.update(f"{tuple(batch.x.shape)} {batch.n_context}".encode())
+        for tensor in (batch.x, batch.y):
+            digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def logits_and_targets(
@@ -28,48 +128,44 @@ def logits_and_targets(
     network : torch.nn.Module
         Architecture of TabPFN.
     batch : TaskBatch
-        Tasks; moved to the network's device.
+        Tasks on the network's device.
 
     Returns
     -------
     logits : torch.Tensor
-        Of the query rows, shape (query rows × B, K).
+        Of the query rows, shape (Q, B, K).
     targets : torch.Tensor
-        Their classes, int64 of shape (query rows × B,).
+        Their classes, int64 of shape (Q, B).
     """
-    device = next(network.parameters()).device
-    x, y = batch.x.to(device), batch.y.to(device)
-    logits = network(x, y[: batch.n_context].float())  # (query rows, B, K)
-    return logits.flatten(0, 1), y[batch.n_context :].flatten()
+    logits = network(batch.x, batch.y[: batch.n_context].float())
+    return logits, batch.y[batch.n_context :]
 
 
 @torch.no_grad()
-def evaluate_tasks(network: torch.nn.Module, batches: Sequence[TaskBatch]) -> tuple[float, float]:
-    """Mean log-loss and mean one-vs-rest ROC-AUC over synthetic tasks.
+def held_out_loss(network: torch.nn.Module, batches: Sequence[TaskBatch]) -> float:
+    """Mean log-loss over synthetic tasks, each of which counts the same.
 
     Parameters
     ----------
     network : torch.nn.Module
         Architecture of TabPFN in evaluation mode.
     batches : sequence of TaskBatch
-        Tasks that were not trained on.
+        Tasks that were not trained on, on the network's device.
 
     Returns
     -------
-    loss, auc : float
-        Each task counts the same in both.
+    float
+        In nats. Query rows of a class that the context lacks do not count.
     """
-    losses, aucs = [], []
+    means = []
     for batch in batches:
         logits, targets = logits_and_targets(network, batch)
-        n_tasks = batch.x.shape[1]
-        for task in range(n_tasks):
-            task_logits, y = logits[task::n_tasks].double().cpu(), targets[task::n_tasks].cpu()
-            task_logits, y = task_logits[y != NO_CLASS], y[y != NO_CLASS]
-            if len(y):
-                losses.append(cross_entropy(task_logits, y).item())
-                aucs.append(mean_auc(y.numpy(), task_logits.softmax(dim=1).numpy()))
-    return float(np.mean(losses)), float(np.nanmean(aucs))
+        losses = cross_entropy(
+            logits.transpose(1, 2), targets, ignore_index=NO_CLASS, reduction="none"
+        )  # (Q, B), 0 where ignored
+        n_known = (targets != NO_CLASS).sum(0)
+        means.append((losses.sum(0) / n_known)[n_known > 0])
+    return torch.cat(means).double().mean().item()
 
 
 @torch.no_grad()
@@ -125,3 +221,21 @@ def mean_auc(y: np.ndarray, probability: np.ndarray) -> float:
     if len(classes) < 2:
         return float("nan")
     return float(np.mean([roc_auc_score(y == k, probability[:, k]) for k in classes]))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m causalmix.pretraining.heldout",
+        description="Compute a checkpoint's loss on the held-out synthetic tasks, on the CPU.",
+    )
+    parser.add_argument("checkpoint", type=Path, nargs="?", default=EMBEDDED_CHECKPOINT)
+    path = parser.parse_args(arguments).checkpoint
+    tfm, batches = load_tfm(path), read_tasks()
+    print(f"{path.name}: file {file_hash(path)}, content {tfm.content_hash}")
+    print(f"{HELD_OUT_TASKS.name}: file {file_hash(HELD_OUT_TASKS)}, content {HELD_OUT_HASH}")
+    print(f"held-out loss {held_out_loss(tfm.network, batches):.5f}")
+
+
+if __name__ == "__main__":
+    main()

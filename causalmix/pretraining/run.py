@@ -1,44 +1,57 @@
 """Pre-train the embedded foundation model: ``python -m causalmix.pretraining.run``.
 
 The network is TabPFN's own third architecture, made small, from `tabpfn.architectures`. It sees
-synthetic tables only (`causalmix.prior.tasks`); the checkpoint that is kept is the one with the
-lowest log-loss on held-out synthetic tasks. Three small tables of scikit-learn are evaluated for
-the log and select nothing. Training that was killed goes on from the last evaluation when it is
-started again with the same configuration. With several workers, each process draws its own batches
-and the gradients are averaged.
+synthetic tables only (`causalmix.prior.tasks`), which other processes make ahead on the CPU; the
+checkpoint that is kept is the one with the lowest log-loss on held-out synthetic tasks
+(`causalmix.pretraining.heldout`). Three small tables of scikit-learn are evaluated for the log and
+select nothing. A run that was killed, or ran out of the time it was given, goes on from its last
+saved state when it is started again with the same configuration, on another machine too if the
+folder is taken along.
 
-Reads nothing. Writes to the folder given: ``state.pt`` (to resume), ``log.csv`` (one row an
-evaluation), ``manifest.json`` and ``model.safetensors``.
+Reads the configuration, the held-out tasks, and the checkpoint to start from if there is one.
+Writes to the folder given: ``state.pt`` (to resume), ``log.csv`` (one row an evaluation),
+``manifest.json`` and ``model.safetensors``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
-import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-import torch.distributed as dist
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from causalmix.atomic import replace_file
 from causalmix.errors import CheckpointError
 from causalmix.manifest import file_hash, git_commit, write_json
-from causalmix.pretraining.config import ARCHITECTURE, INFERENCE_CONFIG, PretrainConfig
-from causalmix.pretraining.heldout import evaluate_real_tables, evaluate_tasks, logits_and_targets
-from causalmix.prior.tasks import NO_CLASS, PriorConfig, TaskBatch, sample_batch
+from causalmix.pretraining.config import (
+    ARCHITECTURE,
+    INFERENCE_CONFIG,
+    PRETRAINING,
+    PretrainConfig,
+    read_config,
+)
+from causalmix.pretraining.heldout import (
+    HELD_OUT_TASKS,
+    evaluate_real_tables,
+    held_out_loss,
+    logits_and_targets,
+    read_tasks,
+)
+from causalmix.pretraining.tasks import task_stream
+from causalmix.prior.tasks import NO_CLASS, TaskBatch
 from causalmix.tfm.checkpoint import build_network, read_checkpoint, write_checkpoint
+from causalmix.tfm.device import find_device, tensor_cores
 
 
 def pretrain(
@@ -46,8 +59,10 @@ def pretrain(
     config: PretrainConfig | None = None,
     *,
     start_from: str | Path | None = None,
+    held_out: str | Path = HELD_OUT_TASKS,
     device: str = "cpu",
-    workers: int = 1,
+    producers: int = 0,
+    seconds: float | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Pre-train a network, or go on with a run that was interrupted.
@@ -57,14 +72,20 @@ def pretrain(
     folder : str or Path
         Where state, log, manifest and checkpoint are written.
     config : PretrainConfig, optional
-        Configuration of the run; by default one of about two hours on two cores.
+        Configuration of the run; by default that of the run that made the embedded checkpoint.
     start_from : str or Path, optional
         Checkpoint whose weights the run starts from, of the same architecture.
+    held_out : str or Path, optional
+        Tasks that select the checkpoint; by default those of this package.
     device : str, default="cpu"
-        Device of the network.
-    workers : int, default=1
-        Processes that share the batches of a step, one thread each. Their number changes results
-        only by rounding.
+        Device of the network; ``"auto"`` takes a CUDA device where there is one. Matrix products
+        are computed in TF32 on CUDA.
+    producers : int, default=0
+        Processes that make the tasks ahead, on one core each; with 0 the trainer makes them
+        between its steps. Their number does not change the tasks.
+    seconds : float, optional
+        Stop after the first step that ends later than this, save the state, and leave the rest to
+        another call.
     progress : bool, default=False
         Show a progress bar.
 
@@ -72,145 +93,141 @@ def pretrain(
     -------
     pandas.DataFrame
         The log: one row an evaluation, with `step`, `train_loss` (mean cross-entropy since the
-        last one), `learning_rate`, `held_out_loss`, `held_out_auc`, one AUC column for each real
-        table, `seconds` of training so far, and `best` (lowest held-out loss yet).
+        last one), `learning_rate`, `held_out_loss`, one AUC column for each real table, `seconds`
+        of training so far, how many of them the trainer `waited` for tasks, and `best` (lowest
+        held-out loss yet). Empty if time ran out before the first evaluation.
 
     Raises
     ------
     CheckpointError
-        If the folder holds a run with another configuration, or `start_from` does not fit.
+        If the folder holds a run with another configuration, or `start_from` or `held_out` is not
+        the file that the configuration names.
+    CausalMixError
+        If the device is unknown or absent.
     """
-    config, folder = config or PretrainConfig(), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    arguments = (folder, config, start_from, device, progress)
-    if workers == 1:
-        _work(0, 1, "", *arguments)
-    else:
-        with tempfile.TemporaryDirectory() as meeting:
-            torch.multiprocessing.spawn(
-                _work, (workers, f"{meeting}/store", *arguments), nprocs=workers
-            )
-    return pd.read_csv(folder / "log.csv")
-
-
-def _work(
-    rank: int,
-    workers: int,
-    meeting: str,
-    folder: Path,
-    config: PretrainConfig,
-    start_from: str | Path | None,
-    device: str,
-    progress: bool,
-) -> None:
-    """Run one of the processes; the first one evaluates and writes."""
-    if workers > 1:
-        torch.set_num_threads(1)
-        dist.init_process_group(
-            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers
-        )
-    run = _Run(config, start_from, torch.device(device), rank, workers)
+    config, folder = config or read_config(), Path(folder)
+    run = _Run(config, start_from, find_device(device))
     run.resume(folder / "state.pt")
-    held_out = _held_out_tasks(config) if rank == 0 else []
-    started, losses = time.perf_counter() - run.seconds, []
-    steps = range(run.step + 1, config.steps + 1)
-    hidden = rank > 0 or not progress
-    parent = os.getppid()
-    for step in tqdm(steps, initial=run.step, total=config.steps, disable=hidden):
-        if workers > 1 and os.getppid() != parent:
-            raise SystemExit("The main process is gone.")  # killed: do not train on unseen
-        losses.append(run.train_step(step))
-        if rank == 0 and (step % config.evaluate_every == 0 or step == config.steps):
-            run.seconds = time.perf_counter() - started
-            run.evaluate(float(np.mean(losses)), held_out)
-            run.save(folder)
-            losses = []
-    if workers > 1:
-        dist.destroy_process_group()
+    tasks = [_moved(batch, run.device) for batch in read_tasks(Path(held_out), config.held_out)]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tensor_cores(run.device),
+        closing(
+            task_stream(config, run.step + 1, producers=producers, pin=run.device.type == "cuda")
+        ) as stream,
+        tqdm(initial=run.step, total=config.steps, disable=not progress) as bar,
+    ):
+        _train(run, stream, tasks, folder, seconds, bar)
+    return run.log
+
+
+def _train(
+    run: _Run,
+    stream: Iterator[TaskBatch],
+    held_out: Sequence[TaskBatch],
+    folder: Path,
+    seconds: float | None,
+    bar: tqdm,
+) -> None:
+    """Take steps until the run or its time ends; evaluate and save on the way."""
+    config, started, before = run.config, time.perf_counter(), run.seconds
+    out_of_time = False
+    while run.step < config.steps and not out_of_time:
+        run.train_step(run.step + 1, stream)
+        bar.update()
+        evaluates = run.step % config.evaluate_every == 0 or run.step == config.steps
+        passed = time.perf_counter() - started
+        out_of_time = seconds is not None and passed > seconds
+        run.seconds = before + passed
+        if evaluates:
+            run.evaluate(held_out)
+            run.write_results(folder)
+        if evaluates or out_of_time:
+            # Last, so that a kill in between repeats an evaluation and skips none.
+            run.write_state(folder / "state.pt")
 
 
 class _Run:
     """State of a pre-training run: network, optimisers, step and log."""
 
     def __init__(
-        self,
-        config: PretrainConfig,
-        start_from: str | Path | None,
-        device: torch.device,
-        rank: int,
-        workers: int,
+        self, config: PretrainConfig, start_from: str | Path | None, device: torch.device
     ) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.device, self.rank, self.workers = config, device, rank, workers
+        self.config, self.device = config, device
         self.network = build_network(ARCHITECTURE, config.network)
         if start_from is not None:
             _load_weights(self.network, Path(start_from), config)
         self.network.to(device)
         self.optimisers = _optimisers(self.network, config)
         self.earlier = _earlier_run(start_from)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.waited = 0, 0.0, 0.0
+        self.losses: list[torch.Tensor] = []  # of each batch since the last evaluation
         self.log = pd.DataFrame()
 
-    def train_step(self, step: int) -> float:
-        """Take one optimiser step; its tasks depend on the seed and the step alone."""
-        config, total = self.config, 0.0
+    def train_step(self, step: int, stream: Iterator[TaskBatch]) -> None:
+        """Take one optimiser step on the next batches of the stream."""
+        config = self.config
         self.network.train()
         self.network.zero_grad()
-        for number in range(self.rank, config.batches_per_step, self.workers):
-            rng = np.random.default_rng([config.seed, step, number])
-            difficulty = min(1.0, step / max(1, config.curriculum_steps))
-            batch = sample_batch(config.prior, rng, difficulty=difficulty, device=self.device)
-            logits, targets = logits_and_targets(self.network, batch)
-            loss = cross_entropy(logits, targets, ignore_index=NO_CLASS) / config.batches_per_step
-            loss.backward()
-            total += loss.item()
-        if self.workers > 1:
-            _sum_gradients(self.network)
+        for _ in range(config.batches_per_step):
+            asked = time.perf_counter()
+            batch = next(stream)
+            self.waited += time.perf_counter() - asked
+            logits, targets = logits_and_targets(self.network, _moved(batch, self.device))
+            loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=NO_CLASS)
+            (loss / config.batches_per_step).backward()
+            self.losses.append(loss.detach())  # a number would make the CPU wait for the GPU
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = config.learning_rate * _schedule(step, config)
             optimiser.step()
         self.step = step
-        return total * self.workers
 
-    def evaluate(self, train_loss: float, held_out: Sequence[TaskBatch]) -> None:
+    def evaluate(self, held_out: Sequence[TaskBatch]) -> None:
         """Append a row to the log."""
         self.network.eval()
-        held_out_loss, held_out_auc = evaluate_tasks(self.network, held_out)
+        loss = held_out_loss(self.network, held_out)
         row = {
             "step": self.step,
-            "train_loss": train_loss,
+            "train_loss": torch.stack(self.losses).mean().item(),
             "learning_rate": self.optimisers[0].param_groups[0]["lr"],
-            "held_out_loss": held_out_loss,
-            "held_out_auc": held_out_auc,
+            "held_out_loss": loss,
             **{f"{name}_auc": auc for name, auc in evaluate_real_tables(self.network).items()},
             "seconds": self.seconds,
-            "best": self.log.empty or bool(held_out_loss < self.log["held_out_loss"].min()),
+            "waited": self.waited,
+            "best": self.log.empty or bool(loss < self.log["held_out_loss"].min()),
         }
         self.log = pd.concat([self.log, pd.DataFrame([row])], ignore_index=True)
+        self.losses = []
 
-    def save(self, folder: Path) -> None:
-        """Write all files; the state last, so that a kill in between repeats, not skips."""
+    def write_results(self, folder: Path) -> None:
+        """Write the log, the manifest, and the checkpoint if it is the best yet."""
         if self.log["best"].iloc[-1]:
             write_checkpoint(
                 folder / "model.safetensors",
-                self.network.state_dict(),
+                _half(self.network.state_dict()),
                 architecture_name=ARCHITECTURE,
                 config=self.config.network,
                 inference_config=INFERENCE_CONFIG,
             )
         replace_file(folder / "log.csv", lambda path: self.log.to_csv(path, index=False))
         write_json(folder / "manifest.json", self._manifest(folder / "model.safetensors"))
+
+    def write_state(self, path: Path) -> None:
+        """Write what `resume` needs to go on as if nothing had happened."""
         state = {
             "config": asdict(self.config),
             "network": self.network.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "step": self.step,
             "seconds": self.seconds,
+            "waited": self.waited,
+            "losses": self.losses,
             "log": self.log.to_dict("list"),
         }
-        replace_file(folder / "state.pt", lambda path: torch.save(state, path))
+        replace_file(path, lambda partial: torch.save(state, partial))
 
     def resume(self, path: Path) -> None:
         """Take over the state in `path`, if there is one."""
@@ -226,8 +243,8 @@ class _Run:
         self.network.load_state_dict(state["network"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.log = pd.DataFrame(state["log"])
+        self.step, self.seconds, self.waited = state["step"], state["seconds"], state["waited"]
+        self.losses, self.log = state["losses"], pd.DataFrame(state["log"])
 
     def _manifest(self, checkpoint: Path) -> dict[str, Any]:
         best = self.log.loc[self.log["held_out_loss"].idxmin()]
@@ -240,14 +257,22 @@ class _Run:
             "best_held_out_loss": round(float(best["held_out_loss"]), 5),
             "checkpoint_sha256": file_hash(checkpoint),
             "training_seconds": round(self.seconds, 1),
-            "device": str(self.device),
-            "workers": self.workers,
+            "device": _device_name(self.device),
             "torch_threads": torch.get_num_threads(),
             "python": platform.python_version(),
             "versions": {name: version(name) for name in ("tabpfn", "torch", "numpy")},
             "commit": git_commit(),
             "earlier": self.earlier,
         }
+
+
+def _half(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights as the checkpoint stores them: half the size, and no loss changes by it."""
+    return {key: w.half() if w.is_floating_point() else w for key, w in weights.items()}
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _load_weights(network: torch.nn.Module, path: Path, config: PretrainConfig) -> None:
@@ -293,20 +318,10 @@ def _schedule(step: int, config: PretrainConfig) -> float:
     return min(1.0, step / config.warmup_steps, left)
 
 
-def _sum_gradients(network: torch.nn.Module) -> None:
-    """Add up the gradients of all processes, in one message."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    flat = torch.cat([grad.flatten() for grad in grads])
-    dist.all_reduce(flat)
-    for parameter, part in zip(parameters, flat.split([g.numel() for g in grads]), strict=True):
-        parameter.grad = part.view_as(parameter)
-
-
-def _held_out_tasks(config: PretrainConfig) -> list[TaskBatch]:
-    # Steps count from 1, so [seed, 0] is a stream that training never draws from.
-    rng = np.random.default_rng([config.seed, 0])
-    return [sample_batch(config.prior, rng) for _ in range(config.n_held_out)]
+def _moved(batch: TaskBatch, device: torch.device) -> TaskBatch:
+    """Return a batch on a device; copies from pinned memory are not waited for."""
+    x, y = (each.to(device, non_blocking=True) for each in (batch.x, batch.y))
+    return replace(batch, x=x, y=y)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -316,38 +331,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Pre-train a small tabular foundation model on synthetic tasks.",
     )
     parser.add_argument("folder", type=Path, help="where state, log and checkpoint are written")
-    simple = [f for f in fields(PretrainConfig) if f.type in ("int", "float")]
-    for each in simple:
-        flag, kind = (
-            "--" + each.name.replace("_", "-"),
-            {"int": int, "float": float}[str(each.type)],
-        )
-        parser.add_argument(flag, type=kind, default=each.default)
-    parser.add_argument("--budget", type=int, default=PriorConfig.budget, help="size of a batch")
-    parser.add_argument("--max-tasks", type=int, default=PriorConfig.max_tasks)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=PRETRAINING,
+        help="YAML; by default that of the run that made the embedded checkpoint",
+    )
     parser.add_argument("--start-from", type=Path, help="checkpoint whose weights to start from")
-    parser.add_argument("--device", default="cpu", help='"cpu" (default), "cuda", …')
-    parser.add_argument("--workers", type=int, default=1, help="processes that share a step")
-    options = parser.parse_args(arguments)
-    start = options.start_from
-    if start and not start.is_file():
-        parser.error(f"no checkpoint at {start} to start from")
-    config = PretrainConfig(
-        **{each.name: getattr(options, each.name) for each in simple},
-        start=file_hash(start) if start else "",
-        prior=PriorConfig(budget=options.budget, max_tasks=options.max_tasks),
+    parser.add_argument(
+        "--held-out", type=Path, default=HELD_OUT_TASKS, help="tasks that select the checkpoint"
     )
-    log = pretrain(
-        options.folder,
-        config,
-        start_from=start,
-        device=options.device,
-        workers=options.workers,
-        progress=True,
+    parser.add_argument("--device", default="auto", help='"auto" (default), "cpu", "cuda", …')
+    parser.add_argument(
+        "--producers", type=int, default=4, help="processes that make the tasks (default 4)"
     )
+    parser.add_argument("--seconds", type=float, help="stop and save after this time")
+    options = vars(parser.parse_args(arguments))
+    config = read_config(options.pop("config"))
+    log = pretrain(options.pop("folder"), config, progress=True, **options)
     print(log.tail(1).T.to_string(header=False))
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

@@ -178,15 +178,15 @@ def network(parents: Tensor, source: Source, width: int = 8) -> Tensor:
 
 
 def tree(parents: Tensor, source: Source) -> Tensor:
-    """Sum of one to eight oblivious decision trees with thresholds taken from the rows."""
-    n_trees = int(source.log_uniform(1, low=1.0, high=8.999))
+    """Sum of one to twelve oblivious decision trees with thresholds taken from the rows."""
+    n_trees = int(source.log_uniform(1, low=1.0, high=12.999))
     trees = [_one_tree(parents, source) for _ in range(n_trees)]
     return torch.stack(trees).sum(dim=0)
 
 
 def _one_tree(parents: Tensor, source: Source) -> Tensor:
     n_tasks, n_rows, size, n_parents = parents.shape
-    depth = 1 + int(source.integers(4, 1))
+    depth = 1 + int(source.integers(6, 1))
     slot = source.integers(n_parents, n_tasks, 1, size, depth).expand(-1, n_rows, -1, -1)
     split = parents.gather(3, slot)  # (B, R, G, depth)
     threshold = split.gather(1, source.integers(n_rows, n_tasks, 1, size, depth))

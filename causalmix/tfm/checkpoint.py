@@ -19,6 +19,7 @@ from tabpfn.checkpoint import Checkpoint, save_as_safetensors
 
 from causalmix.atomic import replace_file
 from causalmix.errors import CheckpointError
+from causalmix.tfm.device import exclude_cudnn_attention
 
 
 def build_network(architecture_name: str, config: Mapping[str, Any]) -> torch.nn.Module:
@@ -35,6 +36,7 @@ def build_network(architecture_name: str, config: Mapping[str, Any]) -> torch.nn
     -------
     torch.nn.Module
     """
+    exclude_cudnn_attention()
     architecture = ARCHITECTURES[architecture_name]
     parsed, _ = architecture.parse_config(dict(config))
     return architecture.get_architecture(parsed)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+from tabpfn.architectures.shared import scaled_dot_product_attention
+from torch.nn.attention import SDPBackend
 
 from causalmix.errors import CausalMixError
 
@@ -79,6 +82,35 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
         return None
     has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if has_bfloat16 else torch.float16
+
+
+def exclude_cudnn_attention() -> None:
+    """Keep TabPFN's architectures from cuDNN's attention, in this process.
+
+    It plans anew for every shape, and in training on tasks nearly every batch has another one:
+    steps take up to ten times as long. PyTorch's other kernels compute the same.
+    """
+    # A release of TabPFN without this list chooses its kernels in another way.
+    backends = getattr(scaled_dot_product_attention, "_SDPA_BACKENDS", [])
+    backends[:] = [each for each in backends if each != SDPBackend.CUDNN_ATTENTION]
+
+
+@contextmanager
+def tensor_cores(device: torch.device) -> Iterator[None]:
+    """Compute matrix products on CUDA in TF32: single precision's range, a mantissa of ten bits.
+
+    Parameters
+    ----------
+    device : torch.device
+        Nothing changes on another kind of device.
+    """
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from causalmix.benchmarks.comparison import compare_methods
-from causalmix.benchmarks.zero_shot import LABELS, DEFAULT_METHODS
+from causalmix.benchmarks.zero_shot import DEFAULT_METHODS, LABELS
 from causalmix.errors import CausalMixError
 from causalmix.plots.evaluation import plot_evaluation, plot_pretraining
 from causalmix.publishing.model_card import BLANKS, fill_model_card
@@ -209,7 +209,9 @@ def test_figures_show_the_summary(results):
     lines = {line.get_label(): line.get_ydata() for line in rank.get_lines()}
     assert list(lines["CausalMix TFM"]) == pytest.approx([4 / 3, 4 / 3])
     assert len(auc.get_lines()) == len(DEFAULT_METHODS)
-    assert len(difference.containers) == len(DEFAULT_METHODS) - 1  # the checkpoint has none from itself
+    assert (
+        len(difference.containers) == len(DEFAULT_METHODS) - 1
+    )  # the checkpoint has none from itself
     assert rank.yaxis_inverted()
     ax = plot_pretraining(pd.read_csv(results / "pretrain" / "log.csv"))
     assert list(ax.get_lines()[2].get_xdata()) == [2]  # the lowest held-out loss

@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 import torch
 from made_checkpoints import SMALL, write_official
+from tabpfn.architectures.shared import scaled_dot_product_attention
+from torch.nn.attention import SDPBackend
 
 from causalmix.data.dataset import load_dataset
 from causalmix.data.splitting import Split, low_data_split
 from causalmix.errors import CausalMixError
 from causalmix.finetuning.run import FinetuneConfig, finetune, predict_proba
-from causalmix.tfm.device import autocast_dtype, find_device
+from causalmix.tfm.device import autocast_dtype, find_device, tensor_cores
 from causalmix.tfm.model import FoundationModel, load_tfm
 
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -203,3 +205,18 @@ def test_lower_precision_rounds_and_changes_nothing_else(name, dtype, split, tmp
     assert losses[1] != losses[0]
     assert {p.dtype for p in rounded.tfm.network.parameters()} == {torch.float32}
     assert rounded.history["val_log_loss"].iloc[-1] != rounded.history["val_log_loss"].iloc[0]
+
+
+def test_cudnn_attention_is_excluded_once_a_model_is_loaded(tfm):
+    backends = scaled_dot_product_attention._SDPA_BACKENDS
+    assert SDPBackend.CUDNN_ATTENTION not in backends
+    assert SDPBackend.MATH in backends
+
+
+def test_matrix_products_are_rounded_on_cuda_only_and_for_a_while():
+    before = torch.get_float32_matmul_precision()
+    with tensor_cores(torch.device("cpu")):
+        assert torch.get_float32_matmul_precision() == before
+    with tensor_cores(torch.device("cuda")):
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == before
