@@ -312,7 +312,7 @@ def _check_checkpoint() -> str:
     model = load_tfm("embedded")
     limits = model.limits
     return (
-        f"{model.source}, {model.architecture_name}, sha256 {model.content_hash[:16]}, at most "
+        f"{model.source}, {model.architecture_name}, {model.hashes}, at most "
         f"{limits.max_rows} rows, {limits.max_features} features, {limits.max_classes} classes"
     )
 

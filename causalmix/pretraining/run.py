@@ -52,6 +52,7 @@ from causalmix.pretraining.tasks import task_stream
 from causalmix.prior.tasks import NO_CLASS, TaskBatch
 from causalmix.tfm.checkpoint import build_network, read_checkpoint, write_checkpoint
 from causalmix.tfm.device import find_device, tensor_cores
+from causalmix.tfm.model import load_tfm
 
 
 def pretrain(
@@ -255,7 +256,8 @@ class _Run:
             "steps_done": self.step,
             "best_step": int(best["step"]),
             "best_held_out_loss": round(float(best["held_out_loss"]), 5),
-            "checkpoint_sha256": file_hash(checkpoint),
+            "file_hash": file_hash(checkpoint),
+            "content_hash": load_tfm(checkpoint).content_hash,
             "training_seconds": round(self.seconds, 1),
             "device": _device_name(self.device),
             "torch_threads": torch.get_num_threads(),

@@ -19,7 +19,6 @@ import pandas as pd
 from causalmix.benchmarks.zero_shot import LABELS, TFM
 from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import SCORES
-from causalmix.manifest import file_hash
 from causalmix.plots.evaluation import plot_evaluation, plot_pretraining
 from causalmix.plots.style import use_book_style
 from causalmix.publishing.model_card_results import Results
@@ -86,13 +85,14 @@ def _facts(found: Results) -> str:
     )
     rows = [
         ("File", f"`{file.name}`, {file.stat().st_size / 1e6:.1f} MB"),
-        ("SHA-256", f"`{file_hash(file)[:16]}…`"),
+        ("File hash", f"SHA-256 `{found.model.file_hash[:16]}…`"),
+        ("Content hash", f"SHA-256 `{found.model.content_hash[:16]}…`, of architecture and weights"),
         ("Architecture", f"`{found.model.architecture_name}` of the package `tabpfn`"),
         ("Parameters", f"{n_parameters:,}, stored as {' and '.join(precision)}"),
         ("Training", _effort(training)),
         ("Kept", kept),
         ("Trained with", ", ".join(f"{k} {v}" for k, v in training["versions"].items())),
-        ("At commit", f"`{str(training['commit'])[:12]}`"),
+        ("At commit", f"`{training['commit'][:12]}`" if training["commit"] else "not recorded"),
     ]
     return markdown_table(["", file.stem], rows)
 
@@ -101,7 +101,7 @@ def _effort(training: Mapping[str, Any]) -> str:
     """Tell steps, time and hardware of a run, after those of the run that it started from."""
     where = f"{training.get('workers', 1)} × {training.get('torch_threads', 1)} CPU threads"
     if training["device"] != "cpu":
-        where = f"one {training['device']} device"
+        where = f"one {training['device']}"
     steps = training["steps_done"]
     if training.get("earlier"):
         before = {**training["earlier"], "steps_done": training["earlier"]["best_step"]}
@@ -145,7 +145,8 @@ def _protocol(found: Results) -> str:
 
 
 def _same_checkpoint(found: Results) -> str:
-    scored, shipped = found.evaluation["settings"]["checkpoint"], found.model.content_hash
+    scored = found.evaluation["settings"]["checkpoint"]["content_hash"]
+    shipped = found.model.content_hash
     if scored == shipped:
         return f"checkpoint `{shipped[:16]}`, the one shipped here"
     return (

@@ -74,7 +74,7 @@ class Results:
         return cls(
             model=load_tfm(),
             pretraining=_json(f"{folder}/pretrain/manifest.json"),
-            log=pd.read_csv(folder / "pretrain" / "log.csv"),
+            log=_read_logs(folder / "pretrain"),
             rows=rows[known & sizes & (rows["seed"] < evaluation["settings"]["seeds"])],
             summary=pd.read_csv(f"{tfm}_summary.csv"),
             evaluation=evaluation,
@@ -92,6 +92,17 @@ class Results:
         tuning = self.evaluation["settings"]["tuning"]
         rows = self.rows[~self.rows["dataset"].isin(tuning)]
         return rows.pivot_table(index=["dataset", "n_train"], columns="method", values="auc")
+
+
+def _read_logs(folder: Path) -> pd.DataFrame:
+    """Read the logs of all runs behind the checkpoint, one after the other."""
+    logs, step, seconds = [], 0, 0.0
+    for path in (folder / "first" / "log.csv", folder / "second" / "log.csv", folder / "log.csv"):
+        if path.is_file():
+            log = pd.read_csv(path)
+            logs.append(log.assign(step=log["step"] + step, seconds=log["seconds"] + seconds))
+            step, seconds = logs[-1]["step"].iloc[-1], logs[-1]["seconds"].iloc[-1]
+    return pd.concat(logs, ignore_index=True)
 
 
 def _json(path: str) -> dict[str, Any]:

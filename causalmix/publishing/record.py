@@ -63,7 +63,7 @@ def execution_record(
         "commit": git_commit() or "not in a git repository",
         "parameters": dict(parameters),
         "data": _data_hashes(parameters),
-        "checkpoint": _checkpoint_hashes(),
+        "checkpoint": _checkpoint_hashes(str(parameters.get("tfm", "embedded"))),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
         "packages": dependency_versions(),
@@ -89,9 +89,13 @@ def _data_hashes(parameters: Mapping[str, Any]) -> dict[str, str]:
     return hashes
 
 
-def _checkpoint_hashes() -> dict[str, str]:
-    folder = Path(__file__).parents[1] / "checkpoints"
-    return {path.name: file_hash(path) for path in sorted(folder.glob("*.safetensors"))}
+@cache
+def _checkpoint_hashes(tfm: str) -> dict[str, tuple[str, str]]:
+    """Return file hash and content hash of the foundation model that a notebook loads."""
+    from causalmix.tfm.model import load_tfm
+
+    model = load_tfm(tfm)
+    return {model.source: (model.file_hash, model.content_hash)}
 
 
 def record_page(records: list[dict[str, Any]]) -> str:
@@ -116,10 +120,14 @@ def record_page(records: list[dict[str, Any]]) -> str:
         for record in records
         for name, value in record["parameters"].items()
     ]
-    hashes = {
-        kind: sorted({(name, code[:16]) for r in records for name, code in r[kind].items()})
-        for kind in ("data", "checkpoint")
-    }
+    data = sorted({(name, code[:16]) for r in records for name, code in r["data"].items()})
+    models = sorted(
+        {
+            (name, *(code[:16] for code in codes))
+            for r in records
+            for name, codes in r["checkpoint"].items()
+        }
+    )
     versions = {("Python", record["python"]) for record in records}
     versions |= {pair for record in records for pair in record["packages"].items()}
     by_name = sorted(versions, key=lambda pair: pair[0].lower())
@@ -130,9 +138,10 @@ def record_page(records: list[dict[str, Any]]) -> str:
         "## Parameters\n\nEvery value of every notebook, its seeds among them.\n\n"
         + markdown_table(["Notebook", "Parameter", "Value"], values),
         "## Data\n\n"
-        + markdown_table(["Dataset", "SHA-256 of the content, first digits"], hashes["data"]),
-        "## Checkpoint\n\n"
-        + markdown_table(["File", "SHA-256, first digits"], hashes["checkpoint"]),
+        + markdown_table(["Dataset", "SHA-256 of the content, first digits"], data),
+        "## Checkpoint\n\nFirst digits of the SHA-256 of the file, byte by byte, and of its content: "
+        "architecture and weights, however a file stores them.\n\n"
+        + markdown_table(["File", "File hash", "Content hash"], models),
         "## Versions\n\n" + markdown_table(["Package", "Version"], by_name),
     ]
     return "\n\n".join(sections) + "\n"

@@ -228,8 +228,8 @@ def test_the_log_of_the_embedded_checkpoint_is_its_own():
     log = pd.read_csv(folder / "log.csv")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["best_step"] == log.loc[log["held_out_loss"].idxmin(), "step"]
-    digest = hashlib.sha256(EMBEDDED_CHECKPOINT.read_bytes()).hexdigest()
-    assert manifest["checkpoint_sha256"] == digest
+    # Inference settings were chosen afterwards: the file is another one, the weights are the same.
+    assert manifest["content_hash"] == load_tfm().content_hash
 
 
 def test_a_configuration_with_an_unknown_setting_is_refused(tmp_path):
