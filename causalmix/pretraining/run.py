@@ -193,13 +193,13 @@ class _Run:
     def save(self, folder: Path) -> None:
         """Write all files; the state last, so that a kill in between repeats, not skips."""
         if self.log["best"].iloc[-1]:
-            write_checkpoint(
-                folder / "model.safetensors",
-                self.network.state_dict(),
-                architecture_name=ARCHITECTURE,
-                config=self.config.network,
-                inference_config=INFERENCE_CONFIG,
-            )
+            checkpoint = {
+                "state_dict": dict(self.network.state_dict()),
+                "config": self.config.network,
+                "architecture_name": ARCHITECTURE,
+                "inference_config": INFERENCE_CONFIG,
+            }
+            write_checkpoint(folder / "model.safetensors", checkpoint)
         replace_file(folder / "log.csv", lambda path: self.log.to_csv(path, index=False))
         write_json(folder / "manifest.json", self._manifest(folder / "model.safetensors"))
         state = {
