@@ -57,7 +57,7 @@ def write_official(name: str, folder: Path, path: Path | None = None) -> Path:
         checkpoint["architecture_name"] = name
         checkpoint["inference_config"] = INFERENCE_CONFIG | {"FINGERPRINT_FEATURE": True}
     if path.suffix == ".safetensors":
-        write_checkpoint(path, **checkpoint)
+        write_checkpoint(path, checkpoint)
     else:
         torch.save(checkpoint, path)
     return path

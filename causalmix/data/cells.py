@@ -69,7 +69,7 @@ def parse_column(
         column = column.sparse.to_dense()
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        return (column, "stated") if want != "number" else _parse_objects(column, want, False)
+        return (column, "stated") if want != "number" else _read_cells(column, want, False)
     if pd.api.types.is_bool_dtype(dtype):
         if want == "number":
             return _plain_numbers(column.astype("Int64")), "number"
@@ -82,7 +82,12 @@ def parse_column(
         return _days(column), "date"
     if pd.api.types.is_timedelta64_dtype(dtype):
         return (column / _DAY).astype(np.float64), "number"
-    return _parse_objects(column, want, decimal_comma)
+    return _read_cells(column, want, decimal_comma)
+
+
+def has_infinity(values: pd.Series) -> bool:
+    """Say whether one of the numbers of a column is infinite."""
+    return bool(np.isinf(values.to_numpy(np.float64, na_value=np.nan)).any())
 
 
 def _plain_numbers(column: pd.Series) -> pd.Series:
@@ -101,9 +106,7 @@ def _days(column: pd.Series) -> pd.Series:
     return ((column - _EPOCH) / _DAY).astype(np.float64)
 
 
-def _parse_objects(
-    column: pd.Series, want: str | None, decimal_comma: bool
-) -> tuple[pd.Series, Kind]:
+def _read_cells(column: pd.Series, want: str | None, decimal_comma: bool) -> tuple[pd.Series, Kind]:
     """Parse a column of Python objects by way of its distinct values."""
     if not decimal_comma and (numbers := _fractions(column)) is not None:
         return numbers, "number"
@@ -117,7 +120,7 @@ def _parse_objects(
     if want is None and len(levels) and all(isinstance(v, bool | np.bool_) for v in levels):
         return column.astype("category"), "stated"
     texts = [v.strip() if isinstance(v, str) else str(v) for v in levels]
-    values, kind = _parse_texts(texts, want, decimal_comma)
+    values, kind = _read_texts(texts, want, decimal_comma)
     if want == "number" and kind == "text":
         numbers = _numbers(texts, decimal_comma)
         bad = next(t for t, x in zip(texts, numbers, strict=True) if np.isnan(x) and not _gone(t))
@@ -151,9 +154,7 @@ def _gone(text: str) -> bool:
     return text.strip().lower() in MISSING
 
 
-def _parse_texts(
-    texts: list[str], want: str | None, decimal_comma: bool
-) -> tuple[np.ndarray, Kind]:
+def _read_texts(texts: list[str], want: str | None, decimal_comma: bool) -> tuple[np.ndarray, Kind]:
     """Parse the distinct texts of a column together; the result keeps their order."""
     numbers = _numbers(texts, decimal_comma)
     unread = [texts[i] for i in np.flatnonzero(np.isnan(numbers))]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from causalmix.data.cells import has_infinity
 from causalmix.errors import DataError
 
 
@@ -24,8 +25,6 @@ class TableCodec:
     ----------
     frame : pandas.DataFrame
         The table to learn; at least one row and one column, unique column names, no infinities.
-    categorical : sequence of str, default=()
-        Numeric columns to be coded as levels nevertheless.
 
     Attributes
     ----------
@@ -42,12 +41,10 @@ class TableCodec:
         If the table is empty, repeats a column name or contains an infinity.
     """
 
-    def __init__(self, frame: pd.DataFrame, categorical: Sequence[str] = ()) -> None:
+    def __init__(self, frame: pd.DataFrame) -> None:
         _check(frame)
         self.columns = frame.columns
-        self.categorical = tuple(
-            name for name in frame if name in categorical or not is_number(frame[name].dtype)
-        )
+        self.categorical = tuple(name for name in frame if not is_number(frame[name].dtype))
         self._dtypes = frame.dtypes
         self._levels = {name: frame[name].astype("category").dtype for name in self.categorical}
         numeric = frame.drop(columns=list(self.categorical)).astype(float)
@@ -173,8 +170,5 @@ def _check(frame: pd.DataFrame) -> None:
         name = frame.columns[frame.columns.duplicated()][0]
         raise DataError(f"Column {name!r} appears more than once; rename or drop one.")
     for name in frame.columns:
-        if (
-            is_number(frame[name].dtype)
-            and np.isinf(frame[name].to_numpy(float, na_value=np.nan)).any()
-        ):
+        if is_number(frame[name].dtype) and has_infinity(frame[name]):
             raise DataError(f"Column {name!r} contains infinities; replace or drop those rows.")

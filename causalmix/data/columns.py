@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from causalmix.data.cells import Kind, parse_column
+from causalmix.data.cells import Kind, has_infinity, parse_column
 from causalmix.data.codec import is_number
 from causalmix.errors import DataError, check_name
 
@@ -38,6 +38,15 @@ MAX_TEXT_CATEGORIES = 255
 
 MIN_IDENTIFIED_ROWS = 10
 """Fewer known values may be all different by chance, and identify no rows."""
+
+# Of a table whose columns were dropped or converted, by the reason; a note names the columns.
+_NOTES = {
+    "constant": "Dropped columns with one value or none: {}.",
+    "identifier": "Dropped columns that number or identify the rows: {}.",
+    "text": "Dropped text columns with too many distinct values for categories (identifiers or "
+    "free text): {}. To keep one, name it in categorical=.",
+    "date": "Converted dates to days since 1970-01-01: {}.",
+}
 
 _ID_NAME = re.compile(
     r"(.*[\W_])?(?i:id|uuid|guid)|.*[a-z]I[dD]|(?i:index|row_?names?|unnamed: \d+)"
@@ -135,6 +144,11 @@ def as_category(values: pd.Series) -> pd.Series:
     return pd.Series(merged, index=values.index, name=values.name)
 
 
+def levels_of(column: pd.Series) -> list[str] | None:
+    """Return the names of the categories of a column; None for one of numbers."""
+    return list(column.cat.categories) if isinstance(column.dtype, pd.CategoricalDtype) else None
+
+
 def _name(level: object) -> str:
     """Return the name of a category."""
     is_number = isinstance(level, Real) and not isinstance(level, bool | np.bool_)
@@ -183,20 +197,20 @@ def clean_columns(
     """
     wanted = _wanted_types(frame, categorical, numeric)
     kept: dict[str, pd.Series] = {}
-    dropped: dict[str, list[str]] = {"constant": [], "identifier": [], "text": []}
-    dates, infinite = [], []
+    changed: dict[str, list[str]] = {kind: [] for kind in _NOTES}
+    infinite = []
     for position, (name, column) in enumerate(frame.items()):
         want = wanted.get(name)
         values, kind = parse_column(column, want=want, decimal_comma=decimal_comma)
-        if kind == "number" and np.isinf(values.to_numpy(dtype=np.float64)).any():
+        if kind == "number" and has_infinity(values):
             infinite.append(name)
         elif reason := _reason_to_drop(values, kind, want=want, first=position == 0):
-            dropped[reason].append(name)
+            changed[reason].append(name)
         elif _is_category(values, kind, want=want, typed=typed):
             kept[name] = as_category(values)
         else:
             kept[name] = values
-            dates += [name] * (kind == "date")
+            changed["date"] += [name] * (kind == "date")
     if infinite:
         raise DataError(
             f"Infinite values in {listed(infinite)}. Replace them with numbers, or with empty "
@@ -207,7 +221,8 @@ def clean_columns(
             "No usable feature column: every column is constant, empty, an identifier or free "
             f"text ({listed(list(frame.columns))})."
         )
-    return pd.DataFrame(kept, index=frame.index), _notes(dropped, dates)
+    notes = [_NOTES[kind].format(listed(names)) for kind, names in changed.items() if names]
+    return pd.DataFrame(kept, index=frame.index), notes
 
 
 def _wanted_types(
@@ -292,21 +307,6 @@ def _identifies(known: pd.Series, *, first: bool) -> bool:
     if len(known) < MIN_IDENTIFIED_ROWS:
         return False
     return numbers_rows(known, first=first) if is_number(known.dtype) else known.is_unique
-
-
-def _notes(dropped: dict[str, list[str]], dates: list[str]) -> list[str]:
-    """Say what was dropped and converted, one sentence a kind."""
-    sentences = (
-        (dropped["constant"], "Dropped columns with one value or none: {}."),
-        (dropped["identifier"], "Dropped columns that number or identify the rows: {}."),
-        (
-            dropped["text"],
-            "Dropped text columns with too many distinct values for categories (identifiers or "
-            "free text): {}. To keep one, name it in categorical=.",
-        ),
-        (dates, "Converted dates to days since 1970-01-01: {}."),
-    )
-    return [sentence.format(listed(names)) for names, sentence in sentences if names]
 
 
 def listed(names: Sequence[str], limit: int = 20) -> str:

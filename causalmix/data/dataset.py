@@ -6,18 +6,18 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from causalmix.data.cells import parse_column
-from causalmix.data.columns import as_category, clean_columns, listed
-from causalmix.data.datasets import EMBEDDED
+from causalmix.data.cells import has_infinity, parse_column
+from causalmix.data.columns import as_category, clean_columns, levels_of, listed
+from causalmix.data.datasets import EMBEDDED, load_embedded
 from causalmix.data.files import SUFFIXES, RawTable, check_columns, read_table
 from causalmix.data.openml import fetch_table
-from causalmix.errors import DataError, UnknownNameError, check_name
+from causalmix.errors import DataError, check_name
 
 MAX_WHOLE_CLASSES = 30
 """Most distinct whole numbers that a numeric target may have to count as classes."""
@@ -56,9 +56,7 @@ class TabularDataset:
 
     def __post_init__(self) -> None:
         if len(self.X) != len(self.y):
-            raise DataError(
-                f"{self.name}: {len(self.X)} rows of features, {len(self.y)} of target."
-            )
+            raise DataError(f"{self.name}: X has {len(self.X)} rows, y has {len(self.y)}.")
         check_columns(list(self.X.columns), self.name)
         odd = [c for c, dtype in self.X.dtypes.items() if not _is_clean(dtype)]
         is_category = isinstance(self.y.dtype, pd.CategoricalDtype)
@@ -104,10 +102,7 @@ class TabularDataset:
         """
         frame = frame.set_axis(check_columns(list(frame.columns), name), axis=1)
         raw = RawTable(frame.reset_index(drop=True), provenance)
-        dataset, notes = _clean(name, raw, target, categorical, numeric)
-        for note in notes:
-            warnings.warn(f"{name}: {note}", stacklevel=2)
-        return dataset
+        return _clean(name, raw, target, categorical, numeric)
 
     def __repr__(self) -> str:
         return (
@@ -148,12 +143,10 @@ class TabularDataset:
         """
         digest = hashlib.sha256()
         for column in [*(self.X[c] for c in self.X), self.y]:
-            is_category = isinstance(column.dtype, pd.CategoricalDtype)
-            levels = list(column.cat.categories) if is_category else None
-            values = column.cat.codes.to_numpy("<i4") if is_category else _canonical(column)
+            levels = levels_of(column)
+            values = _canonical(column) if levels is None else column.cat.codes.to_numpy("<i4")
             head = json.dumps([column.name, str(column.dtype), levels, len(values)])
-            digest.update(head.encode())
-            digest.update(values.tobytes())
+            digest.update(head.encode() + values.tobytes())
         return digest.hexdigest()
 
     def take(self, rows: Sequence[int] | np.ndarray) -> TabularDataset:
@@ -169,10 +162,8 @@ class TabularDataset:
         TabularDataset
             Same columns, categories and classes.
         """
-        X, y = self.X.iloc[rows], self.y.iloc[rows]
-        return TabularDataset(
-            self.name, X.reset_index(drop=True), y.reset_index(drop=True), self.provenance
-        )
+        X, y = (part.iloc[rows].reset_index(drop=True) for part in (self.X, self.y))
+        return replace(self, X=X, y=y)
 
     def frame(self) -> pd.DataFrame:
         """Return features and target in one table, the target last.
@@ -198,18 +189,13 @@ class TabularDataset:
         """
         frame = self.frame()
         kinds = {"int64": "integer", "float64": "number", "category": "category"}
-        rows = [
-            {
-                "column": name,
-                "type": kinds[str(column.dtype)],
-                "missing": column.isna().mean(),
-                "distinct": column.nunique(),
-                "values": _examples(column),
-            }
-            for name, column in frame.items()
-        ]
-        rows[-1]["type"] = "target"
-        return pd.DataFrame(rows)
+        described = {
+            "type": [*(kinds[str(dtype)] for dtype in self.X.dtypes), "target"],
+            "missing": frame.isna().mean(),
+            "distinct": frame.nunique(),
+            "values": [_examples(column) for _, column in frame.items()],
+        }
+        return pd.DataFrame(described, frame.columns).rename_axis("column").reset_index()
 
 
 def dataset_names() -> list[str]:
@@ -266,10 +252,7 @@ def load_dataset(
             f"{name}: say which column is the target (target=, or -p target NAME); none is named "
             f"'target'. Columns: {listed(list(raw.frame.columns), 50)}."
         )
-    dataset, notes = _clean(name, raw, chosen, categorical or (), numeric or ())
-    for note in notes:
-        warnings.warn(f"{name}: {note}", stacklevel=2)
-    return dataset
+    return _clean(name, raw, chosen, categorical or (), numeric or ())
 
 
 def _find(name_or_path: str | Path) -> tuple[str, RawTable]:
@@ -278,22 +261,19 @@ def _find(name_or_path: str | Path) -> tuple[str, RawTable]:
     if text.startswith("openml:"):
         return text, fetch_table(text.removeprefix("openml:"))
     if text in EMBEDDED:
-        return text, EMBEDDED[text]()
+        return text, load_embedded(text)
     path = Path(text).expanduser()
     if isinstance(name_or_path, Path) or path.suffix or len(path.parts) > 1 or path.exists():
         return path.stem, read_table(path)
-    try:
-        check_name(text, dataset_names(), "dataset")
-    except UnknownNameError as error:
-        forms = f"Or give a file ({', '.join(SUFFIXES)}) or openml:<id or name>."
-        raise UnknownNameError(f"{error} {forms}") from None
-    raise AssertionError("check_name accepts embedded names only")
+    forms = f"a file ({', '.join(SUFFIXES)})", "openml:<id or name>"
+    check_name(text, [*dataset_names(), *forms], "dataset")
+    raise AssertionError("each name that check_name accepts is dealt with above")
 
 
 def _clean(
     name: str, raw: RawTable, target: str, categorical: Sequence[str], numeric: Sequence[str]
-) -> tuple[TabularDataset, list[str]]:
-    """Make a dataset of a raw table; also return notes on what was changed."""
+) -> TabularDataset:
+    """Make a dataset of a raw table; warn of what was changed, on behalf of the caller's caller."""
     for option, names in (("categorical", categorical), ("numeric", numeric)):
         if isinstance(names, str):
             raise DataError(f"{option}={names!r} must be a list of column names: [{names!r}].")
@@ -304,14 +284,11 @@ def _clean(
     features = raw.frame.drop(columns=target)
     if features.empty:
         raise DataError(f"{name} has no column besides the target {target!r}.")
-    known = y.notna()
-    notes = []
-    if not known.all():
-        n_gone = int((~known).sum())
+    known, notes = y.notna(), []
+    if n_gone := int((~known).sum()):
         rows = "row" if n_gone == 1 else "rows"
         notes.append(f"Dropped {n_gone} {rows} without a value of the target {target!r}.")
-        y = y[known].reset_index(drop=True)
-        features = features[known].reset_index(drop=True)
+        y, features = (part[known].reset_index(drop=True) for part in (y, features))
     X, changes = clean_columns(
         features,
         categorical=[c for c in categorical if c != target],
@@ -319,7 +296,9 @@ def _clean(
         typed=raw.typed,
         decimal_comma=raw.decimal_comma,
     )
-    return TabularDataset(name, X, y, raw.provenance), notes + changes
+    for note in notes + changes:
+        warnings.warn(f"{name}: {note}", stacklevel=3)
+    return TabularDataset(name, X, y, raw.provenance)
 
 
 def _classes(column: pd.Series, declared: bool, decimal_comma: bool) -> pd.Series:
@@ -333,7 +312,7 @@ def _classes(column: pd.Series, declared: bool, decimal_comma: bool) -> pd.Serie
         raise DataError(f"The target {name!r} has {only}; at least two classes are needed.")
     if kind == "date":
         raise DataError(f"The target {name!r} holds dates; choose a column of classes.")
-    if kind == "number" and np.isinf(values.to_numpy(dtype=np.float64)).any():
+    if kind == "number" and has_infinity(values):
         raise DataError(f"The target {name!r} holds infinite values; correct or remove the rows.")
     if kind == "number" and not declared:
         whole = bool((values.dropna() % 1 == 0).all())

@@ -107,9 +107,7 @@ def check_columns(names: list[object], source: str) -> list[str]:
     columns = [str(name) for name in names]
     repeated = [name for name, count in Counter(columns).items() if count > 1]
     if repeated:
-        raise DataError(
-            f"{source} has more than one column named {listed(repeated)}: rename or remove them."
-        )
+        raise DataError(f"{source} has more than one column named {listed(repeated)}; rename one.")
     return columns
 
 
@@ -136,12 +134,10 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
     separator = _separator(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     try:
-        header = next(row for row in reader if row)
-        rows = []
-        for row in reader:
+        lines = filter(None, reader)  # an empty line is no row
+        header, rows = next(lines), []
+        for row in lines:
             if len(row) != len(header):
-                if not row:
-                    continue
                 raise DataError(
                     f"{path.name}, line {reader.line_num}: {len(row)} cells, but the header has "
                     f"{len(header)} (separator {separator!r}). Add or remove cells, or quote those "
@@ -152,11 +148,7 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
         raise DataError(f"{path.name}, line {reader.line_num}: {error}.") from error
     names = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(header)]
     columns = check_columns(names, path.name)
-    frame = pd.DataFrame(
-        dict(zip(columns, zip(*rows, strict=True), strict=True)) if rows else {},
-        columns=columns,
-        dtype=object,
-    )
+    frame = pd.DataFrame(rows, columns=columns, dtype=object)
     return frame, {"decimal_comma": separator == ";"}
 
 
@@ -179,7 +171,7 @@ def _decode(path: Path) -> str:
 
 def _separator(text: str) -> str:
     """Return the separator that splits the first lines into the most cells, all alike."""
-    sample = list(_first_lines(text, 20))
+    sample = [line for line in io.StringIO(text[:200_000]) if line.strip()][:20]
 
     def cells(separator: str) -> int:
         widths = {len(row) for row in csv.reader(sample, delimiter=separator) if row}
@@ -190,8 +182,3 @@ def _separator(text: str) -> str:
     if cells(best) > 1:
         return best
     return max(",;\t|", key=sample[0].count)
-
-
-def _first_lines(text: str, n: int) -> list[str]:
-    """Return the first `n` lines that are not empty."""
-    return [line for line in io.StringIO(text[:200_000]) if line.strip()][:n]

@@ -47,9 +47,7 @@ def fetch_table(identifier: str) -> RawTable:
         with warnings.catch_warnings():
             # scikit-learn announces every retry; the error below says it once.
             warnings.filterwarnings("ignore", message="A network error occurred")
-            bunch = fetch_openml(
-                **key, as_frame=True, n_retries=N_RETRIES, data_home=get_data_home()
-            )
+            bunch = fetch_openml(**key, as_frame=True, n_retries=N_RETRIES)
     except (URLError, TimeoutError, ConnectionError) as error:
         raise DataError(
             f"openml:{identifier} is not in the cache ({get_data_home()}) and openml.org cannot be "

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from causalmix.data.cells import MISSING, MISSING_AMONG_NUMBERS, parse_column
-from causalmix.data.columns import as_category, clean_columns, listed
+from causalmix.data.cells import MISSING, MISSING_AMONG_NUMBERS, has_infinity, parse_column
+from causalmix.data.columns import as_category, clean_columns, levels_of, listed
 from causalmix.errors import DataError
 
 
@@ -50,13 +50,7 @@ class TableSchema:
             If a column holds infinities or nested values, or if no column is left.
         """
         cleaned, notes = clean_columns(frame, typed=True)
-        levels = {
-            name: list(column.cat.categories)
-            if isinstance(column.dtype, pd.CategoricalDtype)
-            else None
-            for name, column in cleaned.items()
-        }
-        return cls(levels), cleaned, notes
+        return cls({name: levels_of(cleaned[name]) for name in cleaned}), cleaned, notes
 
     def read(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Read the used columns of another table.
@@ -81,17 +75,13 @@ class TableSchema:
             name: _numbers(frame[name]) if levels is None else _categories(frame[name], levels)
             for name, levels in self.columns.items()
         }
-        infinite = [n for n, levels in self.columns.items() if levels is None and _inf(read[n])]
+        infinite = [n for n, each in read.items() if self.columns[n] is None and has_infinity(each)]
         if infinite:
             raise DataError(
                 f"Infinite values in {listed(infinite)}. Replace them with numbers, or with NaN "
                 "where the value is unknown."
             )
         return pd.DataFrame(read, index=frame.index)
-
-
-def _inf(values: pd.Series) -> bool:
-    return bool(np.isinf(values.to_numpy()).any())
 
 
 def _numbers(column: pd.Series) -> pd.Series:

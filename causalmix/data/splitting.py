@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 import numpy as np
@@ -42,7 +41,7 @@ class Split:
         """
         X = pd.concat([self.train.X, self.val.X], ignore_index=True)
         y = pd.concat([self.train.y, self.val.y], ignore_index=True)
-        return dataclasses.replace(self.train, X=X, y=y)
+        return replace(self.train, X=X, y=y)
 
 
 def low_data_split(
@@ -86,7 +85,7 @@ def low_data_split(
         n_test = min(n_test, dataset.n_rows - n_train - n_val)
     in_train, in_val, in_test = _allocate_parts(counts, n_train, n_val, n_test)
     _warn_about_unfit(dataset, counts, in_val)
-    train, val, test = _draw(dataset, (in_train, in_val, in_test), seed)
+    train, val, test = _draw(dataset, [in_train, in_val, in_test], seed)
     return Split(train, val, test, seed)
 
 
@@ -126,7 +125,7 @@ def holdout_split(
     if n_train > most.sum():  # then some class goes without a test row
         most = counts
     in_train = allocate(n_train, counts, np.minimum(counts, 1), most)
-    train, test = _draw(dataset, (in_train, _share_test(n_test, counts - in_train)), seed)
+    train, test = _draw(dataset, [in_train, _share_test(n_test, counts - in_train)], seed)
     return train, test
 
 
@@ -161,9 +160,8 @@ def allocate(total: int, shares: np.ndarray, lower: np.ndarray, upper: np.ndarra
 
 def _check_sizes(counts: np.ndarray, n_test: int | None, **sizes: int) -> None:
     """Raise if parts of these sizes cannot be drawn from classes of these counts."""
-    for name, size in {**sizes, "n_test": n_test}.items():
-        if name == "n_test" and size is None:
-            continue
+    test = {} if n_test is None else {"n_test": n_test}
+    for name, size in (sizes | test).items():
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise DataError(f"{name} must be a positive whole number, not {size!r}.")
     n_rows, n_classes = int(counts.sum()), int((counts > 0).sum())
@@ -197,9 +195,7 @@ def _share_test(n_test: int, left: np.ndarray) -> np.ndarray:
     return allocate(n_test, left, least, left)
 
 
-def _draw(
-    dataset: TabularDataset, sizes: tuple[np.ndarray, ...], seed: int
-) -> list[TabularDataset]:
+def _draw(dataset: TabularDataset, sizes: list[np.ndarray], seed: int) -> list[TabularDataset]:
     """Draw disjoint parts with the given number of rows of each class."""
     rng = np.random.default_rng(seed)
     parts: list[list[np.ndarray]] = [[] for _ in sizes]

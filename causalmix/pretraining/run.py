@@ -206,13 +206,13 @@ class _Run:
     def write_results(self, folder: Path) -> None:
         """Write the log, the manifest, and the checkpoint if it is the best yet."""
         if self.log["best"].iloc[-1]:
-            write_checkpoint(
-                folder / "model.safetensors",
-                _half(self.network.state_dict()),
-                architecture_name=ARCHITECTURE,
-                config=self.config.network,
-                inference_config=INFERENCE_CONFIG,
-            )
+            checkpoint = {
+                "state_dict": _half(self.network.state_dict()),
+                "config": self.config.network,
+                "architecture_name": ARCHITECTURE,
+                "inference_config": INFERENCE_CONFIG,
+            }
+            write_checkpoint(folder / "model.safetensors", checkpoint)
         replace_file(folder / "log.csv", lambda path: self.log.to_csv(path, index=False))
         write_json(folder / "manifest.json", self._manifest(folder / "model.safetensors"))
 

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -81,15 +81,7 @@ def linear_classifier() -> Pipeline:
     Pipeline
         Unfitted; takes mixed tables with missing values.
     """
-    numeric = make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
-    )
-    categorical = OneHotEncoder(handle_unknown="ignore")
-    columns = make_column_transformer(
-        (numeric, make_column_selector(dtype_include="number")),
-        (categorical, make_column_selector(dtype_include="category")),
-    )
-    return make_pipeline(columns, LogisticRegression(max_iter=2000))
+    return make_pipeline(_columns(StandardScaler()), LogisticRegression(max_iter=2000))
 
 
 def random_forest(seed: int = 0, threads: int = 1, n_estimators: int = 100) -> Pipeline:
@@ -109,16 +101,17 @@ def random_forest(seed: int = 0, threads: int = 1, n_estimators: int = 100) -> P
     Pipeline
         Unfitted.
     """
-    columns = make_column_transformer(
-        (SimpleImputer(strategy="median", keep_empty_features=True), _NUMERIC),
-        (OneHotEncoder(handle_unknown="ignore", sparse_output=False), _CATEGORICAL),
-    )
     forest = RandomForestClassifier(n_estimators, random_state=seed, n_jobs=threads)
-    return make_pipeline(columns, forest)
+    return make_pipeline(_columns(sparse_output=False), forest)
 
 
-def _logistic_regression(seed: int, threads: int) -> Pipeline:
-    return linear_classifier()  # one thread, nothing random
+def _columns(*scaling: TransformerMixin, **one_hot: bool) -> ColumnTransformer:
+    """Fill gaps with medians, then scale; make one-hot columns of categories."""
+    filling = SimpleImputer(strategy="median", keep_empty_features=True)
+    return make_column_transformer(
+        (make_pipeline(filling, *scaling), _NUMERIC),
+        (OneHotEncoder(handle_unknown="ignore", **one_hot), _CATEGORICAL),
+    )
 
 
 def _hist_gradient_boosting(seed: int, threads: int) -> Pipeline:
@@ -177,7 +170,9 @@ def _k_neighbours(seed: int, threads: int) -> Pipeline:
 
 
 BASELINES: dict[str, Baseline] = {
-    "logistic_regression": Baseline("Logistic regression", _logistic_regression),
+    "logistic_regression": Baseline(
+        "Logistic regression", lambda seed, threads: linear_classifier()
+    ),
     "random_forest": Baseline("Random forest", random_forest),
     "hist_gradient_boosting": Baseline("HistGradientBoosting", _hist_gradient_boosting),
     "xgboost": Baseline("XGBoost", _xgboost, ("xgboost", "xgboost-cpu"), "dev"),

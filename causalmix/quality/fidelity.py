@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from causalmix.data.gower import code_columns
+from causalmix.data.numpy_seed import numpy_seed
 
 
 def association_matrix(frame: pd.DataFrame) -> pd.DataFrame:
@@ -36,14 +37,10 @@ def association_matrix(frame: pd.DataFrame) -> pd.DataFrame:
     for (i, (a, a_is_code)), (j, (b, b_is_code)) in combinations(enumerate(columns), 2):
         present = ~(np.isnan(a) | np.isnan(b))
         a, b = a[present], b[present]
-        if a_is_code and b_is_code:
-            value = _cramers_v_squared(a, b)
-        elif a_is_code:
-            value = _correlation_ratio(a, b)
-        elif b_is_code:
-            value = _correlation_ratio(b, a)
+        if a_is_code != b_is_code:
+            value = _correlation_ratio(*((a, b) if a_is_code else (b, a)))
         else:
-            value = _spearman(a, b)
+            value = _cramers_v_squared(a, b) if a_is_code else _spearman(a, b)
         matrix[i, j] = matrix[j, i] = value
     return pd.DataFrame(matrix, index=frame.columns, columns=frame.columns)
 
@@ -135,18 +132,16 @@ def k_marginal_tvd(real: pd.DataFrame, synthetic: pd.DataFrame, *, n_bins: int =
 
 
 def _level_codes(
-    real: pd.Series, synthetic: pd.Series, n_bins: int
+    real: pd.Series, made: pd.Series, n_bins: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Codes of the real and of the synthetic values, and how many codes there are."""
     numeric = pd.api.types.is_numeric_dtype(real.dtype)
     if numeric and real.nunique() >= n_bins:
         inner = np.unique(np.nanquantile(real, np.linspace(0, 1, n_bins + 1)))[1:-1]
         missing = len(inner) + 1
-        real_codes, made_codes = (
-            np.where(each.isna(), missing, np.digitize(each, inner)) for each in (real, synthetic)
-        )
-        return real_codes, made_codes, missing + 1
-    both = pd.concat([real.astype(object), synthetic.astype(object)])
+        codes = [np.where(each.isna(), missing, np.digitize(each, inner)) for each in (real, made)]
+        return *codes, missing + 1
+    both = pd.concat([real.astype(object), made.astype(object)])
     codes, levels = pd.factorize(both, use_na_sentinel=False)
     return codes[: len(real)], codes[len(real) :], len(levels)
 
@@ -185,12 +180,8 @@ def nearest_neighbour_adversarial_accuracy(
     (a, b), categorical = code_columns([real, synthetic], scale=both)
     b = b.iloc[::-1]  # SynthEval takes a copy in the same order for the table itself
     numeric = [name for name in a if name not in categorical]
-    state = np.random.get_state()  # noqa: NPY002 - SynthEval draws from the global generator
-    np.random.seed(seed)  # noqa: NPY002
-    try:
+    with numpy_seed(seed):  # SynthEval draws from the global generator
         accuracy, _ = evaluate(a, b, numeric, categorical, "gower", n_resample)
-    finally:
-        np.random.set_state(state)  # noqa: NPY002
     return float(accuracy)
 
 

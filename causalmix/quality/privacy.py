@@ -48,9 +48,7 @@ def near_copy_share(records: pd.DataFrame, rows: pd.DataFrame, *, fraction: floa
     (ADS-GAN)", IEEE Journal of Biomedical and Health Informatics 24.
     """
     if len(records) < 2:
-        raise DataError(
-            f"Near-copies need two or more records to compare with, got {len(records)}."
-        )
+        raise DataError(f"Near-copies need two or more records to compare, got {len(records)}.")
     if len(rows) == 0:
         raise DataError("There are no rows to search for near-copies.")
     if not fraction > 0:

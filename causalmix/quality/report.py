@@ -164,10 +164,8 @@ def quality_report(
         return [transfer_auc((X, y), test, learner=k, tfm=tfm, seed=seed) for k in learners]
 
     real, start = train.frame(), utility(train.X, train.y)
-    records = {
-        REFERENCE: [*_fidelity(test.frame(), real, seed), near_copy_share(real, test.frame())]
-        + 2 * start
-    }
+    copies = near_copy_share(real, test.frame())
+    records = {REFERENCE: [*_fidelity(test.frame(), real, seed), copies, *start, *start]}
     for name, rows in made.items():
         records[name] = [
             *_fidelity(test.frame(), rows.frame(), seed),
@@ -209,10 +207,7 @@ def _like(train: TabularDataset, name: str, X: pd.DataFrame, y: pd.Series) -> Ta
 def _column_like(real: pd.Series, made: pd.Series, name: str) -> pd.Series:
     numeric = pd.api.types.is_numeric_dtype(real.dtype)
     if numeric != pd.api.types.is_numeric_dtype(made.dtype):
-        raise DataError(
-            f"Column {real.name!r} of {name!r} is {made.dtype}, that of the training rows "
-            f"{real.dtype}."
-        )
+        raise DataError(f"Column {real.name!r} of {name!r} is {made.dtype}, not {real.dtype}.")
     if numeric:
         return made
     unknown = sorted(set(made.dropna()) - set(real.cat.categories))

@@ -68,17 +68,13 @@ class ConditionalNoise:
 
     def quantiles(self, X: np.ndarray, levels: np.ndarray) -> np.ndarray:
         """Residual (n,) at a level (n,) in [0, 1] of its distribution given predictors (n, p)."""
-        middle = self._middles(X)
-        return np.array(
-            [np.interp(u, m, self._residuals) for u, m in zip(levels, middle, strict=True)]
-        )
+        rows = zip(levels, self._middles(X), strict=True)
+        return np.array([np.interp(level, middle, self._residuals) for level, middle in rows])
 
     def levels(self, X: np.ndarray, residuals: np.ndarray) -> np.ndarray:
         """Level (n,) of residuals (n,), the inverse of `quantiles` within the observed range."""
-        middle = self._middles(X)
-        return np.array(
-            [np.interp(r, self._residuals, m) for r, m in zip(residuals, middle, strict=True)]
-        )
+        rows = zip(residuals, self._middles(X), strict=True)
+        return np.array([np.interp(value, self._residuals, middle) for value, middle in rows])
 
     def _middles(self, X: np.ndarray) -> np.ndarray:
         weights = self._weights(self._leaves_of(X.astype(np.float32)))

@@ -6,7 +6,8 @@ score z = Φ⁻¹(u) of that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import count
 from math import isqrt
 from typing import Any
@@ -18,6 +19,8 @@ from dowhy import gcm
 from dowhy.graph import get_ordered_predecessors
 from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
+
+from causalmix.scm.mechanisms import enclosing, side_by_side
 
 
 def draw_rows(model: gcm.StructuralCausalModel, n: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -77,15 +80,14 @@ def move_noise(
     for node in nx.topological_sort(model.graph):
         mechanism = model.causal_mechanism(node)
         parents = get_ordered_predecessors(model.graph, node)
-        old, new = _beside(observed, parents), _beside(rows, parents)
+        old, new = (side_by_side(each, parents) if parents else None for each in (observed, rows))
         move = _Move(correlation, pd.isna(observed[node]), normals[:, nodes.index(node)], rng)
         if not parents:
             rows[node] = move.values(mechanism, observed[node])
         elif isinstance(mechanism, gcm.ClassifierFCM):
             rows[node] = _move_class(mechanism.classifier_model, old, new, observed[node], move)
         else:
-            noise = _noise_before(mechanism, old, observed[node], move.missing)
-            noise = move.values(mechanism.noise_model, noise)
+            noise = move.noise(mechanism, old, observed[node])
             rows[node] = mechanism.evaluate(new, noise[:, None]).ravel()
         if correlation == 1:  # to the last digit, and where the noise is beyond its distribution
             same = ~move.missing & ((old == new).all(axis=1) if parents else True)
@@ -125,33 +127,21 @@ def even_levels(n: int, n_nodes: int, rng: np.random.Generator) -> np.ndarray:
     return (points.argsort(axis=0).argsort(axis=0) + rng.random((n, n_nodes))) / n
 
 
-def _beside(columns: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
-    """Columns side by side, (n, n_names), as gcm hands parents to a mechanism."""
-    return np.column_stack([columns[name].astype(object) for name in names]) if names else None
-
-
-def _noise_before(
-    mechanism: Any, parents: np.ndarray, values: np.ndarray, missing: np.ndarray
-) -> np.ndarray:
-    """Noise that explains values (n,); of a missing one, any number."""
-    noise = np.zeros(len(values))
-    if not missing.all():
-        known = ~missing
-        found = mechanism.estimate_noise(values[known].astype(float), parents[known])
-        noise[known] = found.ravel()
-    return noise
-
-
+@dataclass(frozen=True, eq=False)
 class _Move:
     """How the noise of one node moves; where the value is missing it is drawn instead."""
 
-    def __init__(
-        self, correlation: float, missing: np.ndarray, fresh: np.ndarray, rng: np.random.Generator
-    ) -> None:
-        self.correlation = correlation
-        self.missing = missing
-        self.fresh = fresh
-        self.rng = rng
+    correlation: float
+    missing: np.ndarray
+    fresh: np.ndarray
+    rng: np.random.Generator
+
+    def of_known(self, find: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Find something (n_known,) for a mask of the known values; of a missing one it is 0.5."""
+        found, known = np.full(len(self.missing), 0.5), ~self.missing
+        if known.any():
+            found[known] = find(known)
+        return found
 
     def levels(self, before: np.ndarray) -> np.ndarray:
         """Move levels (n,) of a distribution."""
@@ -161,11 +151,14 @@ class _Move:
 
     def values(self, distribution: Any, before: np.ndarray) -> np.ndarray:
         """Move values (n,) of a distribution of `causalmix.scm.density`."""
-        level = np.full(len(before), 0.5)
-        known = ~self.missing
-        if known.any():
-            level[known] = distribution.levels(before[known], self.rng)
+        level = self.of_known(lambda known: distribution.levels(before[known], self.rng))
         return distribution.quantiles(self.levels(level))
+
+    def noise(self, mechanism: Any, parents: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """Move the noise (n,) that explains values (n,) given parents (n, n_parents)."""
+        find = mechanism.estimate_noise
+        noise = self.of_known(lambda k: find(before[k].astype(float), parents[k]).ravel())
+        return self.values(mechanism.noise_model, noise)
 
 
 def _move_class(
@@ -177,14 +170,12 @@ def _move_class(
     enclose it, anywhere with the same chance.
     """
     classes = np.asarray(classifier.classes, dtype=object)
-    level = np.full(len(before), 0.5)
-    known = ~move.missing
-    if known.any():
+
+    def observed_level(known: np.ndarray) -> np.ndarray:
         position = np.searchsorted(classes.astype(str), before[known].astype(str))
         ends = classifier.predict_probabilities(old[known]).cumsum(axis=1)
-        each = np.arange(len(position))
-        starts = np.pad(ends, ((0, 0), (1, 0)))[each, position]
-        level[known] = move.rng.uniform(starts, ends[each, position])
-    level = move.levels(level)
+        return move.rng.uniform(*enclosing(np.pad(ends, ((0, 0), (1, 0))), position))
+
+    level = move.levels(move.of_known(observed_level))
     cumulative = classifier.predict_probabilities(new).cumsum(axis=1)
     return classes[(cumulative <= level[:, None]).sum(axis=1).clip(max=len(classes) - 1)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from dowhy import gcm
@@ -24,60 +24,35 @@ _LEAST_DISTINCT = 0.5
 _GRID = np.sinh(np.linspace(-3.5, 3.5, 1001))  # deviations: near zero .007 apart, to 16.5
 
 
-class Density(Protocol):
-    """What a candidate is, once fitted."""
-
-    def pdf(self, x: np.ndarray) -> np.ndarray:
-        """Density at each value."""
-        ...
-
-    def cdf(self, x: np.ndarray) -> np.ndarray:
-        """Probability of values up to each value."""
-        ...
-
-    def rvs(self, size: int) -> np.ndarray:
-        """Draw values with numpy's global generator, as DoWhy does."""
-        ...
-
-
-class _Family:
-    """A distribution of SciPy with its parameters.
+class Density:
+    """What a candidate is, once fitted: a distribution of SciPy with its parameters, or that of −x.
 
     SciPy's own frozen distributions take two milliseconds to make, more than all that is done with
     them here.
     """
 
-    def __init__(self, distribution: stats.rv_continuous, *parameters: float) -> None:
-        self._distribution = distribution
-        self._parameters = parameters
+    def __init__(self, family: stats.rv_continuous, *parameters: float, sign: int = 1) -> None:
+        self._family, self._parameters, self._sign = family, parameters, sign
 
     def pdf(self, x: np.ndarray) -> np.ndarray:
-        return self._distribution.pdf(x, *self._parameters)
+        """Density at each value."""
+        return self._family.pdf(self._sign * x, *self._parameters)
 
     def cdf(self, x: np.ndarray) -> np.ndarray:
-        return self._distribution.cdf(x, *self._parameters)
+        """Probability of values up to each value."""
+        below = self._family.cdf(self._sign * x, *self._parameters)
+        return below if self._sign > 0 else 1 - below
 
     def rvs(self, size: int) -> np.ndarray:
-        return self._distribution.rvs(*self._parameters, size=size)
+        """Draw values with numpy's global generator, as DoWhy does."""
+        return self._sign * self._family.rvs(*self._parameters, size=size)
+
+    def reflected(self) -> Density:
+        """Return the distribution of −x."""
+        return Density(self._family, *self._parameters, sign=-self._sign)
 
 
-@dataclass(frozen=True)
-class _Reflected:
-    """A distribution of −x."""
-
-    of: Density
-
-    def pdf(self, x: np.ndarray) -> np.ndarray:
-        return self.of.pdf(-x)
-
-    def cdf(self, x: np.ndarray) -> np.ndarray:
-        return 1 - self.of.cdf(-x)
-
-    def rvs(self, size: int) -> np.ndarray:
-        return -self.of.rvs(size)
-
-
-class _KernelDensity:
+class _KernelDensity(Density):
     """Gaussian kernel density, a little sharper than Scott's rule for Gaussian data."""
 
     def __init__(self, x: np.ndarray) -> None:
@@ -96,30 +71,30 @@ class _KernelDensity:
 
 def _laplace(x: np.ndarray) -> Density:
     centre = np.median(x)
-    return _Family(stats.laplace, centre, np.abs(x - centre).mean())
+    return Density(stats.laplace, centre, np.abs(x - centre).mean())
 
 
 def _uniform(x: np.ndarray) -> Density:
     # The range of n values is short by two of n + 1 gaps.
     width = np.ptp(x) * (len(x) + 1) / (len(x) - 1)
-    return _Family(stats.uniform, (x.min() + x.max() - width) / 2, width)
+    return Density(stats.uniform, (x.min() + x.max() - width) / 2, width)
 
 
 def _exponential(x: np.ndarray) -> Density:
     scale = x.mean() - x.min()
     low = x.min() - scale / len(x)  # the minimum lies scale / n too high
-    return _Family(stats.expon, low, scale)
+    return Density(stats.expon, low, scale)
 
 
 def _gamma(x: np.ndarray) -> Density:
     shape = 4 / max(_moment(x, 3), 0.05) ** 2
     scale = x.std() / np.sqrt(shape)
-    return _Family(stats.gamma, shape, x.mean() - shape * scale, scale)
+    return Density(stats.gamma, shape, x.mean() - shape * scale, scale)
 
 
 def _student(x: np.ndarray) -> Density:
     degrees = 4 + 6 / max(_moment(x, 4) - 3, 0.1)
-    return _Family(stats.t, degrees, x.mean(), x.std() * np.sqrt((degrees - 2) / degrees))
+    return Density(stats.t, degrees, x.mean(), x.std() * np.sqrt((degrees - 2) / degrees))
 
 
 def _moment(x: np.ndarray, order: int) -> float:
@@ -130,25 +105,21 @@ def _moment(x: np.ndarray, order: int) -> float:
 
 def _gumbel(x: np.ndarray) -> Density:
     scale = x.std() * np.sqrt(6) / np.pi
-    return _Family(stats.gumbel_r, x.mean() - np.euler_gamma * scale, scale)
-
-
-def _reflected(family: Callable[[np.ndarray], Density]) -> Callable[[np.ndarray], Density]:
-    return lambda x: _Reflected(family(-x))
+    return Density(stats.gumbel_r, x.mean() - np.euler_gamma * scale, scale)
 
 
 # Closed-form estimates (moments or maximum likelihood): each is fitted eleven times for a node.
 FAMILIES: dict[str, Callable[[np.ndarray], Density]] = {
-    "normal": lambda x: _Family(stats.norm, x.mean(), x.std()),
+    "normal": lambda x: Density(stats.norm, x.mean(), x.std()),
     "laplace": _laplace,
     "student": _student,
     "uniform": _uniform,
     "exponential": _exponential,
-    "reflected exponential": _reflected(_exponential),
+    "reflected exponential": lambda x: _exponential(-x).reflected(),
     "gamma": _gamma,
-    "reflected gamma": _reflected(_gamma),
+    "reflected gamma": lambda x: _gamma(-x).reflected(),
     "gumbel": _gumbel,
-    "reflected gumbel": _reflected(_gumbel),
+    "reflected gumbel": lambda x: _gumbel(-x).reflected(),
     "kernel": _KernelDensity,
 }
 
@@ -179,7 +150,15 @@ def empirical(values: Sequence[Any] | np.ndarray) -> ObservedValues:
     return model
 
 
-class Uniform(StochasticModel):
+class Copied:
+    """A model of gcm that is cloned by a copy, which may be fitted anew."""
+
+    def clone(self) -> Self:
+        """Return a copy."""
+        return deepcopy(self)
+
+
+class Uniform(Copied, StochasticModel):
     """The uniform distribution on (0, 1): noise that is a level itself."""
 
     def fit(self, X: np.ndarray) -> None:
@@ -197,27 +176,21 @@ class Uniform(StochasticModel):
         """Return the values (n,)."""
         return values
 
-    def clone(self) -> Self:
-        """Return a copy."""
-        return type(self)()
 
-
-class StackedDensity(StochasticModel):
+class StackedDensity(Copied, StochasticModel):
     """A mixture of candidate families whose weights maximise the likelihood of held-out values.
 
     The observed values themselves, or an interpolation of them, carry every accident of a small
     sample into each synthetic row. A parametric family does not, but has to be the right one.
     Stacking weighs both by how well they predict values that they were not fitted to.
 
-    A number with many ties (counts, rounded or truncated values), or with fewer than 20 values, is
-    drawn from the observed values instead. Of more than 2,000 values, as many at random decide the
-    weights, and all the families' parameters.
+    Of more than 2,000 values, as many at random decide the weights, and all the families'
+    parameters.
 
     Attributes
     ----------
     weights_ : dict of str to float
-        Weight of each family (a key of `FAMILIES`) above 0.02; empty where values are drawn as
-        observed.
+        Weight of each family (a key of `FAMILIES`) above 0.02.
 
     References
     ----------
@@ -228,51 +201,45 @@ class StackedDensity(StochasticModel):
     def fit(self, X: np.ndarray) -> None:
         """Estimate from values of shape (n,) or (n, 1), without NaN."""
         values = np.asarray(X, float).ravel()
-        self.weights_: dict[str, float] = {}
-        self._observed = empirical(values)
-        distinct = len(np.unique(values))
-        if len(values) < _LEAST_VALUES or distinct < _LEAST_DISTINCT * len(values):
-            return
         self._centre, self._scale = values.mean(), values.std()
         scaled = (values - self._centre) / self._scale
         judged = scaled
         if len(scaled) > _MOST_VALUES:
             judged = np.random.default_rng(0).choice(scaled, _MOST_VALUES, replace=False)
-        weights = stacking_weights(_held_out_densities(judged))
-        kept = {name: w for name, w in zip(FAMILIES, weights, strict=True) if w > _LEAST_WEIGHT}
-        total = sum(kept.values())
-        self.weights_ = {name: float(w / total) for name, w in kept.items()}
-        self._densities = [FAMILIES[name](scaled) for name in kept]
+        self.weights_ = kept_weights(FAMILIES, stacking_weights(_held_out_densities(judged)))
+        self._densities = [FAMILIES[name](scaled) for name in self.weights_]
 
     def draw_samples(self, num_samples: int) -> np.ndarray:
         """Draw values, shape (num_samples, 1), with numpy's global generator as DoWhy does."""
-        if not self.weights_:
-            return self._observed.draw_samples(num_samples)
         random = check_random_state(None)  # the global generator
         parts = random.multinomial(num_samples, list(self.weights_.values()))
         drawn = [density.rvs(n) for density, n in zip(self._densities, parts, strict=True)]
         return (self._centre + self._scale * random.permutation(np.concatenate(drawn)))[:, None]
 
     def quantiles(self, levels: np.ndarray) -> np.ndarray:
-        """Value (n,) at each level (n,) in [0, 1]; with ties, observed values."""
-        if not self.weights_:
-            return self._observed.quantiles(levels)
+        """Value (n,) at each level (n,) in [0, 1]."""
         return self._centre + self._scale * np.interp(levels, self._cdf_on_grid, _GRID)
 
     def levels(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Level (n,) of each value (n,), the inverse of `quantiles`; any that a tie has."""
-        if not self.weights_:
-            return self._observed.levels(values, rng)
+        """Level (n,) of each value (n,), the inverse of `quantiles`."""
         return np.interp((values - self._centre) / self._scale, _GRID, self._cdf_on_grid)
-
-    def clone(self) -> Self:
-        """Return an unfitted copy."""
-        return type(self)()
 
     @cached_property
     def _cdf_on_grid(self) -> np.ndarray:
         parts = zip(self.weights_.values(), self._densities, strict=True)
         return sum(weight * density.cdf(_GRID) for weight, density in parts)
+
+
+def smooth(values: np.ndarray) -> ObservedValues | StackedDensity:
+    """Return a `StackedDensity` of values (n,), or these themselves where they have many ties.
+
+    So have counts and rounded or truncated values. Fewer than 20 values too are drawn as observed.
+    """
+    if len(values) < _LEAST_VALUES or len(np.unique(values)) < _LEAST_DISTINCT * len(values):
+        return empirical(values)
+    density = StackedDensity()
+    density.fit(values)
+    return density
 
 
 def _held_out_densities(x: np.ndarray) -> np.ndarray:
@@ -301,6 +268,13 @@ def stacking_weights(densities: np.ndarray) -> np.ndarray:
     for _ in range(_EM_STEPS):
         weights = weights * (1 / (densities @ weights) @ densities) / len(densities)
     return weights
+
+
+def kept_weights(names: Iterable[str], weights: np.ndarray) -> dict[str, float]:
+    """Return weights above 0.02 by the names of what they weigh, summing to 1 again."""
+    kept = {name: w for name, w in zip(names, weights, strict=True) if w > _LEAST_WEIGHT}
+    total = sum(kept.values())
+    return {name: float(w / total) for name, w in kept.items()}
 
 
 def observed_quantiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -19,7 +18,6 @@ _ROBUST_ROUNDS = 2
 _EM_STEPS = 3
 
 
-@dataclass(frozen=True)
 class _Prior:
     """Independent normal priors of the logarithms of the hyperparameters, for standardised data.
 
@@ -27,21 +25,13 @@ class _Prior:
     a parent, a trend, and curves and an interaction that have to be earned.
     """
 
-    mean: np.ndarray
-    deviation: np.ndarray
-    bounds: list[tuple[float, float]]
-
-    @classmethod
-    def of(cls, n_groups: int) -> Self:
+    def __init__(self, n_groups: int) -> None:
         interaction = n_groups > 1
         means = [2.0] * n_groups + [0.5 / n_groups] * n_groups + [0.2] * interaction + [0.3, 0.3]
-        return cls(
-            np.log(means),
-            np.array([0.7] * n_groups + [1.5] * (n_groups + interaction + 2)),
-            [(np.log(0.05), np.log(50.0))] * n_groups
-            + [(np.log(1e-4), np.log(50.0))] * (n_groups + interaction + 1)
-            + [(np.log(1e-4), np.log(3.0))],
-        )
+        self.mean = np.log(means)
+        self.deviation = np.array([0.7] * n_groups + [1.5] * (n_groups + interaction + 2))
+        scale, amplitude, noise = np.log([(0.05, 50.0), (1e-4, 50.0), (1e-4, 3.0)])
+        self.bounds = [scale] * n_groups + [amplitude] * (n_groups + interaction + 1) + [noise]
 
 
 class AdditiveGaussianProcess(RegressorMixin, BaseEstimator):
@@ -82,14 +72,14 @@ class AdditiveGaussianProcess(RegressorMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
         """Fit to standardised predictors (n, p) and any target (n,)."""
         self._groups = [list(g) for g in self.groups or [[k] for k in range(X.shape[1])]]
-        self._prior = _Prior.of(len(self._groups))
+        self._prior = _Prior(len(self._groups))
         self._X, self._mean, self._unit = X, float(np.mean(y)), float(np.std(y)) or 1.0
         self._y = (np.asarray(y, float) - self._mean) / self._unit
         self._distances = self._squared_distances(X)
         self._relative = np.ones(len(y))  # noise variance of each row, relative to the common one
         self.degrees_of_freedom_ = np.inf
         self._optimise(self._prior.mean)
-        tails = kurtosis(self._left_out_residuals()[0])
+        tails = kurtosis(self._weights / np.sqrt(np.diag(self._inverse)))  # leaving each row out
         if tails > _HEAVY_TAILS:
             self._fit_student(max(4 + 6 / tails, 4.5))
         del self._distances
@@ -104,23 +94,25 @@ class AdditiveGaussianProcess(RegressorMixin, BaseEstimator):
         mean = self._mean + self._unit * (kernel @ self._weights)
         if not return_std:
             return mean
-        prior = self._prior_variance(X)
+        _, a, c, b, _ = self._split(theta)
+        prior = a.sum() + c + b * np.sum(X**2, axis=1)
         known = np.einsum("ij,ij->i", kernel @ self._inverse, kernel)
         variance = np.maximum(prior - known, 0) + self._noise_variance()
         return mean, self._unit * np.sqrt(variance)
 
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation (n,) of each row of the data, given all others and in closed form."""
-        residuals, deviation = self._left_out_deviation()
-        return self._mean + self._unit * (self._y - residuals), self._unit * deviation
+        precision = np.diag(self._inverse)
+        own_noise = np.exp(self.hyperparameters_[-1]) * self._relative
+        uncertainty = np.maximum(1 / precision - own_noise, 0)
+        mean = self._mean + self._unit * (self._y - self._weights / precision)
+        return mean, self._unit * np.sqrt(uncertainty + self._noise_variance())
 
     # ---- kernel ----------------------------------------------------------------------------------
 
     def _squared_distances(self, X: np.ndarray) -> list[np.ndarray]:
         """Squared distances within each parent's predictors, each (n, n_train)."""
-        return [
-            sum((X[:, k, None] - self._X[None, :, k]) ** 2 for k in group) for group in self._groups
-        ]
+        return [sum((X[:, k, None] - self._X[None, :, k]) ** 2 for k in g) for g in self._groups]
 
     def _split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float, float]:
         """Length scales squared, a, c, b and noise variance."""
@@ -139,17 +131,11 @@ class AdditiveGaussianProcess(RegressorMixin, BaseEstimator):
             terms.append(c * np.exp(-0.5 * sum(scaled)))
         return [*terms, b * products], scaled
 
-    def _derivatives(
-        self, terms: list[np.ndarray], scaled: list[np.ndarray]
-    ) -> Iterator[np.ndarray]:
-        """Yield derivatives by the logarithms of all hyperparameters but the noise."""
+    def _partials(self, terms: list[np.ndarray], scaled: list[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield partial derivatives by the logarithms of all hyperparameters but the noise."""
         for curve, s in zip(terms, scaled, strict=False):
             yield s * (curve + terms[-2] if len(scaled) > 1 else curve)
         yield from terms
-
-    def _prior_variance(self, X: np.ndarray) -> np.ndarray:
-        _, a, c, b, _ = self._split(self.hyperparameters_)
-        return a.sum() + c + b * np.sum(X**2, axis=1)
 
     def _noise_variance(self) -> float:
         noise, degrees = np.exp(self.hyperparameters_[-1]), self.degrees_of_freedom_
@@ -168,8 +154,7 @@ class AdditiveGaussianProcess(RegressorMixin, BaseEstimator):
             pull = (theta - prior.mean) / prior.deviation
             value = 0.5 * y @ weights + np.log(np.diag(factor)).sum() + 0.5 * pull @ pull
             inverse -= np.outer(weights, weights)
-            derivatives = self._derivatives(terms, scaled)
-            gradient = [0.5 * np.vdot(inverse, derivative) for derivative in derivatives]
+            gradient = [0.5 * np.vdot(inverse, each) for each in self._partials(terms, scaled)]
             gradient.append(0.5 * np.diag(inverse) @ noise)
             return value, np.array(gradient) + pull / prior.deviation
 
@@ -200,19 +185,6 @@ class AdditiveGaussianProcess(RegressorMixin, BaseEstimator):
                 common = np.log(np.mean(precision * squares))
                 self._condition(np.append(self.hyperparameters_[:-1], common))
             self._optimise(self.hyperparameters_)
-
-    # ---- leaving one row out ---------------------------------------------------------------------
-
-    def _left_out_residuals(self) -> tuple[np.ndarray, np.ndarray]:
-        """Standardised residuals, and the precision of each row given the others."""
-        precision = np.diag(self._inverse)
-        return self._weights / np.sqrt(precision), precision
-
-    def _left_out_deviation(self) -> tuple[np.ndarray, np.ndarray]:
-        precision = np.diag(self._inverse)
-        own_noise = np.exp(self.hyperparameters_[-1]) * self._relative
-        uncertainty = np.maximum(1 / precision - own_noise, 0)
-        return self._weights / precision, np.sqrt(uncertainty + self._noise_variance())
 
 
 def _invert(kernel: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

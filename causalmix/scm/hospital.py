@@ -30,15 +30,8 @@ def hospital_dag() -> nx.DiGraph:
     networkx.DiGraph
         On the columns of `hospital_rows`, the target included.
     """
-    return nx.DiGraph(
-        [
-            ("severity", "pressure"),
-            ("severity", TREATMENT),
-            ("severity", OUTCOME),
-            (TREATMENT, OUTCOME),
-            (OUTCOME, "days"),
-        ]
-    )
+    of_severity = [("severity", child) for child in ("pressure", TREATMENT, OUTCOME)]
+    return nx.DiGraph([*of_severity, (TREATMENT, OUTCOME), (OUTCOME, "days")])
 
 
 def hospital_knowledge() -> BackgroundKnowledge:

@@ -6,9 +6,8 @@ Shapes: n rows, p predictors.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,7 +27,7 @@ from sklearn.model_selection import (
     cross_val_score,
 )
 
-from causalmix.scm.density import stacking_weights
+from causalmix.scm.density import kept_weights, stacking_weights
 from causalmix.scm.gaussian_process import AdditiveGaussianProcess
 
 Groups = Sequence[Sequence[int]]
@@ -40,7 +39,6 @@ _BOOSTING_ROWS = 200
 _STACKING_ROWS = 200
 _ROWS_PER_PREDICTOR = 20
 _LEAST_CHANCE = 1e-3  # of a held-out label: one surprise does not decide the weights
-_LEAST_WEIGHT = 0.02
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # inverse strength, scikit-learn's C
 
 # Small trees and few of them: the tables have a few hundred rows, and there is one learner for
@@ -52,6 +50,7 @@ _boosting = {
     "min_samples_leaf": 5,
     "max_bins": 64,
     "early_stopping": False,
+    "random_state": 0,
 }
 _forest = {"n_estimators": 100, "min_samples_leaf": 3, "random_state": 0}
 
@@ -59,7 +58,7 @@ _forest = {"n_estimators": 100, "min_samples_leaf": 3, "random_state": 0}
 # ---- numeric nodes -------------------------------------------------------------------------------
 
 
-def ridge(n_rows: int, groups: Groups) -> BaseEstimator:
+def ridge() -> BaseEstimator:
     """Ridge regression; the penalty is chosen by leave-one-out error."""
     return RidgeCV(alphas=np.logspace(-2, 4, 7))
 
@@ -67,25 +66,15 @@ def ridge(n_rows: int, groups: Groups) -> BaseEstimator:
 def gaussian_process(n_rows: int, groups: Groups) -> BaseEstimator:
     """Additive Gaussian process; beyond 500 rows boosting, as its cost grows with their cube."""
     if n_rows > _GP_ROWS:
-        return boosting_regressor(n_rows, groups)
+        return HistGradientBoostingRegressor(**_boosting)
     return AdditiveGaussianProcess(groups)
 
 
-def boosting_regressor(n_rows: int, groups: Groups) -> BaseEstimator:
-    """Histogram gradient boosting with 40 small trees."""
-    return HistGradientBoostingRegressor(**_boosting, random_state=0)
-
-
-def forest_regressor(n_rows: int, groups: Groups) -> BaseEstimator:
-    """Random forest of 100 trees."""
-    return RandomForestRegressor(**_forest)
-
-
 REGRESSORS: dict[str, Callable[[int, Groups], BaseEstimator]] = {
-    "linear": ridge,
+    "linear": lambda n_rows, groups: ridge(),
     "gp": gaussian_process,
-    "boosting": boosting_regressor,
-    "forest": forest_regressor,
+    "boosting": lambda n_rows, groups: HistGradientBoostingRegressor(**_boosting),
+    "forest": lambda n_rows, groups: RandomForestRegressor(**_forest),
 }
 
 
@@ -123,15 +112,13 @@ def held_out_mean_and_scale(
     """
     if isinstance(learner, AdditiveGaussianProcess):
         return learner.leave_one_out()
-    ones = np.ones(len(y))
     if len(y) <= FOLDS:
-        return learner.predict(X), ones
+        return predict_mean_and_scale(learner, X)
     folds = KFold(FOLDS, shuffle=True, random_state=0)
-    return cross_val_predict(learner, X, y, cv=folds), ones
+    return cross_val_predict(learner, X, y, cv=folds), np.ones(len(y))
 
 
-@dataclass(frozen=True)
-class FittedRegressor:
+class FittedRegressor(NamedTuple):
     """A fitted learner, and what it predicts for its own rows as if it had not seen them.
 
     Attributes
@@ -156,10 +143,8 @@ def choose_regressor(
     """
     if len(y) < _BOOSTING_ROWS and len(names) > 1:
         names = [name for name in names if name != "boosting"]
-    fitted = []
-    for name in names:
-        learner = REGRESSORS[name](len(X), groups).fit(X, y)
-        fitted.append(FittedRegressor(learner, *held_out_mean_and_scale(learner, X, y)))
+    learners = [REGRESSORS[name](len(X), groups).fit(X, y) for name in names]
+    fitted = [FittedRegressor(each, *held_out_mean_and_scale(each, X, y)) for each in learners]
     return max(fitted, key=lambda each: _likelihood(each, y))
 
 
@@ -171,7 +156,25 @@ def _likelihood(fitted: FittedRegressor, y: np.ndarray) -> float:
 # ---- categorical nodes ---------------------------------------------------------------------------
 
 
-class CalibratedLogistic(ClassifierMixin, BaseEstimator):
+class NodeClassifier(ClassifierMixin, BaseEstimator):
+    """What the classifiers below share.
+
+    Parameters
+    ----------
+    groups : sequence of sequence of int, optional
+        Columns of the predictors that belong to one parent, as the levels of a category do. By
+        default each column is a parent.
+    """
+
+    def __init__(self, groups: Groups | None = None) -> None:
+        self.groups = groups
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Most probable classes, shape (n,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+class CalibratedLogistic(NodeClassifier):
     """Logistic regression with a cross-validated penalty, for few parents the weakest plausible.
 
     The penalty with the least error is a little strong to draw from: it is chosen to predict, where
@@ -184,12 +187,12 @@ class CalibratedLogistic(ClassifierMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: np.ndarray) -> CalibratedLogistic:
         """Choose the penalty on these rows, and fit with it to all of them."""
         self._model = LogisticRegression(max_iter=1000)
-        if (folds := _class_folds(y)) >= 2:
+        if folds := _class_folds(y):
             self._model = GridSearchCV(
                 self._model,
                 {"C": list(_PENALTIES)},
                 scoring=_log_likelihood,
-                cv=StratifiedKFold(folds, shuffle=True, random_state=0),
+                cv=folds,
                 refit=_weakest_penalty if len(y) >= _ROWS_PER_PREDICTOR * X.shape[1] else True,
             )
         self._model.fit(X, y)
@@ -199,10 +202,6 @@ class CalibratedLogistic(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities of the classes, shape (n, classes)."""
         return self._model.predict_proba(X)
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Most probable classes, shape (n,)."""
-        return self._model.predict(X)
 
 
 def _log_likelihood(classifier: BaseEstimator, X: np.ndarray, y: np.ndarray) -> float:
@@ -221,30 +220,15 @@ def _weakest_penalty(results: dict[str, Any]) -> int:
     return int(np.flatnonzero(behind.mean(axis=1) <= error).max())
 
 
-def boosting_classifier(groups: Groups) -> BaseEstimator:
-    """Histogram gradient boosting with 40 small trees."""
-    return HistGradientBoostingClassifier(**_boosting, random_state=0)
-
-
-def forest_classifier(groups: Groups) -> BaseEstimator:
-    """Random forest of 100 trees."""
-    return RandomForestClassifier(**_forest)
-
-
 _STACKED = ("linear", "forest", "boosting")
 
 
-class StackedClassifier(ClassifierMixin, BaseEstimator):
+class StackedClassifier(NodeClassifier):
     """Mean of logistic regression, a random forest and boosted trees, weighted by held-out rows.
 
     The weights are those of the mixture under which held-out labels are most likely. Below 200
     rows, which say too little of the weights, or with a class of one row, which cannot be held out,
     logistic regression stands alone.
-
-    Parameters
-    ----------
-    groups : sequence of sequence of int, optional
-        Columns of the predictors that belong to one parent.
 
     Attributes
     ----------
@@ -257,27 +241,20 @@ class StackedClassifier(ClassifierMixin, BaseEstimator):
     36.
     """
 
-    def __init__(self, groups: Groups | None = None) -> None:
-        self.groups = groups
-
     def fit(self, X: np.ndarray, y: np.ndarray) -> StackedClassifier:
         """Weigh the learners on these rows, and fit them to all of them."""
         self.classes_, codes = np.unique(y, return_inverse=True)
-        weights = dict.fromkeys(_STACKED[:1], 1.0)
-        if (folds := _class_folds(y)) >= 2 and len(y) >= _STACKING_ROWS:
-            split = StratifiedKFold(folds, shuffle=True, random_state=0)
+        self.weights_ = {"linear": 1.0}
+        if (folds := _class_folds(y)) and len(y) >= _STACKING_ROWS:
             held_out = [
                 cross_val_predict(
-                    CLASSIFIERS[name](self.groups), X, codes, cv=split, method="predict_proba"
+                    CLASSIFIERS[name](self.groups), X, codes, cv=folds, method="predict_proba"
                 )[np.arange(len(y)), codes]
                 for name in _STACKED
             ]
             found = stacking_weights(np.column_stack(held_out).clip(_LEAST_CHANCE))
-            weights = dict(zip(_STACKED, found, strict=True))
-        kept = {name: weight for name, weight in weights.items() if weight > _LEAST_WEIGHT}
-        total = sum(kept.values())
-        self.weights_ = {name: float(weight / total) for name, weight in kept.items()}
-        self._models = [CLASSIFIERS[name](self.groups).fit(X, codes) for name in kept]
+            self.weights_ = kept_weights(_STACKED, found)
+        self._models = [CLASSIFIERS[name](self.groups).fit(X, codes) for name in self.weights_]
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
@@ -285,41 +262,27 @@ class StackedClassifier(ClassifierMixin, BaseEstimator):
         parts = zip(self.weights_.values(), self._models, strict=True)
         return sum(weight * model.predict_proba(X) for weight, model in parts)
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Most probable classes, shape (n,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
-
-class FoundationModelClassifier(ClassifierMixin, BaseEstimator):
+class FoundationModelClassifier(NodeClassifier):
     """The embedded foundation model, zero-shot, as a learner: no weight is fitted.
 
-    Parameters
-    ----------
-    tfm : str, default="embedded"
-        As `causalmix.tfm.model.load_tfm` takes it. Rows beyond its limit are left out at random; a
-        node with more classes or parents than it knows gets logistic regression instead.
-    groups : sequence of sequence of int, optional
-        Columns of the predictors that belong to one parent: several are the levels of a category,
-        which the model takes as such. By default each column is a parent.
+    Rows beyond its limit are left out at random; a node with more classes or parents than it knows
+    gets logistic regression instead.
+    The levels of a category are a category to the model.
     """
-
-    def __init__(self, groups: Groups | None = None, tfm: str = "embedded") -> None:
-        self.groups = groups
-        self.tfm = tfm
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> FoundationModelClassifier:
         """Keep the rows as context."""
         from causalmix.tfm.model import load_tfm  # torch is imported only where it is needed
 
-        model = load_tfm(self.tfm)
+        model = load_tfm()
         self.classes_, codes = np.unique(y, return_inverse=True)
-        limits = model.limits
-        table = self._table(X)
-        if len(self.classes_) > limits.max_classes or table.shape[1] > limits.max_features:
-            self._takes_categories = False
+        table, limits = self._table(X), model.limits
+        too_many = len(self.classes_) > limits.max_classes or table.shape[1] > limits.max_features
+        self._takes_categories = not too_many
+        if too_many:
             self._model = CalibratedLogistic().fit(X, codes)
             return self
-        self._takes_categories = True
         kept = np.arange(len(y))
         if len(y) > limits.max_rows:
             kept = np.random.default_rng(0).choice(len(y), limits.max_rows, replace=False)
@@ -330,27 +293,22 @@ class FoundationModelClassifier(ClassifierMixin, BaseEstimator):
         """Probabilities of the classes, shape (n, classes)."""
         return self._model.predict_proba(self._table(X) if self._takes_categories else X)
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Most probable classes, shape (n,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
-
     def _table(self, X: np.ndarray) -> pd.DataFrame:
         columns = {}
         for k, group in enumerate(self.groups or [[k] for k in range(X.shape[1])]):
             parent = X[:, list(group)]
+            columns[str(k)] = parent[:, 0]
             if len(group) > 1:
                 level = np.where(parent.any(axis=1), parent.argmax(axis=1), -1)
                 columns[str(k)] = pd.Categorical.from_codes(level, categories=range(len(group)))
-            else:
-                columns[str(k)] = parent[:, 0]
         return pd.DataFrame(columns)
 
 
 CLASSIFIERS: dict[str, Callable[[Groups], BaseEstimator]] = {
-    "linear": lambda groups: CalibratedLogistic(),
-    "gp": lambda groups: CalibratedLogistic(),
-    "boosting": boosting_classifier,
-    "forest": forest_classifier,
+    "linear": CalibratedLogistic,
+    "gp": CalibratedLogistic,
+    "boosting": lambda groups: HistGradientBoostingClassifier(**_boosting),
+    "forest": lambda groups: RandomForestClassifier(**_forest),
     "stacked": StackedClassifier,
     "tfm": FoundationModelClassifier,
 }
@@ -362,16 +320,13 @@ def choose_classifier(
     """Fit the classifier with the least cross-validated log-loss; the first where none can be."""
     candidates = [partial(CLASSIFIERS[name], groups) for name in names]
     folds = _class_folds(y)
-    if folds < 2 or len(names) == 1:
+    if folds is None or len(names) == 1:
         return candidates[0]().fit(X, y)
-    split = StratifiedKFold(folds, shuffle=True, random_state=0)
-    losses = []
-    for make in candidates:
-        scores = cross_val_score(make(), X, y, cv=split, scoring=_log_likelihood)
-        losses.append(-scores.mean())
-    return candidates[int(np.argmin(losses))]().fit(X, y)
+    score = partial(cross_val_score, X=X, y=y, cv=folds, scoring=_log_likelihood)
+    return max(candidates, key=lambda make: score(make()).mean())().fit(X, y)
 
 
-def _class_folds(y: np.ndarray) -> int:
-    """Folds that leave every class in every training part."""
-    return int(min(FOLDS, np.unique(y, return_counts=True)[1].min()))
+def _class_folds(y: np.ndarray) -> StratifiedKFold | None:
+    """Folds that leave every class in every training part; None where a class has one row."""
+    n = int(min(FOLDS, np.unique(y, return_counts=True)[1].min()))
+    return StratifiedKFold(n, shuffle=True, random_state=0) if n >= 2 else None

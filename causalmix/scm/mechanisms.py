@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import Any, Self
@@ -12,10 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from dowhy import gcm
-from dowhy.gcm.causal_mechanisms import (
-    InvertibleFunctionalCausalModel,
-    StochasticModel,
-)
+from dowhy.gcm.causal_mechanisms import InvertibleFunctionalCausalModel, StochasticModel
 from dowhy.gcm.ml import ClassificationModel, PredictionModel
 from sklearn import config_context
 from sklearn.base import BaseEstimator
@@ -23,12 +20,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.exceptions import ConvergenceWarning
 
 from causalmix.scm.conditional_noise import ConditionalNoise
-from causalmix.scm.density import StackedDensity, Uniform, empirical, observed_quantiles
-from causalmix.scm.learners import (
-    choose_classifier,
-    choose_regressor,
-    predict_mean_and_scale,
-)
+from causalmix.scm.density import Copied, Uniform, empirical, observed_quantiles, smooth
+from causalmix.scm.learners import choose_classifier, choose_regressor, predict_mean_and_scale
 
 BINS = "bins"  # in place of a regressor: the classifier of a `BinnedModel`
 
@@ -47,6 +40,7 @@ MECHANISMS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
 }
 
 NOISES = ("conditional", "stacked", "empirical")
+_MOST_BINS = 10
 _CONDITIONAL_ROWS = 50  # fewer rows do not show that noise depends on the parents
 _CONDITIONAL_GAIN = 1.0  # standard errors by which held-out rows have to show it
 
@@ -88,9 +82,8 @@ class Columns:
                 encoders[name] = partial(_one_hot, levels=levels)
             else:
                 values[name] = column
-                encoders[name] = partial(
-                    _standardise, median=np.median(column), scale=np.std(column) or 1.0
-                )
+                scale = np.std(column) or 1.0
+                encoders[name] = partial(_standardise, median=np.median(column), scale=scale)
         return cls(values, encoders)
 
 
@@ -104,10 +97,8 @@ def make_mechanism(
     child = child[observed]
     categorical = isinstance(child[0], str)
     if not parents:
-        return empirical(child) if categorical else _distribution(child, noise)
-    predictors = np.empty((len(child), len(parents)), dtype=object)
-    for k, parent in enumerate(parents):
-        predictors[:, k] = columns.values[parent][observed]
+        return empirical(child) if categorical or noise == "empirical" else smooth(child)
+    predictors = side_by_side(columns.values, parents)[observed]
     encoders = [columns.encoders[parent] for parent in parents]
     if categorical:
         fitted = gcm.ClassifierFCM(_Classifier(classifiers, encoders))
@@ -126,15 +117,13 @@ def make_mechanism(
     return fitted
 
 
-def _distribution(values: np.ndarray, noise: str) -> StochasticModel:
-    if noise == "empirical":
-        return empirical(values)
-    density = StackedDensity()
-    density.fit(values)
-    return density
+def side_by_side(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
+    """Return columns (n,) as one array (n, n_names), as gcm hands parents to a mechanism."""
+    return np.column_stack([columns[name].astype(object) for name in names])
 
 
-class _Predictor(PredictionModel):
+@dataclass(eq=False)
+class _Predictor(Copied, PredictionModel):
     """A scikit-learn learner behind the encoders of its parents.
 
     Parameters
@@ -145,61 +134,68 @@ class _Predictor(PredictionModel):
         One for each parent, as `Columns.encoders` has them.
     """
 
-    def __init__(
-        self, names: Sequence[str], encoders: Sequence[Callable[[np.ndarray], np.ndarray]]
-    ) -> None:
-        self.names = names
-        self.encoders = encoders
-        self.learner: BaseEstimator | None = None
+    names: Sequence[str]
+    encoders: Sequence[Callable[[np.ndarray], np.ndarray]]
+    learner: BaseEstimator | None = field(default=None, init=False)
 
-    def encode(self, X: np.ndarray) -> list[np.ndarray]:
-        """Return parents (n, n_parents) as numeric predictors, each (n, n_dimensions)."""
-        return [encode(column) for encode, column in zip(self.encoders, X.T, strict=True)]
+    def encode(self, X: np.ndarray) -> tuple[np.ndarray, list[range]]:
+        """Return parents (n, n_parents) as numeric predictors (n, p), and the columns of each."""
+        parents = [encode(column) for encode, column in zip(self.encoders, X.T, strict=True)]
+        ends = np.cumsum([0, *(parent.shape[1] for parent in parents)])
+        return np.hstack(parents), [range(start, end) for start, end in pairwise(ends)]
 
-    def clone(self) -> Self:
-        return type(self)(self.names, self.encoders)
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return self.learner.predict(self.encode(X)[0]).reshape(-1, 1)
 
 
 class _Regressor(_Predictor):
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
-        parents = self.encode(X)
-        x, y = np.hstack(parents), Y.ravel().astype(float)
+        (x, groups), y = self.encode(X), Y.ravel().astype(float)
         if np.ptp(y) == 0:
             self.learner, self.residuals = DummyRegressor().fit(x, y), np.zeros(len(y))
             return
-        chosen = choose_regressor(self.names, x, y, _columns_of(parents))
+        chosen = choose_regressor(self.names, x, y, groups)
         residuals = (y - chosen.mean) / chosen.scale
         self.learner, self.residuals = chosen.learner, residuals - residuals.mean()
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        return self.learner.predict(np.hstack(self.encode(X))).reshape(-1, 1)
 
 
 class _Classifier(_Predictor, ClassificationModel):
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
-        parents = self.encode(X)
-        x, y = np.hstack(parents), Y.ravel().astype(str)
+        (x, groups), y = self.encode(X), Y.ravel().astype(str)
         if len(set(y)) == 1:
             self.learner = DummyClassifier().fit(x, y)
         else:
-            self.learner = choose_classifier(self.names, x, y, _columns_of(parents))
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        return self.learner.predict(np.hstack(self.encode(X))).reshape(-1, 1)
+            self.learner = choose_classifier(self.names, x, y, groups)
 
     def predict_probabilities(self, X: np.ndarray) -> np.ndarray:
-        probabilities = self.learner.predict_proba(np.hstack(self.encode(X)))
+        probabilities = self.learner.predict_proba(self.encode(X)[0])
         # gcm compares a cumulative sum with a uniform draw, and takes the first class when
         # rounding leaves the sum below it.
         cumulative = probabilities.cumsum(axis=1)
         return np.diff(cumulative / cumulative[:, -1:], axis=1, prepend=0.0)
 
     @property
-    def classes(self) -> list[str]:
+    def classes(self) -> np.ndarray:
         return self.learner.classes_
 
 
-class ScaledNoiseModel(InvertibleFunctionalCausalModel):
+class NoiseModel(Copied, InvertibleFunctionalCausalModel):
+    """A number as a function of its parents and a noise with a distribution of its own.
+
+    Attributes
+    ----------
+    noise_model : dowhy.gcm.causal_mechanisms.StochasticModel
+        The distribution.
+    """
+
+    noise_model: StochasticModel
+
+    def draw_noise_samples(self, num_samples: int) -> np.ndarray:
+        """Draw noise, shape (num_samples, 1)."""
+        return self.noise_model.draw_samples(num_samples)
+
+
+class ScaledNoiseModel(NoiseModel):
     """An additive noise model whose noise widens where the regression knows less.
 
     Y = f(X) + s(X) N, with N estimated from held-out residuals. For a Gaussian process s is its
@@ -213,8 +209,8 @@ class ScaledNoiseModel(InvertibleFunctionalCausalModel):
     prediction_model : dowhy.gcm.ml.PredictionModel
         A regressor of this module.
     noise : {"conditional", "stacked", "empirical"}
-        Distribution of N: a `StackedDensity`, unless held-out residuals show that it depends on X;
-        always a `StackedDensity`; or the residuals themselves.
+        Distribution of N: `causalmix.scm.density.smooth`, unless held-out residuals show that it
+        depends on X; always that; or the residuals themselves.
     """
 
     def __init__(self, prediction_model: PredictionModel, noise: str) -> None:
@@ -227,16 +223,16 @@ class ScaledNoiseModel(InvertibleFunctionalCausalModel):
         model.fit(X, Y)
         self.conditional = None
         if self.noise == "conditional" and len(X) >= _CONDITIONAL_ROWS and np.ptp(model.residuals):
-            conditional = ConditionalNoise().fit(np.hstack(model.encode(X)), model.residuals)
+            conditional = ConditionalNoise().fit(model.encode(X)[0], model.residuals)
             if conditional.gain_ > _CONDITIONAL_GAIN:
                 self.conditional, self.noise_model = conditional, Uniform()
                 return
-        self.noise_model = _distribution(model.residuals, self.noise)
+        distribution = empirical if self.noise == "empirical" else smooth
+        self.noise_model = distribution(model.residuals)
 
     def evaluate(self, parent_samples: np.ndarray, noise_samples: np.ndarray) -> np.ndarray:
         """Return Y for parents (n, n_parents) and noise (n, 1)."""
-        x = np.hstack(self.prediction_model.encode(parent_samples))
-        mean, scale = predict_mean_and_scale(self.prediction_model.learner, x)
+        x, mean, scale = self._predict(parent_samples)
         noise = noise_samples.ravel()
         if self.conditional:
             noise = self.conditional.quantiles(x, noise)
@@ -244,53 +240,41 @@ class ScaledNoiseModel(InvertibleFunctionalCausalModel):
 
     def estimate_noise(self, target_samples: np.ndarray, parent_samples: np.ndarray) -> np.ndarray:
         """Return the noise (n, 1) that makes Y of the parents."""
-        x = np.hstack(self.prediction_model.encode(parent_samples))
-        mean, scale = predict_mean_and_scale(self.prediction_model.learner, x)
+        x, mean, scale = self._predict(parent_samples)
         noise = (target_samples.ravel().astype(float) - mean) / scale
         return (self.conditional.levels(x, noise) if self.conditional else noise)[:, None]
 
-    def draw_noise_samples(self, num_samples: int) -> np.ndarray:
-        """Draw noise, shape (num_samples, 1)."""
-        return self.noise_model.draw_samples(num_samples)
-
-    def clone(self) -> Self:
-        """Return an unfitted copy."""
-        return type(self)(self.prediction_model.clone(), self.noise)
+    def _predict(self, parents: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Predictors, mean and spread for parents."""
+        x, _ = self.prediction_model.encode(parents)
+        return x, *predict_mean_and_scale(self.prediction_model.learner, x)
 
 
-def _columns_of(parents: Sequence[np.ndarray]) -> list[range]:
-    """Columns of each of several arrays (n, n_dimensions) after they are put side by side."""
-    ends = np.cumsum([0, *(parent.shape[1] for parent in parents)])
-    return [range(start, end) for start, end in pairwise(ends)]
-
-
-class BinnedModel(InvertibleFunctionalCausalModel):
+class BinnedModel(NoiseModel):
     """A number given its parents by a classifier of quantile bins: any shape, no additive noise.
 
     Y is the quantile at level U of a distribution that depends on X: each bin has the probability
     that the classifier gives it, and within a bin values lie as in the data
-    (`causalmix.scm.density.observed_quantiles`). The noise U is uniform on (0, 1). A column with no
-    more distinct values than bins has one for each.
+    (`causalmix.scm.density.observed_quantiles`). The noise U is uniform on (0, 1). There are 10
+    bins, as many classes as the embedded foundation model knows; a column with no more distinct
+    values than that has one for each.
 
     Parameters
     ----------
     classifier : dowhy.gcm.ml.ClassificationModel
         A classifier of this module.
-    n_bins : int, default=10
-        At most; as many classes as the embedded foundation model knows.
     """
 
-    def __init__(self, classifier: ClassificationModel, n_bins: int = 10) -> None:
+    def __init__(self, classifier: ClassificationModel) -> None:
         self.classifier = classifier
-        self.n_bins = n_bins
         self.noise_model = Uniform()
 
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
         """Cut Y (n,) and fit the classifier of its bins to parents (n, n_parents)."""
         self._values = np.sort(Y.ravel().astype(float))
         starts = np.unique(self._values)
-        if len(starts) > self.n_bins:
-            inner = np.arange(1, self.n_bins) / self.n_bins
+        if len(starts) > _MOST_BINS:
+            inner = np.arange(1, _MOST_BINS) / _MOST_BINS
             starts = np.unique(np.quantile(self._values, [0, *inner], method="inverted_cdf"))
         self._starts = starts
         below = np.searchsorted(self._values, starts)
@@ -302,7 +286,7 @@ class BinnedModel(InvertibleFunctionalCausalModel):
         ends = self._cumulative(parent_samples)
         noise = noise_samples.ravel()
         bins = (noise[:, None] >= ends[:, 1:-1]).sum(axis=1)
-        low, high = _enclosing(ends, bins)
+        low, high = enclosing(ends, bins)
         within = np.divide(noise - low, high - low, out=np.zeros(len(noise)), where=high > low)
         start, end = self._edges[bins], self._edges[bins + 1]
         return observed_quantiles(self._values, start + (end - start) * within.clip(0, 1))[:, None]
@@ -316,16 +300,8 @@ class BinnedModel(InvertibleFunctionalCausalModel):
         tie = np.random.random(len(y)) * (after - first - 1).clip(0)  # noqa: NPY002
         level = ((first + 0.5 + tie) / len(self._values)).clip(max=1)
         start, end = self._edges[bins], self._edges[bins + 1]
-        low, high = _enclosing(self._cumulative(parent_samples), bins)
+        low, high = enclosing(self._cumulative(parent_samples), bins)
         return (low + (high - low) * (level - start) / (end - start))[:, None]
-
-    def draw_noise_samples(self, num_samples: int) -> np.ndarray:
-        """Draw noise, shape (num_samples, 1)."""
-        return self.noise_model.draw_samples(num_samples)
-
-    def clone(self) -> Self:
-        """Return an unfitted copy."""
-        return type(self)(self.classifier.clone(), self.n_bins)
 
     def _bins(self, y: np.ndarray) -> np.ndarray:
         return np.searchsorted(self._starts[1:], y, side="right")
@@ -337,7 +313,8 @@ class BinnedModel(InvertibleFunctionalCausalModel):
         return np.pad(ends, ((0, 0), (1, 0)))
 
 
-def _enclosing(ends: np.ndarray, bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def enclosing(ends: np.ndarray, bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the bin (n,) of each row starts and ends, of its bounds (n, n_bins + 1)."""
     rows = np.arange(len(bins))
     return ends[rows, bins], ends[rows, bins + 1]
 

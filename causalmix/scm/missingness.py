@@ -151,7 +151,7 @@ def _fill_column(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.n
     """Draw the missing ones of y (n,) given predictors x (n, p)."""
     gap = np.isnan(y)
     known = np.sort(y[~gap])
-    model = ridge(len(known), []).fit(x[~gap], y[~gap])
+    model = ridge().fit(x[~gap], y[~gap])
     residuals = y[~gap] - model.predict(x[~gap])
     # Residuals of the rows that the regression is fitted to are smaller than those of others.
     widening = np.sqrt(-model.best_score_ / max(np.mean(residuals**2), 1e-300))

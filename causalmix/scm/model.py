@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -15,6 +14,7 @@ from dowhy.gcm.causal_models import PARENTS_DURING_FIT
 from dowhy.graph import get_ordered_predecessors
 
 from causalmix.data.codec import TableCodec, names_as_text
+from causalmix.data.numpy_seed import numpy_seed
 from causalmix.discovery.knowledge import check_acyclic
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.scm.counterfactual import draw_rows, move_noise
@@ -22,6 +22,9 @@ from causalmix.scm.mechanisms import MECHANISMS, NOISES, Columns, make_mechanism
 from causalmix.scm.missingness import MissingnessModel
 
 MISSING = ("modelled", "random", "none")
+
+Fitted = MutableMapping[tuple[str, tuple[str, ...]] | str, Any]
+"""What is fitted to a table: mechanisms by node and parents, the model of the gaps by its key."""
 
 _GAPS = "gaps"  # key of the model of the gaps among fitted mechanisms
 
@@ -61,7 +64,7 @@ class StructuralCausalModel:
     node_mechanisms : mapping of str to str, default={}
         Other choices of `mechanism` for single nodes.
     noise : {"conditional", "stacked", "empirical"}, default="conditional"
-        Distribution of roots and residuals: smooth (`causalmix.scm.density.StackedDensity`), and
+        Distribution of roots and residuals: smooth (`causalmix.scm.density.smooth`), and
         that of residuals dependent on the parents where they show it
         (`causalmix.scm.conditional_noise.ConditionalNoise`); smooth and always the same; or the
         observed values themselves.
@@ -113,12 +116,7 @@ class StructuralCausalModel:
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
 
-    def fit(
-        self,
-        data: pd.DataFrame,
-        *,
-        fitted: MutableMapping[tuple[str, tuple[str, ...]], Any] | None = None,
-    ) -> Self:
+    def fit(self, data: pd.DataFrame, *, fitted: Fitted | None = None) -> Self:
         """Fit the mechanism of every node.
 
         Parameters
@@ -163,13 +161,8 @@ class StructuralCausalModel:
         for name, node in self._nodes.items():
             parents = tuple(get_ordered_predecessors(graph, node))
             if (node, parents) not in fitted:
-                fitted[node, parents] = make_mechanism(
-                    node,
-                    parents,
-                    columns,
-                    self.node_mechanisms.get(name, self.mechanism),
-                    self.noise,
-                )
+                kind = self.node_mechanisms.get(name, self.mechanism)
+                fitted[node, parents] = make_mechanism(node, parents, columns, kind, self.noise)
             model.set_causal_mechanism(node, fitted[node, parents])
             graph.nodes[node][PARENTS_DURING_FIT] = list(parents)
         self.model_ = model
@@ -300,13 +293,12 @@ class StructuralCausalModel:
         self, n: int, seed: int, do: dict[str, Any], noise_correlation: float = 0.0
     ) -> pd.DataFrame:
         """Draw coded rows without gaps."""
-        if not hasattr(self, "model_"):
-            raise CausalMixError("The model is not fitted; call fit(data) before sample.")
+        self._check_fitted()
         if n < 1:
             raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
         codes = dict(self._intervention(name, value) for name, value in do.items())
         rng = np.random.default_rng(seed)
-        with _numpy_seed(seed):
+        with numpy_seed(seed):  # DoWhy draws from the global generator
             if codes:
                 setters = {name: (lambda _, code=code: code) for name, code in codes.items()}
                 rows = gcm.interventional_samples(self.model_, setters, num_samples_to_draw=n)
@@ -330,22 +322,14 @@ class StructuralCausalModel:
             return self._nodes[name], self.codec_.number(name, value)
         return self._nodes[name], str(self.codec_.code(name, value))
 
-    def _check_column(self, name: Hashable) -> None:
+    def _check_fitted(self) -> None:
         if not hasattr(self, "model_"):
             raise CausalMixError("The model is not fitted; call fit(data) before sample.")
+
+    def _check_column(self, name: Hashable) -> None:
+        self._check_fitted()
         if name not in self.codec_.columns:
             raise DataError(f"The table has no column {name!r} to intervene on or to look at.")
-
-
-@contextmanager
-def _numpy_seed(seed: int) -> Iterator[None]:
-    """Seed numpy's global generator, which DoWhy draws from, and restore it afterwards."""
-    state = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(state)  # noqa: NPY002
 
 
 def _check_columns(dag: nx.DiGraph, data: pd.DataFrame) -> None:

@@ -29,9 +29,8 @@ def random_dag(n_nodes: int, mean_degree: float, rng: np.random.Generator) -> nx
     order = [f"x{i}" for i in rng.permutation(n_nodes)]
     dag = nx.DiGraph()
     dag.add_nodes_from(f"x{i}" for i in range(n_nodes))
-    dag.add_edges_from(
-        (order[i], order[j]) for i, j in zip(*np.nonzero(np.triu(joined, 1)), strict=True)
-    )
+    edges = zip(*np.nonzero(np.triu(joined, 1)), strict=True)
+    dag.add_edges_from((order[i], order[j]) for i, j in edges)
     return dag
 
 

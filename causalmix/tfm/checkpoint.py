@@ -42,14 +42,7 @@ def build_network(architecture_name: str, config: Mapping[str, Any]) -> torch.nn
     return architecture.get_architecture(parsed)
 
 
-def write_checkpoint(
-    path: Path,
-    state_dict: Mapping[str, torch.Tensor],
-    *,
-    architecture_name: str,
-    config: Mapping[str, Any],
-    inference_config: Mapping[str, Any],
-) -> None:
+def write_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
     """Write a checkpoint in TabPFN's safetensors format, in one step.
 
     Equal content gives an equal file.
@@ -58,22 +51,12 @@ def write_checkpoint(
     ----------
     path : Path
         File to write or replace.
-    state_dict : mapping of str to torch.Tensor
-        Weights.
-    architecture_name : str
-        Name in `tabpfn.architectures`.
-    config, inference_config : mapping
-        Configuration of the architecture and of inference.
+    checkpoint : mapping of str to object
+        What a checkpoint holds.
     """
-    checkpoint = {
-        "state_dict": dict(state_dict),
-        "config": dict(config),
-        "architecture_name": architecture_name,
-        "inference_config": dict(inference_config),
-    }
 
     def write(temporary: Path) -> None:
-        save_as_safetensors(checkpoint, temporary)
+        save_as_safetensors(dict(checkpoint), temporary)
         _sort_metadata(temporary)
 
     replace_file(path, write)
@@ -127,7 +110,5 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     missing = [key for key in ("state_dict", "config") if key not in checkpoint]
     if missing:
-        raise CheckpointError(
-            f"{path.name} is no TabPFN checkpoint: it lacks {' and '.join(missing)}."
-        )
+        raise CheckpointError(f"{path.name} is no checkpoint: it lacks {' and '.join(missing)}.")
     return checkpoint

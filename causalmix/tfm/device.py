@@ -44,25 +44,18 @@ def find_device(name: str) -> torch.device:
         raise CausalMixError(
             f"Unknown device {name!r}. Valid: auto, cpu, cuda, or another that PyTorch knows."
         ) from None
-    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device.type == "cuda" and (device.index or 0) >= n_gpus:
+    if device.type != "cpu" and (device.index or 0) >= (there := _count(device.type)):
         raise CausalMixError(
-            f"The device {name!r} was asked for, but PyTorch finds {n_gpus} CUDA devices here. "
-            "Use device='cpu', or 'auto' for a GPU where there is one."
-        )
-    if device.type not in ("cpu", "cuda") and not _is_here(device):
-        raise CausalMixError(
-            f"The device {name!r} was asked for, but PyTorch finds none here. Use device='cpu', "
-            "or 'auto' for a CUDA device where there is one."
+            f"The device {name!r} was asked for, but PyTorch finds {there or 'none'} of this type "
+            "here. Use device='cpu', or 'auto' for a CUDA device where there is one."
         )
     return device
 
 
-def _is_here(device: torch.device) -> bool:
+def _count(kind: str) -> int:
     accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None or accelerator.type != device.type:
-        return False
-    return (device.index or 0) < torch.accelerator.device_count()
+    here = accelerator is not None and accelerator.type == kind
+    return torch.accelerator.device_count() if here else 0
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:

@@ -48,9 +48,8 @@ class Member:
     def __init__(self, member: Any, classes: np.ndarray, n_classes: int) -> None:
         self._member = member
         self._fitted = torch.as_tensor(np.asarray(member.X_train), dtype=torch.float32)
-        self.class_permutation = _complete_permutation(
-            member.config.class_permutation, classes, n_classes
-        )
+        permutation = member.config.class_permutation
+        self.class_permutation = _complete_permutation(permutation, classes, n_classes)
         self.context, schema = self._on_tensor(self._fitted)
         self.categorical = schema.indices_for(FeatureModality.CATEGORICAL)
 
@@ -86,8 +85,24 @@ class Member:
             Shape (R_query, B, K), classes in their original order. Classes that the context
             lacks get a probability of about 1e-7 each.
         """
-        permutation = self.class_permutation.to(y_context.device).expand(y_context.shape[1], -1)
-        return _logits(network, x_context, y_context, x_query, permutation, self.categorical)
+        n_tasks, n_classes = y_context.shape[1], len(self.class_permutation)
+        # (B, K): takes a class to the network's code
+        permutation = self.class_permutation.to(y_context.device).expand(n_tasks, -1)
+        codes = permutation.gather(1, y_context.T)  # (B, R_context)
+        # The codes are made dense, because v2 does it by itself: {0, 2} would come back as {0, 1}.
+        present = torch.zeros_like(permutation, dtype=torch.bool).scatter_(1, codes, True)
+        rank = present.cumsum(dim=1) - 1  # code → dense code
+        output = network(
+            torch.cat([x_context, x_query]),
+            rank.gather(1, codes).T.to(x_context.dtype),
+            task_type="multiclass",
+            categorical_inds=[self.categorical] * n_tasks,
+        )[..., :n_classes].float()  # (R_query, B, K): dense codes, padded
+        padding = torch.arange(n_classes, device=output.device) >= present.sum(dim=1, keepdim=True)
+        output = output.masked_fill(padding, -torch.inf)
+        absent = output.detach().logsumexp(dim=-1, keepdim=True) + _ABSENT_LOG_ODDS
+        dense = torch.where(present, rank, n_classes).gather(1, permutation)  # class → dense code
+        return torch.cat([output, absent], dim=-1).gather(-1, dense.expand(len(output), -1, -1))
 
     def _on_tensor(self, rows: torch.Tensor) -> tuple[torch.Tensor, Any]:
         """Run the steps that TabPFN applies to tensors; they are fitted on the first rows."""
@@ -203,30 +218,3 @@ def _complete_permutation(
     others = np.setdiff1d(np.arange(n_classes), classes)
     complete[torch.as_tensor(others)] = torch.arange(len(classes), n_classes)
     return complete
-
-
-def _logits(
-    network: torch.nn.Module,
-    x_context: torch.Tensor,
-    y_context: torch.Tensor,
-    x_query: torch.Tensor,
-    permutation: torch.Tensor,
-    categorical: list[int],
-) -> torch.Tensor:
-    """Logits (R_query, B, K); `permutation` (B, K) takes a class to the network's code."""
-    n_tasks, n_classes = permutation.shape
-    codes = permutation.gather(1, y_context.T)  # (B, R_context)
-    # The codes are made dense, because v2 does it by itself: {0, 2} would come back as {0, 1}.
-    present = torch.zeros_like(permutation, dtype=torch.bool).scatter_(1, codes, True)
-    rank = present.cumsum(dim=1) - 1  # code → dense code
-    output = network(
-        torch.cat([x_context, x_query]),
-        rank.gather(1, codes).T.to(x_context.dtype),
-        task_type="multiclass",
-        categorical_inds=[categorical] * n_tasks,
-    )[..., :n_classes].float()  # (R_query, B, K): dense codes, padded
-    padding = torch.arange(n_classes, device=output.device) >= present.sum(dim=1, keepdim=True)
-    output = output.masked_fill(padding, -torch.inf)
-    absent = output.detach().logsumexp(dim=-1, keepdim=True) + _ABSENT_LOG_ODDS
-    dense = torch.where(present, rank, n_classes).gather(1, permutation)  # class → dense code
-    return torch.cat([output, absent], dim=-1).gather(-1, dense.expand(len(output), -1, -1))

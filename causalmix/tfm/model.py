@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -44,8 +44,7 @@ _SUFFIXES = (".safetensors", ".ckpt")
 _OLD_ARCHITECTURE_NAMES = {None: "tabpfn_v2", "base": "tabpfn_v2_5"}
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """Largest table that a model accepts.
 
     Attributes
@@ -172,8 +171,7 @@ class FoundationModel:
         CausalMixError
             If the device is unknown or absent.
         """
-        where = find_device(device)
-        return dataclasses.replace(self, network=deepcopy(self.network).to(where))
+        return dataclasses.replace(self, network=deepcopy(self.network).to(find_device(device)))
 
     def save(self, path: str | Path) -> Path:
         """Write a checkpoint that `load_tfm` and ``TabPFNClassifier(model_path=...)`` load.
@@ -195,13 +193,13 @@ class FoundationModel:
         path = Path(path)
         if path.suffix != ".safetensors":
             raise CheckpointError(f"A model is saved as .safetensors, not as {path.name!r}.")
-        write_checkpoint(
-            path,
-            self.network.state_dict(),
-            architecture_name=self.architecture_name,
-            config=self.config,
-            inference_config=dataclasses.asdict(self.inference_config),
-        )
+        checkpoint = {
+            "state_dict": dict(self.network.state_dict()),
+            "config": self.config,
+            "architecture_name": self.architecture_name,
+            "inference_config": dataclasses.asdict(self.inference_config),
+        }
+        write_checkpoint(path, checkpoint)
         return path
 
     def check(self, n_rows: int, n_features: int, n_classes: int) -> None:
@@ -223,12 +221,12 @@ class FoundationModel:
         """
         if n_classes < 2:
             raise DataError("The target has only one class; classification needs two or more.")
-        limits = self.limits
-        for count, limit, what, way_out in (
-            (n_rows, limits.max_rows, "training rows", "Draw a subsample of the rows."),
-            (n_features, limits.max_features, "features", "Select some of the columns."),
-            (n_classes, limits.max_classes, "classes", "Merge rare classes."),
-        ):
+        ways_out = (
+            (n_rows, "training rows", "Draw a subsample of the rows."),
+            (n_features, "features", "Select some of the columns."),
+            (n_classes, "classes", "Merge rare classes."),
+        )
+        for limit, (count, what, way_out) in zip(self.limits, ways_out, strict=True):
             if count > limit:
                 raise DataError(
                     f"The table has {count:,} {what}; the foundation model {self.name!r} takes "
@@ -331,9 +329,7 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
         )
     config = dict(checkpoint["config"])
     if config.get("max_num_classes", 0) < 2:
-        raise CheckpointError(
-            f"{path.name} is a regression checkpoint; a classification one is needed."
-        )
+        raise CheckpointError(f"{path.name} is a regression checkpoint, not a classification one.")
     # A multi-task checkpoint may carry the regression loss; it is no part of the network.
     weights = {k: v for k, v in checkpoint["state_dict"].items() if "criterion." not in k}
     try:
@@ -346,10 +342,10 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
             f"{str(error).splitlines()[0]}"
         ) from error
     return FoundationModel(
-        network=network.eval().to(where),
-        architecture_name=architecture_name,
-        config=config,
-        inference_config=inference_config,
+        network.eval().to(where),
+        architecture_name,
+        config,
+        inference_config,
         name=path.name if path.suffix == Path(name).suffix else str(name),
         source=path.name,
         file_hash=file_hash(path),

@@ -786,7 +786,7 @@ def test_impossible_parameters_are_named(parameters, error, message):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_where_there_is_none_is_refused():
-    with pytest.raises(CausalMixError, match="PyTorch finds 0 CUDA devices"):
+    with pytest.raises(CausalMixError, match="PyTorch finds none"):
         tiny(device="cuda").fit(*bad_table())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from causalmix.errors import CausalMixError, DataError
 from causalmix.generation.tabebm import ClassEnergy, CoordinateSpace, TabEBMGenerator
-from causalmix.tfm.encoding import _logits
+from causalmix.tfm.encoding import Member
 from causalmix.tfm.model import load_tfm
 
 
@@ -38,7 +40,8 @@ def test_the_energy_is_minus_the_log_odds_against_the_corners(points, energy):
         torch.as_tensor(a, dtype=torch.float32)[:, None] for a in (energy._context, further)
     )
     labels = torch.tensor([0] * len(own) + [1] * len(corners))[:, None]
-    logits = _logits(load_tfm().network, context, labels, query, torch.arange(2)[None], [])
+    plain = SimpleNamespace(class_permutation=torch.arange(2), categorical=[])
+    logits = Member.logits(plain, load_tfm().network, context, labels, query)
     odds = (logits[:, 0, 0] - logits[:, 0, 1]).detach().numpy()
     np.testing.assert_allclose(energy(further), -odds, atol=1e-4)
 

@@ -38,7 +38,7 @@ def naive_distance(row: pd.Series, record: pd.Series, records: pd.DataFrame) -> 
 
 
 def test_the_closest_record_is_the_one_a_loop_finds(records, monkeypatch):
-    monkeypatch.setattr("causalmix.quality.privacy._CHUNK", 500)  # several chunks
+    monkeypatch.setattr("causalmix.data.gower._CHUNK", 500)  # several chunks
     rows = records.iloc[20:].assign(count=lambda f: f["count"] + 3).reset_index(drop=True)
     expected = [
         min(naive_distance(row, record, records) for _, record in records.iterrows())

@@ -21,8 +21,8 @@ CONTENT = {
 }
 WRITE = (
     "import sys, pathlib, torch; from causalmix.tfm.checkpoint import write_checkpoint;"
-    "write_checkpoint(pathlib.Path(sys.argv[1]), {'w': torch.arange(3.0), 'v': torch.ones(2, 2)},"
-    f" **{CONTENT!r})"
+    "weights = {'w': torch.arange(3.0), 'v': torch.ones(2, 2)};"
+    f"write_checkpoint(pathlib.Path(sys.argv[1]), {{'state_dict': weights, **{CONTENT!r}}})"
 )
 
 
@@ -68,5 +68,5 @@ def test_a_weight_changes_the_content_hash():
 def test_a_file_is_replaced_in_one_step(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"old")
-    write_checkpoint(path, {"w": torch.ones(1)}, **CONTENT)
+    write_checkpoint(path, {"state_dict": {"w": torch.ones(1)}, **CONTENT})
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
