@@ -14,7 +14,7 @@ import pandas as pd
 from causalmix.benchmarks.plain_discovery import PLAIN, PlainSearcher, integer_codes
 from causalmix.data.dataset import load_dataset
 from causalmix.discovery.bootstrap import discover
-from causalmix.discovery.search import PAPER_ALGORITHMS
+from causalmix.discovery.options import PAPER_ALGORITHMS
 from causalmix.errors import DataError
 from causalmix.manifest import make_manifest, write_json
 from causalmix.scm.random_scm import random_scm_table

@@ -9,13 +9,14 @@ import pandas as pd
 from scipy.stats import norm
 from sklearn.covariance import ledoit_wolf_shrinkage
 
-from causalmix.data.codec import TableCodec
-from causalmix.generation.base import TableGenerator, sample_by_class
+from causalmix.errors import checked_options
+from causalmix.generation.base import ByClassGenerator
 from causalmix.scm.density import observed_quantiles
 from causalmix.scm.missingness import MissingnessModel
 
 
-class CopulaGenerator(TableGenerator):
+@checked_options
+class CopulaGenerator(ByClassGenerator):
     """A Gaussian copula given the class: margins of each class, one correlation matrix for all.
 
     A row is drawn as correlated normal scores; each score becomes the value of its column at that
@@ -46,19 +47,10 @@ class CopulaGenerator(TableGenerator):
     Dorans (1982), "The polyserial correlation coefficient", Psychometrika 47.
     """
 
-    def _fit(self, table: pd.DataFrame) -> None:
-        self._codec = TableCodec(table)
-        coded = self._codec.encode(table)
+    def _learn(self, coded: pd.DataFrame) -> None:
         self._gaps = MissingnessModel().fit(coded, self._codec.categorical)
         self._rows = coded.drop(columns=self.target_)
-        self._classes = coded[self.target_].to_numpy(int)
         self.correlation_ = within_class_correlation(self._rows, self._classes)
-
-    def _sample(self, n: int, seed: int) -> pd.DataFrame:
-        rng = np.random.default_rng(seed)
-        rows, classes = sample_by_class(n, self._classes, self._sample_class, rng)
-        rows[self.target_] = classes
-        return self._codec.decode(self._gaps.mask(rows, rng))
 
     def _sample_class(self, c: int, m: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)

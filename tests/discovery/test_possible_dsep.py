@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix.discovery import search
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.edge_probabilities import ARROW, CIRCLE
 from causalmix.discovery.knowledge import BackgroundKnowledge, Constraints
+from causalmix.discovery.options import ALGORITHMS, PAPER_ALGORITHMS
 from causalmix.discovery.possible_dsep import OutOfTimeError, possible_dsep, remove_by_possible_dsep
 from causalmix.discovery.skeleton import search_skeleton
 
@@ -133,4 +133,4 @@ def test_bounded_fci_narrows_the_skeleton_of_fci():
     pairs = edges.marks.groupby("algorithm").frequency.sum()
     assert pairs["bounded_fci"] < pairs["fci"]
     assert set(edges.marks.algorithm) == {"fci", "bounded_fci"}
-    assert "bounded_fci" not in (*search.ALGORITHMS, *search.PAPER_ALGORITHMS)  # it is no default
+    assert "bounded_fci" not in (*ALGORITHMS, *PAPER_ALGORITHMS)  # it is no default
