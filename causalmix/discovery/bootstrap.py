@@ -134,15 +134,10 @@ def discover(data: pd.DataFrame, *, target: str | None = None, **options: Any) -
     if identifying:
         _warn_of_identifiers(identifying)
     searched = np.flatnonzero([name not in identifying for name in names])
-    searched = searched[
-        _screen(
-            values[:, searched],
-            categorical[searched],
-            [names[j] for j in searched],
-            target,
-            how.max_columns,
-        )
-    ]
+    if len(searched) > how.max_columns:
+        wanted = None if target is None else names.index(target)
+        searched = _most_dependent(values, categorical, searched, wanted, how.max_columns)
+        _warn_of_width(len(names) - len(identifying), how.max_columns, target)
 
     table = values[:, searched], categorical[searched], known.take(searched)
     jobs = (delayed(search_bootstrap)(*table, how, b) for b in range(how.n_bootstraps))
@@ -189,30 +184,27 @@ def _warn_of_identifiers(names: Sequence[Hashable]) -> None:
     )
 
 
-def _screen(
-    values: np.ndarray,
-    categorical: np.ndarray,
-    names: Sequence[str],
-    target: str | None,
-    max_columns: int,
-) -> np.ndarray:
-    """Return the positions of the columns to search, in order."""
-    d = len(names)
-    if d <= max_columns:
-        return np.arange(d)
-    codes = np.flatnonzero(categorical)
-    test = DegenerateGaussian(complete(values, categorical), codes, squares=True)
-    rivals = range(d) if target is None else [names.index(target)]
-    dependence = np.array([test.dependence(i) for i in rivals])
-    dependence[np.arange(len(rivals)), rivals] = -np.inf  # of a column with itself
-    strength = dependence.max(axis=0)
-    if target is not None:
-        strength[rivals] = np.inf
-    kept = np.sort(np.argsort(strength, kind="stable")[-max_columns:])
+def _warn_of_width(d: int, max_columns: int, target: str | None) -> None:
     warnings.warn(
         f"The table has {d} columns; discovery searches the {max_columns} most dependent on "
         f"{'each other' if target is None else repr(target)} and leaves the others without edges "
         "(max_columns).",
         stacklevel=3,
     )
-    return kept
+
+
+def _most_dependent(
+    values: np.ndarray, categorical: np.ndarray, columns: np.ndarray, target: int | None, n: int
+) -> np.ndarray:
+    """Return the `n` columns most dependent on the target, or else on any other, in order."""
+    codes = np.flatnonzero(categorical[columns])
+    test = DegenerateGaussian(
+        complete(values[:, columns], categorical[columns]), codes, squares=True
+    )
+    rivals = np.arange(len(columns)) if target is None else np.flatnonzero(columns == target)
+    dependence = np.array([test.dependence(i) for i in rivals])
+    dependence[np.arange(len(rivals)), rivals] = -np.inf  # of a column with itself
+    strength = dependence.max(axis=0)
+    if target is not None:
+        strength[rivals] = np.inf
+    return columns[np.sort(np.argsort(strength, kind="stable")[-n:])]

@@ -17,6 +17,12 @@ PAPER_ALGORITHMS = ("pc", "fci")
 
 ALL_ALGORITHMS = ("pc", "fci", "bounded_fci", "boss")
 
+# By limit of time: how to do without what it limits.
+_WITHOUT = {
+    "possible_dsep_seconds": "To leave the stage out, use 'fci' in place of 'bounded_fci'.",
+    "boss_seconds": "To do without BOSS, leave it out of algorithms.",
+}
+
 
 @checked_options
 class DiscoveryOptions:
@@ -41,18 +47,8 @@ class DiscoveryOptions:
             self.algorithms = ALGORITHMS if self.test in MIXED_TESTS else PAPER_ALGORITHMS
         self._check_algorithms()
         check_range(self.alpha, "(0, 1)", "alpha")
-        check_range(
-            self.possible_dsep_seconds,
-            "(0, inf)",
-            "possible_dsep_seconds",
-            hint="To leave the stage out, use 'fci' in place of 'bounded_fci'.",
-        )
-        check_range(
-            self.boss_seconds,
-            "(0, inf)",
-            "boss_seconds",
-            hint="To do without BOSS, leave it out of algorithms.",
-        )
+        for limit, hint in _WITHOUT.items():
+            check_range(getattr(self, limit), "(0, inf)", limit, hint=hint)
         check_whole(self.n_bootstraps, 1, "n_bootstraps")
         check_whole(self.max_conditioning, 0, "max_conditioning")
         check_whole(self.max_columns, 1, "max_columns")

@@ -146,7 +146,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         self._last: tuple[int, int, np.ndarray] | None = None
         options = {field.name: getattr(self, field.name) for field in fields(DiscoveryOptions)}
         self.edges_ = discover(table, target=self.target_, **options)
-        sampled = sample_dags(
+        dags = sample_dags(
             self.edges_,
             self.n_dags,
             self.seed,
@@ -154,11 +154,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
             target_parents=self.target_parents,
         )
         self.dags_ = complete_dags(
-            sampled,
-            table,
-            alpha=self.completion_alpha,
-            fixed=[self.target_],
-            knowledge=self.knowledge,
+            dags, table, alpha=self.completion_alpha, fixed=[self.target_], knowledge=self.knowledge
         )
         self.models_ = fit_models(
             self.dags_,

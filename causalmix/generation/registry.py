@@ -73,11 +73,7 @@ class SMOTENCGenerator(ByClassGenerator):
         return drawn.set_axis(self._rows.columns, axis=1)
 
     def _sampler(self, k: int, n_class: int, seed: int) -> SMOTE | SMOTEN | SMOTENC:
-        options = {
-            "sampling_strategy": {True: n_class},
-            "k_neighbors": k,
-            "random_state": seed,
-        }
+        options = {"sampling_strategy": {True: n_class}, "k_neighbors": k, "random_state": seed}
         categorical = [j for j, c in enumerate(self._rows) if c in self._codec.categorical]
         if not categorical:
             return SMOTE(**options)

@@ -140,31 +140,26 @@ class ClassEnergy:
         self._context = np.concatenate([kept, corners, -corners])
         self._labels = np.repeat([0.0, 1.0], [len(kept), 2 * len(corners)])
 
-    def __call__(self, points: np.ndarray) -> np.ndarray:
-        """Energies (R,) of points (R, C)."""
-        return np.concatenate([self._energy(part)[1].numpy() for part in _chunks(points)])
-
     def gradient(self, points: np.ndarray) -> np.ndarray:
         """Gradients (R, C) of the energies of points (R, C)."""
         import torch
 
         gradients = []
-        for part in _chunks(points):
-            inputs, energies = self._energy(part, requires_grad=True)
+        for start in range(0, len(points), _CHUNK):
+            inputs, energies = self.energies(points[start : start + _CHUNK])
             # Points do not see each other: the gradient of the sum is that of each energy.
             gradients.append(torch.autograd.grad(energies.sum(), inputs)[0].numpy())
         return np.concatenate(gradients).astype(float)
 
-    def _energy(
-        self, points: np.ndarray, *, requires_grad: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def energies(self, points: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return points (R, C) as a tensor, and their energies (R,) to be derived by it."""
         import torch
 
         context, inputs, labels = (
             torch.as_tensor(each, dtype=torch.float32)
             for each in (self._context, points, self._labels)
         )
-        inputs.requires_grad_(requires_grad)
+        inputs.requires_grad_()
         logits = self._network(
             torch.cat([context, inputs])[:, None],  # (R, 1, C)
             labels[:, None],
@@ -209,20 +204,11 @@ class CoordinateSpace:
     def leave(self, points: np.ndarray) -> pd.DataFrame:
         """Return points (R, C) as coded rows; of the levels of a category the largest one."""
         n_numbers = len(self._mean)
-        columns = dict(
-            zip(
-                self._mean.index,
-                (points[:, :n_numbers] * self._scale.to_numpy() + self._mean.to_numpy()).T,
-                strict=True,
-            )
-        )
+        numbers = points[:, :n_numbers] * self._scale.to_numpy() + self._mean.to_numpy()
+        columns = dict(zip(self._mean.index, numbers.T, strict=True))
         start = n_numbers
         for name, levels in self._levels.items():
             own = points[:, start : start + len(levels)] + self._shares[name]
             columns[name] = levels[own.argmax(axis=1)]
             start += len(levels)
         return pd.DataFrame(columns, columns=self._columns)
-
-
-def _chunks(points: np.ndarray) -> list[np.ndarray]:
-    return [points[start : start + _CHUNK] for start in range(0, len(points), _CHUNK)]

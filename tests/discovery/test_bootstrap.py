@@ -24,7 +24,7 @@ from causalmix.discovery.edge_probabilities import (
     TAIL,
     EdgeProbabilities,
 )
-from causalmix.discovery.knowledge import Constraints
+from causalmix.discovery.knowledge import NO_KNOWLEDGE
 from causalmix.discovery.options import PAPER_ALGORITHMS, DiscoveryOptions
 from causalmix.discovery.orientation import _Graph, _Pattern, _rule10
 from causalmix.discovery.search import search_bootstrap
@@ -44,7 +44,7 @@ def test_searches_the_skeleton_of_causal_learn():
     weights = np.triu(rng.normal(size=(14, 14)) * (rng.random((14, 14)) < 0.3), 1)
     data = rng.normal(size=(200, 14)) @ np.linalg.inv(np.eye(14) - weights)
     test = DegenerateGaussian(data)
-    ours = search_skeleton(test, Constraints.none(14), 0.05, max_conditioning=2)
+    ours = search_skeleton(test, NO_KNOWLEDGE.constraints(range(14)), 0.05, max_conditioning=2)
     theirs = skeleton_discovery(data, 0.05, test, show_progress=False, max_k=2)
     np.testing.assert_array_equal(ours.adjacent, theirs.G.graph != 0)
     for pair in zip(*np.nonzero(~ours.adjacent & ~np.eye(14, dtype=bool)), strict=True):
@@ -60,7 +60,7 @@ def test_orients_like_causal_learn(monkeypatch):
         rng = np.random.default_rng(seed)
         weights = np.triu(rng.normal(size=(12, 12)) * (rng.random((12, 12)) < 0.3), 1)
         data = (rng.normal(size=(300, 12)) @ np.linalg.inv(np.eye(12) - weights))[:, 2:]
-        kinds, known = np.zeros(10, dtype=bool), Constraints.none(10)
+        kinds, known = np.zeros(10, dtype=bool), NO_KNOWLEDGE.constraints(range(10))
         ours = search_bootstrap(
             data,
             kinds,
