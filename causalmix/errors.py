@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from functools import wraps
+from inspect import Parameter, signature
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, dataclass_transform
 
 # By annotation: how a message puts it, and the classes.
 _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
@@ -18,6 +21,14 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "Path": ("a Path", (Path,)),
     "Mapping": ("a mapping", (Mapping,)),
     "None": ("None", (type(None),)),
+}
+
+# By bracket of an interval: what a number within compares like, and how a message puts it.
+_BOUNDS = {
+    "[": (operator.ge, "at least"),
+    "(": (operator.gt, "above"),
+    "]": (operator.le, "at most"),
+    ")": (operator.lt, "below"),
 }
 
 
@@ -108,6 +119,39 @@ def check_whole(value: int, least: int, option: str) -> int:
     return value
 
 
+def check_range(value: float, within: str, option: str, *, hint: str = "") -> float:
+    """Return `value` if it is a number in an interval, else raise.
+
+    Parameters
+    ----------
+    value : float
+        What a user gave.
+    within : str
+        The interval, as "[0, 1)"; a round bracket leaves its bound out. Without an upper bound,
+        "[0, inf)".
+    option : str
+        Its name.
+    hint : str, default=""
+        What the message says besides.
+
+    Returns
+    -------
+    float
+        `value`, unchanged.
+
+    Raises
+    ------
+    CausalMixError
+        If it is outside, or no number.
+    """
+    low, high = within[1:-1].split(", ")
+    bounds = ((*_BOUNDS[within[0]], low), (*_BOUNDS[within[-1]], high))
+    if not isinstance(value, Real) or not all(fits(value, float(b)) for fits, _, b in bounds):
+        valid = " and ".join(f"{words} {bound}" for _, words, bound in bounds if bound != "inf")
+        raise CausalMixError(f"{option} is {value!r}; a number {valid} is needed. {hint}".strip())
+    return value
+
+
 def check_type(name: str, value: object, annotation: str) -> None:
     """Raise unless a parameter has one of the types of its annotation.
 
@@ -157,3 +201,55 @@ def _is_of(value: object, kind: str) -> bool:
 
         return isinstance(value, bool | np.bool_)
     return isinstance(value, _TYPES[kind][1])
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False)
+def checked_options(cls: type) -> type:
+    """Make a class a dataclass of keyword options, which refuses an unknown one.
+
+    Parameters
+    ----------
+    cls : type
+        Its ``__post_init__`` checks the values.
+
+    Returns
+    -------
+    type
+        The class; to make one with an unknown option raises `UnknownNameError`, whose message
+        lists the valid ones.
+    """
+    made = dataclass(kw_only=True, eq=False)(cls)
+    make, valid = made.__init__, [field.name for field in fields(made)]
+
+    @wraps(make)  # its signature stays to be seen
+    def check_and_make(self: Any, *arguments: Any, **options: Any) -> None:
+        for name in options:
+            check_name(name, valid, "option")
+        make(self, *arguments, **options)
+
+    made.__init__ = check_and_make
+    return made
+
+
+def takes_options(options: type) -> Callable[[Callable], Callable]:
+    """Show the options of a class in the signature of a function that takes them as keywords.
+
+    Parameters
+    ----------
+    options : type
+        As `checked_options` makes it.
+
+    Returns
+    -------
+    callable
+        Decorator of functions whose last parameter is ``**options``.
+    """
+
+    def show(function: Callable) -> Callable:
+        own = signature(function)
+        named = [each for each in own.parameters.values() if each.kind != Parameter.VAR_KEYWORD]
+        shown = signature(options).parameters.values()
+        function.__signature__ = own.replace(parameters=[*named, *shown])
+        return function
+
+    return show

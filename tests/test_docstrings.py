@@ -16,10 +16,10 @@ import causalmix
 
 def public_callables() -> Iterator[tuple[str, Callable, str]]:
     """Name, what takes the parameters and the docstring of all public classes and functions."""
-    for info in pkgutil.iter_modules(causalmix.__path__):
-        if info.name.startswith("_"):
+    for info in pkgutil.walk_packages(causalmix.__path__, "causalmix."):
+        if "._" in info.name:
             continue
-        module = importlib.import_module(f"causalmix.{info.name}")
+        module = importlib.import_module(info.name)
         for name, found in vars(module).items():
             if name.startswith("_") or getattr(found, "__module__", None) != module.__name__:
                 continue

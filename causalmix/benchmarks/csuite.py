@@ -20,8 +20,9 @@ import pandas as pd
 from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.csuite_data import CSuiteDataset, load_csuite_folder, load_published
 from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
-from causalmix.discovery.bootstrap import discover, sample_dags
+from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.dag_completion import complete_dags
+from causalmix.discovery.dag_sampling import sample_dags
 from causalmix.errors import DataError, check_names
 from causalmix.generation.causal import fit_models, sample_mixture
 from causalmix.manifest import make_manifest

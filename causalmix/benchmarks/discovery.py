@@ -41,7 +41,7 @@ from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.citest import DEGENERATE_GAUSSIAN
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.discovery.graph_comparison import ROUNDING, compare_graphs
-from causalmix.discovery.search import PAPER_ALGORITHMS
+from causalmix.discovery.options import PAPER_ALGORITHMS
 from causalmix.errors import DataError
 from causalmix.manifest import file_hash, make_manifest
 from causalmix.scm.random_scm import random_scm_table

@@ -14,7 +14,7 @@ from causalmix.benchmarks.plain_discovery import PLAIN, PlainSearcher, integer_c
 from causalmix.benchmarks.timing import processor_seconds, write_measured
 from causalmix.data.dataset import load_dataset
 from causalmix.discovery.bootstrap import discover
-from causalmix.discovery.search import PAPER_ALGORITHMS
+from causalmix.discovery.options import PAPER_ALGORITHMS
 from causalmix.errors import DataError
 from causalmix.scm.random_scm import random_scm_table
 

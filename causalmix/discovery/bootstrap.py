@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,57 +14,15 @@ from tqdm import tqdm
 from causalmix.data.codec import TableCodec
 from causalmix.data.columns import identifiers, listed
 from causalmix.discovery.citest import DegenerateGaussian
-from causalmix.discovery.dag_sampling import TARGET_PARENTS, describe_dags, sample_dags
-from causalmix.discovery.edge_probabilities import (
-    MARK_WEIGHTS,
-    EdgeProbabilities,
-    MarkWeights,
-    read_mark_weights,
-)
-from causalmix.discovery.independence import BASIS_FUNCTION, MIXED_TESTS, TESTS, check_test
-from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
-from causalmix.discovery.search import (
-    ALGORITHMS,
-    ALL_ALGORITHMS,
-    PAPER_ALGORITHMS,
-    Findings,
-    SearchOptions,
-    complete,
-    search_bootstrap,
-)
-from causalmix.errors import CausalMixError, DataError, check_name, check_whole
-
-__all__ = [
-    "ALGORITHMS",
-    "MARK_WEIGHTS",
-    "TARGET_PARENTS",
-    "TESTS",
-    "BackgroundKnowledge",
-    "EdgeProbabilities",
-    "describe_dags",
-    "discover",
-    "sample_dags",
-]
+from causalmix.discovery.edge_probabilities import EdgeProbabilities
+from causalmix.discovery.independence import check_test
+from causalmix.discovery.options import DiscoveryOptions
+from causalmix.discovery.search import Findings, complete, search_bootstrap
+from causalmix.errors import DataError, takes_options
 
 
-def discover(
-    data: pd.DataFrame,
-    *,
-    algorithms: Sequence[str] | None = None,
-    test: str = BASIS_FUNCTION,
-    n_bootstraps: int = 20,
-    alpha: float = 0.2,
-    max_conditioning: int = 2,
-    possible_dsep_seconds: float = 10.0,
-    boss_seconds: float = 60.0,
-    max_columns: int = 100,
-    target: str | None = None,
-    knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
-    mark_weights: MarkWeights = MARK_WEIGHTS,
-    seed: int = 0,
-    n_jobs: int = 1,
-    progress: bool = False,
-) -> EdgeProbabilities:
+@takes_options(DiscoveryOptions)
+def discover(data: pd.DataFrame, *, target: str | None = None, **options: Any) -> EdgeProbabilities:
     """Estimate how probable every directed edge is, by searches of bootstrap resamples.
 
     Each bootstrap draws rows with replacement, permutes the columns (the algorithms depend on
@@ -135,9 +94,10 @@ def discover(
         always adjacent, one with both directions forbidden never; in FCI, a column that may not
         cause another gets an arrowhead there. Required edges have probability 1, forbidden ones 0
         and what evidence there is for them goes to the other direction.
-    mark_weights : {"soft", "strict"} or mapping of str to (float, float), default=MARK_WEIGHTS
-        What each mark adds to P(source → target) and P(target → source). ``"soft"`` is the
-        default; with ``"strict"`` a bidirected edge counts as no edge.
+    mark_weights : {"soft", "strict"} or mapping of str to (float, float), default="soft"
+        What each mark adds to P(source → target) and P(target → source); see
+        `causalmix.discovery.edge_probabilities.read_mark_weights`. With ``"strict"`` a bidirected
+        edge counts as no edge.
     seed : int, default=0
     n_jobs : int, default=1
         Worker processes, each with one BLAS thread.
@@ -154,126 +114,63 @@ def discover(
         If the table is empty, repeats a column, contains infinities, lacks `target` or has no
         column but identifiers, or if `test` does not fit the type of a column.
     UnknownNameError
-        If an algorithm, the test, a mark or a column in `knowledge` is unknown.
+        If an option, an algorithm, the test, a mark or a column in `knowledge` is unknown.
     CausalMixError
         If a number or a weight is out of its range, `algorithms` is one name, or `test` gives
         ``"boss"`` no score.
     """
-    if algorithms is None:
-        algorithms = ALGORITHMS if test in MIXED_TESTS else PAPER_ALGORITHMS
-    check_options(
-        algorithms=algorithms,
-        test=test,
-        n_bootstraps=n_bootstraps,
-        alpha=alpha,
-        max_conditioning=max_conditioning,
-        possible_dsep_seconds=possible_dsep_seconds,
-        boss_seconds=boss_seconds,
-        max_columns=max_columns,
-        mark_weights=mark_weights,
-    )
+    how = DiscoveryOptions(**options)
     codec = TableCodec(data)
     if target is not None and target not in data:
         raise DataError(f"The table has no column {target!r}; it has {', '.join(map(str, data))}.")
     names, d = tuple(data.columns), data.shape[1]
-    known = knowledge.constraints(names)
+    known = how.knowledge.constraints(names)
     values = codec.encode(data).to_numpy()
     categorical = np.array([name in codec.categorical for name in names])
-    check_test(test, names, categorical, values)
+    check_test(how.test, names, categorical, values)
     identifying = identifiers(data, besides=[target])
     if len(identifying) == d:
         raise DataError(f"Every column identifies the rows: {listed(identifying)}. Give others.")
     if identifying:
         _warn_of_identifiers(identifying)
     searched = np.flatnonzero([name not in identifying for name in names])
-    searched = searched[
-        _screen(
-            values[:, searched],
-            categorical[searched],
-            [names[j] for j in searched],
-            target,
-            max_columns,
-        )
-    ]
+    if len(searched) > how.max_columns:
+        wanted = None if target is None else names.index(target)
+        searched = _most_dependent(values, categorical, searched, wanted, how.max_columns)
+        _warn_of_width(len(names) - len(identifying), how.max_columns, target)
 
-    limits = {"possible_dsep_seconds": possible_dsep_seconds, "boss_seconds": boss_seconds}
-    options = SearchOptions(tuple(algorithms), test, alpha, max_conditioning, **limits)
     table = values[:, searched], categorical[searched], known.take(searched)
-    jobs = (delayed(search_bootstrap)(*table, options, b, seed) for b in range(n_bootstraps))
-    with parallel_config("loky", n_jobs=n_jobs, inner_max_num_threads=1):
+    jobs = (delayed(search_bootstrap)(*table, how, b) for b in range(how.n_bootstraps))
+    with parallel_config("loky", n_jobs=how.n_jobs, inner_max_num_threads=1):
         done = Parallel(return_as="generator")(jobs)
-        found = list(tqdm(done, "bootstraps", n_bootstraps, disable=not progress))
+        found = list(tqdm(done, "bootstraps", how.n_bootstraps, disable=not how.progress))
 
-    graphs = {name: np.zeros((n_bootstraps, d, d), dtype=int) for name in algorithms}
+    graphs = {name: np.zeros((how.n_bootstraps, d, d), dtype=int) for name in how.algorithms}
     for b, findings in enumerate(found):
         for name, graph in findings.graphs.items():
             graphs[name][b][np.ix_(searched, searched)] = graph
-    _warn_of_timeouts(found, limits)
+    _warn_of_timeouts(found, how)
     return EdgeProbabilities.from_graphs(
         names,
         graphs,
-        mark_weights=mark_weights,
-        knowledge=knowledge,
+        mark_weights=how.mark_weights,
+        knowledge=how.knowledge,
         timeouts=sum(bool(findings.timed_out) for findings in found),
         identifiers=identifying,
     )
 
 
-def check_options(
-    *,
-    algorithms: Sequence[str],
-    test: str,
-    n_bootstraps: int,
-    alpha: float,
-    possible_dsep_seconds: float,
-    max_columns: int,
-    mark_weights: MarkWeights,
-    boss_seconds: float,
-    max_conditioning: int = 0,
-) -> None:
-    """Raise what `discover` raises about these of its arguments."""
-    if isinstance(algorithms, str):
-        raise CausalMixError(f"algorithms is {algorithms!r}; give a list, as [{algorithms!r}].")
-    if not isinstance(algorithms, Iterable):
-        raise CausalMixError(f"algorithms is {algorithms!r}; give a list, as {[*ALGORITHMS]!r}.")
-    for algorithm in algorithms:
-        check_name(algorithm, ALL_ALGORITHMS, "discovery algorithm")
-    if not algorithms:
-        raise CausalMixError(f"No discovery algorithm given. Valid: {', '.join(ALL_ALGORITHMS)}.")
-    check_name(test, TESTS, "independence test")
-    if "boss" in algorithms and test not in MIXED_TESTS:
-        raise CausalMixError(
-            f"The algorithm 'boss' has no score that goes with the test {test!r}. Use "
-            f"test={' or '.join(map(repr, MIXED_TESTS))}, or other algorithms."
-        )
-    if not 0 < alpha < 1:
-        raise CausalMixError(f"alpha is {alpha}; a test level lies between 0 and 1.")
-    if not possible_dsep_seconds > 0:
-        raise CausalMixError(
-            f"possible_dsep_seconds is {possible_dsep_seconds}; it must be positive. To leave the "
-            "stage out, use 'fci' in place of 'bounded_fci'."
-        )
-    if not boss_seconds > 0:
-        raise CausalMixError(
-            f"boss_seconds is {boss_seconds}; it must be positive. To do without BOSS, leave it "
-            "out of algorithms."
-        )
-    check_whole(n_bootstraps, 1, "n_bootstraps")
-    check_whole(max_conditioning, 0, "max_conditioning")
-    check_whole(max_columns, 1, "max_columns")
-    read_mark_weights(mark_weights)
-
-
-def _warn_of_timeouts(found: Sequence[Findings], limits: Mapping[str, float]) -> None:
+def _warn_of_timeouts(found: Sequence[Findings], options: DiscoveryOptions) -> None:
     for algorithm, name, limit, instead in (
         ("bounded_fci", "Bounded FCI", "possible_dsep_seconds", "plain FCI took its place there"),
         ("boss", "BOSS", "boss_seconds", "its graph there is the best so far"),
     ):
         late = sum(algorithm in findings.timed_out for findings in found)
         if late:
+            seconds = getattr(options, limit)
             warnings.warn(
                 f"{name} ran out of time in {late} of {len(found)} bootstraps, and {instead}. Give "
-                f"it more than {limit}={limits[limit]:g}, or fewer columns (max_columns).",
+                f"it more than {limit}={seconds:g}, or fewer columns (max_columns).",
                 stacklevel=3,
             )
 
@@ -287,30 +184,27 @@ def _warn_of_identifiers(names: Sequence[Hashable]) -> None:
     )
 
 
-def _screen(
-    values: np.ndarray,
-    categorical: np.ndarray,
-    names: Sequence[str],
-    target: str | None,
-    max_columns: int,
-) -> np.ndarray:
-    """Return the positions of the columns to search, in order."""
-    d = len(names)
-    if d <= max_columns:
-        return np.arange(d)
-    codes = np.flatnonzero(categorical)
-    test = DegenerateGaussian(complete(values, categorical), codes, squares=True)
-    rivals = range(d) if target is None else [names.index(target)]
-    dependence = np.array([test.dependence(i) for i in rivals])
-    dependence[np.arange(len(rivals)), rivals] = -np.inf  # of a column with itself
-    strength = dependence.max(axis=0)
-    if target is not None:
-        strength[rivals] = np.inf
-    kept = np.sort(np.argsort(strength, kind="stable")[-max_columns:])
+def _warn_of_width(d: int, max_columns: int, target: str | None) -> None:
     warnings.warn(
         f"The table has {d} columns; discovery searches the {max_columns} most dependent on "
         f"{'each other' if target is None else repr(target)} and leaves the others without edges "
         "(max_columns).",
         stacklevel=3,
     )
-    return kept
+
+
+def _most_dependent(
+    values: np.ndarray, categorical: np.ndarray, columns: np.ndarray, target: int | None, n: int
+) -> np.ndarray:
+    """Return the `n` columns most dependent on the target, or else on any other, in order."""
+    codes = np.flatnonzero(categorical[columns])
+    test = DegenerateGaussian(
+        complete(values[:, columns], categorical[columns]), codes, squares=True
+    )
+    rivals = np.arange(len(columns)) if target is None else np.flatnonzero(columns == target)
+    dependence = np.array([test.dependence(i) for i in rivals])
+    dependence[np.arange(len(rivals)), rivals] = -np.inf  # of a column with itself
+    strength = dependence.max(axis=0)
+    if target is not None:
+        strength[rivals] = np.inf
+    return columns[np.sort(np.argsort(strength, kind="stable")[-n:])]

@@ -27,6 +27,13 @@ RIDGE = 1e-6
 # the ridge leaves of an exact linear function, less than any measured column leaves.
 DETERMINED = 1e-4
 
+# Categories with indicators of their own, the most frequent ones after the reference; the others
+# share its level, which bounds the size of a block.
+MAX_LEVELS = 8
+
+# Rows that a category needs for an indicator of its own; χ² does not hold below that.
+MIN_LEVEL_ROWS = 5
+
 _BATCH = 4096  # conditioning sets whose matrices are in memory at once
 
 
@@ -34,10 +41,11 @@ class DegenerateGaussian(CIT_Base):
     """Likelihood-ratio test that treats one-hot encoded categories as jointly Gaussian.
 
     Every column becomes a block of standardised dimensions: a numeric column itself, a categorical
-    one an indicator for each level but one. With Σ the correlation matrix of all dimensions, the
-    statistic for X ⊥ Y | Z is −c·log(|Σ_XYZ|·|Σ_Z| / (|Σ_XZ|·|Σ_YZ|)), Bartlett's
-    c = n − 1 − |Z| − (|X| + |Y| + 1)/2, compared with χ² on |X|·|Y| degrees of freedom. The
-    determinants are cached for the life of the test.
+    one an indicator for each frequent level but one (`MAX_LEVELS`, `MIN_LEVEL_ROWS`). With Σ the
+    correlation matrix of all dimensions, the statistic for X ⊥ Y | Z is
+    −c·log(|Σ_XYZ|·|Σ_Z| / (|Σ_XZ|·|Σ_YZ|)), Bartlett's c = n − 1 − |Z| − (|X| + |Y| + 1)/2,
+    compared with χ² on |X|·|Y| degrees of freedom. The determinants are cached for the life of the
+    test.
 
     A column without variance is independent of everything, and so is any pair for which the rows
     are too few to test at all (c ≤ 0).
@@ -48,11 +56,6 @@ class DegenerateGaussian(CIT_Base):
         Numbers without missing values; codes in the categorical columns.
     categorical : sequence of int, default=()
         Positions of the categorical columns.
-    max_levels : int, default=8
-        Categories with indicators of their own: the most frequent ones. The others share the
-        reference level, which bounds the size of a block.
-    min_rows : int, default=5
-        Rows that a category needs for an indicator of its own; χ² does not hold below that.
     squares : bool, default=False
         Whether a numeric column of more than two values has its square as a second dimension: the
         test then sees dependence on a column's size and spread as well as on its value, and a
@@ -80,8 +83,6 @@ class DegenerateGaussian(CIT_Base):
         self,
         data: np.ndarray,
         categorical: Sequence[int] = (),
-        max_levels: int = 8,
-        min_rows: int = 5,
         squares: bool = False,
         sample_size: float | None = None,
     ) -> None:
@@ -91,7 +92,7 @@ class DegenerateGaussian(CIT_Base):
         self.assert_input_data_is_valid()
         codes = set(categorical)
         blocks = [
-            _indicators(column, max_levels, min_rows) if j in codes else _powers(column, squares)
+            _indicators(column) if j in codes else _powers(column, squares)
             for j, column in enumerate(data.T)
         ]
         self.dimensions, owner = _standardise(blocks)
@@ -227,12 +228,13 @@ class DegenerateGaussian(CIT_Base):
         return value
 
 
-def _indicators(codes: np.ndarray, max_levels: int, min_rows: int) -> np.ndarray:
+def _indicators(codes: np.ndarray) -> np.ndarray:
     """Return 0/1 indicators (n_rows, n_levels − 1) of the frequent levels of one column."""
     levels, counts = np.unique(codes, return_counts=True)
     ranked = levels[np.argsort(-counts, kind="stable")]
     # The most frequent level is the reference; rare levels fall to it as well.
-    kept = [level for level in ranked[1 : max_levels + 1] if np.sum(codes == level) >= min_rows]
+    frequent = ranked[1 : MAX_LEVELS + 1]
+    kept = [level for level in frequent if np.sum(codes == level) >= MIN_LEVEL_ROWS]
     return (codes[:, None] == np.array(kept, dtype=codes.dtype)).astype(float)
 
 

@@ -17,14 +17,7 @@ from causalmix.manifest import write_json
 # Graphs are matrices as causal-learn has them: graph[i, j] is the mark at i of the edge between i
 # and j, 0 where there is no edge.
 TAIL, ARROW, CIRCLE = -1, 1, 2
-MARKS = {
-    "-->": (TAIL, ARROW),
-    "o->": (CIRCLE, ARROW),
-    "--o": (TAIL, CIRCLE),
-    "---": (TAIL, TAIL),
-    "o-o": (CIRCLE, CIRCLE),
-    "<->": (ARROW, ARROW),
-}
+_ENDS = {"-": TAIL, "<": ARROW, ">": ARROW, "o": CIRCLE}
 
 # What an edge mark contributes to P(source → target) and to P(target → source). An arrowhead at
 # the target alone ("o->") rules out the reverse and leaves latent confounding possible. Strictly,
@@ -40,6 +33,9 @@ MARK_WEIGHTS: Mapping[str, tuple[float, float]] = {
 }
 STRICT_MARK_WEIGHTS: Mapping[str, tuple[float, float]] = {**MARK_WEIGHTS, "<->": (0.0, 0.0)}
 """As the marks are defined: where a latent variable causes both, neither causes the other."""
+
+MARKS = {mark: (_ENDS[mark[0]], _ENDS[mark[-1]]) for mark in MARK_WEIGHTS}
+"""The marks at source and target of each edge mark."""
 
 NAMED_MARK_WEIGHTS = {"soft": MARK_WEIGHTS, "strict": STRICT_MARK_WEIGHTS}
 MarkWeights = str | Mapping[str, tuple[float, float]]
@@ -168,15 +164,8 @@ class EdgeProbabilities:
                 raise CausalMixError(
                     f"Column {name!r} cannot be saved under its name; use text as column names."
                 )
-        content = {
-            "format": _FORMAT,
-            "names": self.names,
-            "matrix": self.matrix.tolist(),
-            "marks": self.marks.to_dict("list"),
-            "knowledge": asdict(self.knowledge),
-            "timeouts": self.timeouts,
-            "identifiers": self.identifiers,
-        }
+        content = {"format": _FORMAT} | asdict(self)
+        content |= {"matrix": self.matrix.tolist(), "marks": self.marks.to_dict("list")}
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_json(path, content)
 

@@ -52,6 +52,12 @@ class IndependenceTest(Protocol):
         given what determines it, a column is independent of everything, and without this exception
         copies of a column and the terms of an exact sum would lose their edges to all others.
         """
+        return [
+            given
+            for given in sets
+            if self(x, y, given) > alpha
+            and not (self.determines(given, x) or self.determines(given, y))
+        ]
 
 
 def check_test(test: str, names: Sequence[str], categorical: np.ndarray, codes: np.ndarray) -> None:
@@ -122,7 +128,7 @@ def make_test(test: str, sample: np.ndarray, categorical: np.ndarray) -> Indepen
     return CausalLearnTest(test, sample, codes)
 
 
-class CausalLearnTest:
+class CausalLearnTest(IndependenceTest):
     """A test of causal-learn that survives few rows and constant, copied or collinear columns.
 
     The kernel tests (kci, rcit) see a categorical column as its indicators, as the
@@ -176,17 +182,6 @@ class CausalLearnTest:
     def determines(self, given: Iterable[int], x: int) -> bool:
         """Say whether `given` determine column x up to rounding, linearly in their indicators."""
         return self._linear.determines(given, x)
-
-    def separators(
-        self, x: int, y: int, sets: Sequence[tuple[int, ...]], alpha: float
-    ) -> list[tuple[int, ...]]:
-        """Return those of the sets that separate x and y; see `IndependenceTest`."""
-        return [
-            given
-            for given in sets
-            if self(x, y, given) > alpha
-            and not (self.determines(given, x) or self.determines(given, y))
-        ]
 
 
 @contextmanager

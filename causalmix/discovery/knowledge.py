@@ -51,9 +51,6 @@ class BackgroundKnowledge:
                 "Take one side of each contradiction out."
             )
 
-    def __bool__(self) -> bool:
-        return bool(self.required or self.forbidden or self.tiers)
-
     def constraints(self, names: Sequence[str]) -> Constraints:
         """Return the knowledge as matrices over `names`.
 
@@ -70,12 +67,11 @@ class BackgroundKnowledge:
         forbidden = np.zeros_like(required)
         for cause, effect in self.required:
             required[position[cause], position[effect]] = True
-        for cause, effect in self.forbidden:
+        back_in_time = ((cause, effect) for (_, cause), (_, effect) in self._back_in_time())
+        paths = nx.transitive_closure_dag(nx.DiGraph(self.required)).edges
+        cycles = ((effect, cause) for cause, effect in paths)  # what would close one
+        for cause, effect in (*self.forbidden, *back_in_time, *cycles):
             forbidden[position[cause], position[effect]] = True
-        for (_, cause), (_, effect) in self._back_in_time():
-            forbidden[position[cause], position[effect]] = True
-        for cause, effect in nx.transitive_closure_dag(nx.DiGraph(self.required)).edges:
-            forbidden[position[effect], position[cause]] = True  # it would close a cycle
         return Constraints(required, forbidden)
 
     def _back_in_time(self) -> Iterator[tuple[tuple[int, str], tuple[int, str]]]:
@@ -122,11 +118,6 @@ class Constraints:
 
     required: np.ndarray
     forbidden: np.ndarray
-
-    @classmethod
-    def none(cls, d: int) -> Constraints:
-        """Return no constraints on d columns."""
-        return cls(np.zeros((d, d), dtype=bool), np.zeros((d, d), dtype=bool))
 
     def take(self, columns: np.ndarray) -> Constraints:
         """Return the constraints among `columns` (positions), in their order."""

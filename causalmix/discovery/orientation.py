@@ -239,7 +239,7 @@ def _rule10(graph: np.ndarray) -> bool:
     for _ in range(len(graph).bit_length()):
         reached = reached | (reached.astype(float) @ reached > 0)
     changed = False
-    for a, c in _into(graph, CIRCLE):
+    for c, a in np.argwhere((graph == ARROW) & (graph.T == CIRCLE)).tolist():
         parents = np.flatnonzero((graph[c] == ARROW) & (graph[:, c] == TAIL))
         # A set of numbers is in the same order as causal-learn's set of nodes.
         ways = list({j for j in np.flatnonzero(step[a]).tolist() if j != c})
@@ -251,11 +251,6 @@ def _rule10(graph: np.ndarray) -> bool:
                 changed = True
                 break
     return changed
-
-
-def _into(graph: np.ndarray, mark: int) -> list[tuple[int, int]]:
-    """Return the edges a *→ c with a given mark at a, sorted by c."""
-    return [(a, c) for c, a in np.argwhere((graph == ARROW) & (mark == graph.T)).tolist()]
 
 
 def orient_colliders(skeleton: Skeleton, known: Constraints) -> np.ndarray:

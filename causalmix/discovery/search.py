@@ -8,20 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from causalmix.discovery.independence import BASIS_FUNCTION, IndependenceTest, draw_rows, make_test
+from causalmix.discovery.independence import IndependenceTest, draw_rows, make_test
 from causalmix.discovery.knowledge import Constraints
-from causalmix.discovery.orientation import Skeleton, orient_fci, orient_pc
+from causalmix.discovery.options import DiscoveryOptions
+from causalmix.discovery.orientation import orient_fci, orient_pc
 from causalmix.discovery.possible_dsep import OutOfTimeError, remove_by_possible_dsep
 from causalmix.discovery.score_search import search_orders
 from causalmix.discovery.skeleton import search_skeleton
-
-ALGORITHMS = ("pc", "boss")
-"""What a search runs by default, where the test comes with a score."""
-
-PAPER_ALGORITHMS = ("pc", "fci")
-"""What CausalMixFT runs."""
-
-ALL_ALGORITHMS = ("pc", "fci", "bounded_fci", "boss")
 
 
 def complete(values: np.ndarray, categorical: np.ndarray) -> np.ndarray:
@@ -31,18 +24,6 @@ def complete(values: np.ndarray, categorical: np.ndarray) -> np.ndarray:
         missing = np.isnan(values[:, j])
         values[missing, j] = 0.0 if missing.all() else np.median(values[~missing, j])
     return values
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """How every resample is searched; see `causalmix.discovery.bootstrap.discover`."""
-
-    algorithms: tuple[str, ...] = ALGORITHMS
-    test: str = BASIS_FUNCTION
-    alpha: float = 0.2
-    max_conditioning: int = 2
-    possible_dsep_seconds: float = 10.0
-    boss_seconds: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -67,9 +48,8 @@ def search_bootstrap(
     values: np.ndarray,
     categorical: np.ndarray,
     known: Constraints,
-    options: SearchOptions,
+    options: DiscoveryOptions,
     bootstrap: int,
-    seed: int,
 ) -> Findings:
     """Search one resample with each algorithm.
 
@@ -80,15 +60,15 @@ def search_bootstrap(
     categorical : numpy.ndarray of bool of shape (d,)
     known : Constraints
         On the same columns.
-    options : SearchOptions
-    bootstrap, seed : int
-        The resample and the permutation of the columns depend on these two alone.
+    options : DiscoveryOptions
+    bootstrap : int
+        The resample and the permutation of the columns depend on it and the options' seed alone.
 
     Returns
     -------
     Findings
     """
-    rng = np.random.default_rng([seed, bootstrap])
+    rng = np.random.default_rng([options.seed, bootstrap])
     n, d = values.shape
     rows, order = draw_rows(options.test, n, rng), rng.permutation(d)
     sample = complete(values[np.ix_(rows, order)], categorical[order])
@@ -106,32 +86,24 @@ def search_bootstrap(
 
 
 def _search_by_tests(
-    test: IndependenceTest, known: Constraints, options: SearchOptions
+    test: IndependenceTest, known: Constraints, options: DiscoveryOptions
 ) -> tuple[dict[str, np.ndarray], bool]:
     """Return the graphs of PC and FCI, and whether there was no time to bound FCI's."""
     algorithms = [name for name in options.algorithms if name != "boss"]
     if not algorithms:
         return {}, False
     skeleton = search_skeleton(test, known, options.alpha, options.max_conditioning)
-    narrowed = skeleton
+    starts, late = dict.fromkeys(algorithms, skeleton), False
     if "bounded_fci" in algorithms:
-        narrowed = _narrow(skeleton, test, known, options)
-    graphs = {}
-    for algorithm in algorithms:
-        orient = orient_pc if algorithm == "pc" else orient_fci
-        start = narrowed if algorithm == "bounded_fci" else skeleton
-        if start is None:
-            start = skeleton
-        graphs[algorithm] = orient(start, test, options.alpha, known)
-    return graphs, narrowed is None
-
-
-def _narrow(
-    skeleton: Skeleton, test: IndependenceTest, known: Constraints, options: SearchOptions
-) -> Skeleton | None:
-    """Return the skeleton after the possible-d-sep stage, or None if there was no time for it."""
-    deadline = time.monotonic() + options.possible_dsep_seconds
-    try:
-        return remove_by_possible_dsep(skeleton, test, options.alpha, known, deadline)
-    except OutOfTimeError:
-        return None
+        deadline = time.monotonic() + options.possible_dsep_seconds
+        try:
+            starts["bounded_fci"] = remove_by_possible_dsep(
+                skeleton, test, options.alpha, known, deadline
+            )
+        except OutOfTimeError:
+            late = True
+    graphs = {
+        name: (orient_pc if name == "pc" else orient_fci)(start, test, options.alpha, known)
+        for name, start in starts.items()
+    }
+    return graphs, late

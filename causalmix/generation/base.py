@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Protocol, Self
 
 import numpy as np
 import pandas as pd
 
+from causalmix.data.codec import TableCodec
 from causalmix.errors import CausalMixError, DataError
+from causalmix.scm.missingness import MissingnessModel
 
 
 class Generator(Protocol):
@@ -95,6 +97,46 @@ class TableGenerator(ABC):
         """Draw `n` rows of the table, target included."""
 
 
+class ByClassGenerator(TableGenerator):
+    """One that draws coded rows of each class apart, in the shares of training."""
+
+    _gaps: MissingnessModel | None = None  # of the coded table, where rows are drawn without gaps
+
+    def _fit(self, table: pd.DataFrame) -> None:
+        self._codec = TableCodec(table)
+        coded = self._codec.encode(table)
+        self._classes = coded[self.target_].to_numpy(int)
+        self._learn(coded)
+
+    def _sample(self, n: int, seed: int) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        known, counts = np.unique(self._classes, return_counts=True)
+        wanted = apportion(n, counts, rng)
+        parts = [
+            self._sample_class(int(c), int(m), int(rng.integers(2**31)))
+            for c, m in zip(known, wanted, strict=True)
+            if m
+        ]
+        order = rng.permutation(n)
+        rows = pd.concat(parts, ignore_index=True).iloc[order].reset_index(drop=True)
+        rows[self.target_] = np.repeat(known, wanted)[order]
+        return self._decode(rows, rng)
+
+    @abstractmethod
+    def _learn(self, coded: pd.DataFrame) -> None:
+        """Learn from the coded table, target included."""
+
+    @abstractmethod
+    def _sample_class(self, c: int, m: int, seed: int) -> pd.DataFrame:
+        """Draw `m` coded rows, at least one, of the class with code `c`, without the target."""
+
+    def _decode(self, rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+        """Return the coded rows, target included, as rows of the table."""
+        if self._gaps is not None:
+            rows = self._gaps.mask(rows, rng)
+        return self._codec.decode(rows)
+
+
 def _check(X: pd.DataFrame, y: pd.Series) -> None:
     if not isinstance(X, pd.DataFrame) or not isinstance(y, pd.Series):
         raise DataError(
@@ -152,40 +194,3 @@ def apportion(n: int, counts: np.ndarray, rng: np.random.Generator) -> np.ndarra
         fraction = (exact - wanted) / (exact - wanted).sum()
         wanted[rng.choice(len(counts), rest, replace=False, p=fraction)] += 1
     return wanted
-
-
-def sample_by_class(
-    n: int,
-    classes: np.ndarray,
-    draw: Callable[[int, int, int], pd.DataFrame],
-    rng: np.random.Generator,
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Draw the rows of each class apart, in the shares of training, and shuffle them.
-
-    Parameters
-    ----------
-    n : int
-        Number of rows.
-    classes : numpy.ndarray of int, shape (n_training_rows,)
-        Class codes of the training rows.
-    draw : callable
-        Given a class code, a positive number of rows and a seed, returns these rows.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    rows : pandas.DataFrame
-        Of length n, index 0..n−1.
-    codes : numpy.ndarray of int, shape (n,)
-        Their classes.
-    """
-    known, counts = np.unique(classes, return_counts=True)
-    wanted = apportion(n, counts, rng)
-    parts = [
-        draw(int(c), int(m), int(rng.integers(2**31)))
-        for c, m in zip(known, wanted, strict=True)
-        if m
-    ]
-    order = rng.permutation(n)
-    rows = pd.concat(parts, ignore_index=True).iloc[order].reset_index(drop=True)
-    return rows, np.repeat(known, wanted)[order]

@@ -7,11 +7,12 @@ from itertools import combinations
 import networkx as nx
 import pandas as pd
 
-from causalmix.errors import check_name
+from causalmix.errors import check_name, checked_options
 from causalmix.generation.base import TableGenerator
 from causalmix.scm.model import MISSING, StructuralCausalModel
 
 
+@checked_options
 class TFMConditionalGenerator(TableGenerator):
     """Column after column by the foundation model zero-shot, each given all columns before it.
 
@@ -39,8 +40,10 @@ class TFMConditionalGenerator(TableGenerator):
     on small data with a tabular foundation model", Nature 637.
     """
 
-    def __init__(self, *, missing: str = "modelled") -> None:
-        self.missing = check_name(missing, MISSING, "choice of missing")
+    missing: str = "modelled"
+
+    def __post_init__(self) -> None:
+        check_name(self.missing, MISSING, "choice of missing")
 
     def _fit(self, table: pd.DataFrame) -> None:
         in_order = nx.DiGraph()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Self
 
 import networkx as nx
@@ -11,14 +12,12 @@ import numpy as np
 import pandas as pd
 
 from causalmix.data.columns import listed
-from causalmix.discovery.bootstrap import check_options, discover
+from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.citest import DEGENERATE_GAUSSIAN
 from causalmix.discovery.dag_completion import complete_dags
 from causalmix.discovery.dag_sampling import TARGET_PARENTS, sample_dags
-from causalmix.discovery.edge_probabilities import MARK_WEIGHTS, STRICT_MARK_WEIGHTS, MarkWeights
-from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
-from causalmix.discovery.search import PAPER_ALGORITHMS
-from causalmix.errors import CausalMixError, check_name, check_whole
+from causalmix.discovery.options import PAPER_ALGORITHMS, DiscoveryOptions
+from causalmix.errors import CausalMixError, check_name, check_range, check_whole, checked_options
 from causalmix.generation.base import TableGenerator, apportion
 from causalmix.scm.mechanisms import MECHANISMS, NOISES
 from causalmix.scm.model import MISSING, StructuralCausalModel
@@ -31,14 +30,15 @@ PAPER_OPTIONS: dict[str, Any] = {
     "noise": "empirical",
     "missing": "random",
     "noise_correlation": 0.0,
-    "mark_weights": STRICT_MARK_WEIGHTS,
+    "mark_weights": "strict",
 }
 """Of `CausalGenerator.paper`."""
 
 _MAX_ROUNDS = 50  # of drawing rows until a rare class has its share
 
 
-class CausalGenerator(TableGenerator):
+@checked_options
+class CausalGenerator(DiscoveryOptions, TableGenerator):
     """Rows from structural causal models on DAGs that PC and FCI make probable.
 
     Discovers edge probabilities on features and target together, draws DAGs from them, fits a
@@ -78,7 +78,7 @@ class CausalGenerator(TableGenerator):
         See `causalmix.discovery.bootstrap.discover`. All four have other defaults there: those
         here, ten bootstraps of PC and FCI with the linear test at 0.05, are what the benchmarks of
         the use of generated rows and of fine-tuning were run with.
-    possible_dsep_seconds, boss_seconds, max_columns, knowledge, mark_weights
+    max_conditioning, possible_dsep_seconds, boss_seconds, max_columns, knowledge, mark_weights
         See `causalmix.discovery.bootstrap.discover`.
     seed : int, default=0
         Of the bootstraps and of the DAGs.
@@ -100,66 +100,30 @@ class CausalGenerator(TableGenerator):
     Foundation Models", arXiv 2601.04110.
     """
 
-    def __init__(
-        self,
-        *,
-        n_dags: int = 10,
-        target_parents: str = "all",
-        completion_alpha: float = 0.1,
-        mechanism: str = "linear",
-        target_mechanism: str = "stacked",
-        noise: str = "conditional",
-        missing: str = "modelled",
-        noise_correlation: float = 0.9,
-        class_shares: Mapping[Any, float] | None = None,
-        n_bootstraps: int = 10,
-        algorithms: Sequence[str] = PAPER_ALGORITHMS,
-        test: str = DEGENERATE_GAUSSIAN,
-        alpha: float = 0.05,
-        possible_dsep_seconds: float = 10.0,
-        boss_seconds: float = 60.0,
-        max_columns: int = 100,
-        knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
-        mark_weights: MarkWeights = MARK_WEIGHTS,
-        seed: int = 0,
-        n_jobs: int = 1,
-        progress: bool = False,
-    ) -> None:
-        check_options(
-            algorithms=algorithms,
-            test=test,
-            n_bootstraps=n_bootstraps,
-            alpha=alpha,
-            possible_dsep_seconds=possible_dsep_seconds,
-            boss_seconds=boss_seconds,
-            max_columns=max_columns,
-            mark_weights=mark_weights,
-        )
-        shares = {"completion_alpha": completion_alpha, "noise_correlation": noise_correlation}
-        for name, value in shares.items():
-            if not 0 <= value <= 1:
-                raise CausalMixError(f"{name} is {value}; it lies between 0 and 1.")
-        self.n_dags = check_whole(n_dags, 1, "n_dags")
-        self.target_parents = check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
-        self.completion_alpha = completion_alpha
-        self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
-        self.target_mechanism = check_name(target_mechanism, MECHANISMS, "mechanism")
-        self.noise = check_name(noise, NOISES, "noise")
-        self.missing = check_name(missing, MISSING, "choice of missing")
-        self.noise_correlation = noise_correlation
-        self.class_shares = class_shares
-        self.n_bootstraps = n_bootstraps
-        self.algorithms = algorithms
-        self.test = test
-        self.alpha = alpha
-        self.possible_dsep_seconds = possible_dsep_seconds
-        self.boss_seconds = boss_seconds
-        self.max_columns = max_columns
-        self.knowledge = knowledge
-        self.mark_weights = mark_weights
-        self.seed = seed
-        self.n_jobs = n_jobs
-        self.progress = progress
+    n_dags: int = 10
+    target_parents: str = "all"
+    completion_alpha: float = 0.1
+    mechanism: str = "linear"
+    target_mechanism: str = "stacked"
+    noise: str = "conditional"
+    missing: str = "modelled"
+    noise_correlation: float = 0.9
+    class_shares: Mapping[Any, float] | None = None
+    n_bootstraps: int = 10
+    algorithms: Sequence[str] | None = PAPER_ALGORITHMS
+    test: str = DEGENERATE_GAUSSIAN
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole(self.n_dags, 1, "n_dags")
+        check_range(self.completion_alpha, "[0, 1]", "completion_alpha")
+        check_range(self.noise_correlation, "[0, 1]", "noise_correlation")
+        check_name(self.target_parents, TARGET_PARENTS, "choice of target_parents")
+        check_name(self.mechanism, MECHANISMS, "mechanism")
+        check_name(self.target_mechanism, MECHANISMS, "mechanism")
+        check_name(self.noise, NOISES, "noise")
+        check_name(self.missing, MISSING, "choice of missing")
 
     @classmethod
     def paper(cls, **options: Any) -> Self:
@@ -180,23 +144,9 @@ class CausalGenerator(TableGenerator):
     def _fit(self, table: pd.DataFrame) -> None:
         self._shares = self._checked_shares(table[self.target_])
         self._last: tuple[int, int, np.ndarray] | None = None
-        self.edges_ = discover(
-            table,
-            algorithms=self.algorithms,
-            test=self.test,
-            n_bootstraps=self.n_bootstraps,
-            alpha=self.alpha,
-            possible_dsep_seconds=self.possible_dsep_seconds,
-            boss_seconds=self.boss_seconds,
-            max_columns=self.max_columns,
-            target=self.target_,
-            knowledge=self.knowledge,
-            mark_weights=self.mark_weights,
-            seed=self.seed,
-            n_jobs=self.n_jobs,
-            progress=self.progress,
-        )
-        sampled = sample_dags(
+        options = {field.name: getattr(self, field.name) for field in fields(DiscoveryOptions)}
+        self.edges_ = discover(table, target=self.target_, **options)
+        dags = sample_dags(
             self.edges_,
             self.n_dags,
             self.seed,
@@ -204,11 +154,7 @@ class CausalGenerator(TableGenerator):
             target_parents=self.target_parents,
         )
         self.dags_ = complete_dags(
-            sampled,
-            table,
-            alpha=self.completion_alpha,
-            fixed=[self.target_],
-            knowledge=self.knowledge,
+            dags, table, alpha=self.completion_alpha, fixed=[self.target_], knowledge=self.knowledge
         )
         self.models_ = fit_models(
             self.dags_,
@@ -256,12 +202,7 @@ class CausalGenerator(TableGenerator):
         return rows
 
     def _draw(self, n: int, seed: int) -> pd.DataFrame:
-        return sample_mixture(
-            self.models_,
-            n,
-            seed,
-            noise_correlation=self.noise_correlation,
-        )
+        return sample_mixture(self.models_, n, seed, noise_correlation=self.noise_correlation)
 
     def _sample_classes(self, n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
         """Draw rows until every class has its share; return them and the graph of each."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 from sklearn.covariance import ledoit_wolf_shrinkage
 
-from causalmix.data.codec import TableCodec
-from causalmix.generation.base import TableGenerator, sample_by_class
+from causalmix.errors import checked_options
+from causalmix.generation.base import ByClassGenerator
 from causalmix.scm.density import observed_quantiles
 from causalmix.scm.missingness import MissingnessModel
 
 
-class CopulaGenerator(TableGenerator):
+@checked_options
+class CopulaGenerator(ByClassGenerator):
     """A Gaussian copula given the class: margins of each class, one correlation matrix for all.
 
     A row is drawn as correlated normal scores; each score becomes the value of its column at that
@@ -46,19 +45,10 @@ class CopulaGenerator(TableGenerator):
     Dorans (1982), "The polyserial correlation coefficient", Psychometrika 47.
     """
 
-    def _fit(self, table: pd.DataFrame) -> None:
-        self._codec = TableCodec(table)
-        coded = self._codec.encode(table)
+    def _learn(self, coded: pd.DataFrame) -> None:
         self._gaps = MissingnessModel().fit(coded, self._codec.categorical)
         self._rows = coded.drop(columns=self.target_)
-        self._classes = coded[self.target_].to_numpy(int)
         self.correlation_ = within_class_correlation(self._rows, self._classes)
-
-    def _sample(self, n: int, seed: int) -> pd.DataFrame:
-        rng = np.random.default_rng(seed)
-        rows, classes = sample_by_class(n, self._classes, self._sample_class, rng)
-        rows[self.target_] = classes
-        return self._codec.decode(self._gaps.mask(rows, rng))
 
     def _sample_class(self, c: int, m: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)
@@ -77,18 +67,6 @@ class CopulaGenerator(TableGenerator):
         return pd.DataFrame(columns, columns=self._rows.columns)
 
 
-@dataclass(frozen=True)
-class _Scores:
-    """Normal scores of rows (n, p), 0 where missing, and what ties in the row's class leave.
-
-    `strength` is the mean square of a column's scores in units of √v, v that without ties. The
-    mean product of two columns is their correlation times both of their strengths.
-    """
-
-    values: np.ndarray
-    strength: np.ndarray
-
-
 def within_class_correlation(rows: pd.DataFrame, classes: np.ndarray) -> pd.DataFrame:
     """Correlation of the normal scores of columns within classes, shrunk.
 
@@ -103,19 +81,24 @@ def within_class_correlation(rows: pd.DataFrame, classes: np.ndarray) -> pd.Data
     pandas.DataFrame of shape (n_columns, n_columns)
         Symmetric and positive definite, with ones on the diagonal.
     """
-    scores = _normal_scores(rows.to_numpy(float), classes)
+    scores, strength = _normal_scores(rows.to_numpy(float), classes)
     known = rows.notna().to_numpy(float)
-    products = scores.values.T @ scores.values  # over the rows that know both columns
-    scale = (scores.strength * known).T @ (scores.strength * known)
+    products = scores.T @ scores  # over the rows that know both columns
+    scale = (strength * known).T @ (strength * known)
     correlation = np.divide(products, scale, out=np.zeros_like(scale), where=scale > 1e-9)
-    spread = np.sqrt((scores.values**2).mean(axis=0))
-    standard = scores.values / np.where(spread > 0, spread, 1.0)
+    spread = np.sqrt((scores**2).mean(axis=0))
+    standard = scores / np.where(spread > 0, spread, 1.0)
     correlation = correlation.clip(-1, 1) * (1 - _shrinkage(standard))
     np.fill_diagonal(correlation, 1.0)
     return pd.DataFrame(_nearest_correlation(correlation), rows.columns, rows.columns)
 
 
-def _normal_scores(rows: np.ndarray, classes: np.ndarray) -> _Scores:
+def _normal_scores(rows: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return normal scores of rows (n, p), 0 where missing, and what ties in their class leave.
+
+    That strength is the mean square of a column's scores in units of √v, v that without ties. The
+    mean product of two columns is their correlation times both of their strengths.
+    """
     values, strength = np.zeros_like(rows), np.zeros_like(rows)
     for c in np.unique(classes):
         own = np.flatnonzero(classes == c)
@@ -125,7 +108,7 @@ def _normal_scores(rows: np.ndarray, classes: np.ndarray) -> _Scores:
                 values[known, j] = _column_scores(rows[known, j])
                 full = np.sqrt(np.mean(_column_scores(np.arange(len(known))) ** 2))
                 strength[own, j] = np.mean(values[known, j] ** 2) / (full or 1.0)
-    return _Scores(values, strength)
+    return values, strength
 
 
 def _column_scores(values: np.ndarray) -> np.ndarray:

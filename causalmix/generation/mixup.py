@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from causalmix.data.codec import TableCodec
-from causalmix.errors import CausalMixError
-from causalmix.generation.base import TableGenerator, sample_by_class
+from causalmix.errors import check_range, checked_options
+from causalmix.generation.base import ByClassGenerator
 
 
-class MixupGenerator(TableGenerator):
+@checked_options
+class MixupGenerator(ByClassGenerator):
     """Mixup of rows within a class, so that labels stay hard.
 
     Two different training rows of a class and a weight w from Beta(alpha, alpha) make a row. A
@@ -29,24 +29,16 @@ class MixupGenerator(TableGenerator):
     where the rows may be of two classes and share the label.
     """
 
-    def __init__(self, *, alpha: float = 1.0) -> None:
-        if not alpha > 0:
-            raise CausalMixError(f"alpha is {alpha}; it must be positive.")
-        self.alpha = alpha
+    alpha: float = 1.0
 
-    def _fit(self, table: pd.DataFrame) -> None:
-        self._codec = TableCodec(table)
-        self._rows = self._codec.encode(table)
-        self._classes = self._rows.pop(self.target_).to_numpy(int)
+    def __post_init__(self) -> None:
+        check_range(self.alpha, "(0, inf)", "alpha")
+
+    def _learn(self, coded: pd.DataFrame) -> None:
+        self._rows = coded.drop(columns=self.target_)
         self._numeric = ~self._rows.columns.isin(self._codec.categorical)
 
-    def _sample(self, n: int, seed: int) -> pd.DataFrame:
-        rng = np.random.default_rng(seed)
-        rows, classes = sample_by_class(n, self._classes, self._mix, rng)
-        rows[self.target_] = classes
-        return self._codec.decode(rows)
-
-    def _mix(self, c: int, m: int, seed: int) -> pd.DataFrame:
+    def _sample_class(self, c: int, m: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)
         own = self._rows.to_numpy()[self._classes == c]
         first = rng.integers(len(own), size=m)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
+from dataclasses import field
 from typing import Self
 
 import numpy as np
 import pandas as pd
 
 from causalmix.data.gower import distance_to_closest_record
-from causalmix.errors import CausalMixError, GenerationWarning
-from causalmix.generation.base import Generator, unused_name, with_target
+from causalmix.errors import GenerationWarning, check_range, check_whole, checked_options
+from causalmix.generation.base import Generator, TableGenerator, with_target
 
 _EQUAL = 1e-12  # a distance that is one by rounding only
 
 
-class Purified:
+@checked_options
+class Purified(TableGenerator):
     """A generator whose implausible rows, near-copies and impossible rows are drawn anew.
 
     A synthetic row is dropped if
@@ -40,7 +43,8 @@ class Purified:
     Parameters
     ----------
     generator : Generator
-        Fitted by `fit`.
+        Fitted by `fit`, which raises a `DataError` too if the table exceeds the limits of the
+        foundation model.
     least_lift : float, default=0.2
         0 or more; 0 takes every label.
     copy_distance : float, default=0.5
@@ -56,97 +60,50 @@ class Purified:
     are this project's own.
     """
 
-    def __init__(
-        self,
-        generator: Generator,
-        *,
-        least_lift: float = 0.2,
-        copy_distance: float = 0.5,
-        max_rounds: int = 5,
-        tfm: str = "embedded",
-    ) -> None:
-        for name, value in (("least_lift", least_lift), ("copy_distance", copy_distance)):
-            if not value >= 0:
-                raise CausalMixError(f"{name} is {value}; it must not be negative.")
-        if max_rounds < 1:
-            raise CausalMixError(f"max_rounds is {max_rounds}; at least 1 is needed.")
-        self.generator = generator
-        self.least_lift = least_lift
-        self.copy_distance = copy_distance
-        self.max_rounds = max_rounds
-        self.tfm = tfm
-        self._kept: tuple[int, int, list[int], np.ndarray] | None = None
+    generator: Generator = field(kw_only=False)
+    least_lift: float = 0.2
+    copy_distance: float = 0.5
+    max_rounds: int = 5
+    tfm: str = "embedded"
 
-    def fit(self, X: pd.DataFrame, y: pd.Series) -> Self:
-        """Fit the generator, and keep the rows to compare with.
+    def __post_init__(self) -> None:
+        check_range(self.least_lift, "[0, inf)", "least_lift")
+        check_range(self.copy_distance, "[0, inf)", "copy_distance")
+        check_whole(self.max_rounds, 1, "max_rounds")
 
-        Parameters
-        ----------
-        X : pandas.DataFrame of shape (n_rows, n_features)
-        y : pandas.Series of shape (n_rows,)
-
-        Returns
-        -------
-        Purified
-            Itself.
-
-        Raises
-        ------
-        DataError
-            As the generator's `fit`, or if the table exceeds the limits of the foundation model.
-        """
+    def _fit(self, table: pd.DataFrame) -> None:
+        X, y = table.drop(columns=self.target_), table[self.target_]
         self.generator.fit(X, y)
-        self._kept = None
-        self._records = _joined(X, y)
+        self._kept: tuple[int, int, list[int], np.ndarray] | None = None
+        self._records = with_target(X, y.astype(object), self.target_)
         self._judge = LabelJudge(X, y, self.tfm) if self.least_lift > 0 else None
         between = np.median(distance_to_closest_record(self._records)) if len(X) > 1 else 0.0
         self._nearest = self.copy_distance * between
-        return self
 
-    def sample(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
-        """Draw rows.
-
-        Parameters
-        ----------
-        n : int
-            Number of rows, at least 1.
-        seed : int
-            Equal seeds give equal rows.
-
-        Returns
-        -------
-        X : pandas.DataFrame of shape (n, n_features)
-        y : pandas.Series of shape (n,)
-
-        Raises
-        ------
-        CausalMixError
-            As the generator's `sample`.
-
-        Warns
-        -----
-        GenerationWarning
-            If rows that should have been dropped are among them.
-        """
+    def _sample(self, n: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)
         seeds = [seed]
         rounds = [self._draw(n, seed)]
-        wanted = rounds[0][1].value_counts()
-        while len(rounds) < self.max_rounds and _lacking(rounds, wanted):
+        wanted = rounds[0][0][self.target_].value_counts()
+        while len(rounds) < self.max_rounds and self._lacks(rounds, wanted):
             seeds.append(int(rng.integers(2**31)))
             rounds.append(self._draw(n, seeds[-1]))
-        X, y, faults = (pd.concat(parts, ignore_index=True) for parts in zip(*rounds, strict=True))
-        kept = _least_bad(y, faults, wanted)
+        rows, faults = (pd.concat(parts, ignore_index=True) for parts in zip(*rounds, strict=True))
+        kept = _least_bad(rows[self.target_], faults, wanted)
         self._kept = (n, seed, seeds, kept)
         if bad := int((faults[kept] > 0).sum()):
             warnings.warn(
                 f"{bad} of {n} rows were taken although they should have been dropped: of "
-                f"{len(y)} drawn, {(faults > 0).mean():.0%} are implausible, near-copies or out of "
-                "support. Lower least_lift or copy_distance, or raise max_rounds.",
+                f"{len(rows)} drawn, {(faults > 0).mean():.0%} are implausible, near-copies or out "
+                "of support. Lower least_lift or copy_distance, or raise max_rounds.",
                 GenerationWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        return X.iloc[kept].reset_index(drop=True), y.iloc[kept].reset_index(drop=True)
+        return rows.iloc[kept].reset_index(drop=True)
+
+    def _lacks(self, rounds: Sequence[tuple[pd.DataFrame, pd.Series]], wanted: pd.Series) -> bool:
+        good = pd.concat([rows.loc[faults == 0, self.target_] for rows, faults in rounds])
+        return bool((good.value_counts().reindex(wanted.index, fill_value=0) < wanted).any())
 
     def dag_of_rows(self, n: int, seed: int) -> np.ndarray:
         """Which model of the generator each row of ``sample(n, seed)`` comes from.
@@ -181,9 +138,9 @@ class Purified:
             other.generator = self.generator.detached()
         return other
 
-    def _draw(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
+    def _draw(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
         X, y = self.generator.sample(n, seed)
-        return X, y, pd.Series(self.faults(X, y))
+        return with_target(X, y, self.target_), pd.Series(self.faults(X, y))
 
     def faults(self, X: pd.DataFrame, y: pd.Series) -> np.ndarray:
         """How bad rows are.
@@ -200,7 +157,7 @@ class Purified:
             label's lift falls short of `least_lift` (a share of it), and of how far the row is on
             its way from the least distance to a copy.
         """
-        rows = _joined(X, y)
+        rows = with_target(X, y.astype(object), self.target_)
         faults = 4.0 * out_of_support(self._records, rows)
         if self._judge is not None:
             faults += (1 - self._judge.lift(X, y) / self.least_lift).clip(0)
@@ -271,10 +228,6 @@ def out_of_support(records: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
     return outside
 
 
-def _joined(X: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
-    return with_target(X, y.astype(object), unused_name("target", X.columns))
-
-
 def _categories(X: pd.DataFrame) -> pd.DataFrame:
     categories = dict.fromkeys(X.select_dtypes(exclude="number"), "category")
     return X.astype(categories).rename(columns=str)  # the model takes no names of several types
@@ -288,8 +241,3 @@ def _least_bad(y: pd.Series, faults: pd.Series, wanted: pd.Series) -> np.ndarray
     nth_of_class = classes.groupby(classes, observed=True).cumcount()
     within = nth_of_class < classes.map(wanted).astype(int)
     return np.sort(order[within.to_numpy()])
-
-
-def _lacking(rounds: list[tuple[pd.DataFrame, pd.Series, pd.Series]], wanted: pd.Series) -> bool:
-    good = pd.concat([y[faults.to_numpy() == 0] for _, y, faults in rounds])
-    return bool((good.value_counts().reindex(wanted.index, fill_value=0) < wanted).any())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -13,8 +12,8 @@ import pandas as pd
 from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
 
 from causalmix.data.codec import TableCodec, names_as_text
-from causalmix.errors import CausalMixError, check_name
-from causalmix.generation.base import Generator, TableGenerator, sample_by_class
+from causalmix.errors import CausalMixError, check_name, check_range, check_whole, checked_options
+from causalmix.generation.base import ByClassGenerator, Generator, TableGenerator
 from causalmix.generation.by_column import TFMConditionalGenerator
 from causalmix.generation.causal import PAPER_OPTIONS, CausalGenerator
 from causalmix.generation.copula import CopulaGenerator
@@ -24,7 +23,8 @@ from causalmix.generation.tabebm import TabEBMGenerator
 from causalmix.scm.missingness import MissingnessModel
 
 
-class SMOTENCGenerator(TableGenerator):
+@checked_options
+class SMOTENCGenerator(ByClassGenerator):
     """Interpolation between rows of the same class by imbalanced-learn.
 
     SMOTE-NC for mixed tables, SMOTE for numeric and SMOTEN for categorical ones. They oversample
@@ -46,26 +46,20 @@ class SMOTENCGenerator(TableGenerator):
     JAIR 16.
     """
 
-    def __init__(self, *, k_neighbors: int = 5) -> None:
-        if k_neighbors < 1:
-            raise CausalMixError(f"k_neighbors is {k_neighbors}; at least 1 is needed.")
-        self.k_neighbors = k_neighbors
+    k_neighbors: int = 5
 
-    def _fit(self, table: pd.DataFrame) -> None:
-        self._codec = TableCodec(table)
-        coded = self._codec.encode(table)
-        self._classes = coded.pop(self.target_).to_numpy(int)
-        numeric = coded.drop(columns=[c for c in coded if c in self._codec.categorical])
+    def __post_init__(self) -> None:
+        check_whole(self.k_neighbors, 1, "k_neighbors")
+
+    def _learn(self, coded: pd.DataFrame) -> None:
+        numeric = coded.drop(columns=list(self._codec.categorical))
         self._centre = numeric.median().fillna(0.0)
         self._scale = numeric.std().fillna(0.0).replace(0.0, 1.0)
         coded[numeric.columns] = (numeric.fillna(self._centre) - self._centre) / self._scale
-        self._rows = coded
+        self._rows = coded.drop(columns=self.target_)
 
-    def _sample(self, n: int, seed: int) -> pd.DataFrame:
-        rng = np.random.default_rng(seed)
-        rows, classes = sample_by_class(n, self._classes, self._sample_class, rng)
+    def _decode(self, rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         rows[self._centre.index] = rows[self._centre.index] * self._scale + self._centre
-        rows[self.target_] = classes
         return self._codec.decode(rows, rng)
 
     def _sample_class(self, c: int, m: int, seed: int) -> pd.DataFrame:
@@ -79,11 +73,7 @@ class SMOTENCGenerator(TableGenerator):
         return drawn.set_axis(self._rows.columns, axis=1)
 
     def _sampler(self, k: int, n_class: int, seed: int) -> SMOTE | SMOTEN | SMOTENC:
-        options = {
-            "sampling_strategy": {True: n_class},
-            "k_neighbors": k,
-            "random_state": seed,
-        }
+        options = {"sampling_strategy": {True: n_class}, "k_neighbors": k, "random_state": seed}
         categorical = [j for j, c in enumerate(self._rows) if c in self._codec.categorical]
         if not categorical:
             return SMOTE(**options)
@@ -92,6 +82,7 @@ class SMOTENCGenerator(TableGenerator):
         return SMOTENC(categorical, **options)
 
 
+@checked_options
 class PerturbationGenerator(TableGenerator):
     """Training rows drawn with replacement and slightly changed; classes stay.
 
@@ -107,14 +98,12 @@ class PerturbationGenerator(TableGenerator):
         Probability of redrawing a category.
     """
 
-    def __init__(self, *, noise: float = 0.1, swap: float = 0.05) -> None:
-        if noise < 0 or not 0 <= swap <= 1:
-            raise CausalMixError(
-                f"noise is {noise} and swap {swap}; noise must not be negative and swap lies "
-                "between 0 and 1."
-            )
-        self.noise = noise
-        self.swap = swap
+    noise: float = 0.1
+    swap: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_range(self.noise, "[0, inf)", "noise")
+        check_range(self.swap, "[0, 1]", "swap")
 
     def _fit(self, table: pd.DataFrame) -> None:
         self._codec = TableCodec(table)
@@ -133,6 +122,7 @@ class PerturbationGenerator(TableGenerator):
         return self._codec.decode(rows)
 
 
+@checked_options
 class CTGANGenerator(TableGenerator):
     """A conditional generative adversarial network by the ``ctgan`` package (the extra ``ctgan``).
 
@@ -152,11 +142,11 @@ class CTGANGenerator(TableGenerator):
     GAN", NeurIPS 32.
     """
 
-    def __init__(self, *, epochs: int = 300, seed: int = 0) -> None:
-        if epochs < 1:
-            raise CausalMixError(f"epochs is {epochs}; at least 1 is needed.")
-        self.epochs = epochs
-        self.seed = seed
+    epochs: int = 300
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_whole(self.epochs, 1, "epochs")
 
     def _fit(self, table: pd.DataFrame) -> None:
         try:
@@ -198,10 +188,7 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "tabebm": TabEBMGenerator,
     "tfm_conditional": TFMConditionalGenerator,
     "tfm_conditional_dag": partial(
-        CausalGenerator,
-        mechanism="tfm_bins",
-        target_mechanism="tfm_bins",
-        noise_correlation=0.0,
+        CausalGenerator, mechanism="tfm_bins", target_mechanism="tfm_bins", noise_correlation=0.0
     ),
 }
 """Generators by name, without purification."""
@@ -225,9 +212,5 @@ def make_generator(name: str, *, purified: bool = False, **options: Any) -> Gene
     UnknownNameError
         If the name or an option is unknown.
     """
-    generator = GENERATORS[check_name(name, GENERATORS, "generator")]
-    valid = inspect.signature(generator).parameters
-    for option in options:
-        check_name(option, valid, f"{name} generator option")
-    made = generator(**options)
+    made = GENERATORS[check_name(name, GENERATORS, "generator")](**options)
     return Purified(made) if purified else made

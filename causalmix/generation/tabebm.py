@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from causalmix.data.codec import TableCodec
-from causalmix.errors import CausalMixError
-from causalmix.generation.base import TableGenerator, sample_by_class
+from causalmix.errors import check_range, check_whole, checked_options
+from causalmix.generation.base import ByClassGenerator
 from causalmix.scm.missingness import MissingnessModel
 
 if TYPE_CHECKING:  # torch is imported only where it is needed
@@ -24,7 +23,8 @@ if TYPE_CHECKING:  # torch is imported only where it is needed
 _CHUNK = 1000  # rows that move at a time, for memory
 
 
-class TabEBMGenerator(TableGenerator):
+@checked_options
+class TabEBMGenerator(ByClassGenerator):
     """TabEBM: rows of each class where the foundation model tells them from surrogate negatives.
 
     For each class the model is given the class's rows as one class and four corners of a
@@ -67,56 +67,35 @@ class TabEBMGenerator(TableGenerator):
     distinct class-specific energy-based models", NeurIPS 37, arXiv 2409.16118.
     """
 
-    def __init__(
-        self,
-        *,
-        n_steps: int = 20,
-        step_size: float = 0.1,
-        noise: float = 0.1,
-        start_noise: float = 0.01,
-        distance: float = 5.0,
-        tfm: str = "embedded",
-        seed: int = 0,
-        progress: bool = False,
-    ) -> None:
-        if n_steps < 1:
-            raise CausalMixError(f"n_steps is {n_steps}; at least 1 is needed.")
-        for name, value in (("step_size", step_size), ("distance", distance)):
-            if not value > 0:
-                raise CausalMixError(f"{name} is {value}; it must be positive.")
-        for name, value in (("noise", noise), ("start_noise", start_noise)):
-            if value < 0:
-                raise CausalMixError(f"{name} is {value}; it must not be negative.")
-        self.n_steps = n_steps
-        self.step_size = step_size
-        self.noise = noise
-        self.start_noise = start_noise
-        self.distance = distance
-        self.tfm = tfm
-        self.seed = seed
-        self.progress = progress
+    n_steps: int = 20
+    step_size: float = 0.1
+    noise: float = 0.1
+    start_noise: float = 0.01
+    distance: float = 5.0
+    tfm: str = "embedded"
+    seed: int = 0
+    progress: bool = False
 
-    def _fit(self, table: pd.DataFrame) -> None:
+    def __post_init__(self) -> None:
+        check_whole(self.n_steps, 1, "n_steps")
+        check_range(self.step_size, "(0, inf)", "step_size")
+        check_range(self.distance, "(0, inf)", "distance")
+        check_range(self.noise, "[0, inf)", "noise")
+        check_range(self.start_noise, "[0, inf)", "start_noise")
+
+    def _learn(self, coded: pd.DataFrame) -> None:
         from causalmix.tfm.model import load_tfm
 
-        self._codec = TableCodec(table)
-        coded = self._codec.encode(table)
         self._gaps = MissingnessModel().fit(coded, self._codec.categorical)
-        self._classes = coded.pop(self.target_).to_numpy(int)
-        self._space = CoordinateSpace(coded, self._codec.categorical)
-        points, rng = self._space.enter(coded), np.random.default_rng(self.seed)
+        features = coded.drop(columns=self.target_)
+        self._space = CoordinateSpace(features, self._codec.categorical)
+        points, rng = self._space.enter(features), np.random.default_rng(self.seed)
         model = load_tfm(self.tfm)
         model.check(1, points.shape[1], 2)  # two classes; rows beyond the limit are left out
         self._energies = {
             c: ClassEnergy(model, points[self._classes == c], distance=self.distance, rng=rng)
             for c in np.unique(self._classes)
         }
-
-    def _sample(self, n: int, seed: int) -> pd.DataFrame:
-        rng = np.random.default_rng(seed)
-        rows, classes = sample_by_class(n, self._classes, self._sample_class, rng)
-        rows[self.target_] = classes
-        return self._codec.decode(self._gaps.mask(rows, rng))
 
     def _sample_class(self, c: int, m: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)
@@ -161,31 +140,26 @@ class ClassEnergy:
         self._context = np.concatenate([kept, corners, -corners])
         self._labels = np.repeat([0.0, 1.0], [len(kept), 2 * len(corners)])
 
-    def __call__(self, points: np.ndarray) -> np.ndarray:
-        """Energies (R,) of points (R, C)."""
-        return np.concatenate([self._energy(part)[1].numpy() for part in _chunks(points)])
-
     def gradient(self, points: np.ndarray) -> np.ndarray:
         """Gradients (R, C) of the energies of points (R, C)."""
         import torch
 
         gradients = []
-        for part in _chunks(points):
-            inputs, energies = self._energy(part, requires_grad=True)
+        for start in range(0, len(points), _CHUNK):
+            inputs, energies = self.energies(points[start : start + _CHUNK])
             # Points do not see each other: the gradient of the sum is that of each energy.
             gradients.append(torch.autograd.grad(energies.sum(), inputs)[0].numpy())
         return np.concatenate(gradients).astype(float)
 
-    def _energy(
-        self, points: np.ndarray, *, requires_grad: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def energies(self, points: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return points (R, C) as a tensor, and their energies (R,) to be derived by it."""
         import torch
 
         context, inputs, labels = (
             torch.as_tensor(each, dtype=torch.float32)
             for each in (self._context, points, self._labels)
         )
-        inputs.requires_grad_(requires_grad)
+        inputs.requires_grad_()
         logits = self._network(
             torch.cat([context, inputs])[:, None],  # (R, 1, C)
             labels[:, None],
@@ -230,20 +204,11 @@ class CoordinateSpace:
     def leave(self, points: np.ndarray) -> pd.DataFrame:
         """Return points (R, C) as coded rows; of the levels of a category the largest one."""
         n_numbers = len(self._mean)
-        columns = dict(
-            zip(
-                self._mean.index,
-                (points[:, :n_numbers] * self._scale.to_numpy() + self._mean.to_numpy()).T,
-                strict=True,
-            )
-        )
+        numbers = points[:, :n_numbers] * self._scale.to_numpy() + self._mean.to_numpy()
+        columns = dict(zip(self._mean.index, numbers.T, strict=True))
         start = n_numbers
         for name, levels in self._levels.items():
             own = points[:, start : start + len(levels)] + self._shares[name]
             columns[name] = levels[own.argmax(axis=1)]
             start += len(levels)
         return pd.DataFrame(columns, columns=self._columns)
-
-
-def _chunks(points: np.ndarray) -> list[np.ndarray]:
-    return [points[start : start + _CHUNK] for start in range(0, len(points), _CHUNK)]

@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from causalmix.discovery.bootstrap import EdgeProbabilities
+from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.errors import check_name
 
 REAL_COLOUR = "0.25"

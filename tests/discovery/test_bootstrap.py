@@ -15,12 +15,19 @@ from causallearn.search.ConstraintBased.PC import pc
 from causallearn.utils.PCUtils.SkeletonDiscovery import skeleton_discovery
 from made_tables import collider, mixed
 
-from causalmix.discovery.bootstrap import MARK_WEIGHTS, EdgeProbabilities, discover
+from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.citest import DEGENERATE_GAUSSIAN, DegenerateGaussian
-from causalmix.discovery.edge_probabilities import ARROW, CIRCLE, TAIL
-from causalmix.discovery.knowledge import Constraints
+from causalmix.discovery.edge_probabilities import (
+    ARROW,
+    CIRCLE,
+    MARK_WEIGHTS,
+    TAIL,
+    EdgeProbabilities,
+)
+from causalmix.discovery.knowledge import NO_KNOWLEDGE
+from causalmix.discovery.options import PAPER_ALGORITHMS, DiscoveryOptions
 from causalmix.discovery.orientation import _Graph, _Pattern, _rule10
-from causalmix.discovery.search import PAPER_ALGORITHMS, SearchOptions, search_bootstrap
+from causalmix.discovery.search import search_bootstrap
 from causalmix.discovery.skeleton import search_skeleton
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 
@@ -37,7 +44,7 @@ def test_searches_the_skeleton_of_causal_learn():
     weights = np.triu(rng.normal(size=(14, 14)) * (rng.random((14, 14)) < 0.3), 1)
     data = rng.normal(size=(200, 14)) @ np.linalg.inv(np.eye(14) - weights)
     test = DegenerateGaussian(data)
-    ours = search_skeleton(test, Constraints.none(14), 0.05, max_conditioning=2)
+    ours = search_skeleton(test, NO_KNOWLEDGE.constraints(range(14)), 0.05, max_conditioning=2)
     theirs = skeleton_discovery(data, 0.05, test, show_progress=False, max_k=2)
     np.testing.assert_array_equal(ours.adjacent, theirs.G.graph != 0)
     for pair in zip(*np.nonzero(~ours.adjacent & ~np.eye(14, dtype=bool)), strict=True):
@@ -53,14 +60,15 @@ def test_orients_like_causal_learn(monkeypatch):
         rng = np.random.default_rng(seed)
         weights = np.triu(rng.normal(size=(12, 12)) * (rng.random((12, 12)) < 0.3), 1)
         data = (rng.normal(size=(300, 12)) @ np.linalg.inv(np.eye(12) - weights))[:, 2:]
-        kinds, known = np.zeros(10, dtype=bool), Constraints.none(10)
+        kinds, known = np.zeros(10, dtype=bool), NO_KNOWLEDGE.constraints(range(10))
         ours = search_bootstrap(
             data,
             kinds,
             known,
-            SearchOptions(PAPER_ALGORITHMS, test=DEGENERATE_GAUSSIAN, alpha=0.05),
+            DiscoveryOptions(
+                algorithms=PAPER_ALGORITHMS, test=DEGENERATE_GAUSSIAN, alpha=0.05, seed=seed
+            ),
             1,
-            seed,
         ).graphs
         rng = np.random.default_rng([seed, 1])
         rows, order = rng.integers(300, size=300), rng.permutation(10)
@@ -302,6 +310,8 @@ def test_errors_name_what_is_wrong():
     frame = collider(50)
     with pytest.raises(UnknownNameError, match="'pc'"):
         discover(frame, algorithms=["pcc"])
+    with pytest.raises(UnknownNameError, match=r"'n_bootstraps'.*Valid: algorithms, test, n"):
+        discover(frame, n_bootstrap=5)
     with pytest.raises(CausalMixError, match="alpha is 5"):
         discover(frame, alpha=5)
     with pytest.raises(CausalMixError, match=r"algorithms is 'pc'; give a list, as \['pc'\]"):

@@ -10,14 +10,10 @@ import pandas as pd
 import pytest
 
 from causalmix.data.dataset import load_dataset
-from causalmix.discovery.bootstrap import (
-    BackgroundKnowledge,
-    EdgeProbabilities,
-    describe_dags,
-    discover,
-    sample_dags,
-)
-from causalmix.discovery.dag_sampling import TARGET_PARENTS
+from causalmix.discovery.bootstrap import discover
+from causalmix.discovery.dag_sampling import TARGET_PARENTS, describe_dags, sample_dags
+from causalmix.discovery.edge_probabilities import EdgeProbabilities
+from causalmix.discovery.knowledge import BackgroundKnowledge
 from causalmix.errors import CausalMixError, UnknownNameError
 
 

@@ -16,7 +16,7 @@ from causallearn.graph.SHD import SHD
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from causalmix.discovery.bootstrap import EdgeProbabilities
+from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.discovery.graph_comparison import check_dag, compare_graphs
 from causalmix.discovery.knowledge import BackgroundKnowledge
 from causalmix.errors import CausalMixError, DataError, UnknownNameError

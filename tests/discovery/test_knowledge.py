@@ -10,10 +10,12 @@ from causallearn.search.ConstraintBased.PC import pc
 from causallearn.utils.PCUtils.BackgroundKnowledge import BackgroundKnowledge as TheirKnowledge
 from made_tables import collider
 
-from causalmix.discovery.bootstrap import BackgroundKnowledge, discover
+from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.citest import DEGENERATE_GAUSSIAN
 from causalmix.discovery.edge_probabilities import ARROW, TAIL
-from causalmix.discovery.search import PAPER_ALGORITHMS, SearchOptions, search_bootstrap
+from causalmix.discovery.knowledge import BackgroundKnowledge
+from causalmix.discovery.options import PAPER_ALGORITHMS, DiscoveryOptions
+from causalmix.discovery.search import search_bootstrap
 from causalmix.errors import CausalMixError, UnknownNameError
 
 
@@ -99,10 +101,12 @@ def test_one_way_knowledge_orients_pc_like_causal_learn():
             forbidden=[(names[7], names[j]) for j in (0, 3)], tiers=[names[:3], names[3:6]]
         )
         known = knowledge.constraints(names)
-        options = SearchOptions(("pc",), DEGENERATE_GAUSSIAN, alpha=0.05)
-        ours = search_bootstrap(data, kinds, known, options, 0, seed).graphs["pc"]
+        options = DiscoveryOptions(
+            algorithms=["pc"], test=DEGENERATE_GAUSSIAN, alpha=0.05, seed=seed
+        )
+        ours = search_bootstrap(data, kinds, known, options, 0).graphs["pc"]
         differs += (ours != search_bootstrap(
-            data, kinds, BackgroundKnowledge().constraints(names), options, 0, seed
+            data, kinds, BackgroundKnowledge().constraints(names), options, 0
         ).graphs["pc"]).any()  # fmt: skip
         rng = np.random.default_rng([seed, 0])
         rows, order = rng.integers(300, size=300), rng.permutation(8)
@@ -176,9 +180,10 @@ def test_random_knowledge_is_kept():
             data,
             np.zeros(8, dtype=bool),
             known,
-            SearchOptions(("pc", "fci", "boss"), test=DEGENERATE_GAUSSIAN, alpha=0.05),
+            DiscoveryOptions(
+                algorithms=["pc", "fci", "boss"], test=DEGENERATE_GAUSSIAN, alpha=0.05, seed=seed
+            ),
             0,
-            seed,
         ).graphs
         for i, j in np.argwhere(known.forbidden):
             for name in ("pc", "boss"):

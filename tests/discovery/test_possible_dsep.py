@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix.discovery import search
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.edge_probabilities import ARROW, CIRCLE
-from causalmix.discovery.knowledge import BackgroundKnowledge, Constraints
+from causalmix.discovery.independence import IndependenceTest
+from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
+from causalmix.discovery.options import ALGORITHMS, PAPER_ALGORITHMS
 from causalmix.discovery.possible_dsep import OutOfTimeError, possible_dsep, remove_by_possible_dsep
 from causalmix.discovery.skeleton import search_skeleton
 
 
-class Oracle:
+class Oracle(IndependenceTest):
     """Independence as d-separation in a graph, of whose nodes the first are observed."""
 
     def __init__(self, dag: nx.DiGraph) -> None:
@@ -29,9 +30,6 @@ class Oracle:
 
     def determines(self, given, x: int) -> bool:
         return False
-
-    def separators(self, x: int, y: int, sets, alpha: float):
-        return [given for given in sets if self(x, y, given) > alpha]
 
 
 def graph_with_latents(seed: int, d: int) -> nx.DiGraph:
@@ -65,7 +63,7 @@ NEEDS_STAGE = nx.DiGraph(
 
 
 def test_removes_what_neighbours_do_not_separate():
-    test, known = Oracle(NEEDS_STAGE), Constraints.none(7)
+    test, known = Oracle(NEEDS_STAGE), NO_KNOWLEDGE.constraints(range(7))
     skeleton = search_skeleton(test, known, 0.5, max_conditioning=5)
     narrowed = remove_by_possible_dsep(skeleton, test, 0.5, known, math.inf)
     assert skeleton.adjacent[X, Y]
@@ -78,7 +76,7 @@ def test_removes_what_neighbours_do_not_separate():
 def test_removes_no_edge_of_the_true_skeleton():
     for seed in range(30):
         dag = graph_with_latents(seed, 6)
-        test, known = Oracle(dag), Constraints.none(6)
+        test, known = Oracle(dag), NO_KNOWLEDGE.constraints(range(6))
         skeleton = search_skeleton(test, known, 0.5, max_conditioning=1)
         narrowed = remove_by_possible_dsep(skeleton, test, 0.5, known, math.inf)
         assert not (inseparable(dag, 6) & ~narrowed.adjacent).any()
@@ -100,7 +98,7 @@ def test_paths_end_at_three_edges_and_need_colliders_or_triangles():
 
 
 def test_required_edges_stay_and_time_runs_out():
-    test, free = Oracle(NEEDS_STAGE), Constraints.none(7)
+    test, free = Oracle(NEEDS_STAGE), NO_KNOWLEDGE.constraints(range(7))
     known = BackgroundKnowledge(required=[(X, Y)]).constraints(range(7))
     skeleton = search_skeleton(test, known, 0.5, max_conditioning=5)
     assert remove_by_possible_dsep(skeleton, test, 0.5, known, math.inf).adjacent[X, Y]
@@ -133,4 +131,4 @@ def test_bounded_fci_narrows_the_skeleton_of_fci():
     pairs = edges.marks.groupby("algorithm").frequency.sum()
     assert pairs["bounded_fci"] < pairs["fci"]
     assert set(edges.marks.algorithm) == {"fci", "bounded_fci"}
-    assert "bounded_fci" not in (*search.ALGORITHMS, *search.PAPER_ALGORITHMS)  # it is no default
+    assert "bounded_fci" not in (*ALGORITHMS, *PAPER_ALGORITHMS)  # it is no default

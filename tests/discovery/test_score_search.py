@@ -15,7 +15,7 @@ from causallearn.utils.DAG2CPDAG import dag2cpdag
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.citest import DegenerateGaussian
 from causalmix.discovery.edge_probabilities import ARROW, TAIL
-from causalmix.discovery.knowledge import BackgroundKnowledge, Constraints
+from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.discovery.orientation import orient_dag
 from causalmix.discovery.score_search import DegenerateGaussianScore, search_orders
 from causalmix.errors import CausalMixError
@@ -37,7 +37,7 @@ def linear_table(dag: nx.DiGraph, n: int, seed: int) -> pd.DataFrame:
 def score_of(values: np.ndarray, **options: object) -> DegenerateGaussianScore:
     d = values.shape[1]
     return DegenerateGaussianScore(
-        DegenerateGaussian(values, **options), Constraints.none(d), discount=1.0
+        DegenerateGaussian(values, **options), NO_KNOWLEDGE.constraints(range(d)), discount=1.0
     )
 
 
@@ -84,7 +84,7 @@ def test_the_graph_is_the_equivalence_class_of_the_true_one_and_that_of_causal_l
     monkeypatch.setattr("causalmix.discovery.score_search.PENALTY_DISCOUNT", 1.0)
     dag = random_dag(7, 2.5, np.random.default_rng(seed))
     values = linear_table(dag, 5000, seed).to_numpy()
-    none = Constraints.none(7)
+    none = NO_KNOWLEDGE.constraints(range(7))
     rng = np.random.default_rng(0)
     found, ended = search_orders(DegenerateGaussian(values), none, rng)
     assert ended
@@ -102,7 +102,7 @@ def test_equivalence_classes_are_those_of_causal_learn(seed):
     for cause, effect in dag.edges:
         theirs.add_directed_edge(*(nodes[list(dag).index(name)] for name in (cause, effect)))
     matrix = nx.to_numpy_array(dag) > 0
-    found = orient_dag(matrix, Constraints.none(9))
+    found = orient_dag(matrix, NO_KNOWLEDGE.constraints(range(9)))
     np.testing.assert_array_equal(found, dag2cpdag(theirs).graph)
 
 
@@ -160,7 +160,7 @@ def test_a_test_without_a_score_is_refused():
 
 def test_marks_are_tails_and_arrowheads_only():
     frame = linear_table(random_dag(8, 3, np.random.default_rng(1)), 150, 1)
-    known = Constraints.none(8)
+    known = NO_KNOWLEDGE.constraints(range(8))
     test = DegenerateGaussian(frame.to_numpy())
     graph, _ = search_orders(test, known, np.random.default_rng(0))
     assert set(np.unique(graph)) <= {0, TAIL, ARROW}

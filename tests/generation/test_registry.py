@@ -12,11 +12,12 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from causalmix.discovery.bootstrap import BackgroundKnowledge
+from causalmix.discovery.edge_probabilities import read_mark_weights
+from causalmix.discovery.knowledge import BackgroundKnowledge
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
+from causalmix.generation.causal import CausalGenerator
 from causalmix.generation.registry import (
     GENERATORS,
-    CausalGenerator,
     PerturbationGenerator,
     SMOTENCGenerator,
     make_generator,
@@ -258,8 +259,13 @@ def test_unknown_names_and_options():
     with pytest.raises(UnknownNameError, match="Did you mean 'causal'"):
         make_generator("casual")
     for name in ("causal", "causal_paper"):
-        with pytest.raises(UnknownNameError, match="n_dags"):
+        with pytest.raises(UnknownNameError, match=r"Unknown option 'n_dag'.* 'n_dags'"):
             make_generator(name, n_dag=3)
+    for name in ("copula", "mixup", "tabebm", "ctgan"):
+        with pytest.raises(UnknownNameError, match="Unknown option 'n_dags'"):
+            make_generator(name, n_dags=3)
+    with pytest.raises(UnknownNameError, match=r"'n_bootstraps'.*Valid: .*alpha.*n_dags"):
+        CausalGenerator(n_bootstrap=5)
     with pytest.raises(UnknownNameError, match="mechanism"):
         make_generator("causal", mechanism="lineal")
     for option, value in (
@@ -271,7 +277,7 @@ def test_unknown_names_and_options():
         ("alpha", 1),
         ("possible_dsep_seconds", 0),
         ("boss_seconds", 0),
-        ("algorithms", None),
+        ("algorithms", 3),
         ("algorithms", "pc"),
         ("mark_weights", "hard"),
     ):
@@ -409,7 +415,7 @@ def test_class_shares_that_make_no_sense_are_refused():
 def test_the_papers_preset_takes_the_graph_literally():
     X, y = from_sklearn(load_iris, 90)
     paper = CausalGenerator.paper(n_dags=5, n_bootstraps=4).fit(X, y)
-    assert paper.mark_weights["<->"] == (0.0, 0.0)
+    assert read_mark_weights(paper.mark_weights)["<->"] == (0.0, 0.0)
     assert paper.target_parents == "free"
     discovered = paper.edges_.matrix + paper.edges_.matrix.T > 0
     names = list(paper.edges_.names)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix.discovery.bootstrap import EdgeProbabilities
+from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.plots.quality import plot_quality
 from causalmix.plots.results import plot_gaps, plot_histories, plot_improvements
