@@ -25,7 +25,8 @@ from tabpfn.finetuning import FinetunedTabPFNClassifier
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.splitting import Split, low_data_split
 from causalmix.errors import CausalMixError
-from causalmix.finetuning.run import FinetuneConfig, finetune
+from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.run import finetune
 from causalmix.manifest import make_manifest, write_json
 from causalmix.tfm.model import FoundationModel, load_tfm
 
