@@ -19,11 +19,11 @@ from tqdm import tqdm
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.splitting import Split, low_data_split
 from causalmix.errors import CausalMixError, check_name
-from causalmix.finetuning.config import MIXED_ROWS
+from causalmix.finetuning.config import MIXED_ROWS, FinetuneConfig
 from causalmix.finetuning.fit_input import seeded_generator
 from causalmix.finetuning.metrics import score
 from causalmix.finetuning.report import make_report
-from causalmix.finetuning.run import FinetuneConfig, finetune, predict_proba
+from causalmix.finetuning.run import finetune, predict_proba
 from causalmix.manifest import make_manifest, write_json
 from causalmix.tfm.model import FoundationModel, load_tfm
 

@@ -30,7 +30,8 @@ from causalmix.benchmarks.timing import (
 )
 from causalmix.data.splitting import Split, low_data_split
 from causalmix.errors import check_whole
-from causalmix.finetuning.run import FinetuneConfig, finetune
+from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.run import finetune
 from causalmix.tfm.model import FoundationModel, load_tfm
 
 _MEMBERS = 2  # of the ensemble: the library's default for training and validation

@@ -31,8 +31,8 @@ from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import low_data_split
 from causalmix.errors import CausalMixError, DataError, check_name, check_names
-from causalmix.finetuning.config import MIXED_ROWS
-from causalmix.finetuning.run import FinetuneConfig, finetune
+from causalmix.finetuning.config import MIXED_ROWS, FinetuneConfig
+from causalmix.finetuning.run import finetune
 from causalmix.finetuning.stopping import RULES
 from causalmix.generation.causal import CausalGenerator
 from causalmix.manifest import make_manifest

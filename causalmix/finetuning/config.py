@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from causalmix.errors import CausalMixError, check_name, check_types
-from causalmix.finetuning.stopping import RULES, check_rule
+from causalmix.finetuning.stopping import EVEN, RULES
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
@@ -17,6 +17,23 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 MIXED_ROWS: dict[str, object] = {"synthetic_share": 0.5, "synthetic_tasks": 0.0}
 """Settings of the paper's way of mixing: real and synthetic rows within every task."""
+
+# By what a setting must do: the check of a value that is not None, and the settings.
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "be at least 1": (
+        lambda value: value >= 1,
+        "tasks_per_step rows_per_task n_synthetic n_synthetic_val validate_every patience",
+    ),
+    "be at least 2": (lambda value: value >= 2, "n_splits"),
+    "be positive": (lambda value: value > 0, "learning_rate clip_norm time_limit"),
+    "not be negative": (lambda value: value >= 0, "steps warmup_steps weight_decay"),
+    "lie in (0, 1)": (lambda value: 0 < value < 1, "query_share"),
+    f"lie in (0, 1], of which {EVEN} keeps any gain": (lambda value: 0 < value <= 1, "level"),
+    "lie in [0, 1]": (
+        lambda value: 0 <= value <= 1,
+        "synthetic_share synthetic_query_share synthetic_tasks",
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,38 +128,19 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in (
-            "tasks_per_step",
-            "rows_per_task",
-            "n_synthetic",
-            "n_synthetic_val",
-            "validate_every",
-            "patience",
-        ):
-            if getattr(self, name) < 1:
-                raise CausalMixError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("learning_rate", "clip_norm", "time_limit"):
-            value = getattr(self, name)
-            if not (value is None and name == "time_limit") and not value > 0:
-                raise CausalMixError(f"{name} must be positive, got {value}.")
-        for name in ("steps", "warmup_steps", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise CausalMixError(f"{name} must not be negative, got {getattr(self, name)}.")
-        if not 0 < self.query_share < 1:
-            raise CausalMixError(f"query_share must lie in (0, 1), got {self.query_share}.")
-        for name in ("synthetic_share", "synthetic_query_share", "synthetic_tasks"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise CausalMixError(f"{name} must lie in [0, 1], got {value}.")
+        for wanted, (holds, names) in _RANGES.items():
+            for name in names.split():
+                value = getattr(self, name)
+                if value is not None and not holds(value):
+                    raise CausalMixError(f"{name} must {wanted}, got {value}.")
         check_name(self.schedule, SCHEDULES, "schedule")
-        check_rule(self.rule, self.level, self.n_splits)
+        check_name(self.rule, RULES, "rule")
 
     @property
     def share_in_query(self) -> float:
         """Share of the queries that is synthetic."""
-        if self.synthetic_query_share is None:
-            return self.synthetic_share
-        return self.synthetic_query_share
+        share = self.synthetic_query_share
+        return self.synthetic_share if share is None else share
 
     def without_generator(self) -> FinetuneConfig:
         """Return the settings of a run without generator: what ``"augmented"`` is then left with.

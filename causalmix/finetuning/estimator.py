@@ -17,28 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 from causalmix.data.schema import TableSchema
 from causalmix.data.splitting import Split
 from causalmix.errors import CausalMixError, FinetuningWarning
+from causalmix.finetuning import fit_input, fit_parameters, persistence
 from causalmix.finetuning.config import FinetuneConfig
-from causalmix.finetuning.fit_input import (
-    as_dataset,
-    draw_seed,
-    read_frame,
-    read_labels,
-    seeded_generator,
-    split_rows,
-    unchanged_on_failure,
-)
-from causalmix.finetuning.fit_parameters import (
-    check_fit_params,
-    check_parameters,
-    nested_parameters,
-    with_nested,
-)
-from causalmix.finetuning.persistence import (
-    Fitted,
-    classifier_state,
-    load_folder,
-    save_folder,
-)
 from causalmix.finetuning.report import make_report
 from causalmix.finetuning.run import finetune
 from causalmix.tfm.model import load_tfm
@@ -174,7 +154,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         dict
             By name.
         """
-        return super().get_params(deep) | (nested_parameters(self.config) if deep else {})
+        nested = fit_parameters.nested(self.config) if deep else {}
+        return super().get_params(deep) | nested
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters.
@@ -196,7 +177,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If there is no such parameter.
         """
-        return super().set_params(**with_nested(self.config, params))
+        return super().set_params(**fit_parameters.with_nested(self.config, params))
 
     def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
         """Fine-tune on a table; where this fails, what an earlier `fit` learned stays.
@@ -231,8 +212,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             If the generator, one of its options, a setting in `config` or the foundation model is
             unknown.
         """
-        check_fit_params(fit_params)
-        with unchanged_on_failure(self):
+        fit_parameters.check_fit_params(fit_params)
+        with fit_input.unchanged_on_failure(self):
             self._fit(X, y)
         return self
 
@@ -262,7 +243,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             If memory does not suffice for one row and those given to `fit`.
         """
         check_is_fitted(self, "classes_")
-        rows = self._schema.read(read_frame(self, X, columns=self._fitted.columns))
+        rows = self._schema.read(fit_input.read_frame(self, X, columns=self._fitted.columns))
         queries = self._encoder.transform(rows)
         return self._encoder.predict_proba(self.tfm_.network, queries, len(self.classes_))
 
@@ -312,7 +293,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             If a parameter or the class labels cannot be written as JSON.
         """
         check_is_fitted(self, "classes_")
-        save_folder(Path(path), self._fitted, classifier_state(self, self._fitted))
+        persistence.save_folder(Path(path), self, self._fitted)
         return Path(path)
 
     @classmethod
@@ -339,17 +320,16 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             If the device is absent.
         """
         known = cls._get_param_names()
-        fitted, parameters, attributes = load_folder(Path(path), device, known)
+        fitted, parameters, learned = persistence.load_folder(Path(path), device, known)
         classifier = cls(**parameters | {"device": device})
-        vars(classifier).update(attributes)
+        vars(classifier).update(learned)
         classifier._restore(fitted)
         return classifier
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
+        for kind in ("allow_nan", "categorical", "string"):
+            setattr(tags.input_tags, kind, True)
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
@@ -371,16 +351,16 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
 
     def _fit(self, X: Any, y: Any) -> None:
         start = time.perf_counter()
-        config = check_parameters(self)
-        seed = draw_seed(self.random_state)
-        generator = seeded_generator(self.generator, self.generator_options, seed)
-        frame = read_frame(self, X)
-        classes, codes = read_labels(y)
+        config = fit_parameters.check_parameters(self)
+        seed = fit_input.draw_seed(self.random_state)
+        generator = fit_input.seeded_generator(self.generator, self.generator_options, seed)
+        frame = fit_input.read_frame(self, X)
+        classes, codes = fit_input.read_labels(y)
         check_consistent_length(frame, codes)
         schema, features, notes = TableSchema.learn(frame)
-        dataset = as_dataset(features, classes, codes)
-        train, val, note = split_rows(dataset, self.n_val, seed, fine_tunes=config.steps > 0)
-        for warning in [*notes, note] if note else notes:
+        dataset = fit_input.as_dataset(features, classes, codes)
+        train, val, more = fit_input.split_rows(dataset, self.n_val, seed, steps=config.steps)
+        for warning in [*notes, *more]:
             warnings.warn(warning, stacklevel=3)
         result = finetune(
             load_tfm(self.tfm, device=self.device),
@@ -393,7 +373,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         )
         self.history_ = result.history
         self._schema = schema
-        self._restore(Fitted(result.tfm, dataset, list(frame.columns), self.n_estimators, seed))
+        columns = list(frame.columns)
+        self._restore(persistence.Fitted(result.tfm, dataset, columns, self.n_estimators, seed))
         seconds = time.perf_counter() - start
         self.report_ = make_report(result, n_train=train.n_rows, n_val=val.n_rows, seconds=seconds)
         self.classes_ = classes
@@ -404,7 +385,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             }[self.report_.kept]
             warnings.warn(f"{verdict} {self.report_.reason}", FinetuningWarning, stacklevel=3)
 
-    def _restore(self, fitted: Fitted) -> None:
+    def _restore(self, fitted: persistence.Fitted) -> None:
         """Take over fitted state, and fit the ensemble's preprocessing on all rows."""
         self._fitted, self.tfm_ = fitted, fitted.tfm
         self._encoder = fitted.encoder()

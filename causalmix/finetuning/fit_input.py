@@ -244,8 +244,8 @@ def as_dataset(features: pd.DataFrame, classes: np.ndarray, codes: np.ndarray) -
 
 
 def split_rows(
-    dataset: TabularDataset, n_val: int | float, seed: int, *, fine_tunes: bool
-) -> tuple[TabularDataset, TabularDataset, str | None]:
+    dataset: TabularDataset, n_val: int | float, seed: int, *, steps: int
+) -> tuple[TabularDataset, TabularDataset, list[str]]:
     """Divide rows into training and validation rows.
 
     Every class has a training row. A class with one row only has therefore no validation row; each
@@ -259,14 +259,14 @@ def split_rows(
         As in `count_validation_rows`.
     seed : int
         Seed of the draw.
-    fine_tunes : bool
-        Whether the validation rows choose between weights.
+    steps : int
+        Of fine-tuning; with any, the validation rows choose between weights.
 
     Returns
     -------
     train, val : TabularDataset
-    note : str or None
-        Which classes have no validation row and what that means; None if each has one.
+    notes : list of str
+        Which classes have no validation row and what that means; empty if each has one.
 
     Raises
     ------
@@ -278,7 +278,7 @@ def split_rows(
     """
     n_rows = count_validation_rows(n_val, dataset)
     single, others = _by_rows(dataset)
-    if fine_tunes and len(others) < 2:
+    if steps and len(others) < 2:
         raise DataError(
             f"Classes with one row only: {listed(single)}. That row is trained on, which leaves "
             f"validation rows of {listed(others)} alone, and weights chosen by those would favour "
@@ -287,7 +287,7 @@ def split_rows(
         )
     train, val = holdout_split(dataset, dataset.n_rows - n_rows, n_rows, seed)
     if not single:
-        return train, val, None
+        return train, val, []
     note = (
         f"Classes with one row only: {listed(single)}. That row is trained on and none is left to "
         "validate with, so the report and the choice of the weights say nothing about them. Give "
@@ -295,7 +295,7 @@ def split_rows(
     )
     if len(others) < 2:
         note += " With validation rows of a single class there is no AUC: it is NaN."
-    return train, val, note
+    return train, val, [note]
 
 
 def count_validation_rows(n_val: int | float, dataset: TabularDataset) -> int:
@@ -322,15 +322,13 @@ def count_validation_rows(n_val: int | float, dataset: TabularDataset) -> int:
     """
     n_classes, n_rows = dataset.n_classes, dataset.n_rows
     n_validated = len(_by_rows(dataset)[1])
-    is_number = isinstance(n_val, Real) and not isinstance(n_val, bool)
-    if is_number and 0 < n_val < 1:
-        rows = max(round(n_val * n_rows), n_validated)
-    elif is_number and isinstance(n_val, Integral) and n_val >= 1:
-        rows = int(n_val)
-    else:
+    is_share = isinstance(n_val, Real) and 0 < n_val < 1
+    is_count = isinstance(n_val, Integral) and not isinstance(n_val, bool) and n_val >= 1
+    if not is_share and not is_count:
         raise CausalMixError(
             f"n_val must be a number of rows, at least 1, or a share in (0, 1); got {n_val!r}."
         )
+    rows = max(round(n_val * n_rows), n_validated) if is_share else int(n_val)
     if rows < n_validated:
         raise DataError(
             f"n_val={n_val} is smaller than the number of classes with two rows or more, "

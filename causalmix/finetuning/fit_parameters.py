@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from causalmix.errors import CausalMixError, check_name, check_type
+from causalmix.errors import CausalMixError, check_name, check_type, check_whole
 from causalmix.finetuning.config import FinetuneConfig
 
 # Of those that are neither settings of the run nor checked where they are used.
@@ -48,12 +48,8 @@ def check_parameters(estimator: BaseEstimator) -> FinetuneConfig:
     """
     for name, annotation in _TYPES.items():
         check_type(name, getattr(estimator, name), annotation)
-    n_estimators = estimator.n_estimators
-    if n_estimators is not None and n_estimators < 1:
-        raise CausalMixError(
-            "n_estimators must be at least 1, or None for as many as the checkpoint asks for; got "
-            f"{n_estimators}."
-        )
+    if estimator.n_estimators is not None:
+        check_whole(estimator.n_estimators, 1, "n_estimators")
     chosen = _chosen(estimator.config)
     config = FinetuneConfig(**chosen)
     given = {name: v for name in _ARGUMENTS if (v := getattr(estimator, name)) is not None}
@@ -66,7 +62,7 @@ def check_parameters(estimator: BaseEstimator) -> FinetuneConfig:
     return dataclasses.replace(config, **given)
 
 
-def nested_parameters(config: _Config) -> dict[str, Any]:
+def nested(config: _Config) -> dict[str, Any]:
     """Name the settings in a `config` as scikit-learn does.
 
     Parameters
@@ -76,13 +72,13 @@ def nested_parameters(config: _Config) -> dict[str, Any]:
     Returns
     -------
     dict
-        All settings, those that a mapping lacks as by default; empty if `config` has another type,
-        which `check_parameters` refuses.
+        All settings; those that a mapping lacks are as by default, and so are all where `config`
+        has another type, which `check_parameters` refuses.
     """
-    if not isinstance(config, _Config):
-        return {}
-    settings = vars(FinetuneConfig()) | _settings(config)
-    return {f"{_NESTED}{name}": value for name, value in settings.items()}
+    if isinstance(config, FinetuneConfig):
+        config = vars(config)
+    given = config if isinstance(config, Mapping) else {}
+    return {f"{_NESTED}{k}": v for k, v in (vars(FinetuneConfig()) | dict(given)).items()}
 
 
 def with_nested(config: _Config, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,10 +104,10 @@ def with_nested(config: _Config, params: Mapping[str, Any]) -> dict[str, Any]:
         If `config` is none, or a setting makes no sense for a `FinetuneConfig`.
     """
     others = {name: value for name, value in params.items() if not name.startswith(_NESTED)}
-    nested = {n.removeprefix(_NESTED): v for n, v in params.items() if n not in others}
-    if nested:
+    changes = {n.removeprefix(_NESTED): v for n, v in params.items() if n not in others}
+    if changes:
         config = others.get("config", config)
-        chosen = _chosen(config) | _chosen(nested)
+        chosen = _chosen(config) | _chosen(changes)
         is_whole = isinstance(config, FinetuneConfig)
         others["config"] = FinetuneConfig(**chosen) if is_whole else chosen
     return others
@@ -119,20 +115,16 @@ def with_nested(config: _Config, params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _chosen(config: _Config) -> dict[str, Any]:
     """Return what a `config` sets, after checking its type and names."""
+    if isinstance(config, FinetuneConfig):
+        defaults = vars(FinetuneConfig())
+        return {name: value for name, value in vars(config).items() if value != defaults[name]}
     if not isinstance(config, _Config):
         raise CausalMixError(
             f"config must be a FinetuneConfig, a mapping of its settings or None, got {config!r}."
         )
-    defaults, settings = vars(FinetuneConfig()), _settings(config)
-    for name in settings:
-        check_name(name, defaults, "setting in config")
-    if isinstance(config, FinetuneConfig):
-        return {name: value for name, value in settings.items() if value != defaults[name]}
-    return settings
-
-
-def _settings(config: _Config) -> dict[str, Any]:
-    return dict(vars(config) if isinstance(config, FinetuneConfig) else config or {})
+    for name in config or {}:
+        check_name(name, vars(FinetuneConfig()), "setting in config")
+    return dict(config or {})
 
 
 def check_fit_params(fit_params: Mapping[str, Any]) -> None:
@@ -148,9 +140,7 @@ def check_fit_params(fit_params: Mapping[str, Any]) -> None:
     CausalMixError
         If there is anything else.
     """
-    refused = [
-        name for name in fit_params if name != "sample_weight" or fit_params[name] is not None
-    ]
+    refused = [k for k, value in fit_params.items() if k != "sample_weight" or value is not None]
     if refused:
         raise CausalMixError(
             f"fit does not take {', '.join(refused)}: an in-context learner conditions on "

@@ -33,16 +33,12 @@ def roc_auc(y: np.ndarray, proba: np.ndarray) -> float:
     present = np.unique(y)
     if len(present) < 2:
         return float("nan")
-    if proba.shape[1] == 2:
-        return float(roc_auc_score(y, proba[:, 1]))
-    if len(present) == proba.shape[1]:  # as they are: rescaling would break ties by rounding
-        return float(roc_auc_score(y, proba, multi_class="ovo", average="macro"))
-    kept = np.clip(proba[:, present], 1e-12, None)
-    kept = kept / kept.sum(axis=1, keepdims=True)
-    codes = np.searchsorted(present, y)
+    if len(present) < proba.shape[1]:  # else as they are: rescaling would break ties by rounding
+        proba = np.clip(proba[:, present], 1e-12, None)
+        proba = proba / proba.sum(axis=1, keepdims=True)
     if len(present) == 2:
-        return float(roc_auc_score(codes, kept[:, 1]))
-    return float(roc_auc_score(codes, kept, multi_class="ovo", average="macro"))
+        proba = proba[:, 1]
+    return float(roc_auc_score(y, proba, multi_class="ovo", average="macro"))
 
 
 def log_loss(y: np.ndarray, proba: np.ndarray) -> float:
@@ -78,24 +74,6 @@ def row_losses(y: np.ndarray, proba: np.ndarray) -> np.ndarray:
     return -np.log(np.clip(proba[np.arange(len(y)), y].astype(np.float64), 1e-12, None))
 
 
-def accuracy(y: np.ndarray, proba: np.ndarray) -> float:
-    """Share of rows whose most probable class is the true one.
-
-    Parameters
-    ----------
-    y : ndarray of int, shape (n_rows,)
-        Class codes.
-    proba : ndarray of float, shape (n_rows, n_classes)
-        Predicted probabilities.
-
-    Returns
-    -------
-    float
-        Between 0 and 1.
-    """
-    return float((proba.argmax(axis=1) == y).mean())
-
-
 def score(y: np.ndarray, proba: np.ndarray) -> dict[str, float]:
     """All of `SCORES` of one prediction.
 
@@ -109,12 +87,13 @@ def score(y: np.ndarray, proba: np.ndarray) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        Keys ``auc``, ``log_loss`` (nats) and ``accuracy``.
+        Keys ``auc``, ``log_loss`` (nats) and ``accuracy``, the share of rows whose most probable
+        class is the true one.
     """
     return {
         "auc": roc_auc(y, proba),
         "log_loss": log_loss(y, proba),
-        "accuracy": accuracy(y, proba),
+        "accuracy": float((proba.argmax(axis=1) == y).mean()),
     }
 
 

@@ -63,8 +63,7 @@ class Batch:
 
     def split(self, size: int) -> list[Batch]:
         """Return the same tasks in batches of `size` at most."""
-        fields = (self.x_context, self.y_context, self.x_query, self.y_query)
-        parts = zip(*(field.split(size, dim=1) for field in fields), strict=True)
+        parts = zip(*(field.split(size, dim=1) for field in vars(self).values()), strict=True)
         return [Batch(*part) for part in parts]
 
 
@@ -111,6 +110,7 @@ def task_shape(
     return TaskShape(context_real, context_made, query_real, query_made)
 
 
+@dataclass(eq=False)
 class TaskSampler:
     """Draws the tasks of every step.
 
@@ -134,32 +134,31 @@ class TaskSampler:
         of a model.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        train: TabularDataset,
-        generator: Generator | None,
-        config: FinetuneConfig,
-        seed: int,
-    ) -> None:
-        self._encoder, self._generator, self._config = encoder, generator, config
-        self._labels = codes_of(train.y)
+    encoder: Encoder
+    train: TabularDataset
+    generator: Generator | None
+    config: FinetuneConfig
+    seed: int
+
+    def __post_init__(self) -> None:
+        self._labels = codes_of(self.train.y)
         self._classes = np.unique(self._labels)
-        if train.n_rows <= len(self._classes):
+        if self.train.n_rows <= len(self._classes):
             raise DataError(
-                f"{train.name!r} has {train.n_rows} training rows for {len(self._classes)} "
-                "classes; fine-tuning needs more rows than classes. Raise n_train."
+                f"{self.train.name!r} has {self.train.n_rows} training rows for "
+                f"{len(self._classes)} classes; fine-tuning needs more rows than classes. Raise "
+                "n_train."
             )
-        self._rng = np.random.default_rng(seed)
-        self._real = encoder.transform(train.X)
+        self._rng = np.random.default_rng(self.seed)
+        self._real = self.encoder.transform(self.train.X)
         self._pool: _Pool | None = None
-        if generator is not None and config.mixes and config.steps:
-            self._pool = self._draw_pool(seed)
+        if self.generator is not None and self.config.mixes and self.config.steps:
+            self._pool = self._draw_pool(self.seed)
 
     def shape(self, step: int) -> TaskShape:
         """Return the shape of the mixed tasks of a step, the first of which is 1."""
         return task_shape(
-            self._config,
+            self.config,
             n_real=len(self._labels),
             n_made=0 if self._pool is None else len(self._pool.labels),
             n_classes=len(self._classes),
@@ -168,7 +167,7 @@ class TaskSampler:
 
     def member(self, step: int) -> Member:
         """Return the ensemble member whose turn it is."""
-        return self._encoder.members[step % len(self._encoder.members)]
+        return self.encoder.members[step % len(self.encoder.members)]
 
     def draw(self, step: int) -> list[Batch]:
         """Draw the tasks of a step: mixed ones, and whole synthetic ones if there are any.
@@ -183,10 +182,10 @@ class TaskSampler:
         list of Batch
             One a shape; their B add up to ``tasks_per_step``.
         """
-        if self._pool is not None and self._config.fresh_rows and step > 1:
+        if self._pool is not None and self.config.fresh_rows and step > 1:
             self._pool = self._draw_pool(int(self._rng.integers(2**31)))
         n_whole, shape = self._count_whole(step), self.shape(step)
-        mixed = [self._mixed(shape) for _ in range(self._config.tasks_per_step - n_whole)]
+        mixed = [self._mixed(shape) for _ in range(self.config.tasks_per_step - n_whole)]
         whole = [self._whole() for _ in range(n_whole)]
         return [self._batch(tasks, step) for tasks in (mixed, whole) if tasks]
 
@@ -196,32 +195,32 @@ class TaskSampler:
         return whole + (1 - whole) * self.shape(step).synthetic_share
 
     def _progress(self, step: int) -> float:
-        return (step - 1) / max(self._config.steps, 1)
+        return (step - 1) / max(self.config.steps, 1)
 
     def _whole_share(self, step: int) -> float:
         if self._pool is None:
             return 0.0
-        return self._config.synthetic_tasks * SCHEDULES[self._config.schedule](self._progress(step))
+        return self.config.synthetic_tasks * SCHEDULES[self.config.schedule](self._progress(step))
 
     def _count_whole(self, step: int) -> int:
         # Fractions of a task add up over the steps.
-        a_step = self._config.tasks_per_step * self._whole_share(step)
+        a_step = self.config.tasks_per_step * self._whole_share(step)
         return int(a_step * step + 1e-9) - int(a_step * (step - 1) + 1e-9)
 
     def _draw_pool(self, seed: int) -> _Pool:
-        n = self._config.n_synthetic
-        X, y = self._generator.sample(n, seed)
+        n = self.config.n_synthetic
+        X, y = self.generator.sample(n, seed)
         models = np.zeros(n, dtype=int)
-        if hasattr(self._generator, "dag_of_rows"):
-            models = self._generator.dag_of_rows(n, seed)
+        if hasattr(self.generator, "dag_of_rows"):
+            models = self.generator.dag_of_rows(n, seed)
         rows_of_model = int(np.bincount(models).max())
-        if self._config.synthetic_tasks and rows_of_model <= len(self._classes):
+        if self.config.synthetic_tasks and rows_of_model <= len(self._classes):
             raise DataError(
                 f"n_synthetic={n} leaves the models of the generator at most {rows_of_model} rows "
                 f"for {len(self._classes)} classes; a synthetic task needs more rows than classes. "
                 "Raise n_synthetic."
             )
-        return _Pool(self._encoder.transform(X), codes_of(y), models)
+        return _Pool(self.encoder.transform(X), codes_of(y), models)
 
     def _mixed(self, shape: TaskShape) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers of context and queries; those of the pool follow the real ones."""
@@ -242,8 +241,8 @@ class TaskSampler:
         counts = np.bincount(self._pool.models)
         # A purified generator may be left few rows of a model, which would make all tasks small.
         usable = counts >= max(counts.max() / 2, len(self._classes) + 1)
-        size = min(counts[usable].min(), len(self._labels), self._config.rows_per_task)
-        n_query = max(round(size * self._config.query_share), 1)
+        size = min(counts[usable].min(), len(self._labels), self.config.rows_per_task)
+        n_query = max(round(size * self.config.query_share), 1)
         n_query = min(n_query, size - len(self._classes))  # every class is in the context
         model = self._rng.choice(np.flatnonzero(usable))
         rows = self._rng.permutation(np.flatnonzero(self._pool.models == model))
@@ -251,7 +250,7 @@ class TaskSampler:
         return rows[: size - n_query], rows[size - n_query :]
 
     def _batch(self, tasks: list[tuple[np.ndarray, np.ndarray]], step: int) -> Batch:
-        turn = step % len(self._encoder.members)
+        turn = step % len(self.encoder.members)
         features, labels = self._real[turn], self._labels
         if self._pool is not None:
             features = torch.cat([features, self._pool.features[turn]])

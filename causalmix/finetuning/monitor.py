@@ -19,22 +19,7 @@ from causalmix.tfm.encoding import Encoder
 from causalmix.tfm.model import FoundationModel
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What a run is watched by, besides its validation rows.
-
-    Attributes
-    ----------
-    synthetic : tuple of (DataFrame, Series), optional
-        Synthetic validation rows and their classes.
-    other_runs : sequence of DataFrame
-        Histories of runs on other splits.
-    """
-
-    synthetic: tuple[pd.DataFrame, pd.Series] | None = None
-    other_runs: Sequence[pd.DataFrame] = ()
-
-
+@dataclass(eq=False)
 class Monitor:
     """Validates the network along the run and keeps the weights that may still be chosen.
 
@@ -49,8 +34,10 @@ class Monitor:
         prediction, training and validation rows.
     config : FinetuneConfig
         Rule and level.
-    evidence : Evidence
-        What else is recorded.
+    synthetic : tuple of (DataFrame, Series), optional
+        Synthetic validation rows and their classes.
+    other_runs : sequence of DataFrame, default=()
+        Histories of runs on other splits.
     test_encoder : Encoder, optional
         Fitted on the context of the test rows, where these are recorded.
 
@@ -60,27 +47,24 @@ class Monitor:
         What the rule makes of the curves so far.
     """
 
-    def __init__(
-        self,
-        tfm: FoundationModel,
-        encoder: Encoder,
-        split: Split,
-        config: FinetuneConfig,
-        evidence: Evidence,
-        test_encoder: Encoder | None = None,
-    ) -> None:
-        self._network, self._encoder, self._test_encoder = tfm.network, encoder, test_encoder
-        self._config, self._split = config, split
-        self._n_classes, self._n_val = split.train.n_classes, split.val.n_rows
-        X, self._codes = split.val.X, codes_of(split.val.y)
-        if evidence.synthetic is not None:
-            X = pd.concat([X, evidence.synthetic[0]])
-            self._codes = np.concatenate([self._codes, codes_of(evidence.synthetic[1])])
+    tfm: FoundationModel
+    encoder: Encoder
+    split: Split
+    config: FinetuneConfig
+    synthetic: tuple[pd.DataFrame, pd.Series] | None = None
+    other_runs: Sequence[pd.DataFrame] = ()
+    test_encoder: Encoder | None = None
+
+    def __post_init__(self) -> None:
+        X, self._codes = self.split.val.X, codes_of(self.split.val.y)
+        if self.synthetic is not None:
+            X = pd.concat([X, self.synthetic[0]])
+            self._codes = np.concatenate([self._codes, codes_of(self.synthetic[1])])
         # Real and synthetic rows go through the network together; they do not see each other.
-        self._queries = encoder.transform(X)
-        if test_encoder is not None:
-            self._test_queries = test_encoder.transform(split.test.X)
-        self._other_runs = [run.set_index("step") for run in evidence.other_runs]
+        self._queries = self.encoder.transform(X)
+        if self.test_encoder is not None:
+            self._test_queries = self.test_encoder.transform(self.split.test.X)
+        self._other_runs = [run.set_index("step") for run in self.other_runs]
         self._start = time.perf_counter()
         self._losses_before: np.ndarray | None = None  # of the rows, at step 0
         self._records: list[dict[str, float]] = []
@@ -97,16 +81,11 @@ class Monitor:
         return min((run.index[-1] for run in self._other_runs), default=np.inf)
 
     @property
-    def last_loss(self) -> float:
-        """Log-loss of the validation rows at the last validation."""
-        return self._records[-1]["val_log_loss"]
-
-    @property
     def chosen_weights(self) -> dict[str, torch.Tensor] | None:
         """State of the network at the chosen step; None for step 0."""
         return self._weights[self.choice.kept] if self.choice.kept else None
 
-    def evaluate(self, step: int, train_loss: float, synthetic_share: float) -> None:
+    def evaluate(self, step: int, train_loss: float, synthetic_share: float) -> float:
         """Validate the network and judge the curves anew.
 
         Parameters
@@ -117,14 +96,20 @@ class Monitor:
             To be recorded (nats).
         synthetic_share : float
             To be recorded.
+
+        Returns
+        -------
+        float
+            Log-loss of the validation rows (nats).
         """
-        self._network.eval()
-        proba = self._encoder.predict_proba(self._network, self._queries, self._n_classes)
+        self.tfm.network.eval()
+        proba = self._predict(self.encoder, self._queries)
         losses = row_losses(self._codes, proba)
         if self._losses_before is None:
             self._losses_before = losses
         gains = self._losses_before - losses
-        real, made = slice(self._n_val), slice(self._n_val, None)
+        n_val = self.split.val.n_rows
+        real, made = slice(n_val), slice(n_val, None)
         record = {
             "step": step,
             "train_loss": train_loss,
@@ -132,26 +117,27 @@ class Monitor:
             "val_log_loss": losses[real].mean(),
             "val_gain_se": _standard_error(gains[real]),
         }
-        if len(losses) > self._n_val:
+        if len(losses) > n_val:
             record["synthetic_val_log_loss"] = losses[made].mean()
             record["synthetic_val_gain_se"] = _standard_error(gains[made])
         if self._other_runs:
             record |= self._pooled(step, record)
-        if self._test_encoder is not None:
+        if self.test_encoder is not None:
             record |= self._test_scores()
         record["seconds"] = time.perf_counter() - self._start
         record["synthetic_share"] = synthetic_share
         self._records.append(record)
         self._judge()
+        return record["val_log_loss"]
 
     def _judge(self) -> None:
-        config = self._config
-        self.choice = choose(self.history, config.rule, level=config.level, n_val=self._n_val)
+        rule, n_val = self.config.rule, self.split.val.n_rows
+        self.choice = choose(self.history, rule, level=self.config.level, n_val=n_val)
         position = len(self._records) - 1
         if position:
-            state = self._network.state_dict()
+            state = self.tfm.network.state_dict()
             self._weights[position] = {k: v.detach().cpu().clone() for k, v in state.items()}
-        if not RULES[config.rule].revises:  # then no other step can be chosen any more
+        if not RULES[rule].revises:  # then no other step can be chosen any more
             self._weights = {k: v for k, v in self._weights.items() if k == self.choice.candidate}
 
     def _pooled(self, step: int, record: dict[str, float]) -> dict[str, float]:
@@ -164,9 +150,12 @@ class Monitor:
         return {"splits_log_loss": found[:, 0].mean(), "splits_gain_se": error}
 
     def _test_scores(self) -> dict[str, float]:
-        codes = codes_of(self._split.test.y)
-        proba = self._test_encoder.predict_proba(self._network, self._test_queries, self._n_classes)
+        codes = codes_of(self.split.test.y)
+        proba = self._predict(self.test_encoder, self._test_queries)
         return {"test_auc": roc_auc(codes, proba), "test_log_loss": log_loss(codes, proba)}
+
+    def _predict(self, encoder: Encoder, queries: list[torch.Tensor]) -> np.ndarray:
+        return encoder.predict_proba(self.tfm.network, queries, self.split.train.n_classes)
 
 
 def _standard_error(gains: np.ndarray) -> float:

@@ -6,11 +6,10 @@ checkpoint of its own, which ``TabPFNClassifier(model_path=...)`` and `load_tfm`
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,9 @@ from causalmix.data.dataset import TabularDataset
 from causalmix.data.schema import TableSchema
 from causalmix.errors import CausalMixError, CheckpointError
 from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.fit_input import as_dataset
 from causalmix.finetuning.report import FitReport
+from causalmix.finetuning.run import encoder_of
 from causalmix.manifest import package_versions, write_json
 from causalmix.tfm.encoding import Encoder
 from causalmix.tfm.model import FoundationModel, load_tfm
@@ -39,13 +40,9 @@ _STATE, _WEIGHTS, _ROWS = "classifier.json", "weights.safetensors", "context.saf
 # What the state has at least, and what some parts of it have.
 _KEYS = (
     *("parameters", "classes", "n_features_in", "feature_names_in", "columns", "schema"),
-    *("n_estimators", "seed", "report", "history", "rows"),
+    *("n_estimators", "seed", "report", "history"),
 )
-_PARTS = {
-    "classes": ("dtype", "values"),
-    "report": tuple(field.name for field in dataclasses.fields(FitReport)),
-    "rows": ("columns", "levels"),
-}
+_PARTS = {"classes": ("dtype", "values"), "report": [each.name for each in fields(FitReport)]}
 
 _PAIRS = "__pairs__"  # key of a mapping whose keys are not all strings, as pairs
 _CONFIG = "__config__"  # key of a FinetuneConfig, as a mapping
@@ -77,10 +74,7 @@ class Fitted:
 
     def encoder(self) -> Encoder:
         """Fit the ensemble's preprocessing on all rows."""
-        codes = self.context.y.cat.codes.to_numpy()
-        return self.tfm.encoder(
-            self.context.X, codes, n_estimators=self.n_estimators, random_state=self.seed
-        )
+        return encoder_of(self.tfm, self.context, self.seed, self.n_estimators)
 
 
 def classifier_state(classifier: Any, fitted: Fitted) -> dict[str, Any]:
@@ -108,6 +102,8 @@ def classifier_state(classifier: Any, fitted: Fitted) -> dict[str, Any]:
     # JSON has no dates, and NumPy makes numbers of some units only.
     values = classes.astype(np.int64) if classes.dtype.kind in "mM" else classes
     return {
+        "format": FORMAT,
+        "versions": package_versions(),
         "parameters": {name: json_value(name, v) for name, v in parameters.items()},
         "classes": {"dtype": classes.dtype.str, "values": json_value("classes_", values)},
         "n_features_in": classifier.n_features_in_,
@@ -116,7 +112,7 @@ def classifier_state(classifier: Any, fitted: Fitted) -> dict[str, Any]:
         "schema": classifier._schema.columns,
         "n_estimators": fitted.n_estimators,
         "seed": fitted.seed,
-        "report": dataclasses.asdict(classifier.report_),
+        "report": asdict(classifier.report_),
         "history": classifier.history_.to_dict(orient="list"),
     }
 
@@ -146,40 +142,34 @@ def learned_attributes(state: dict[str, Any]) -> dict[str, Any]:
     return attributes
 
 
-def save_folder(path: Path, fitted: Fitted, state: dict[str, Any]) -> None:
+def save_folder(path: Path, classifier: Any, fitted: Fitted) -> None:
     """Write a fitted classifier, in one step.
 
     Parameters
     ----------
     path : Path
         Folder to write. An earlier classifier there is replaced; anything else is left alone.
+    classifier : CausalMixClassifier
     fitted : Fitted
-        Weights and context rows, which become files of their own.
-    state : dict
-        The rest, JSON-serialisable.
+        Its fitted state; weights and context rows become files of their own.
 
     Raises
     ------
     CheckpointError
         If `path` holds something else, or its parent is no folder.
+    CausalMixError
+        As `classifier_state`.
     """
+    state = classifier_state(classifier, fitted)
     path = path.absolute()
     if path.exists() and not (path / _STATE).is_file():
         raise CheckpointError(f"{path} exists and is no saved classifier; choose another path.")
     if not path.parent.is_dir():
         raise CheckpointError(f"There is no folder {path.parent}; make it first.")
-    table = fitted.context.frame()
-    levels = {name: list(table[name].cat.categories) for name in table.select_dtypes("category")}
-    state = {
-        "format": FORMAT,
-        "versions": package_versions(),
-        "rows": {"columns": list(table.columns), "levels": levels},
-        **state,
-    }
 
     def write(folder: Path) -> None:
         fitted.tfm.save(folder / _WEIGHTS)
-        save_file(_arrays(table), folder / _ROWS)
+        save_file(_arrays(fitted.context.frame()), folder / _ROWS)
         write_json(folder / _STATE, state)
 
     replace_folder(path, write)
@@ -222,7 +212,7 @@ def load_folder(
         _check_state(path / _STATE, state, parameters)
         attributes = learned_attributes(state)
     with _readable(path / _ROWS):
-        context = _table(load_file(path / _ROWS), **state["rows"])
+        context = _context(load_file(path / _ROWS), state["schema"], attributes["classes_"])
     tfm = load_tfm(path / _WEIGHTS, device=device)
     fitted = Fitted(tfm, context, *(state[k] for k in ("columns", "n_estimators", "seed")))
     return fitted, state["parameters"], attributes
@@ -326,17 +316,14 @@ def _arrays(table: pd.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
-def _table(
-    arrays: dict[str, np.ndarray], columns: list[str], levels: dict[str, list[str]]
+def _context(
+    arrays: dict[str, np.ndarray], schema: dict[str, list[str] | None], classes: np.ndarray
 ) -> TabularDataset:
-    table = pd.DataFrame(
-        {
-            name: pd.Categorical.from_codes(
-                arrays[str(j)], categories=pd.Index(levels[name], dtype=object)
-            )
-            if name in levels
-            else arrays[str(j)]
-            for j, name in enumerate(columns)
-        }
-    )
-    return TabularDataset("table", table[columns[:-1]], table[columns[-1]], "a saved classifier")
+    """Undo `_arrays`."""
+    features = {
+        name: arrays[str(j)]
+        if levels is None
+        else pd.Categorical.from_codes(arrays[str(j)], pd.Index(levels, dtype=object))
+        for j, (name, levels) in enumerate(schema.items())
+    }
+    return as_dataset(pd.DataFrame(features), classes, arrays[str(len(schema))])

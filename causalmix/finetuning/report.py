@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from causalmix.finetuning.run import FinetuneConfig, FinetuneResult
+from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.run import FinetuneResult
 from causalmix.finetuning.stopping import RULES, UNTESTED, synthetic_weight
 
 
@@ -63,9 +64,8 @@ class FitReport:
     @property
     def helped(self) -> bool:
         """Whether the kept weights have a lower log-loss on the validation rows than zero-shot."""
-        return (
-            self.kept == "fine_tuned" and self.fine_tuned["log_loss"] < self.zero_shot["log_loss"]
-        )
+        tuned, before = self.fine_tuned, self.zero_shot
+        return self.kept == "fine_tuned" and tuned["log_loss"] < before["log_loss"]
 
     def __str__(self) -> str:
         """Return the comparison and the reason in a few lines."""
@@ -95,79 +95,61 @@ def make_report(result: FinetuneResult, *, n_train: int, n_val: int, seconds: fl
     -------
     FitReport
     """
-    config = result.config
+    config, choice = result.config, result.choice
     curve = result.history[["step", "val_log_loss", "val_auc"]]
-    curve = curve.set_axis(["step", "log_loss", "auc"], axis=1)
-    zero_shot = curve.loc[0, ["log_loss", "auc"]].to_dict()
-    fine_tuned = None
-    if result.choice.candidate:
-        fine_tuned = curve.loc[result.choice.candidate].to_dict()
-        fine_tuned["step"] = int(fine_tuned["step"])
-    rule, steps = RULES[config.rule], int(curve["step"].iloc[-1])
-    judged = fine_tuned is not None
-    weight = synthetic_weight(result.history) if judged and rule.needs_synthetic else None
-    verdict = _verdict(result, config, zero_shot, fine_tuned, weight, n_val)
-    return FitReport(
+    scores = curve.set_axis(["step", "log_loss", "auc"], axis=1).to_dict("records")
+    judged = choice.candidate > 0
+    weighs = judged and RULES[config.rule].needs_synthetic
+    report = FitReport(
         kept="fine_tuned" if result.best_step else "zero_shot",
-        reason=f"{verdict} {_ending(result.stopped_by, steps, config)}".strip(),
-        zero_shot=zero_shot,
-        fine_tuned=fine_tuned,
+        reason="",
+        zero_shot={name: scores[0][name] for name in ("log_loss", "auc")},
+        fine_tuned=scores[choice.candidate] if judged else None,
         best_step=result.best_step,
         rule=config.rule,
-        gain=result.choice.gain if judged else None,
-        gain_needed=result.choice.needed if judged and config.level < UNTESTED else None,
-        synthetic_weight=weight,
-        steps=steps,
+        gain=choice.gain if judged else None,
+        gain_needed=choice.needed if judged and config.level < UNTESTED else None,
+        synthetic_weight=synthetic_weight(result.history) if weighs else None,
+        steps=scores[-1]["step"],
         stopped_by=result.stopped_by,
         n_train=n_train,
         n_val=n_val,
         seconds=seconds,
         generator_seconds=result.generator_seconds,
     )
+    return replace(report, reason=f"{_verdict(report, config)} {_ending(report, config)}".strip())
 
 
-def _verdict(
-    result: FinetuneResult,
-    config: FinetuneConfig,
-    zero_shot: dict[str, float],
-    fine_tuned: dict[str, float] | None,
-    weight: float | None,
-    n_val: int,
-) -> str:
-    if fine_tuned is None:
-        return "No step was taken (steps=0)." if not config.steps else "No step was taken."
-    rule, step = RULES[config.rule], fine_tuned["step"]
+def _verdict(report: FitReport, config: FinetuneConfig) -> str:
+    tuned, gain = report.fine_tuned, report.gain
+    if tuned is None:
+        return "No step was taken." if config.steps else "No step was taken (steps=0)."
     moved = (
-        f"Step {step} took the log-loss of {n_val} validation rows from "
-        f"{zero_shot['log_loss']:.4f} to {fine_tuned['log_loss']:.4f}"
+        f"Step {tuned['step']} took the log-loss of {report.n_val} validation rows from "
+        f"{report.zero_shot['log_loss']:.4f} to {tuned['log_loss']:.4f}"
     )
-    gain, needed = result.choice.gain, result.choice.needed
-    if weight is not None:
-        moved += f" (a gain of {gain:.4f} with synthetic rows counting {weight:.0%})"
+    if report.synthetic_weight is not None:
+        weight = f"{report.synthetic_weight:.0%}"
+        moved += f" (a gain of {gain:.4f} with synthetic rows counting {weight})"
     elif config.rule in ("smoothed", "repeated_splits"):
-        moved += f" ({rule.label.lower()}: a gain of {gain:.4f})"
+        moved += f" ({RULES[config.rule].label.lower()}: a gain of {gain:.4f})"
     if config.level == UNTESTED:
         return f"{moved}; it is kept untested (level=1)."
-    if result.best_step:
-        unsure = gain <= 0
-        return f"{moved}{', no more than chance explains: it is kept' if unsure else ''}."
+    if report.best_step:
+        return f"{moved}{', no more than chance explains: it is kept' if gain <= 0 else ''}."
     if gain > 0:
         return (
-            f"{moved}, but chance alone may do that: a gain above {needed:.4f} was needed "
-            f"(level={config.level:g}). The weights stay as they were."
+            f"{moved}, but chance alone may do that: a gain above {report.gain_needed:.4f} was "
+            f"needed (level={config.level:g}). The weights stay as they were."
         )
-    if rule.latest:
-        return f"{moved}: the weights stay as they were."
-    return f"{moved}, the best of all steps: the weights stay as they were."
+    best = "" if RULES[config.rule].latest else ", the best of all steps"
+    return f"{moved}{best}: the weights stay as they were."
 
 
-def _ending(stopped_by: str, steps: int, config: FinetuneConfig) -> str:
-    if stopped_by == "time_limit":
-        limit = f"{config.time_limit:g} s"
-        return f"Stopped at step {steps} of {config.steps} by the time limit of {limit}."
-    if stopped_by == "patience":
-        return (
-            f"Stopped at step {steps} of {config.steps} after {config.patience} validations "
-            "without a larger gain (patience)."
-        )
-    return f"All {steps} steps were taken." if steps else ""
+def _ending(report: FitReport, config: FinetuneConfig) -> str:
+    stopped = f"Stopped at step {report.steps} of {config.steps}"
+    if report.stopped_by == "time_limit":
+        return f"{stopped} by the time limit of {config.time_limit:g} s."
+    if report.stopped_by == "patience":
+        return f"{stopped} after {config.patience} validations without a larger gain (patience)."
+    return f"All {report.steps} steps were taken." if report.steps else ""

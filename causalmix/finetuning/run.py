@@ -8,14 +8,14 @@ step are always a candidate, so that a run that only does harm changes nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from causalmix.data.dataset import TabularDataset
@@ -23,14 +23,12 @@ from causalmix.data.splitting import Split, holdout_split
 from causalmix.errors import CausalMixError, check_name
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.mixing import Batch, TaskSampler, codes_of
-from causalmix.finetuning.monitor import Evidence, Monitor
+from causalmix.finetuning.monitor import Monitor
 from causalmix.finetuning.stopping import RULES, Choice
 from causalmix.generation.registry import Generator
 from causalmix.tfm.device import Portions, autocast_dtype
 from causalmix.tfm.encoding import Encoder, Member
 from causalmix.tfm.model import FoundationModel
-
-__all__ = ["FinetuneConfig", "FinetuneResult", "finetune", "predict_proba"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def finetune(
             "The rule 'augmented' in record_rules validates with synthetic rows and needs a "
             "generator; give one, or record other rules."
         )
-    run = _Run(tfm, generator, config, n_estimators, needs_synthetic, progress)
+    run = _Run(tfm, generator, config, n_estimators, needs_synthetic, record_test, progress)
     start = time.perf_counter()
     limit = np.inf if config.time_limit is None else config.time_limit
     others = []
@@ -146,7 +144,7 @@ def finetune(
         for k in range(1, config.n_splits):
             deadline = start + limit * k / config.n_splits
             others.append(run.on_other_split(split, seed + k, deadline))
-    return run.on(split, seed, start + limit, other_runs=others, record_test=record_test)
+    return run.on(split, seed, start + limit, others)
 
 
 def predict_proba(
@@ -170,9 +168,32 @@ def predict_proba(
     ndarray of float, shape (n_rows, n_classes)
         In the order of ``context.class_names``; the same as `TabPFNClassifier` gives.
     """
-    encoder = tfm.encoder(context.X, codes_of(context.y), random_state=random_state)
+    encoder = encoder_of(tfm, context, random_state)
     tfm.network.eval()
     return encoder.predict_proba(tfm.network, encoder.transform(X), context.n_classes)
+
+
+def encoder_of(
+    tfm: FoundationModel, rows: TabularDataset, seed: int, n_estimators: int | None = None
+) -> Encoder:
+    """Fit the preprocessing of the ensemble's members on labelled rows.
+
+    Parameters
+    ----------
+    tfm : FoundationModel
+    rows : TabularDataset
+        The context of all that goes through the encoder.
+    seed : int
+        Of the members' preprocessing.
+    n_estimators : int, optional
+        Members; by default as many as the checkpoint asks for.
+
+    Returns
+    -------
+    Encoder
+    """
+    codes = codes_of(rows.y)
+    return tfm.encoder(rows.X, codes, n_estimators=n_estimators, random_state=seed)
 
 
 @dataclass(frozen=True)
@@ -184,21 +205,16 @@ class _Run:
     config: FinetuneConfig
     n_estimators: int | None
     needs_synthetic: bool
+    record_test: bool
     progress: bool
 
     def on(
-        self,
-        split: Split,
-        seed: int,
-        deadline: float,
-        *,
-        other_runs: list[pd.DataFrame],
-        record_test: bool,
+        self, split: Split, seed: int, deadline: float, other_runs: Sequence[pd.DataFrame] = ()
     ) -> FinetuneResult:
         train, config = split.train, self.config
         self.tfm.check(train.n_rows + split.val.n_rows, train.n_features, train.n_classes)
         tuned = self.tfm.copy()
-        encoder = self._encoder(tuned, train, seed)
+        encoder = encoder_of(tuned, train, seed, self.n_estimators)
         start = time.perf_counter()
         generator = synthetic = None
         if self.generator is not None and config.steps and (config.mixes or self.needs_synthetic):
@@ -209,10 +225,11 @@ class _Run:
                 synthetic = source.sample(config.n_synthetic_val, other_seed)
         sampler = TaskSampler(encoder, train, generator, config, seed)
         generator_seconds = time.perf_counter() - start if generator else 0.0
-        test_encoder = self._encoder(tuned, split.context(), seed) if record_test else None
-        evidence = Evidence(synthetic, other_runs)
-        monitor = Monitor(tuned, encoder, split, config, evidence, test_encoder)
-        stopped_by = _run_steps(tuned, sampler, monitor, config, deadline, self.progress)
+        test_encoder = None
+        if self.record_test:
+            test_encoder = encoder_of(tuned, split.context(), seed, self.n_estimators)
+        monitor = Monitor(tuned, encoder, split, config, synthetic, other_runs, test_encoder)
+        stopped_by = self._run_steps(sampler, monitor, deadline)
         weights = monitor.chosen_weights
         tuned.network.load_state_dict(self.tfm.network.state_dict() if weights is None else weights)
         tuned.network.eval()
@@ -225,53 +242,41 @@ class _Run:
         rows = split.context()
         train, val = holdout_split(rows, split.train.n_rows, split.val.n_rows, seed)
         # The rule that keeps nothing back: all steps are needed, and no weights.
-        whole = dataclasses.replace(self.config, rule="last")
-        run = dataclasses.replace(self, config=whole, needs_synthetic=False)
-        other = dataclasses.replace(split, train=train, val=val)
-        return run.on(other, seed, deadline, other_runs=[], record_test=False).history
+        whole = replace(self.config, rule="last")
+        run = replace(self, config=whole, needs_synthetic=False, record_test=False)
+        other = replace(split, train=train, val=val)
+        return run.on(other, seed, deadline).history
 
-    def _encoder(self, tfm: FoundationModel, rows: TabularDataset, seed: int) -> Encoder:
-        return tfm.encoder(
-            rows.X, codes_of(rows.y), n_estimators=self.n_estimators, random_state=seed
-        )
-
-
-def _run_steps(
-    tfm: FoundationModel,
-    sampler: TaskSampler,
-    monitor: Monitor,
-    config: FinetuneConfig,
-    deadline: float,
-    progress: bool,
-) -> str:
-    """Run the optimiser; return what ended it, as in `FinetuneResult.stopped_by`."""
-    optimiser = _Optimiser(tfm, config)
-    monitor.evaluate(0, float("nan"), 0.0)
-    losses: list[float] = []
-    last = min(config.steps, monitor.last_comparable_step)
-    bar = tqdm(range(1, last + 1), desc="fine-tuning", unit="step", disable=not progress)
-    for step in bar:
-        if step == 1 and time.perf_counter() > deadline:  # the generator took it all
-            return "time_limit"
-        rate = config.learning_rate * min(step / max(config.warmup_steps, 1), 1.0)
-        losses.append(optimiser.step(sampler.member(step), sampler.draw(step), rate))
-        if not np.isfinite(losses[-1]):
-            raise CausalMixError(
-                f"The training loss became {losses[-1]} at step {step}; lower learning_rate "
-                f"(now {config.learning_rate:g})."
-            )
-        late = time.perf_counter() > deadline
-        if step % config.validate_every == 0 or step == last or late:
-            monitor.evaluate(step, float(np.mean(losses)), sampler.synthetic_share(step))
-            losses.clear()
-            bar.set_postfix(val_log_loss=f"{monitor.last_loss:.4f}")
-            if step == last:
-                break
-            if late:
+    def _run_steps(self, sampler: TaskSampler, monitor: Monitor, deadline: float) -> str:
+        """Run the optimiser; return what ended it, as in `FinetuneResult.stopped_by`."""
+        config, optimiser = self.config, _Optimiser(monitor.tfm, self.config)
+        monitor.evaluate(0, float("nan"), 0.0)
+        losses: list[float] = []
+        last = min(config.steps, monitor.last_comparable_step)
+        bar = tqdm(range(1, last + 1), desc="fine-tuning", unit="step", disable=not self.progress)
+        for step in bar:
+            if step == 1 and time.perf_counter() > deadline:  # the generator took it all
                 return "time_limit"
-            if monitor.choice.stale >= config.patience:
-                return "patience"
-    return "steps" if last == config.steps else "time_limit"
+            rate = config.learning_rate * min(step / max(config.warmup_steps, 1), 1.0)
+            losses.append(optimiser.step(sampler.member(step), sampler.draw(step), rate))
+            if not np.isfinite(losses[-1]):
+                raise CausalMixError(
+                    f"The training loss became {losses[-1]} at step {step}; lower learning_rate "
+                    f"(now {config.learning_rate:g})."
+                )
+            late = time.perf_counter() > deadline
+            if step % config.validate_every == 0 or step == last or late:
+                mean = float(np.mean(losses))
+                val_loss = monitor.evaluate(step, mean, sampler.synthetic_share(step))
+                losses.clear()
+                bar.set_postfix(val_log_loss=f"{val_loss:.4f}")
+                if step == last:
+                    break
+                if late:
+                    return "time_limit"
+                if monitor.choice.stale >= config.patience:
+                    return "patience"
+        return "steps" if last == config.steps else "time_limit"
 
 
 class _Optimiser:
@@ -283,8 +288,8 @@ class _Optimiser:
         self._adamw = torch.optim.AdamW(
             self._parameters, weight_decay=config.weight_decay, fused=True
         )
-        self._dtype = autocast_dtype(tfm.device)
-        self._scaler = torch.amp.GradScaler(tfm.device.type, enabled=self._dtype is torch.float16)
+        self._device, self._dtype = tfm.device.type, autocast_dtype(tfm.device)
+        self._scaler = torch.amp.GradScaler(self._device, enabled=self._dtype is torch.float16)
         self._portions = Portions(
             "tasks of a step",
             f"One task does not fit into the memory of the device '{tfm.device}' in training. "
@@ -311,15 +316,11 @@ class _Optimiser:
         self._adamw.zero_grad()
         n_tasks, total = sum(batch.n_tasks for batch in batches), 0.0
         for part in (part for batch in batches for part in batch.split(size)):
-            loss = self._cross_entropy(member, part) * (part.n_tasks / n_tasks)
+            with torch.autocast(self._device, dtype=self._dtype, enabled=self._dtype is not None):
+                logits = member.logits(self._network, part.x_context, part.y_context, part.x_query)
+            # The logits (R, B, K) are in single precision again.
+            loss = cross_entropy(logits.flatten(0, 1), part.y_query.flatten())
+            loss = loss * (part.n_tasks / n_tasks)
             self._scaler.scale(loss).backward()
             total += loss.item()
         return total
-
-    def _cross_entropy(self, member: Member, batch: Batch) -> torch.Tensor:
-        device, dtype = batch.y_query.device.type, self._dtype
-        with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
-            logits = member.logits(
-                self._network, batch.x_context, batch.y_context, batch.x_query
-            )  # (R, B, K), in single precision again
-        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.y_query.flatten())

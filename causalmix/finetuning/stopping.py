@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
-from causalmix.errors import CausalMixError, check_name
+from causalmix.errors import check_name
 
 EVEN = 0.5
 """Level at which a gain above zero is enough, and needed."""
@@ -57,52 +58,6 @@ class Rule:
     latest: bool = False
 
 
-def _validation(history: pd.DataFrame) -> _Estimate:
-    return gains_of(history, "val")
-
-
-def _smoothed(history: pd.DataFrame) -> _Estimate:
-    gains, errors = gains_of(history, "val")
-    # Centred windows of three validations, of two at the end; step 0 itself stays.
-    mean = pd.Series(gains).rolling(3, center=True, min_periods=2).mean().to_numpy(copy=True)
-    mean[0] = 0.0
-    return mean, errors
-
-
-def _splits(history: pd.DataFrame) -> _Estimate:
-    return gains_of(history, "splits")
-
-
-def _augmented(history: pd.DataFrame) -> _Estimate:
-    real, real_error = gains_of(history, "val")
-    made, made_error = gains_of(history, "synthetic_val")
-    weight = synthetic_weight(history)
-    ratio = 1 / weight - 1
-    gains = (1 - weight) * real + weight * made
-    variance = (1 - weight) ** 2 * real_error**2
-    variance += weight**2 * (made_error**2 + ratio * real_error**2)  # sampling, and bias
-    return gains, np.sqrt(variance)
-
-
-RULES: dict[str, Rule] = {
-    "log_loss": Rule(_validation, "Validation log-loss"),
-    "smoothed": Rule(_smoothed, "Smoothed log-loss", revises=True),
-    "repeated_splits": Rule(_splits, "Repeated splits", needs_splits=True),
-    "augmented": Rule(
-        _augmented, "Validation with synthetic rows", needs_synthetic=True, revises=True
-    ),
-    "last": Rule(_validation, "Last step", latest=True),
-}
-"""Rules by name.
-
-``log_loss`` takes the validation rows as they are; ``smoothed`` a moving average over three
-validations; ``repeated_splits`` the mean over runs on several splits of training and validation
-rows, which costs as many runs; ``augmented`` the precision-weighted mean of the gains on real and
-on synthetic validation rows, see `synthetic_weight`. ``last`` leaves the choice of the step to the
-length of the run, and to validation only whether to keep it.
-"""
-
-
 def gains_of(history: pd.DataFrame, rows: str) -> _Estimate:
     """Gains since step 0 on one kind of validation rows.
 
@@ -121,6 +76,44 @@ def gains_of(history: pd.DataFrame, rows: str) -> _Estimate:
     loss = history[f"{rows}_log_loss"].to_numpy(dtype=float)
     gains = loss[0] - loss
     return np.where(np.isfinite(gains), gains, -np.inf), history[f"{rows}_gain_se"].to_numpy(float)
+
+
+def _smoothed(history: pd.DataFrame) -> _Estimate:
+    gains, errors = gains_of(history, "val")
+    # Centred windows of three validations, of two at the end; step 0 itself stays.
+    mean = pd.Series(gains).rolling(3, center=True, min_periods=2).mean().to_numpy(copy=True)
+    mean[0] = 0.0
+    return mean, errors
+
+
+def _augmented(history: pd.DataFrame) -> _Estimate:
+    real, real_error = gains_of(history, "val")
+    made, made_error = gains_of(history, "synthetic_val")
+    weight = synthetic_weight(history)
+    ratio = 1 / weight - 1
+    gains = (1 - weight) * real + weight * made
+    variance = (1 - weight) ** 2 * real_error**2
+    variance += weight**2 * (made_error**2 + ratio * real_error**2)  # sampling, and bias
+    return gains, np.sqrt(variance)
+
+
+RULES: dict[str, Rule] = {
+    "log_loss": Rule(partial(gains_of, rows="val"), "Validation log-loss"),
+    "smoothed": Rule(_smoothed, "Smoothed log-loss", revises=True),
+    "repeated_splits": Rule(partial(gains_of, rows="splits"), "Repeated splits", needs_splits=True),
+    "augmented": Rule(
+        _augmented, "Validation with synthetic rows", needs_synthetic=True, revises=True
+    ),
+    "last": Rule(partial(gains_of, rows="val"), "Last step", latest=True),
+}
+"""Rules by name.
+
+``log_loss`` takes the validation rows as they are; ``smoothed`` a moving average over three
+validations; ``repeated_splits`` the mean over runs on several splits of training and validation
+rows, which costs as many runs; ``augmented`` the precision-weighted mean of the gains on real and
+on synthetic validation rows, see `synthetic_weight`. ``last`` leaves the choice of the step to the
+length of the run, and to validation only whether to keep it.
+"""
 
 
 def synthetic_weight(history: pd.DataFrame) -> float:
@@ -248,20 +241,3 @@ def replay(
         if choice.stale >= patience:
             break
     return choice
-
-
-def check_rule(rule: str, level: float, n_splits: int) -> None:
-    """Raise if a rule or its settings make no sense.
-
-    Raises
-    ------
-    UnknownNameError
-        If the rule is unknown.
-    CausalMixError
-        If a number is out of its range.
-    """
-    check_name(rule, RULES, "rule")
-    if not 0 < level <= UNTESTED:
-        raise CausalMixError(f"level must lie in (0, 1], got {level}; {EVEN} keeps any gain.")
-    if n_splits < 2:
-        raise CausalMixError(f"n_splits must be at least 2, got {n_splits}.")

@@ -16,7 +16,8 @@ from causalmix.benchmarks.summary import improvements, mean_ranks, run_gaps, run
 from causalmix.data.dataset import load_dataset
 from causalmix.data.splitting import low_data_split
 from causalmix.errors import CausalMixError, UnknownNameError
-from causalmix.finetuning.run import FinetuneConfig, finetune
+from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.run import finetune
 from causalmix.generation.purification import Purified
 from causalmix.generation.registry import GENERATORS, make_generator
 from causalmix.plots.results import ARM_COLOURS

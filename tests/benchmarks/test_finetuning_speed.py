@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from causalmix.benchmarks import finetuning_speed
 from causalmix.benchmarks.finetuning_speed import _library, _split, measure_time_to_loss
 from causalmix.cli import main
-from causalmix.finetuning.run import FinetuneConfig, finetune
+from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.run import finetune
 from causalmix.tfm.model import EMBEDDED_CHECKPOINT, load_tfm
 
 

@@ -577,7 +577,7 @@ def test_damaged_and_foreign_folders_are_refused(fitted, tmp_path):
     for changed, message in (
         (json.dumps(state | {"format": 99}), "of format 99"),
         ("{", "cannot be read"),
-        (json.dumps({"format": persistence.FORMAT}), "classifier.json lacks .*'rows'"),
+        (json.dumps({"format": persistence.FORMAT}), "classifier.json lacks .*'history'"),
     ):
         (folder / "classifier.json").write_text(changed)
         with pytest.raises(CheckpointError, match=message):
@@ -755,8 +755,8 @@ def test_tables_that_cannot_be_used_are_refused(X, y, error, message):
         ),
         ({"tfm": "v9"}, UnknownNameError, "foundation model 'v9'"),
         ({"device": "tpu9"}, CausalMixError, "Unknown device 'tpu9'"),
-        ({"n_estimators": 0}, CausalMixError, "n_estimators must be at least 1, .* got 0"),
-        ({"n_estimators": -1}, CausalMixError, "n_estimators must be at least 1, .* got -1"),
+        ({"n_estimators": 0}, CausalMixError, "n_estimators is 0; .* at least 1"),
+        ({"n_estimators": -1}, CausalMixError, "n_estimators is -1; .* at least 1"),
         ({"n_estimators": 1.5}, CausalMixError, "n_estimators .* whole number or None, got 1.5"),
         ({"steps": 2.5}, CausalMixError, "steps must be a whole number, got 2.5"),
         ({"steps": "a"}, CausalMixError, "steps must be a whole number, got 'a'"),

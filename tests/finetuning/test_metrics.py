@@ -8,10 +8,10 @@ import pytest
 import sklearn.metrics
 
 from causalmix.finetuning.metrics import (
-    accuracy,
     log_loss,
     normalised_improvement,
     roc_auc,
+    score,
     steps_to_converge,
     validation_test_gap,
 )
@@ -32,7 +32,7 @@ def test_multiclass_scores_equal_scikit_learn(three_classes):
         sklearn.metrics.roc_auc_score(y, proba, multi_class="ovo", average="macro")
     )
     assert log_loss(y, proba) == pytest.approx(sklearn.metrics.log_loss(y, proba))
-    assert accuracy(y, proba) == sklearn.metrics.accuracy_score(y, proba.argmax(axis=1))
+    assert score(y, proba)["accuracy"] == sklearn.metrics.accuracy_score(y, proba.argmax(axis=1))
 
 
 def test_ties_stay_ties(three_classes):

@@ -180,7 +180,7 @@ def test_the_pool_is_drawn_once_or_every_step(encoder, train, fresh, draws):
     drawn = sampler(encoder, train, synthetic_share=0.5, fresh_rows=fresh)
     for step in (1, 2, 3):
         drawn.draw(step)
-    assert drawn._generator.draws == draws
+    assert drawn.generator.draws == draws
 
 
 def test_a_seed_fixes_the_tasks(encoder, train):

@@ -17,7 +17,8 @@ import torch
 from causalmix.data.dataset import load_dataset
 from causalmix.data.splitting import low_data_split
 from causalmix.errors import CausalMixError, DataError
-from causalmix.finetuning.run import FinetuneConfig, finetune, predict_proba
+from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.run import finetune, predict_proba
 from causalmix.finetuning.stopping import RULES, replay
 from causalmix.generation.purification import Purified
 from causalmix.generation.registry import make_generator

@@ -15,7 +15,8 @@ from torch.nn.attention import SDPBackend
 from causalmix.data.dataset import load_dataset
 from causalmix.data.splitting import Split, low_data_split
 from causalmix.errors import CausalMixError
-from causalmix.finetuning.run import FinetuneConfig, finetune, predict_proba
+from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.run import finetune, predict_proba
 from causalmix.tfm.device import autocast_dtype, find_device, tensor_cores
 from causalmix.tfm.model import FoundationModel, load_tfm
 

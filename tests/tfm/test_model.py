@@ -18,7 +18,8 @@ from tabpfn import TabPFNClassifier
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.splitting import low_data_split
 from causalmix.errors import CheckpointError, DataError, UnknownNameError
-from causalmix.finetuning.run import FinetuneConfig, finetune, predict_proba
+from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.run import finetune, predict_proba
 from causalmix.pretraining.run import INFERENCE_CONFIG
 from causalmix.tfm.model import EMBEDDED_CHECKPOINT, OFFICIAL_VERSIONS, FoundationModel, load_tfm
 
