@@ -23,7 +23,7 @@ from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.csuite_data import load_csuite_folder
 from causalmix.benchmarks.plain_discovery import PLAIN, PlainSearcher, integer_codes
 from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
-from causalmix.data import codec
+from causalmix.data import codec, columns
 from causalmix.discovery import (
     bootstrap,
     citest,
@@ -77,7 +77,7 @@ _KEY = ("source", "dataset", "n_nodes", "n_rows", "seed", "method")
 _TEXT = ("source", "dataset", "method", "outcome")
 
 _MODULES = (
-    *(bootstrap, citest, codec, edge_probabilities, graph_comparison, independence),
+    *(bootstrap, citest, codec, columns, edge_probabilities, graph_comparison, independence),
     *(knowledge, orientation, possible_dsep, score_search, search, skeleton),
 )
 """What discovery finds, and how it is scored, may change with any of these."""
@@ -241,10 +241,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         minus theirs of each score with its 95 % interval ``_low`` to ``_high`` (percentile
         bootstrap over tables).
     """
-    group = rows["dataset"].where(
-        rows["source"] == "csuite", rows["n_nodes"].map("{} nodes".format)
-    )
-    both = pd.concat([rows.assign(group="all"), rows.assign(group=group)])
+    both = pd.concat([rows.assign(group="all"), rows.assign(group=name_groups(rows, "nodes"))])
     found = []
     for (source, name, n), part in both.groupby(["source", "group", "n_rows"], sort=False):
         tables = part.pivot(index=["dataset", "seed"], columns="method")
@@ -262,6 +259,24 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def name_groups(rows: pd.DataFrame, what: str) -> pd.Series:
+    """Name the group of every row: its CSuite dataset, or how many nodes its random model has.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As :class:`DiscoveryBenchmark` holds them.
+    what : str
+        What the nodes are called.
+
+    Returns
+    -------
+    Series
+    """
+    sizes = rows["n_nodes"].map(lambda d: f"{d} {what}")
+    return rows["dataset"].where(rows["source"] == "csuite", sizes)
+
+
 def describe(benchmark: DiscoveryBenchmark) -> str:
     """Write down the outcome in a few lines.
 
@@ -275,8 +290,8 @@ def describe(benchmark: DiscoveryBenchmark) -> str:
         The summary over all tables of each source, and where our F1 is not above another.
     """
     summary = benchmark.summary
-    columns = ["source", "n_rows", "method", "tables", "failed", *SCORES, "seconds"]
-    lines = [summary.loc[summary["group"] == "all", columns].round(3).to_string(index=False)]
+    shown = ["source", "n_rows", "method", "tables", "failed", *SCORES, "seconds"]
+    lines = [summary.loc[summary["group"] == "all", shown].round(3).to_string(index=False)]
     for score in ("skeleton_f1", "arrow_f1"):
         if f"{score}_difference" in summary:
             for row in summary[summary[f"{score}_difference"] <= 0].itertuples():

@@ -12,13 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causalmix.benchmarks.comparison import bootstrap_interval
-from causalmix.benchmarks.discovery import BOOTSTRAP, LABELS, METHODS
+from causalmix.benchmarks.discovery import LABELS, METHODS, name_groups
 from causalmix.discovery.graph_comparison import GraphComparison
-from causalmix.plots.style import REAL_COLOUR
+from causalmix.plots.style import colours_of, legend_below
 
-METHOD_COLOURS = {BOOTSTRAP: REAL_COLOUR} | dict(
-    zip(METHODS[1:], sns.color_palette("colorblind", len(METHODS) - 1), strict=True)
-)
+METHOD_COLOURS = dict(zip(METHODS, colours_of(len(METHODS)), strict=True))
 _SOURCES = {"csuite": "CSuite", "random": "Random mixed models"}
 _SCORES = {"skeleton_f1": "Skeleton F1", "arrow_f1": "Arrow F1"}
 _KINDS = {"skeleton": "Pairs joined", "arrow": "Arrows"}
@@ -55,11 +53,7 @@ def plot_calibration(compared: Mapping[str, GraphComparison]) -> Figure:
             )
         ax.set(title=title, xlabel="Estimated probability", xlim=(-0.03, 1.03), ylim=(-0.05, 1.05))
     axes[0].set_ylabel("Share in the true graph")
-    handles, labels = axes[0].get_legend_handles_labels()
-    legend = figure.legend(
-        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False
-    )
-    for handle in legend.legend_handles:
+    for handle in legend_below(axes[0]).legend_handles:
         handle.set_sizes([40])
     return figure
 
@@ -80,10 +74,7 @@ def plot_discovery_benchmark(rows: pd.DataFrame) -> Figure:
         its interval a percentile bootstrap over the tables. Tables on which a method did not
         finish are left out of its mean.
     """
-    groups = rows["dataset"].where(
-        rows["source"] == "csuite", rows["n_nodes"].map("{} columns".format)
-    )
-    rows = rows.assign(group=groups)
+    rows = rows.assign(group=name_groups(rows, "columns"))
     sources = [source for source in _SOURCES if source in set(rows["source"])]
     counts = [rows.loc[rows["source"] == source, "group"].nunique() for source in sources]
     figure, axes = plt.subplots(
@@ -103,8 +94,7 @@ def plot_discovery_benchmark(rows: pd.DataFrame) -> Figure:
             ax.set(ylabel=label if column == 0 else "", ylim=(-0.03, 1.03))
             ax.grid(axis="x", visible=False)
         axes[0, column].set_title(_SOURCES[source])
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    legend_below(axes[0, 0], 3)
     return figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causalmix.errors import DataError, check_name
-from causalmix.plots.style import REAL_COLOUR
+from causalmix.plots.style import colours_of, make_panels
 from causalmix.quality.fidelity import association_matrix
 
 _MAX_LEVELS = 8
@@ -50,29 +50,21 @@ def plot_marginals(
     for column in columns:
         check_name(column, real.columns, "column")
     sources = {"real": real, **synthetic}
-    colours = [REAL_COLOUR, *sns.color_palette("colorblind", len(synthetic))]
-    n_rows = -(-len(columns) // 3)
-    figure, axes = plt.subplots(n_rows, 3, figsize=(9, 2.7 * n_rows), squeeze=False)
-    for ax, column in zip(axes.flat, columns, strict=False):
-        tidy = pd.concat(
-            [
-                pd.DataFrame({column: frame[column], "rows": name})
-                for name, frame in sources.items()
-            ],
-            ignore_index=True,
-        )
-        if isinstance(real[column].dtype, pd.CategoricalDtype):
+    colours = colours_of(len(sources))
+    figure, axes = make_panels(len(columns), 3, (9, 2.7))
+    for ax, column in zip(axes, columns, strict=True):
+        parts = [frame[[column]].assign(rows=name) for name, frame in sources.items()]
+        tidy = pd.concat(parts, ignore_index=True)
+        if _is_categorical(real[column]):
             _category_shares(tidy, column, ax, colours)
         else:
             sns.ecdfplot(tidy, x=column, hue="rows", palette=colours, ax=ax, legend=False)
             ax.set_ylabel("Cumulative share")
-    for ax in axes.flat[len(columns) :]:
-        ax.axis("off")
     handles = [
         plt.Line2D([], [], color=c, lw=3, label=n) for n, c in zip(sources, colours, strict=True)
     ]
     figure.legend(handles=handles, loc="lower center", ncols=len(sources), frameon=False)
-    figure.tight_layout(rect=(0, 0.18 / n_rows, 1, 1))
+    figure.tight_layout(rect=(0, 0.18 / -(-len(columns) // 3), 1, 1))
     return figure
 
 
@@ -119,13 +111,8 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
     """
     names = [_shorten(str(name)) for name in next(iter(frames.values())).columns]
     labels = names if len(names) <= 40 else False
-    n_rows = -(-len(frames) // 2)
-    figure, axes = plt.subplots(
-        n_rows, 2, figsize=(8.5, 3.9 * n_rows), squeeze=False, layout="constrained"
-    )
-    for ax in axes.flat[len(frames) :]:
-        ax.axis("off")
-    for k, (ax, (title, frame)) in enumerate(zip(axes.flat, frames.items(), strict=False)):
+    figure, axes = make_panels(len(frames), 2, (8.5, 3.9), layout="constrained")
+    for k, (ax, (title, frame)) in enumerate(zip(axes, frames.items(), strict=True)):
         sns.heatmap(
             association_matrix(frame),
             vmin=-1,
@@ -140,8 +127,8 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
         ax.set_title(title)
         ax.tick_params(labelsize=8 if len(names) <= 15 else 6)
     figure.colorbar(
-        axes.flat[0].collections[0],
-        ax=axes.ravel().tolist(),
+        axes[0].collections[0],
+        ax=figure.axes,
         label="Association (Spearman's ρ, Cramér's V² or η²)",
         shrink=0.6,
     )
@@ -181,7 +168,7 @@ def plot_pairs(
         raise DataError("Pairs of columns need two of them; the table has fewer.")
     pairs = _strongest_pairs(real, n_pairs)
     sources = {"real": real, **synthetic}
-    colours = [REAL_COLOUR, *sns.color_palette("colorblind", len(synthetic))]
+    colours = colours_of(len(sources))
     figure, axes = plt.subplots(
         len(pairs),
         len(sources),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 
 import matplotlib.pyplot as plt
 import networkx as nx
@@ -10,6 +11,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from causalmix.discovery.bootstrap import EdgeProbabilities
@@ -27,6 +30,67 @@ def use_book_style() -> None:
         rc={"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlesize": "medium"},
     )
     pd.set_option("display.max_colwidth", None)  # cells wrap on the page
+
+
+def colours_of(n: int) -> list:
+    """Return `n` colours: what others are held against in grey, then the book's palette."""
+    return [REAL_COLOUR, *sns.color_palette("colorblind", n - 1)]
+
+
+def make_panels(
+    n: int, n_columns: int, size: tuple[float, float], **options: object
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure of so many panels, line by line.
+
+    Parameters
+    ----------
+    n, n_columns : int
+        Panels, and how many stand in a line.
+    size : (float, float)
+        Width of the figure and height of a line, in inches.
+    **options
+        Of :func:`matplotlib.pyplot.subplots`.
+
+    Returns
+    -------
+    figure : Figure
+    axes : list of Axes
+    """
+    n_lines = -(-n // n_columns)
+    figure, axes = plt.subplots(
+        n_lines, n_columns, figsize=(size[0], size[1] * n_lines), squeeze=False, **options
+    )
+    for ax in axes.flat[n:]:
+        ax.axis("off")
+    return figure, list(axes.flat[:n])
+
+
+def legend_below(
+    ax: Axes, n_columns: int | None = None, labels: Mapping[str, str] | None = None
+) -> Legend:
+    """Put the legend of an axes below its figure.
+
+    Parameters
+    ----------
+    ax : Axes
+        Of a figure with constrained layout.
+    n_columns : int, optional
+        Entries in a line; by default all.
+    labels : mapping of str to str, optional
+        What to write in place of the labels of the axes.
+
+    Returns
+    -------
+    Legend
+    """
+    handles, names = ax.get_legend_handles_labels()
+    return ax.figure.legend(
+        handles,
+        [labels[name] for name in names] if labels else names,
+        loc="outside lower center",
+        ncols=n_columns or len(names),
+        frameon=False,
+    )
 
 
 def plot_edge_probabilities(edges: EdgeProbabilities, ax: Axes | None = None) -> Axes:
@@ -105,17 +169,15 @@ def plot_graph(
     if target is not None:
         check_name(target, edges.names, "target")
     d = len(edges.names)
-    if ax is None:
-        size = min(max(5.5, 0.3 * d + 3), 13)
-        ax = plt.subplots(figsize=(size, size))[1]
+    size = min(max(5.5, 0.3 * d + 3), 13)
+    ax = ax or plt.subplots(figsize=(size, size))[1]
     graph = nx.DiGraph()
     graph.add_nodes_from(edges.names[i] for i in _order_on_circle(edges.matrix))
-    for i in range(d):
-        for j in range(i + 1, d):
-            forward, backward = edges.matrix[i, j], edges.matrix[j, i]
-            if forward + backward >= threshold:
-                cause, effect = (i, j) if forward >= backward else (j, i)
-                graph.add_edge(edges.names[cause], edges.names[effect], weight=forward + backward)
+    for i, j in combinations(range(d), 2):
+        forward, backward = edges.matrix[i, j], edges.matrix[j, i]
+        if forward + backward >= threshold:
+            cause, effect = (i, j) if forward >= backward else (j, i)
+            graph.add_edge(edges.names[cause], edges.names[effect], weight=forward + backward)
     layout = nx.circular_layout(graph)
     colours = ["tab:orange" if name == target else "tab:blue" for name in graph]
     weights = np.array([graph.edges[edge]["weight"] for edge in graph.edges]).clip(max=1)
