@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.splitting import Split, low_data_split
-from causalmix.errors import CausalMixError, check_name
+from causalmix.errors import CausalMixError, check_name, check_names
 from causalmix.finetuning.config import MIXED_ROWS
 from causalmix.finetuning.fit_input import seeded_generator
 from causalmix.finetuning.metrics import score
@@ -80,9 +80,7 @@ def _arms() -> dict[str, Arm]:
     mixed = {name: Arm(label, generator=name) for name, label in _GENERATOR_LABELS.items()}
     mixed["causal_paper"] = replace(mixed["causal_paper"], mixing=MIXED_ROWS)
     purified = {
-        f"{name}{PURIFIED}": replace(
-            arm, label=f"{arm.label}, purified", options={"purified": True}
-        )
+        name + PURIFIED: replace(arm, label=f"{arm.label}, purified", options={"purified": True})
         for name, arm in mixed.items()
     }
     return unmixed | mixed | purified
@@ -90,6 +88,8 @@ def _arms() -> dict[str, Arm]:
 
 ARMS = _arms()
 """By name: ``zero_shot``, ``default``, and ``GENERATOR`` and ``GENERATOR_purified`` for each."""
+
+ARM_LABELS = {name: arm.label for name, arm in ARMS.items()}
 
 DEFAULT_ARMS = ("zero_shot", "default", "causal", "smote_nc", "perturbation")
 
@@ -171,8 +171,7 @@ def run_benchmark(
     for name, values in (("datasets", datasets), ("arms", arms), ("seeds", seeds)):
         if not len(values):
             raise CausalMixError(f"{name} is empty: nothing to run.")
-    for arm in arms:
-        check_name(arm, ARMS, "arm")
+    check_names(arms, ARMS, "arm")
     tables = [_as_table(item, target) for item in datasets]
     names = [table.name for table in tables]
     if len(set(names)) < len(names):
@@ -245,12 +244,8 @@ def run_arm(
             tfm, split, generator=generator, config=config, seed=split.seed, record_test=True
         )
         adapted, history = result.tfm, result.history
-        report = make_report(
-            result,
-            n_train=split.train.n_rows,
-            n_val=split.val.n_rows,
-            seconds=time.perf_counter() - start,
-        )
+        sizes = {"n_train": split.train.n_rows, "n_val": split.val.n_rows}
+        report = make_report(result, **sizes, seconds=time.perf_counter() - start)
         run = {name: getattr(report, name) for name in run}
     # With the ensemble members that the run was validated with.
     proba = predict_proba(adapted, split.context(), split.test.X, random_state=split.seed)

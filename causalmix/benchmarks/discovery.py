@@ -196,13 +196,8 @@ def run_discovery_benchmark(
     codes = {name: f"{code} causal-learn {version('causal-learn')} {limit:g} s" for name in PLAIN}
     codes |= dict.fromkeys(VARIANTS, f"{code} {n_bootstraps} bootstraps")
     tasks = [(table, table.row(name, codes[name])) for table in tables for name in METHODS]
-    store = RowStore(
-        out,
-        key=_KEY,
-        values=(*SCORES, *_PARTS, "seconds", "outcome"),
-        origin=("data", "code"),
-        text=_TEXT,
-    )
+    values = (*SCORES, *_PARTS, "seconds", "outcome")
+    store = RowStore(out, _KEY, values, origin=("data", "code"), text=_TEXT)
     _run(tasks, store, n_bootstraps, limit, progress)
     rows = store.finish(row for _, row in tasks)
     summary = summarise(rows)

@@ -6,8 +6,9 @@ import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any
 
 import pandas as pd
 from joblib import Parallel, delayed, parallel_config
@@ -18,15 +19,23 @@ from causalmix.errors import CausalMixError, DataError
 from causalmix.manifest import write_json
 
 
-class Task(Protocol):
-    """What one row is computed from."""
+@dataclass(frozen=True)
+class Task:
+    """What one row is computed from.
 
-    @property
-    def row(self) -> dict[str, object]:
-        """Key and origin of the row."""
+    Attributes
+    ----------
+    row : dict
+        Key and origin of the row.
+    data : object
+        The table, with all that belongs to it.
+    options : mapping
+        What else decides the result.
+    """
 
-
-_Task = TypeVar("_Task", bound=Task)
+    row: dict[str, object]
+    data: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RowStore:
@@ -55,9 +64,9 @@ class RowStore:
     def __init__(
         self,
         path: Path,
-        *,
         key: Sequence[str],
         values: Sequence[str],
+        *,
         origin: Sequence[str],
         text: Sequence[str],
     ) -> None:
@@ -105,10 +114,10 @@ class RowStore:
 
     def compute(
         self,
-        tasks: Sequence[_Task],
-        run: Callable[[_Task], dict[str, object]],
-        *,
+        tasks: Sequence[Task],
+        run: Callable[[Task], dict[str, object]],
         description: str,
+        *,
         workers: int = 1,
         progress: bool = False,
     ) -> pd.DataFrame:

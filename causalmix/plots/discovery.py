@@ -45,12 +45,8 @@ def plot_calibration(compared: Mapping[str, GraphComparison]) -> Figure:
             bins = each.reliability[each.reliability["kind"] == kind]
             area = 12 + _LARGEST * bins["n"] / bins["n"].sum()
             ax.plot(bins["probability"], bins["frequency"], color=colour, lw=1)
-            ax.scatter(
-                *(bins["probability"], bins["frequency"], area),
-                color=[colour],
-                alpha=0.6,
-                label=name,
-            )
+            place = (bins["probability"], bins["frequency"])
+            ax.scatter(*place, area, color=[colour], alpha=0.6, label=name)
         ax.set(title=title, xlabel="Estimated probability", xlim=(-0.03, 1.03), ylim=(-0.05, 1.05))
     axes[0].set_ylabel("Share in the true graph")
     for handle in legend_below(axes[0]).legend_handles:
@@ -110,17 +106,11 @@ def _draw_scores(ax: Axes, part: pd.DataFrame, score: str) -> None:
             mean = np.array([v.mean() if len(v) else np.nan for v in values])
             ends = np.array([bootstrap_interval(v) if len(v) else (np.nan, np.nan) for v in values])
             place = np.arange(len(groups)) + width * (step * len(METHODS) + number + 0.5) - 0.4
-            ax.errorbar(
-                place,
-                mean,
-                [mean - ends[:, 0], ends[:, 1] - mean],
-                fmt="o" if step == len(sizes) - 1 else "D",
-                mfc=METHOD_COLOURS[method] if step == len(sizes) - 1 else "white",
-                color=METHOD_COLOURS[method],
-                ms=5.5,
-                capsize=2,
-                label=f"{LABELS[method]}, {n:,} rows",
-            )
+            colour, last = METHOD_COLOURS[method], step == len(sizes) - 1
+            look = {"fmt": "o" if last else "D", "mfc": colour if last else "white", "ms": 5.5}
+            errors = [mean - ends[:, 0], ends[:, 1] - mean]
+            label = f"{LABELS[method]}, {n:,} rows"
+            ax.errorbar(place, mean, errors, color=colour, capsize=2, label=label, **look)
     ax.set_xticks(range(len(groups)), [group.replace("_", "\n") for group in groups])
     for edge in range(1, len(groups)):
         ax.axvline(edge - 0.5, color="0.85", lw=1)

@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from causalmix.benchmarks.arms import ARMS, PURIFIED
+from causalmix.benchmarks.arms import ARM_LABELS, ARMS, PURIFIED
 from causalmix.errors import CausalMixError, check_name
 from causalmix.plots.style import REAL_COLOUR, legend_below
 
@@ -26,7 +26,6 @@ def _arm_colours() -> dict[str, tuple[float, ...]]:
 
 
 ARM_COLOURS = _arm_colours()
-_LABELS = {name: arm.label for name, arm in ARMS.items()}
 
 
 def plot_histories(
@@ -87,7 +86,7 @@ def plot_histories(
             title=f"{rows} rows ({better} is better)",
         )
     axes[1].get_legend().remove()
-    legend_below(axes[1], labels=_LABELS)
+    legend_below(axes[1], labels=ARM_LABELS)
     return axes
 
 
@@ -178,6 +177,6 @@ def _arms_of(table: pd.DataFrame) -> list[str]:
 
 def _name_arms(ax: Axes, arms: Sequence[str], legend: str) -> None:
     """Write the arms' labels on the vertical axis, and move the legend to the right of the axes."""
-    ax.set_yticks(range(len(arms)), [_LABELS[arm] for arm in arms])
+    ax.set_yticks(range(len(arms)), [ARM_LABELS[arm] for arm in arms])
     ax.set_ylabel("")
     sns.move_legend(ax, "center left", bbox_to_anchor=(1.01, 0.5), title=legend, frameon=False)

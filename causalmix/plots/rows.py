@@ -71,24 +71,14 @@ def plot_marginals(
 def _category_shares(tidy: pd.DataFrame, column: str, ax: Axes, colours: list) -> None:
     shares = tidy.groupby("rows", sort=False)[column].value_counts(normalize=True)
     shares = shares.rename("share").reset_index()
-    top = tidy[column].value_counts().index[:8]
-    top = [name for name in tidy[column].astype("category").cat.categories if name in set(top)]
-    sns.barplot(
-        shares[shares[column].isin(top)].astype({column: str}),
-        x=column,
-        y="share",
-        hue="rows",
-        order=top,
-        palette=colours,
-        legend=False,
-        ax=ax,
-    )
+    top = _frequent_levels(tidy[column].astype("category"))
+    shares = shares[shares[column].isin(top)].astype({column: str})
+    look = {"hue": "rows", "palette": colours, "legend": False}
+    sns.barplot(shares, x=column, y="share", order=top, ax=ax, **look)
     ax.set_ylabel("Share of rows")
     if sum(len(str(name)) for name in top) > 30:
-        ax.set_xticks(range(len(top)), [_shorten(str(name)) for name in top])
-        ax.tick_params(axis="x", rotation=35)
-        for label in ax.get_xticklabels():
-            label.set_ha("right")
+        names = [_shorten(str(name)) for name in top]
+        ax.set_xticks(range(len(top)), names, rotation=35, ha="right")
 
 
 def _shorten(text: str, length: int = 14) -> str:
@@ -113,17 +103,12 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
     labels = names if len(names) <= 40 else False
     figure, axes = make_panels(len(frames), 2, (8.5, 3.9), layout="constrained")
     for k, (ax, (title, frame)) in enumerate(zip(axes, frames.items(), strict=True)):
-        sns.heatmap(
-            association_matrix(frame),
-            vmin=-1,
-            vmax=1,
-            cmap="vlag",
-            square=True,
-            cbar=False,
-            xticklabels=labels if k + 2 >= len(frames) else False,  # nothing below
-            yticklabels=labels if k % 2 == 0 else False,
-            ax=ax,
-        )
+        names_of = {
+            "xticklabels": labels if k + 2 >= len(frames) else False,  # nothing below
+            "yticklabels": labels if k % 2 == 0 else False,
+        }
+        look = {"vmin": -1, "vmax": 1, "cmap": "vlag", "square": True, "cbar": False}
+        sns.heatmap(association_matrix(frame), ax=ax, **look, **names_of)
         ax.set_title(title)
         ax.tick_params(labelsize=8 if len(names) <= 15 else 6)
     figure.colorbar(
@@ -169,15 +154,9 @@ def plot_pairs(
     pairs = _strongest_pairs(real, n_pairs)
     sources = {"real": real, **synthetic}
     colours = colours_of(len(sources))
-    figure, axes = plt.subplots(
-        len(pairs),
-        len(sources),
-        figsize=(2.3 * len(sources) + 0.6, 2.3 * len(pairs) + 0.3),
-        squeeze=False,
-        sharex="row",
-        sharey="row",
-        layout="constrained",
-    )
+    n, size = len(sources), (2.3 * len(sources) + 0.6, 2.3 * len(pairs) + 0.3)
+    shared = {"sharex": "row", "sharey": "row", "squeeze": False, "layout": "constrained"}
+    figure, axes = plt.subplots(len(pairs), n, figsize=size, **shared)
     for line, (x, y) in zip(axes, pairs, strict=True):
         for ax, frame, colour in zip(line, sources.values(), colours, strict=True):
             _draw_pair(ax, real[[x, y]], frame[[x, y]], colour)
@@ -221,9 +200,8 @@ def _draw_pair(ax: Axes, real: pd.DataFrame, frame: pd.DataFrame, colour: object
         shares = pd.crosstab(frame[y], frame[x], normalize="index")
         shares = shares.reindex(index=down, columns=across)
         ax.imshow(shares.fillna(0), vmin=0, vmax=1, cmap="Blues", aspect="auto")
-        ax.set_xticks(
-            range(len(across)), [_shorten(str(level), 30 // len(across)) for level in across]
-        )
+        names = [_shorten(str(level), 30 // len(across)) for level in across]
+        ax.set_xticks(range(len(across)), names)
         ax.grid(False)
     else:
         ax.boxplot(

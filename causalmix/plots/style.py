@@ -114,21 +114,11 @@ def plot_edge_probabilities(edges: EdgeProbabilities, ax: Axes | None = None) ->
     shown = table.map(lambda p: f"{p:.2f}" if p >= 0.005 else "")
     size = min(max(4.5, 0.42 * d + 2), 14)
     ax = ax or plt.subplots(figsize=(size + 1, size))[1]
-    sns.heatmap(
-        table,
-        vmin=0,
-        vmax=1,
-        cmap="Blues",
-        square=True,
-        annot=shown if d <= 12 else None,
-        fmt="",
-        annot_kws={"size": 9},
-        linewidths=0.5,
-        xticklabels=True,
-        yticklabels=True,
-        cbar_kws={"label": "Probability of the edge", "shrink": 0.7},
-        ax=ax,
-    )
+    cells = {"annot": shown if d <= 12 else None, "fmt": "", "annot_kws": {"size": 9}}
+    bar = {"label": "Probability of the edge", "shrink": 0.7}
+    look = {"vmin": 0, "vmax": 1, "cmap": "Blues", "square": True, "linewidths": 0.5}
+    names = {"xticklabels": True, "yticklabels": True}
+    sns.heatmap(table, cbar_kws=bar, ax=ax, **cells, **look, **names)
     ax.set(xlabel="Effect", ylabel="Cause")
     ax.tick_params(axis="x", rotation=90)
     ax.tick_params(axis="y", rotation=0)
@@ -213,13 +203,6 @@ def _label_on_circle(ax: Axes, layout: Mapping[str, np.ndarray]) -> None:
     for name, (x, y) in layout.items():
         angle = np.degrees(np.arctan2(y, x))
         left = abs(angle) > 90
-        ax.text(
-            1.09 * x,
-            1.09 * y,
-            name,
-            rotation=angle + 180 if left else angle,
-            rotation_mode="anchor",
-            ha="right" if left else "left",
-            va="center",
-            fontsize=9,
-        )
+        turn = {"rotation": angle + 180 if left else angle, "rotation_mode": "anchor"}
+        side = {"ha": "right" if left else "left", "va": "center"}
+        ax.text(1.09 * x, 1.09 * y, name, fontsize=9, **turn, **side)

@@ -14,7 +14,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from causalmix.manifest import file_hash, git_commit
+from causalmix.manifest import file_hash, git_commit, versions_of
 
 
 @cache
@@ -26,13 +26,7 @@ def requirements() -> dict[str, Requirement]:
 
 def dependency_versions() -> dict[str, str]:
     """Return the installed version of everything the package needs, "missing" where it is not."""
-    versions = {}
-    for name in sorted(requirements(), key=str.lower):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "missing"
-    return versions
+    return versions_of(sorted(requirements(), key=str.lower), otherwise="missing")
 
 
 def execution_record(
