@@ -191,7 +191,7 @@ def run_benchmark(
     for table, seed, arm in bar:
         bar.set_postfix_str(f"{table.name} seed {seed} {arm}")
         key = (table.name, table.content_hash, seed, arm)
-        if not store.has(key):
+        if key not in store.runs:
             split = low_data_split(table, n_train, n_val, seed, n_test=n_test)
             store.add(key, run_arm(arm, split, tfm=tfm, config=config))
     manifest = make_manifest(
@@ -280,15 +280,11 @@ class _RunStore:
             write_json(path, wanted)
             return
         found = json.loads(path.read_text())
-        changed = [name for name in wanted if found.get(name) != wanted[name]]
-        if changed:
+        if changed := [name for name in wanted if found.get(name) != wanted[name]]:
             raise CausalMixError(
                 f"{self.out} holds results of other settings ({', '.join(changed)} differ); "
                 "choose another folder, or delete this one."
             )
-
-    def has(self, key: tuple) -> bool:
-        return key in self.runs
 
     def add(self, key: tuple, result: tuple[dict[str, object], pd.DataFrame]) -> None:
         scores, history = result
@@ -305,11 +301,10 @@ class _RunStore:
             where = {"dataset": name, "seed": seed, "arm": arm}
             scores.append(where | self.runs[key]["scores"])
             history = pd.DataFrame(self.runs[key]["history"])
-            histories.append(history.assign(**where)[[*where, *history.columns]])
-        filled = [history for history in histories if len(history)]
-        result = BenchmarkResult(
-            pd.DataFrame(scores), pd.concat(filled) if filled else pd.DataFrame(), manifest
-        )
+            if len(history):
+                histories.append(history.assign(**where)[[*where, *history.columns]])
+        history = pd.concat(histories) if histories else pd.DataFrame()
+        result = BenchmarkResult(pd.DataFrame(scores), history, manifest)
         if self.out is not None:
             result.scores.to_csv(self.out / "scores.csv", index=False)
             result.histories.to_csv(self.out / "histories.csv", index=False)

@@ -17,12 +17,17 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.csuite_data import load_csuite_folder
 from causalmix.benchmarks.plain_discovery import PLAIN, PlainSearcher, integer_codes
-from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
+from causalmix.benchmarks.rowstore import (
+    RowStore,
+    check_counts,
+    count_runs,
+    csv_path,
+    write_beside,
+)
 from causalmix.data import codec, columns
 from causalmix.discovery import (
     bootstrap,
@@ -287,12 +292,11 @@ def describe(benchmark: DiscoveryBenchmark) -> str:
     summary = benchmark.summary
     shown = ["source", "n_rows", "method", "tables", "failed", *SCORES, "seconds"]
     lines = [summary.loc[summary["group"] == "all", shown].round(3).to_string(index=False)]
+    line = "Not above {method}: {score}, {source} {group}, {n_rows} rows"
     for score in ("skeleton_f1", "arrow_f1"):
         if f"{score}_difference" in summary:
-            for row in summary[summary[f"{score}_difference"] <= 0].itertuples():
-                lines.append(
-                    f"Not above {row.method}: {score}, {row.source} {row.group}, {row.n_rows} rows"
-                )
+            behind = summary[summary[f"{score}_difference"] <= 0]
+            lines += [line.format(score=score, **row) for row in behind.to_dict("records")]
     return "\n".join(lines)
 
 
@@ -334,13 +338,7 @@ def _run(
 ) -> None:
     """Run the tasks that the store lacks; add each one's row when it is done."""
     missing = [(table, row) for table, row in tasks if not store.has(row)]
-    bar = tqdm(
-        total=len(tasks),
-        initial=len(tasks) - len(missing),
-        desc="discovery",
-        unit="run",
-        disable=not progress,
-    )
+    bar = count_runs(len(tasks), len(missing), "discovery", progress)
     with bar, PlainSearcher(limit) as searcher:
         for table, row in missing:
             edges, seconds, outcome = _search(table, row["method"], searcher, n_bootstraps)
@@ -365,10 +363,9 @@ def _search(
             warnings.simplefilter("ignore")
             edges = discover(table.frame, **options)
         return edges, time.process_time() - start, "ok"
-    done = searcher.search(method, integer_codes(table.frame))
-    if done.graph is None:
-        return None, done.seconds, done.outcome
-    edges = EdgeProbabilities.from_graphs(list(table.frame), {method: [done.graph]})
+    done, edges = searcher.search(method, integer_codes(table.frame)), None
+    if done.graph is not None:
+        edges = EdgeProbabilities.from_graphs(list(table.frame), {method: [done.graph]})
     return edges, done.seconds, done.outcome
 
 

@@ -81,9 +81,8 @@ def _draw_dots(ax: Axes, scores: pd.Series, colours: list, filled: bool = True) 
     """Draw generators from top to bottom, and a line for the reference, which comes first."""
     position = np.arange(len(scores) - 1)[::-1]
     faces = colours if filled else "none"
-    ax.scatter(
-        scores.iloc[1:], position, s=45, facecolors=faces, edgecolors=colours, lw=1.5, zorder=3
-    )
+    look = {"s": 45, "facecolors": faces, "edgecolors": colours, "lw": 1.5, "zorder": 3}
+    ax.scatter(scores.iloc[1:], position, **look)
     if np.isfinite(scores.iloc[0]):
         ax.axvline(scores.iloc[0], color=REAL_COLOUR, lw=1.2, ls="--")
     ax.set_yticks(position, scores.index[1:])
@@ -130,10 +129,8 @@ def plot_csuite(summary: pd.DataFrame, graph: str, measure: str = "cmd") -> Figu
 
 
 def _csuite_panel(ax: Axes, rows: pd.DataFrame, graph: str) -> None:
-    for colour, (method, each) in zip(
-        sns.color_palette("colorblind"), rows.groupby("method", sort=True), strict=False
-    ):
-        each = each.sort_values("n_train")
+    by_method = rows.sort_values("n_train").groupby("method")
+    for colour, (method, each) in zip(sns.color_palette("colorblind"), by_method, strict=False):
         n, middle = each["n_train"], each["median"]
         ax.plot(n, middle, "o-", color=colour, label=f"CausalMix ({method})")
         ax.fill_between(n, each["low"], each["high"], color=colour, alpha=0.2, lw=0)

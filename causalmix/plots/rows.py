@@ -111,12 +111,8 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
         sns.heatmap(association_matrix(frame), ax=ax, **look, **names_of)
         ax.set_title(title)
         ax.tick_params(labelsize=8 if len(names) <= 15 else 6)
-    figure.colorbar(
-        axes[0].collections[0],
-        ax=figure.axes,
-        label="Association (Spearman's ρ, Cramér's V² or η²)",
-        shrink=0.6,
-    )
+    label = "Association (Spearman's ρ, Cramér's V² or η²)"
+    figure.colorbar(axes[0].collections[0], ax=figure.axes, label=label, shrink=0.6)
     return figure
 
 
@@ -204,16 +200,11 @@ def _draw_pair(ax: Axes, real: pd.DataFrame, frame: pd.DataFrame, colour: object
         ax.set_xticks(range(len(across)), names)
         ax.grid(False)
     else:
-        ax.boxplot(
-            [frame.loc[frame[y] == level, x].dropna() for level in down],
-            positions=range(len(down)),
-            orientation="horizontal",
-            widths=0.6,
-            patch_artist=True,
-            boxprops={"facecolor": sns.light_palette(colour, 3)[1]},
-            medianprops={"color": "black", "linewidth": 2},
-            flierprops={"markersize": 2},
-        )
+        groups = [frame.loc[frame[y] == level, x].dropna() for level in down]
+        place = {"positions": range(len(down)), "orientation": "horizontal", "widths": 0.6}
+        box = {"boxprops": {"facecolor": sns.light_palette(colour, 3)[1]}, "patch_artist": True}
+        lines = {"medianprops": {"color": "black", "linewidth": 2}}
+        ax.boxplot(groups, flierprops={"markersize": 2}, **place, **box, **lines)
         ax.set(xlim=_limits(real[x]), ylim=(len(down) - 0.5, -0.5))
     ax.set_yticks(range(len(down)), [_shorten(str(level)) for level in down])
 

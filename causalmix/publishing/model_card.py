@@ -189,17 +189,11 @@ def _scores(found: Results, tables: str) -> str:
 
 
 def _differences(found: Results) -> str:
-    rows = [
-        (
-            row["n_train"],
-            LABELS[row["method"]],
-            _interval(row, "auc"),
-            _interval(row, "log_loss"),
-            "–".join(str(int(row[name])) for name in ("wins", "ties", "losses")),
-        )
-        for row in found.held_out.to_dict("records")
-        if row["method"] != TFM
-    ]
+    rows = []
+    for row in found.held_out[found.held_out["method"] != TFM].to_dict("records"):
+        counts = "–".join(str(int(row[name])) for name in ("wins", "ties", "losses"))
+        differences = (_interval(row, "auc"), _interval(row, "log_loss"))
+        rows.append((row["n_train"], LABELS[row["method"]], *differences, counts))
     return markdown_table(["Rows", "Against", "Δ ROC-AUC", "Δ log-loss", "W–T–L"], rows)
 
 
