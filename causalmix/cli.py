@@ -90,14 +90,13 @@ def datasets() -> None:
     from causalmix.data.dataset import dataset_names, load_dataset
 
     rows = [("name", "rows", "features", "classes", "origin")]
-    for name in dataset_names():
-        table = load_dataset(name)
+    for table in map(load_dataset, dataset_names()):
         sizes = (table.n_rows, table.n_features, table.n_classes)
-        rows.append((name, *map(str, sizes), table.provenance))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3))]
-        click.echo("  ".join([*cells, row[4]]))
+        rows.append((table.name, *map(str, sizes), table.provenance))
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    for name, *sizes, origin in rows:
+        aligned = [size.rjust(width) for size, width in zip(sizes, others, strict=False)]
+        click.echo("  ".join([name.ljust(first), *aligned, origin]))
     click.echo("Also: a CSV or Parquet file (-p target COLUMN), or openml:<id or name>.")
 
 
@@ -169,18 +168,16 @@ def benchmark_generation(
 
         click.echo(_shown(write_fitting_speed(list(speed), out)))
         return
-    names = ("n_train", "repetitions", "graphs", "mechanisms")
-    if data is not None:
+    if csuite is not None:
+        from causalmix.benchmarks.csuite import benchmark_csuite as benchmark
+
+        names = ("n_train", "repetitions", "graphs", "mechanisms")
+    else:
+        from causalmix.benchmarks.utility import benchmark_utility as benchmark
+
         names = ("n_train", "datasets", "seeds", "generators")
     given = {name: options[name] for name in names if options[name]}
-    if csuite is not None:
-        from causalmix.benchmarks.csuite import benchmark_csuite
-
-        summary = benchmark_csuite(csuite, out, workers=workers, progress=True, **given)
-    else:
-        from causalmix.benchmarks.utility import benchmark_utility
-
-        summary = benchmark_utility(data, out, workers=workers, progress=True, **given)
+    summary = benchmark(csuite or data, out, workers=workers, progress=True, **given)
     click.echo(summary.round(4).to_string(index=False))
     click.echo(_shown(out))
 
@@ -242,9 +239,8 @@ def benchmark_finetuning(
     """
     if speed == (data is not None):
         raise CausalMixError("Give either --data FOLDER or --speed.")
-    names = {"n_train", "seeds"} | ({"steps", "repeats"} if speed else set())
-    if not speed:
-        names |= {"datasets", "mixings", "rules", "settings", "workers"}
+    only_data = {"datasets", "mixings", "rules", "settings", "workers"}
+    names = {"n_train", "seeds"} | ({"steps", "repeats"} if speed else only_data)
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if stray := set(given) - names:
         raise CausalMixError(f"--{min(stray)} does not go with {'--speed' if speed else '--data'}.")
@@ -281,12 +277,11 @@ def _check_packages() -> str:
     from causalmix.publishing.record import dependency_versions, requirements
 
     versions = dependency_versions()
-    wrong = [
+    if wrong := [
         f"{need} is needed, {versions[name]} is installed"
         for name, need in requirements().items()
         if versions[name] == "missing" or not need.specifier.contains(versions[name], True)
-    ]
-    if wrong:
+    ]:
         raise CausalMixError("; ".join(wrong))
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
@@ -301,9 +296,7 @@ def _check_cores() -> str:
 def _check_device() -> str:
     import torch
 
-    if torch.cuda.is_available():
-        return f"cuda ({torch.cuda.get_device_name()})"
-    return "cpu"
+    return f"cuda ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else "cpu"
 
 
 def _check_checkpoint() -> str:
@@ -321,8 +314,7 @@ def _check_notebooks() -> str:
     from causalmix.publishing.notebooks import notebook_paths
     from causalmix.publishing.parameters import read_parameters
 
-    paths = notebook_paths()
-    if not paths:
+    if not (paths := notebook_paths()):
         raise CausalMixError("the folder notebooks/ holds none")
     return ", ".join(f"{path.stem} ({len(read_parameters(path))} parameters)" for path in paths)
 
@@ -340,8 +332,7 @@ _CHECKS: dict[str, Callable[[], str]] = {
 
 def _by_name(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
     names = [name for name, _ in pairs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
         raise CausalMixError(f"Given more than once: -p {', -p '.join(twice)}.")
     return dict(pairs)
 

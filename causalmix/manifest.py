@@ -6,7 +6,8 @@ import hashlib
 import json
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable
+from importlib.metadata import distributions
 from pathlib import Path
 
 from causalmix import __version__
@@ -24,12 +25,13 @@ def package_versions() -> dict[str, str]:
         By distribution name; ``"not installed"`` where one is missing.
     """
     versions = {"python": platform.python_version(), "causalmix": __version__}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+    return versions | versions_of(PACKAGES, otherwise="not installed")
+
+
+def versions_of(packages: Iterable[str], otherwise: str) -> dict[str, str]:
+    """Return versions by distribution name, `otherwise` where one is missing."""
+    installed = {name: list(distributions(name=name)) for name in packages}
+    return {name: found[0].version if found else otherwise for name, found in installed.items()}
 
 
 def git_commit() -> str | None:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.splitting import Split, low_data_split
-from causalmix.errors import CausalMixError, check_name
+from causalmix.errors import CausalMixError, check_name, check_names
 from causalmix.finetuning.config import MIXED_ROWS, FinetuneConfig
 from causalmix.finetuning.fit_input import seeded_generator
 from causalmix.finetuning.metrics import score
@@ -80,9 +80,7 @@ def _arms() -> dict[str, Arm]:
     mixed = {name: Arm(label, generator=name) for name, label in _GENERATOR_LABELS.items()}
     mixed["causal_paper"] = replace(mixed["causal_paper"], mixing=MIXED_ROWS)
     purified = {
-        f"{name}{PURIFIED}": replace(
-            arm, label=f"{arm.label}, purified", options={"purified": True}
-        )
+        name + PURIFIED: replace(arm, label=f"{arm.label}, purified", options={"purified": True})
         for name, arm in mixed.items()
     }
     return unmixed | mixed | purified
@@ -90,6 +88,8 @@ def _arms() -> dict[str, Arm]:
 
 ARMS = _arms()
 """By name: ``zero_shot``, ``default``, and ``GENERATOR`` and ``GENERATOR_purified`` for each."""
+
+ARM_LABELS = {name: arm.label for name, arm in ARMS.items()}
 
 DEFAULT_ARMS = ("zero_shot", "default", "causal", "smote_nc", "perturbation")
 
@@ -171,8 +171,7 @@ def run_benchmark(
     for name, values in (("datasets", datasets), ("arms", arms), ("seeds", seeds)):
         if not len(values):
             raise CausalMixError(f"{name} is empty: nothing to run.")
-    for arm in arms:
-        check_name(arm, ARMS, "arm")
+    check_names(arms, ARMS, "arm")
     tables = [_as_table(item, target) for item in datasets]
     names = [table.name for table in tables]
     if len(set(names)) < len(names):
@@ -192,7 +191,7 @@ def run_benchmark(
     for table, seed, arm in bar:
         bar.set_postfix_str(f"{table.name} seed {seed} {arm}")
         key = (table.name, table.content_hash, seed, arm)
-        if not store.has(key):
+        if key not in store.runs:
             split = low_data_split(table, n_train, n_val, seed, n_test=n_test)
             store.add(key, run_arm(arm, split, tfm=tfm, config=config))
     manifest = make_manifest(
@@ -245,12 +244,8 @@ def run_arm(
             tfm, split, generator=generator, config=config, seed=split.seed, record_test=True
         )
         adapted, history = result.tfm, result.history
-        report = make_report(
-            result,
-            n_train=split.train.n_rows,
-            n_val=split.val.n_rows,
-            seconds=time.perf_counter() - start,
-        )
+        sizes = {"n_train": split.train.n_rows, "n_val": split.val.n_rows}
+        report = make_report(result, **sizes, seconds=time.perf_counter() - start)
         run = {name: getattr(report, name) for name in run}
     # With the ensemble members that the run was validated with.
     proba = predict_proba(adapted, split.context(), split.test.X, random_state=split.seed)
@@ -285,15 +280,11 @@ class _RunStore:
             write_json(path, wanted)
             return
         found = json.loads(path.read_text())
-        changed = [name for name in wanted if found.get(name) != wanted[name]]
-        if changed:
+        if changed := [name for name in wanted if found.get(name) != wanted[name]]:
             raise CausalMixError(
                 f"{self.out} holds results of other settings ({', '.join(changed)} differ); "
                 "choose another folder, or delete this one."
             )
-
-    def has(self, key: tuple) -> bool:
-        return key in self.runs
 
     def add(self, key: tuple, result: tuple[dict[str, object], pd.DataFrame]) -> None:
         scores, history = result
@@ -310,11 +301,10 @@ class _RunStore:
             where = {"dataset": name, "seed": seed, "arm": arm}
             scores.append(where | self.runs[key]["scores"])
             history = pd.DataFrame(self.runs[key]["history"])
-            histories.append(history.assign(**where)[[*where, *history.columns]])
-        filled = [history for history in histories if len(history)]
-        result = BenchmarkResult(
-            pd.DataFrame(scores), pd.concat(filled) if filled else pd.DataFrame(), manifest
-        )
+            if len(history):
+                histories.append(history.assign(**where)[[*where, *history.columns]])
+        history = pd.concat(histories) if histories else pd.DataFrame()
+        result = BenchmarkResult(pd.DataFrame(scores), history, manifest)
         if self.out is not None:
             result.scores.to_csv(self.out / "scores.csv", index=False)
             result.histories.to_csv(self.out / "histories.csv", index=False)

@@ -10,7 +10,6 @@ import hashlib
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import pandas as pd
 
 from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.csuite_data import CSuiteDataset, load_csuite_folder, load_published
-from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
+from causalmix.benchmarks.rowstore import RowStore, Task, check_counts, csv_path, write_beside
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.dag_completion import complete_dags
 from causalmix.discovery.dag_sampling import sample_dags
@@ -53,21 +52,6 @@ N_BOOTSTRAPS = 20
 
 _KEY = ("dataset", "n_train", "repetition", "graph", "method")
 _VALUES = ("cmd", "kmtvd", "nnaa", "ate_error", "seconds")
-
-
-@dataclass(frozen=True)
-class _Task:
-    dataset: CSuiteDataset
-    data: str
-    n_train: int
-    repetition: int
-    graph: str
-    method: str
-
-    @property
-    def row(self) -> dict[str, object]:
-        keys = (self.dataset.name, self.n_train, self.repetition, self.graph, self.method)
-        return dict(zip(_KEY, keys, strict=True)) | {"data": self.data}
 
 
 def benchmark_csuite(
@@ -126,22 +110,21 @@ def benchmark_csuite(
     datasets, published = load_csuite_folder(folder), load_published(folder)
     hashes = {name: _content_hash(dataset) for name, dataset in datasets.items()}
     tasks = [
-        _Task(dataset, hashes[name], n, repetition, graph, method)
+        Task(
+            {"dataset": name, "n_train": n, "repetition": repetition, "graph": graph}
+            | {"method": method, "data": hashes[name]},
+            dataset,
+        )
         for name, dataset in datasets.items()
         for n in n_train
         for repetition in range(repetitions)
         for graph, method in [*product(graphs, mechanisms), ("none", REAL)]
     ]
-    for task in tasks:
-        if task.n_train > len(task.dataset.train):
-            raise DataError(
-                f"{task.dataset.name} has {len(task.dataset.train)} training rows, fewer than "
-                f"{task.n_train}."
-            )
-    store = RowStore(
-        out, key=_KEY, values=_VALUES, origin=("data",), text=("dataset", "graph", "method")
-    )
-    store.compute(tasks, _score, description="csuite", workers=workers, progress=progress)
+    for name, dataset in datasets.items():
+        if (n := len(dataset.train)) < max(n_train):
+            raise DataError(f"{name} has {n} training rows, fewer than {max(n_train)}.")
+    store = RowStore(out, _KEY, _VALUES, origin=("data",), text=("dataset", "graph", "method"))
+    store.compute(tasks, _score, "csuite", workers=workers, progress=progress)
     rows = pd.read_csv(out, dtype={"dataset": str, "data": str})
     summary = summarise_csuite(rows, published)
     settings = {
@@ -154,53 +137,45 @@ def benchmark_csuite(
     return summary
 
 
-def _score(task: _Task) -> dict[str, object]:
-    dataset, seed = task.dataset, task.repetition
+def _score(task: Task) -> dict[str, object]:
+    dataset, n_train, seed = task.data, task.row["n_train"], task.row["repetition"]
     order = np.random.default_rng(seed).permutation(len(dataset.train))
-    table = dataset.train.iloc[order[: task.n_train]].reset_index(drop=True)
+    table = dataset.train.iloc[order[:n_train]].reset_index(drop=True)
     n = len(dataset.test)
     started, ate_error = time.perf_counter(), np.nan
-    if task.method == REAL:
-        others = order[task.n_train :][:n]  # without repeats, which would be near each other
+    if task.row["method"] == REAL:
+        others = order[n_train:][:n]  # without repeats, which would be near each other
         rows = dataset.train.iloc[others].reset_index(drop=True)
     else:
         models = _fit(task, table)
         rows = sample_mixture(models, n, seed)
         ate_error = abs(_effect(models, dataset, seed) - dataset.ate)
     seconds = time.perf_counter() - started
-    scores = {
-        "cmd": correlation_matrix_difference(dataset.test, rows),
-        "kmtvd": k_marginal_tvd(dataset.test, rows),
-        "nnaa": nearest_neighbour_adversarial_accuracy(dataset.test, rows, seed=seed),
-        "ate_error": ate_error,
-        "seconds": seconds,
-    }
-    return task.row | {name: round(float(value), 6) for name, value in scores.items()}
+    fidelity = (
+        correlation_matrix_difference(dataset.test, rows),
+        k_marginal_tvd(dataset.test, rows),
+        nearest_neighbour_adversarial_accuracy(dataset.test, rows, seed=seed),
+    )
+    scores = zip(_VALUES, (*fidelity, ate_error, seconds), strict=True)
+    return task.row | {name: round(float(value), 6) for name, value in scores}
 
 
-def _fit(task: _Task, table: pd.DataFrame) -> list[StructuralCausalModel]:
-    dags = [task.dataset.dag]
+def _fit(task: Task, table: pd.DataFrame) -> list[StructuralCausalModel]:
+    dags = [task.data.dag]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a small table may number its rows by chance
-        if task.graph == "discovered":
-            edges = discover(table, n_bootstraps=N_BOOTSTRAPS, seed=task.repetition)
-            dags = complete_dags(sample_dags(edges, N_DAGS, task.repetition), table)
-        return fit_models(dags, table, mechanism=task.method)
+        if task.row["graph"] == "discovered":
+            seed = task.row["repetition"]
+            edges = discover(table, n_bootstraps=N_BOOTSTRAPS, seed=seed)
+            dags = complete_dags(sample_dags(edges, N_DAGS, seed), table)
+        return fit_models(dags, table, mechanism=task.row["method"])
 
 
 def _effect(models: Sequence[StructuralCausalModel], dataset: CSuiteDataset, seed: int) -> float:
     """Mean over the graphs of the effect of the dataset's intervention."""
-    effects = [
-        model.average_treatment_effect(
-            dataset.treatment,
-            dataset.treatment_value,
-            dataset.reference_value,
-            dataset.outcome,
-            n=4000 // len(models),
-            seed=seed,
-        )
-        for model in models
-    ]
+    values = (dataset.treatment_value, dataset.reference_value)
+    asked, n = (dataset.treatment, *values, dataset.outcome), 4000 // len(models)
+    effects = [model.average_treatment_effect(*asked, n=n, seed=seed) for model in models]
     return float(np.mean(effects))
 
 

@@ -156,8 +156,7 @@ def load_published(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     path = path / "published.csv" if path.is_dir() else path
     frame = read_table(path).frame
-    missing = [name for name in PUBLISHED_COLUMNS if name not in frame]
-    if missing:
+    if missing := [name for name in PUBLISHED_COLUMNS if name not in frame]:
         raise DataError(f"{path} lacks the columns {', '.join(missing)}.")
     frame = frame[list(PUBLISHED_COLUMNS)]
     numeric = [name for name in frame if name not in ("dataset", "algorithm")]
@@ -190,9 +189,7 @@ def _only(value: float | list[float]) -> float:
 
 def _check_nodes(names: list[str], frame: pd.DataFrame, path: Path, *, every: bool = True) -> None:
     """Check that the columns of a table are the nodes of its graph, or some of them."""
-    lacking = [name for name in names if name not in frame]
-    if lacking:
+    if lacking := [name for name in names if name not in frame]:
         raise DataError(f"{path}: there is no column for the nodes {', '.join(lacking)}.")
-    extra = [name for name in frame if name not in names] if every else []
-    if extra:
+    if every and (extra := [name for name in frame if name not in names]):
         raise DataError(f"{path}: truth.json has no node for the columns {', '.join(extra)}.")

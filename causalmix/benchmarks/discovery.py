@@ -17,13 +17,18 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.csuite_data import load_csuite_folder
 from causalmix.benchmarks.plain_discovery import PLAIN, PlainSearcher, integer_codes
-from causalmix.benchmarks.rowstore import RowStore, check_counts, csv_path, write_beside
-from causalmix.data import codec
+from causalmix.benchmarks.rowstore import (
+    RowStore,
+    check_counts,
+    count_runs,
+    csv_path,
+    write_beside,
+)
+from causalmix.data import codec, columns
 from causalmix.discovery import (
     bootstrap,
     citest,
@@ -77,7 +82,7 @@ _KEY = ("source", "dataset", "n_nodes", "n_rows", "seed", "method")
 _TEXT = ("source", "dataset", "method", "outcome")
 
 _MODULES = (
-    *(bootstrap, citest, codec, edge_probabilities, graph_comparison, independence),
+    *(bootstrap, citest, codec, columns, edge_probabilities, graph_comparison, independence),
     *(knowledge, orientation, possible_dsep, score_search, search, skeleton),
 )
 """What discovery finds, and how it is scored, may change with any of these."""
@@ -196,13 +201,8 @@ def run_discovery_benchmark(
     codes = {name: f"{code} causal-learn {version('causal-learn')} {limit:g} s" for name in PLAIN}
     codes |= dict.fromkeys(VARIANTS, f"{code} {n_bootstraps} bootstraps")
     tasks = [(table, table.row(name, codes[name])) for table in tables for name in METHODS]
-    store = RowStore(
-        out,
-        key=_KEY,
-        values=(*SCORES, *_PARTS, "seconds", "outcome"),
-        origin=("data", "code"),
-        text=_TEXT,
-    )
+    values = (*SCORES, *_PARTS, "seconds", "outcome")
+    store = RowStore(out, _KEY, values, origin=("data", "code"), text=_TEXT)
     _run(tasks, store, n_bootstraps, limit, progress)
     rows = store.finish(row for _, row in tasks)
     summary = summarise(rows)
@@ -241,10 +241,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         minus theirs of each score with its 95 % interval ``_low`` to ``_high`` (percentile
         bootstrap over tables).
     """
-    group = rows["dataset"].where(
-        rows["source"] == "csuite", rows["n_nodes"].map("{} nodes".format)
-    )
-    both = pd.concat([rows.assign(group="all"), rows.assign(group=group)])
+    both = pd.concat([rows.assign(group="all"), rows.assign(group=name_groups(rows, "nodes"))])
     found = []
     for (source, name, n), part in both.groupby(["source", "group", "n_rows"], sort=False):
         tables = part.pivot(index=["dataset", "seed"], columns="method")
@@ -262,6 +259,24 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def name_groups(rows: pd.DataFrame, what: str) -> pd.Series:
+    """Name the group of every row: its CSuite dataset, or how many nodes its random model has.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As :class:`DiscoveryBenchmark` holds them.
+    what : str
+        What the nodes are called.
+
+    Returns
+    -------
+    Series
+    """
+    sizes = rows["n_nodes"].map(lambda d: f"{d} {what}")
+    return rows["dataset"].where(rows["source"] == "csuite", sizes)
+
+
 def describe(benchmark: DiscoveryBenchmark) -> str:
     """Write down the outcome in a few lines.
 
@@ -275,14 +290,13 @@ def describe(benchmark: DiscoveryBenchmark) -> str:
         The summary over all tables of each source, and where our F1 is not above another.
     """
     summary = benchmark.summary
-    columns = ["source", "n_rows", "method", "tables", "failed", *SCORES, "seconds"]
-    lines = [summary.loc[summary["group"] == "all", columns].round(3).to_string(index=False)]
+    shown = ["source", "n_rows", "method", "tables", "failed", *SCORES, "seconds"]
+    lines = [summary.loc[summary["group"] == "all", shown].round(3).to_string(index=False)]
+    line = "Not above {method}: {score}, {source} {group}, {n_rows} rows"
     for score in ("skeleton_f1", "arrow_f1"):
         if f"{score}_difference" in summary:
-            for row in summary[summary[f"{score}_difference"] <= 0].itertuples():
-                lines.append(
-                    f"Not above {row.method}: {score}, {row.source} {row.group}, {row.n_rows} rows"
-                )
+            behind = summary[summary[f"{score}_difference"] <= 0]
+            lines += [line.format(score=score, **row) for row in behind.to_dict("records")]
     return "\n".join(lines)
 
 
@@ -324,13 +338,7 @@ def _run(
 ) -> None:
     """Run the tasks that the store lacks; add each one's row when it is done."""
     missing = [(table, row) for table, row in tasks if not store.has(row)]
-    bar = tqdm(
-        total=len(tasks),
-        initial=len(tasks) - len(missing),
-        desc="discovery",
-        unit="run",
-        disable=not progress,
-    )
+    bar = count_runs(len(tasks), len(missing), "discovery", progress)
     with bar, PlainSearcher(limit) as searcher:
         for table, row in missing:
             edges, seconds, outcome = _search(table, row["method"], searcher, n_bootstraps)
@@ -355,10 +363,9 @@ def _search(
             warnings.simplefilter("ignore")
             edges = discover(table.frame, **options)
         return edges, time.process_time() - start, "ok"
-    done = searcher.search(method, integer_codes(table.frame))
-    if done.graph is None:
-        return None, done.seconds, done.outcome
-    edges = EdgeProbabilities.from_graphs(list(table.frame), {method: [done.graph]})
+    done, edges = searcher.search(method, integer_codes(table.frame)), None
+    if done.graph is not None:
+        edges = EdgeProbabilities.from_graphs(list(table.frame), {method: [done.graph]})
     return edges, done.seconds, done.outcome
 
 

@@ -76,14 +76,8 @@ def measure_steps(
     split = _split(n_train, n_val, n_features, seed=0)
 
     def ours(n: int) -> None:
-        config = FinetuneConfig(
-            steps=n,
-            validate_every=1,
-            patience=n + 1,
-            tasks_per_step=_MEMBERS,
-            rows_per_task=n_train,
-            query_share=0.2,
-        )
+        task = {"tasks_per_step": _MEMBERS, "rows_per_task": n_train, "query_share": 0.2}
+        config = FinetuneConfig(steps=n, validate_every=1, patience=n + 1, **task)
         finetune(tfm, split, config=config, n_estimators=_MEMBERS)
 
     def theirs(n: int) -> None:
@@ -141,13 +135,8 @@ def measure_time_to_loss(
 
     rows = []
     for rate in (_LIBRARY_RATE, config.learning_rate):
-        library = _library(
-            checkpoint,
-            split=split,
-            eval_metric="log_loss",
-            learning_rate=rate,
-            epochs=min(config.steps, _LIBRARY_EPOCHS),
-        )
+        options = {"learning_rate": rate, "epochs": min(config.steps, _LIBRARY_EPOCHS)}
+        library = _library(checkpoint, split=split, eval_metric="log_loss", **options)
         best, theirs = float(curve.min()), float(library["val_log_loss"].min())
         row = {"library_learning_rate": rate, "zero_shot_log_loss": float(curve[0])}
         row |= {"best_log_loss": best, "library_best_log_loss": theirs}
@@ -210,22 +199,20 @@ def write_finetuning_speed(
     try:
         model.save(checkpoint)  # the library takes a file, whose name says no version
         with torch_threads(1):
-            measured = {
-                "steps": [
-                    measure_steps(model, checkpoint, n_train=n, steps=steps, repeats=repeats)
-                    for n in n_train
-                ],
-                "time_to_loss": [
-                    row
-                    for n in n_train
-                    for seed in range(seeds)
-                    for row in measure_time_to_loss(model, checkpoint, n_train=n, seed=seed)
-                ],
-            }
+            timed = [
+                measure_steps(model, checkpoint, n_train=n, steps=steps, repeats=repeats)
+                for n in n_train
+            ]
+            losses = [
+                row
+                for n in n_train
+                for seed in range(seeds)
+                for row in measure_time_to_loss(model, checkpoint, n_train=n, seed=seed)
+            ]
     finally:
         checkpoint.unlink(missing_ok=True)
     settings = {"tfm": model.source, "checkpoint": model.content_hash, "threads": 1}
-    return write_measured(path, measured, settings)
+    return write_measured(path, {"steps": timed, "time_to_loss": losses}, settings)
 
 
 def describe(path: Path) -> str:
@@ -269,14 +256,12 @@ class _Clock(NullLogger):
 def _library(checkpoint: Path, *, split: Split, **options: Any) -> pd.DataFrame:
     """Fine-tune with tabpfn's class; a row per validation after a step."""
     clock = _Clock()
+    extra = {"model_path": str(checkpoint), "inference_precision": torch.float32}
     classifier = FinetunedTabPFNClassifier(
         device="cpu",
         n_estimators_final_inference=_MEMBERS,
         experiment_logger=clock,
-        extra_classifier_kwargs={
-            "model_path": str(checkpoint),
-            "inference_precision": torch.float32,
-        },
+        extra_classifier_kwargs=extra,
         **options,
     )
     parts = [(part.X.to_numpy(), part.y.cat.codes.to_numpy()) for part in (split.train, split.val)]

@@ -64,12 +64,8 @@ def measure_fitting(frame: pd.DataFrame, target: str, *, n_dags: int = 20) -> di
     dowhy = sum(processor_seconds(partial(_fit_with_dowhy, dag, frame)) for dag in dags)
     ours = {}
     for name, generator in PRESETS.items():
-        options = {
-            "mechanism": generator.mechanism,
-            "node_mechanisms": {target: generator.target_mechanism},
-            "noise": generator.noise,
-            "missing": generator.missing,
-        }
+        options = {name: getattr(generator, name) for name in ("mechanism", "noise", "missing")}
+        options["node_mechanisms"] = {target: generator.target_mechanism}
         seconds = processor_seconds(partial(fit_models, dags, frame, **options))
         ours[name] = {"seconds": seconds, "ratio": dowhy / seconds}
     size = {"rows": len(frame), "columns": frame.shape[1], "n_dags": n_dags}

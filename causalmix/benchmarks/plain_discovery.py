@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from types import TracebackType
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,8 @@ from causalmix.discovery.search import complete
 
 PLAIN = ("pc", "fci")
 """Algorithms of causal-learn that can be run."""
+
+_ALPHA = 0.05  # level of the tests: causal-learn's own default
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,10 @@ class PlainSearcher:
     ----------
     limit : float
         Processor seconds that one search may take.
-    alpha : float, default=0.05
-        Level of the tests; causal-learn's own default.
     """
 
-    def __init__(self, limit: float, alpha: float = 0.05) -> None:
-        self.limit, self.alpha = limit, alpha
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
         self._process, self._connection = None, None
 
     def __enter__(self) -> PlainSearcher:
@@ -88,7 +89,7 @@ class PlainSearcher:
         if self._process is None:
             self._start()
         try:
-            self._connection.send((algorithm, codes, self.alpha, self.limit))
+            self._connection.send((algorithm, codes, self.limit))
             return PlainSearch(*self._connection.recv())
         except (EOFError, ConnectionError):
             self._process.join()
@@ -99,14 +100,8 @@ class PlainSearcher:
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        before = os.environ.get("PYTHONHASHSEED")
-        os.environ["PYTHONHASHSEED"] = "0"  # on which FCI's graphs depend
-        try:
+        with patch.dict(os.environ, PYTHONHASHSEED="0"):  # on which FCI's graphs depend
             self._process.start()
-        finally:
-            del os.environ["PYTHONHASHSEED"]
-            if before is not None:
-                os.environ["PYTHONHASHSEED"] = before
         theirs.close()
         self._connection.recv()  # it has imported all it needs
 
@@ -124,20 +119,20 @@ def _serve(connection: Connection) -> None:
 
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - FCI prints its edges
     searches = {
-        "pc": lambda codes, alpha: pc(codes, alpha, "fisherz", show_progress=False).G.graph,
-        "fci": lambda codes, alpha: fci(codes, "fisherz", alpha, show_progress=False)[0].graph,
+        "pc": lambda codes: pc(codes, _ALPHA, "fisherz", show_progress=False).G.graph,
+        "fci": lambda codes: fci(codes, "fisherz", _ALPHA, show_progress=False)[0].graph,
     }
     connection.send("ready")
     while True:
         try:
-            algorithm, codes, alpha, limit = connection.recv()
+            algorithm, codes, limit = connection.recv()
         except EOFError:
             return
         done = threading.Event()
         start = time.process_time()
         threading.Thread(target=_guard, args=(start + limit, done), daemon=True).start()
         try:
-            graph, outcome = searches[algorithm](codes, alpha), "ok"
+            graph, outcome = searches[algorithm](codes), "ok"
         except Exception as error:  # a singular correlation matrix, for one
             graph, outcome = None, str(error) or type(error).__name__
         done.set()

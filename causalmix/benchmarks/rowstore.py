@@ -6,8 +6,9 @@ import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any
 
 import pandas as pd
 from joblib import Parallel, delayed, parallel_config
@@ -18,15 +19,23 @@ from causalmix.errors import CausalMixError, DataError
 from causalmix.manifest import write_json
 
 
-class Task(Protocol):
-    """What one row is computed from."""
+@dataclass(frozen=True)
+class Task:
+    """What one row is computed from.
 
-    @property
-    def row(self) -> dict[str, object]:
-        """Key and origin of the row."""
+    Attributes
+    ----------
+    row : dict
+        Key and origin of the row.
+    data : object
+        The table, with all that belongs to it.
+    options : mapping
+        What else decides the result.
+    """
 
-
-_Task = TypeVar("_Task", bound=Task)
+    row: dict[str, object]
+    data: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RowStore:
@@ -55,9 +64,9 @@ class RowStore:
     def __init__(
         self,
         path: Path,
-        *,
         key: Sequence[str],
         values: Sequence[str],
+        *,
         origin: Sequence[str],
         text: Sequence[str],
     ) -> None:
@@ -105,10 +114,10 @@ class RowStore:
 
     def compute(
         self,
-        tasks: Sequence[_Task],
-        run: Callable[[_Task], dict[str, object]],
-        *,
+        tasks: Sequence[Task],
+        run: Callable[[Task], dict[str, object]],
         description: str,
+        *,
         workers: int = 1,
         progress: bool = False,
     ) -> pd.DataFrame:
@@ -132,13 +141,7 @@ class RowStore:
             The rows of all tasks, as `finish` gives them.
         """
         missing = [task for task in tasks if not self.has(task.row)]
-        bar = tqdm(
-            total=len(tasks),
-            initial=len(tasks) - len(missing),
-            desc=description,
-            unit="run",
-            disable=not progress,
-        )
+        bar = count_runs(len(tasks), len(missing), description, progress)
         with bar, parallel_config("loky", inner_max_num_threads=1):
             jobs = (delayed(run)(task) for task in missing)
             for row in Parallel(workers, return_as="generator_unordered")(jobs):
@@ -163,9 +166,8 @@ class RowStore:
         """
         names = [self._name(row) for row in wanted]
         current, keys = set(names), {name[: len(self._key)] for name in names}
-        kept = [
-            name for name in self._rows if name in current or name[: len(self._key)] not in keys
-        ]
+        n = len(self._key)
+        kept = [name for name in self._rows if name in current or name[:n] not in keys]
         frame = self._frame(kept).sort_values(list(self._key), kind="stable")
         replace_file(self.path, lambda path: frame.to_csv(path, index=False))
         self._rows = {name: self._rows[name] for name in kept}
@@ -183,15 +185,21 @@ class RowStore:
     def _read(self) -> list[dict[str, object]]:
         text = self.path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
-        rows = list(csv.DictReader(whole.splitlines()))
-        header = next(csv.reader(whole.splitlines()), [])
-        if header != self.columns:
+        reader = csv.DictReader(whole.splitlines())
+        rows = list(reader)
+        if reader.fieldnames != self.columns:
             raise CausalMixError(
                 f"{self.path} holds other columns than these results have; choose another file."
             )
         if whole != text:
             replace_file(self.path, lambda path: path.write_text(whole, encoding="utf-8"))
         return rows
+
+
+def count_runs(n_tasks: int, n_missing: int, description: str, progress: bool) -> tqdm:
+    """Return a progress bar of runs, some of which are done already; hidden without `progress`."""
+    done = n_tasks - n_missing
+    return tqdm(total=n_tasks, initial=done, desc=description, unit="run", disable=not progress)
 
 
 def csv_path(out: str | Path) -> Path:

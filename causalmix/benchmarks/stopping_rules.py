@@ -12,7 +12,6 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
@@ -21,6 +20,7 @@ import pandas as pd
 
 from causalmix.benchmarks.rowstore import (
     RowStore,
+    Task,
     check_counts,
     csv_path,
     name_failure,
@@ -55,32 +55,6 @@ All but ``"real"`` and ``"causal_tasks"`` mix real and synthetic rows within eve
 _KEY = ("dataset", "n_train", "seed", "mixing")
 _MIN_TEST_ROWS = 100
 _DIGITS = 6  # of the recorded curves
-
-
-@dataclass(frozen=True)
-class _Task:
-    table: TabularDataset
-    data: str
-    n_train: int
-    n_val: int
-    n_test: int
-    seed: int
-    mixing: str
-    config: FinetuneConfig
-    rules: tuple[str, ...]
-    tfm: str
-    checkpoint: str
-
-    @property
-    def row(self) -> dict[str, object]:
-        config = dataclasses.asdict(self.config)
-        for name in ("rule", "level", "patience"):  # nothing that is recorded depends on them
-            del config[name]
-        settings = [config, self.n_val, self.n_test, self.rules]
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-        keys = (self.table.name, self.n_train, self.seed, self.mixing)
-        origin = {"data": self.data, "tfm": self.checkpoint, "config": digest}
-        return dict(zip(_KEY, keys, strict=True)) | origin
 
 
 def benchmark_rules(
@@ -152,22 +126,9 @@ def benchmark_rules(
     check_names(rules, RULES, "rule")
     tables, _ = read_tables(folder)
     chosen = {check_name(name, tables, "dataset"): tables[name] for name in datasets} or tables
-    checkpoint = load_tfm(tfm).content_hash
+    model = {"tfm": str(tfm), "checkpoint": load_tfm(tfm).content_hash[:16]}
     tasks = [
-        _Task(
-            table=table,
-            data=table.content_hash[:16],
-            n_train=n,
-            n_val=count_validation_rows(n),
-            n_test=min(n_test, _left(table, n)),
-            seed=seed,
-            mixing=mixing,
-            # Never stopped early: the rules are to judge the whole run.
-            config=dataclasses.replace(config, patience=config.steps + 1, **MIXINGS[mixing]),
-            rules=tuple(rules),
-            tfm=str(tfm),
-            checkpoint=checkpoint[:16],
-        )
+        _task(table, n, seed, mixing, config=config, n_test=n_test, rules=tuple(rules), **model)
         for seed in range(seeds)
         for table in chosen.values()
         for n in n_train
@@ -179,14 +140,10 @@ def benchmark_rules(
             f"No table of {folder} leaves {_MIN_TEST_ROWS} rows to test on beside "
             f"n_train={min(n_train)} and a quarter as many for validation."
         )
-    store = RowStore(
-        out,
-        key=_KEY,
-        values=("history", "generator_seconds", "seconds"),
-        origin=("data", "tfm", "config"),
-        text=("dataset", "mixing", "history"),
-    )
-    runs = store.compute(tasks, _record, description="runs", workers=workers, progress=progress)
+    values = ("history", "generator_seconds", "seconds")
+    text = ("dataset", "mixing", "history")
+    store = RowStore(out, _KEY, values, origin=("data", "tfm", "config"), text=text)
+    runs = store.compute(tasks, _record, "runs", workers=workers, progress=progress)
     summary = summarise_rules(judge_runs(runs, rules=rules, patience=config.patience))
     settings = {
         "n_train": list(n_train),
@@ -197,7 +154,7 @@ def benchmark_rules(
         "config": dataclasses.asdict(config),
         "checkpoint": checkpoint,
     }
-    used = {task.table.name: task.table.content_hash for task in tasks}
+    used = {task.data.name: task.data.content_hash for task in tasks}
     write_beside(out, summary, make_manifest(settings, used))
     return summary
 
@@ -206,18 +163,46 @@ def _left(table: TabularDataset, n_train: int) -> int:
     return table.n_rows - n_train - count_validation_rows(n_train)
 
 
-def _record(task: _Task) -> dict[str, object]:
-    with name_failure(task.mixing, task), warnings.catch_warnings():
+def _task(
+    table: TabularDataset,
+    n_train: int,
+    seed: int,
+    mixing: str,
+    *,
+    config: FinetuneConfig,
+    n_test: int,
+    rules: tuple[str, ...],
+    tfm: str,
+    checkpoint: str,
+) -> Task:
+    n_val, n_test = count_validation_rows(n_train), min(n_test, _left(table, n_train))
+    # Never stopped early: the rules are to judge the whole run.
+    config = dataclasses.replace(config, patience=config.steps + 1, **MIXINGS[mixing])
+    recorded = dataclasses.asdict(config)
+    for name in ("rule", "level", "patience"):  # nothing that is recorded depends on them
+        del recorded[name]
+    text = json.dumps([recorded, n_val, n_test, rules], sort_keys=True)
+    row = {"dataset": table.name, "n_train": n_train, "seed": seed, "mixing": mixing}
+    row |= {"data": table.content_hash[:16], "tfm": checkpoint}
+    row["config"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    options = {"config": config, "n_val": n_val, "n_test": n_test, "rules": rules, "tfm": tfm}
+    return Task(row, table, options)
+
+
+def _record(task: Task) -> dict[str, object]:
+    options, seed = task.options, task.row["seed"]
+    with name_failure(task.row["mixing"], task), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of discovery in few rows
-        split = low_data_split(task.table, task.n_train, task.n_val, task.seed, n_test=task.n_test)
+        sizes = (task.row["n_train"], options["n_val"])
+        split = low_data_split(task.data, *sizes, seed, n_test=options["n_test"])
         result = finetune(
-            _model(task.tfm),
+            _model(options["tfm"]),
             split,
-            generator=_generator(task.seed),
-            config=task.config,
-            seed=task.seed,
+            generator=_generator(seed),
+            config=options["config"],
+            seed=seed,
             record_test=True,
-            record_rules=task.rules,
+            record_rules=options["rules"],
         )
     curves = result.history.drop(columns="seconds").round(_DIGITS).to_dict("list")
     return task.row | {

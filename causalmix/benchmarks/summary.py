@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from causalmix.benchmarks.arms import ARMS, BenchmarkResult
-from causalmix.errors import CausalMixError, check_name
+from causalmix.benchmarks.arms import ARM_LABELS, BenchmarkResult
+from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import (
     SCORES,
     normalised_improvement,
@@ -13,6 +13,7 @@ from causalmix.finetuning.metrics import (
     validation_test_gap,
 )
 
+_RUN = ["dataset", "seed", "arm"]
 _GAPS = ["gap_auc", "gap_log_loss", "converged_step"]
 
 
@@ -42,42 +43,37 @@ def improvements(scores: pd.DataFrame) -> pd.DataFrame:
     if wide.shape[1] == 1:
         raise CausalMixError("Improvements need an arm besides 'zero_shot'.")
     spread = (wide.max(axis=1) - wide.min(axis=1)).replace(0, float("nan"))
+    before, least = wide["zero_shot"], wide.min(axis=1)
     parts = []
     for arm in wide.columns.drop("zero_shot"):
-        parts.append(
-            pd.DataFrame(
-                {
-                    "arm": arm,
-                    "improvement": normalised_improvement(wide[arm], wide["zero_shot"]),
-                    "auc_change": wide[arm] - wide["zero_shot"],
-                    "minmax": ((wide[arm] - wide.min(axis=1)) / spread).fillna(0.5),
-                }
-            )
-        )
+        gains = {
+            "improvement": normalised_improvement(wide[arm], before),
+            "auc_change": wide[arm] - before,
+            "minmax": ((wide[arm] - least) / spread).fillna(0.5),
+        }
+        parts.append(pd.DataFrame(gains).assign(arm=arm))
     tidy = pd.concat(parts).reset_index()
-    values = ["improvement", "auc_change", "minmax"]
-    return tidy.groupby(["dataset", "arm"], sort=False)[values].mean().reset_index()
+    return tidy.groupby(["dataset", "arm"], sort=False)[list(gains)].mean().reset_index()
 
 
-def mean_ranks(scores: pd.DataFrame, by: str = "auc") -> pd.Series:
-    """Mean rank of every arm over the datasets, 1 being the best.
+def mean_ranks(scores: pd.DataFrame) -> pd.Series:
+    """Mean rank of every arm over the datasets by ROC-AUC, 1 being the best.
+
+    The ROC-AUC is averaged over seeds and then ranked within each dataset; ties share the mean of
+    their ranks.
 
     Parameters
     ----------
     scores : DataFrame
         As in :class:`BenchmarkResult`.
-    by : {"auc", "log_loss", "accuracy"}, default="auc"
-        Score that is averaged over seeds and then ranked within each dataset; ties share the
-        mean of their ranks.
 
     Returns
     -------
     Series
         Indexed by arm, best first.
     """
-    check_name(by, SCORES, "score")
-    wide = scores.pivot_table(index="dataset", columns="arm", values=by, aggfunc="mean")
-    return wide.rank(axis=1, ascending=by == "log_loss").mean().sort_values()
+    wide = scores.pivot_table(index="dataset", columns="arm", values="auc")
+    return wide.rank(axis=1, ascending=False).mean().sort_values()
 
 
 def run_gaps(histories: pd.DataFrame) -> pd.DataFrame:
@@ -95,19 +91,14 @@ def run_gaps(histories: pd.DataFrame) -> pd.DataFrame:
         correlation of the validation and the test curve), ``converged_step``.
     """
     if histories.empty:
-        return pd.DataFrame(columns=["dataset", "seed", "arm", *_GAPS])
+        return pd.DataFrame(columns=[*_RUN, *_GAPS])
     rows = []
-    for (dataset, seed, arm), run in histories.groupby(["dataset", "seed", "arm"], sort=False):
-        rows.append(
-            {
-                "dataset": dataset,
-                "seed": seed,
-                "arm": arm,
-                "gap_auc": validation_test_gap(run["val_auc"], run["test_auc"]),
-                "gap_log_loss": validation_test_gap(run["val_log_loss"], run["test_log_loss"]),
-                "converged_step": steps_to_converge(run["step"], run["val_log_loss"]),
-            }
-        )
+    for key, run in histories.groupby(_RUN, sort=False):
+        row = dict(zip(_RUN, key, strict=True))
+        for name in ("auc", "log_loss"):
+            row[f"gap_{name}"] = validation_test_gap(run[f"val_{name}"], run[f"test_{name}"])
+        row["converged_step"] = steps_to_converge(run["step"], run["val_log_loss"])
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -142,7 +133,7 @@ def summarise(result: BenchmarkResult) -> pd.DataFrame:
             "seconds": result.scores.groupby("arm")["seconds"].median(),
         }
     ).sort_values("mean rank")
-    return table.rename(index={name: arm.label for name, arm in ARMS.items()}).rename_axis("arm")
+    return table.rename(index=ARM_LABELS).rename_axis("arm")
 
 
 def run_table(result: BenchmarkResult) -> pd.DataFrame:
@@ -160,7 +151,6 @@ def run_table(result: BenchmarkResult) -> pd.DataFrame:
         ``accuracy``, ``best_step`` (0: the weights before fine-tuning), ``reason`` (why that one),
         ``seconds``, and the columns of `run_gaps` (NaN for runs without fine-tuning).
     """
-    keys = ["dataset", "seed", "arm"]
-    table = result.scores[[*keys, *SCORES, "best_step", "reason", "seconds"]]
-    table = table.merge(run_gaps(result.histories), on=keys, how="left").set_index(keys)
-    return table.rename(index={name: arm.label for name, arm in ARMS.items()}, level="arm")
+    table = result.scores[[*_RUN, *SCORES, "best_step", "reason", "seconds"]]
+    table = table.merge(run_gaps(result.histories), on=_RUN, how="left").set_index(_RUN)
+    return table.rename(index=ARM_LABELS, level="arm")

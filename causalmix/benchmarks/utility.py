@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ import pandas as pd
 from causalmix.benchmarks.comparison import mean_and_interval, mean_ranks
 from causalmix.benchmarks.rowstore import (
     RowStore,
+    Task,
     check_counts,
     csv_path,
     name_failure,
@@ -76,22 +76,6 @@ SCORES = tuple(f"{learner}_{source}" for learner in LEARNERS for source in SOURC
 
 _KEY = ("dataset", "n_train", "seed", "generator")
 _MIN_TEST_ROWS = 100
-
-
-@dataclass(frozen=True)
-class _Task:
-    table: TabularDataset
-    data: str
-    n_train: int
-    seed: int
-    generator: str
-    n_synthetic: int
-    n_test: int
-
-    @property
-    def row(self) -> dict[str, object]:
-        keys = (self.table.name, self.n_train, self.seed, self.generator)
-        return dict(zip(_KEY, keys, strict=True)) | {"data": self.data}
 
 
 def benchmark_utility(
@@ -153,8 +137,12 @@ def benchmark_utility(
     tables, _ = read_tables(folder)
     chosen = {check_name(name, tables, "dataset"): tables[name] for name in datasets} or tables
     tasks = [
-        _Task(table, data, n, seed, generator, n_synthetic, min(n_test, table.n_rows - n))
-        for table in chosen.values()
+        Task(
+            {"dataset": name, "n_train": n, "seed": seed, "generator": generator, "data": data},
+            table,
+            {"n_synthetic": n_synthetic, "n_test": min(n_test, table.n_rows - n)},
+        )
+        for name, table in chosen.items()
         for data in [table.content_hash[:16]]
         for n in n_train
         if table.n_rows - n >= _MIN_TEST_ROWS and n >= table.n_classes
@@ -166,13 +154,9 @@ def benchmark_utility(
             f"No table of {folder} has {min(n_train) + _MIN_TEST_ROWS} rows, as n_train needs."
         )
     store = RowStore(
-        out,
-        key=_KEY,
-        values=(*SCORES, "seconds"),
-        origin=("data",),
-        text=("dataset", "generator"),
+        out, _KEY, (*SCORES, "seconds"), origin=("data",), text=("dataset", "generator")
     )
-    rows = store.compute(tasks, _score, description="utility", workers=workers, progress=progress)
+    rows = store.compute(tasks, _score, "utility", workers=workers, progress=progress)
     summary = summarise_utility(rows)
     settings = {
         "n_train": list(n_train),
@@ -182,23 +166,24 @@ def benchmark_utility(
         "generators": list(generators),
         "ctgan_epochs": CTGAN_EPOCHS,
     }
-    used = {task.table.name: task.table.content_hash for task in tasks}
+    used = {task.data.name: task.data.content_hash for task in tasks}
     write_beside(out, summary, make_manifest(settings, used))
     return summary
 
 
-def _score(task: _Task) -> dict[str, object]:
-    train, test = holdout_split(task.table, task.n_train, task.n_test, task.seed)
+def _score(task: Task) -> dict[str, object]:
+    generator, seed = task.row["generator"], task.row["seed"]
+    train, test = holdout_split(task.data, task.row["n_train"], task.options["n_test"], seed)
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of discovery in few rows; learners that do not converge
-        X, y = (train.X, train.y) if task.generator == REAL else _generate(task, train)
+        X, y = (train.X, train.y) if generator == REAL else _generate(task, train)
         seconds = time.perf_counter() - started
         sources = {"synthetic": (X, y), "both": (X, y)}
-        if task.generator != REAL:
+        if generator != REAL:
             sources["both"] = (pd.concat([train.X, X]), pd.concat([train.y, y]))
         scores = {
-            f"{learner}_{source}": transfer_auc(rows, test, learner=learner, seed=task.seed)
+            f"{learner}_{source}": transfer_auc(rows, test, learner=learner, seed=seed)
             for learner in LEARNERS
             for source, rows in sources.items()
         }
@@ -206,10 +191,11 @@ def _score(task: _Task) -> dict[str, object]:
     return task.row | rounded | {"seconds": round(seconds, 3)}
 
 
-def _generate(task: _Task, train: TabularDataset) -> tuple[pd.DataFrame, pd.Series]:
-    with name_failure(task.generator, task):
-        generator = GENERATORS[task.generator](task.seed).fit(train.X, train.y)
-        return generator.sample(task.n_synthetic, task.seed)
+def _generate(task: Task, train: TabularDataset) -> tuple[pd.DataFrame, pd.Series]:
+    name, seed = task.row["generator"], task.row["seed"]
+    with name_failure(name, task):
+        generator = GENERATORS[name](seed).fit(train.X, train.y)
+        return generator.sample(task.options["n_synthetic"], seed)
 
 
 def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataFrame:

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from causalmix.atomic import replace_file
 from causalmix.benchmarks.comparison import compare_methods
 from causalmix.benchmarks.rowstore import (
     RowStore,
+    Task,
     check_counts,
     csv_path,
     name_failure,
@@ -93,25 +95,6 @@ class Evaluation:
     summary: pd.DataFrame
     traits: pd.DataFrame
     manifest: dict[str, object]
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One method on one split."""
-
-    table: TabularDataset
-    data: str
-    n_train: int
-    n_test: int
-    seed: int
-    method: str
-    model: str
-
-    @property
-    def row(self) -> dict[str, object]:
-        """What the task's row says before it is run."""
-        keys = (self.table.name, self.n_train, self.n_test, self.seed, self.method)
-        return dict(zip(_KEY, keys, strict=True)) | {"data": self.data, "model": self.model}
 
 
 def evaluate_tfm(
@@ -200,7 +183,11 @@ def evaluate_tfm(
         for name, table in tables.items()
     }
     tasks = [
-        _Task(table, data, n, min(n_test, table.n_rows - n), seed, method, versions[method])
+        Task(
+            {"dataset": name, "n_train": n, "n_test": min(n_test, table.n_rows - n), "seed": seed}
+            | {"method": method, "data": data, "model": versions[method]},
+            table,
+        )
         for name, table in tables.items()
         for data in [table.content_hash[:16]]
         for n in sizes[name]
@@ -210,19 +197,10 @@ def evaluate_tfm(
     if not tasks:
         raise DataError(f"Nothing to evaluate in {folder}:\n{describe_skipped(skipped)}")
     store = RowStore(
-        out,
-        key=_KEY,
-        values=(*SCORES, "seconds"),
-        origin=("data", "model"),
-        text=("dataset", "method"),
+        out, _KEY, (*SCORES, "seconds"), origin=("data", "model"), text=("dataset", "method")
     )
-    rows = store.compute(
-        tasks,
-        lambda task: _score(task, models),
-        description="evaluation",
-        workers=workers,
-        progress=progress,
-    )
+    run = partial(_score, models=models)
+    rows = store.compute(tasks, run, "evaluation", workers=workers, progress=progress)
     compared = rows if share is None else rows.assign(n_train=f"{share:.0%}")
     summary = _summarise(compared, tuning)
     traits = summarise_traits(compared, tables)
@@ -234,10 +212,9 @@ def evaluate_tfm(
             "seeds": seeds,
             "n_test": n_test,
             "methods": versions,
-            "tfm": None if model is None else model.source,
-            "checkpoint": None
-            if model is None
-            else {"file_hash": model.file_hash, "content_hash": model.content_hash},
+            "tfm": model and model.source,
+            "checkpoint": model
+            and {"file_hash": model.file_hash, "content_hash": model.content_hash},
             "tuning": sorted(tuning),
         },
         {name: table.content_hash for name, table in tables.items() if sizes[name]},
@@ -383,17 +360,17 @@ def _sizes(
     return [n for n in n_train if not any(n in sizes for sizes in reasons.values())]
 
 
-def _score(task: _Task, models: Mapping[str, FoundationModel]) -> dict[str, object]:
+def _score(task: Task, models: Mapping[str, FoundationModel]) -> dict[str, object]:
     """Run one method on its split and return its row."""
-    train, test = holdout_split(task.table, task.n_train, task.n_test, task.seed)
+    method, seed = task.row["method"], task.row["seed"]
+    train, test = holdout_split(task.data, task.row["n_train"], task.row["n_test"], seed)
     start = time.perf_counter()
-    with name_failure(task.method, task, _ADVICE), torch_threads(1), warnings.catch_warnings():
+    with name_failure(method, task, _ADVICE), torch_threads(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # solvers that do not converge are scored as they are
-        if task.method in models:
-            model = models[task.method]
-            proba = predict_proba(model, train, test.X, random_state=task.seed)
+        if method in models:
+            proba = predict_proba(models[method], train, test.X, random_state=seed)
         else:
-            proba = fit_predict_proba(task.method, train, test.X, seed=task.seed)
+            proba = fit_predict_proba(method, train, test.X, seed=seed)
     seconds = time.perf_counter() - start
     scores = score(test.y.cat.codes.to_numpy(), proba)
     rounded = {name: round(value, 6) for name, value in scores.items()}

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from causalmix.benchmarks.discovery import LABELS
 from causalmix.plots.discovery import METHOD_COLOURS
-from causalmix.plots.style import REAL_COLOUR
+from causalmix.plots.style import REAL_COLOUR, legend_below
 
 _PARTS = {
     "fit_seconds": "Fitting: discovery, graphs, mechanisms",
@@ -76,6 +76,5 @@ def _plot_cost(
         ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         ax.minorticks_off()
     axes[0].set_ylabel("Processor seconds")
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
+    legend_below(axes[0], 3)
     return figure

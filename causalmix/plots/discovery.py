@@ -12,13 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causalmix.benchmarks.comparison import bootstrap_interval
-from causalmix.benchmarks.discovery import BOOTSTRAP, LABELS, METHODS
+from causalmix.benchmarks.discovery import LABELS, METHODS, name_groups
 from causalmix.discovery.graph_comparison import GraphComparison
-from causalmix.plots.style import REAL_COLOUR
+from causalmix.plots.style import colours_of, legend_below
 
-METHOD_COLOURS = {BOOTSTRAP: REAL_COLOUR} | dict(
-    zip(METHODS[1:], sns.color_palette("colorblind", len(METHODS) - 1), strict=True)
-)
+METHOD_COLOURS = dict(zip(METHODS, colours_of(len(METHODS)), strict=True))
 _SOURCES = {"csuite": "CSuite", "random": "Random mixed models"}
 _SCORES = {"skeleton_f1": "Skeleton F1", "arrow_f1": "Arrow F1"}
 _KINDS = {"skeleton": "Pairs joined", "arrow": "Arrows"}
@@ -47,19 +45,11 @@ def plot_calibration(compared: Mapping[str, GraphComparison]) -> Figure:
             bins = each.reliability[each.reliability["kind"] == kind]
             area = 12 + _LARGEST * bins["n"] / bins["n"].sum()
             ax.plot(bins["probability"], bins["frequency"], color=colour, lw=1)
-            ax.scatter(
-                *(bins["probability"], bins["frequency"], area),
-                color=[colour],
-                alpha=0.6,
-                label=name,
-            )
+            place = (bins["probability"], bins["frequency"])
+            ax.scatter(*place, area, color=[colour], alpha=0.6, label=name)
         ax.set(title=title, xlabel="Estimated probability", xlim=(-0.03, 1.03), ylim=(-0.05, 1.05))
     axes[0].set_ylabel("Share in the true graph")
-    handles, labels = axes[0].get_legend_handles_labels()
-    legend = figure.legend(
-        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False
-    )
-    for handle in legend.legend_handles:
+    for handle in legend_below(axes[0]).legend_handles:
         handle.set_sizes([40])
     return figure
 
@@ -80,10 +70,7 @@ def plot_discovery_benchmark(rows: pd.DataFrame) -> Figure:
         its interval a percentile bootstrap over the tables. Tables on which a method did not
         finish are left out of its mean.
     """
-    groups = rows["dataset"].where(
-        rows["source"] == "csuite", rows["n_nodes"].map("{} columns".format)
-    )
-    rows = rows.assign(group=groups)
+    rows = rows.assign(group=name_groups(rows, "columns"))
     sources = [source for source in _SOURCES if source in set(rows["source"])]
     counts = [rows.loc[rows["source"] == source, "group"].nunique() for source in sources]
     figure, axes = plt.subplots(
@@ -103,8 +90,7 @@ def plot_discovery_benchmark(rows: pd.DataFrame) -> Figure:
             ax.set(ylabel=label if column == 0 else "", ylim=(-0.03, 1.03))
             ax.grid(axis="x", visible=False)
         axes[0, column].set_title(_SOURCES[source])
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    legend_below(axes[0, 0], 3)
     return figure
 
 
@@ -120,17 +106,11 @@ def _draw_scores(ax: Axes, part: pd.DataFrame, score: str) -> None:
             mean = np.array([v.mean() if len(v) else np.nan for v in values])
             ends = np.array([bootstrap_interval(v) if len(v) else (np.nan, np.nan) for v in values])
             place = np.arange(len(groups)) + width * (step * len(METHODS) + number + 0.5) - 0.4
-            ax.errorbar(
-                place,
-                mean,
-                [mean - ends[:, 0], ends[:, 1] - mean],
-                fmt="o" if step == len(sizes) - 1 else "D",
-                mfc=METHOD_COLOURS[method] if step == len(sizes) - 1 else "white",
-                color=METHOD_COLOURS[method],
-                ms=5.5,
-                capsize=2,
-                label=f"{LABELS[method]}, {n:,} rows",
-            )
+            colour, last = METHOD_COLOURS[method], step == len(sizes) - 1
+            look = {"fmt": "o" if last else "D", "mfc": colour if last else "white", "ms": 5.5}
+            errors = [mean - ends[:, 0], ends[:, 1] - mean]
+            label = f"{LABELS[method]}, {n:,} rows"
+            ax.errorbar(place, mean, errors, color=colour, capsize=2, label=label, **look)
     ax.set_xticks(range(len(groups)), [group.replace("_", "\n") for group in groups])
     for edge in range(1, len(groups)):
         ax.axvline(edge - 0.5, color="0.85", lw=1)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causalmix.benchmarks.zero_shot import LABELS, METHODS, TFM
-from causalmix.plots.style import REAL_COLOUR
+from causalmix.plots.style import REAL_COLOUR, colours_of, legend_below
 
-_COLOURS = {TFM: REAL_COLOUR} | dict(
-    zip(METHODS[1:], sns.color_palette("colorblind", len(METHODS) - 1), strict=True)
-)
+_COLOURS = dict(zip(METHODS, colours_of(len(METHODS)), strict=True))
 
 
 def plot_evaluation(summary: pd.DataFrame) -> Figure:
@@ -52,8 +49,7 @@ def plot_evaluation(summary: pd.DataFrame) -> Figure:
     for ax in axes.values():
         ax.set_xticks(range(len(sizes)), sizes)
         ax.set_xlabel("Labelled rows")
-    handles, labels = axes["A"].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    legend_below(axes["A"], 3)
     return figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causalmix.benchmarks.csuite import GRAPHS, MEASURES
-from causalmix.plots.style import REAL_COLOUR
+from causalmix.plots.style import REAL_COLOUR, legend_below, make_panels
 
 _BETTER = {
     "CMD": "lower is better",
@@ -51,16 +51,11 @@ def plot_quality(report: pd.DataFrame) -> Figure:
     learners = [name.removesuffix(" TSTR") for name in report if name.endswith(" TSTR")]
     panels = [name for name in report if name in _BETTER and name != "ATE error"] + learners
     panels += [name for name in report if name == "ATE error"]
-    n_rows = -(-len(panels) // 4)
-    figure, axes = plt.subplots(
-        n_rows,
-        4,
-        figsize=(10, (0.3 * len(report) + 1.1) * n_rows + 0.4),
-        squeeze=False,
-        sharey=True,
-    )
+    n_lines = -(-len(panels) // 4)
+    size = (10, 0.3 * len(report) + 1.1 + 0.4 / n_lines)
+    figure, axes = make_panels(len(panels), 4, size, sharey=True)
     colours = sns.color_palette("colorblind", len(report) - 1)
-    by_name = dict(zip(panels, axes.flat, strict=False))
+    by_name = dict(zip(panels, axes, strict=True))
     for name, ax in by_name.items():
         if name in learners:
             _draw_dots(ax, report[f"{name} TSTR"], colours)
@@ -73,14 +68,12 @@ def plot_quality(report: pd.DataFrame) -> Figure:
     if "ATE error" in by_name:
         by_name["ATE error"].set_xlim(0)
     _share_limits([by_name[name] for name in learners])
-    for ax in axes.flat[len(panels) :]:
-        ax.axis("off")
     handles = [plt.Line2D([], [], color=REAL_COLOUR, ls="--", lw=1.2, label=report.index[0])]
     for face, rows in (("0.4", "synthetic"), ("none", "real + synthetic")) if learners else ():
         label = f"trained on {rows} rows"
         handles.append(plt.Line2D([], [], ls="", marker="o", color="0.4", mfc=face, label=label))
     figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False)
-    figure.tight_layout(rect=(0, 0.12 / n_rows, 1, 1))
+    figure.tight_layout(rect=(0, 0.12 / n_lines, 1, 1))
     return figure
 
 
@@ -88,9 +81,8 @@ def _draw_dots(ax: Axes, scores: pd.Series, colours: list, filled: bool = True) 
     """Draw generators from top to bottom, and a line for the reference, which comes first."""
     position = np.arange(len(scores) - 1)[::-1]
     faces = colours if filled else "none"
-    ax.scatter(
-        scores.iloc[1:], position, s=45, facecolors=faces, edgecolors=colours, lw=1.5, zorder=3
-    )
+    look = {"s": 45, "facecolors": faces, "edgecolors": colours, "lw": 1.5, "zorder": 3}
+    ax.scatter(scores.iloc[1:], position, **look)
     if np.isfinite(scores.iloc[0]):
         ax.axvline(scores.iloc[0], color=REAL_COLOUR, lw=1.2, ls="--")
     ax.set_yticks(position, scores.index[1:])
@@ -126,24 +118,19 @@ def plot_csuite(summary: pd.DataFrame, graph: str, measure: str = "cmd") -> Figu
     """
     rows = summary[(summary["graph"] == graph) & (summary["measure"] == measure)]
     names = sorted(rows["dataset"].unique())
-    n_rows = -(-len(names) // 3)
-    figure, axes = plt.subplots(n_rows, 3, figsize=(9.5, 2.9 * n_rows), squeeze=False)
-    for ax, name in zip(axes.flat, names, strict=False):
+    figure, axes = make_panels(len(names), 3, (9.5, 2.9))
+    for ax, name in zip(axes, names, strict=True):
         _csuite_panel(ax, rows[rows["dataset"] == name], graph)
         ax.set(title=name, xlabel="Training rows", ylabel=_LABELS[measure])
-    for ax in axes.flat[len(names) :]:
-        ax.axis("off")
-    handles, labels = axes.flat[0].get_legend_handles_labels()
+    handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
-    figure.tight_layout(rect=(0, 0.12 / n_rows, 1, 1))
+    figure.tight_layout(rect=(0, 0.12 / -(-len(names) // 3), 1, 1))
     return figure
 
 
 def _csuite_panel(ax: Axes, rows: pd.DataFrame, graph: str) -> None:
-    for colour, (method, each) in zip(
-        sns.color_palette("colorblind"), rows.groupby("method", sort=True), strict=False
-    ):
-        each = each.sort_values("n_train")
+    by_method = rows.sort_values("n_train").groupby("method")
+    for colour, (method, each) in zip(sns.color_palette("colorblind"), by_method, strict=False):
         n, middle = each["n_train"], each["median"]
         ax.plot(n, middle, "o-", color=colour, label=f"CausalMix ({method})")
         ax.fill_between(n, each["low"], each["high"], color=colour, alpha=0.2, lw=0)
@@ -214,6 +201,5 @@ def plot_utility(summary: pd.DataFrame, reference: str = "causal") -> Figure:
         ax.set_xscale("symlog", linthresh=_LINEAR_WITHIN, linscale=2)
         ax.set_xticks([-0.02, -0.01, 0, 0.01, 0.02, 0.2], ["−0.02", "", "0", "", "0.02", "0.2"])
         ax.minorticks_off()
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(sizes), frameon=False)
+    legend_below(axes[0])
     return figure

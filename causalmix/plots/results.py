@@ -9,10 +9,11 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from causalmix.benchmarks.arms import ARMS, PURIFIED
+from causalmix.benchmarks.arms import ARM_LABELS, ARMS, PURIFIED
 from causalmix.errors import CausalMixError, check_name
-from causalmix.plots.style import REAL_COLOUR
+from causalmix.plots.style import REAL_COLOUR, legend_below
 
+_CURVES = {"gap_auc": "ROC-AUC", "gap_log_loss": "log-loss"}
 METRIC_LABELS = {"auc": "ROC-AUC", "log_loss": "log-loss (nats)"}
 
 
@@ -62,32 +63,20 @@ def plot_histories(
     if axes is None:
         axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")[1]
     for ax, part in zip(axes, ("val", "test"), strict=True):
-        wide = histories.pivot_table(
-            index="step", columns=["arm", "seed"], values=f"{part}_{metric}"
-        )
-        wide = wide.ffill()
+        values = f"{part}_{metric}"
+        wide = histories.pivot_table(values, index="step", columns=["arm", "seed"]).ffill()
         tidy = (wide - wide.iloc[0]).reset_index().melt(id_vars=[("step", "")])
         tidy.columns = ["step", "arm", "seed", "change"]
-        sns.lineplot(
-            tidy,
-            x="step",
-            y="change",
-            hue="arm",
-            hue_order=[arm for arm in ARMS if arm in set(tidy["arm"])],
-            palette=ARM_COLOURS,
-            errorbar="se" if tidy["seed"].nunique() > 1 else None,
-            legend=part == "test",
-            ax=ax,
-        )
+        look = {"hue": "arm", "hue_order": _arms_of(tidy), "palette": ARM_COLOURS}
+        look["errorbar"] = "se" if tidy["seed"].nunique() > 1 else None
+        sns.lineplot(tidy, x="step", y="change", legend=part == "test", ax=ax, **look)
         ax.axhline(0, color=REAL_COLOUR, lw=1, ls=":")
         better = "lower" if metric == "log_loss" else "higher"
         rows = "Validation" if part == "val" else "Test"
-        ax.set(
-            xlabel="Optimiser step",
-            ylabel=f"Change of {METRIC_LABELS[metric]}",
-            title=f"{rows} rows ({better} is better)",
-        )
-    _move_legend_below(axes[1])
+        ax.set(xlabel="Optimiser step", ylabel=f"Change of {METRIC_LABELS[metric]}")
+        ax.set_title(f"{rows} rows ({better} is better)")
+    axes[1].get_legend().remove()
+    legend_below(axes[1], labels=ARM_LABELS)
     return axes
 
 
@@ -107,25 +96,15 @@ def plot_improvements(per_dataset: pd.DataFrame, ax: Axes | None = None) -> Axes
         A point is a dataset, a bar the median over datasets.
     """
     ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
-    order = [arm for arm in ARMS if arm in set(per_dataset["arm"])]
-    sns.stripplot(
-        per_dataset,
-        x="improvement",
-        y="arm",
-        hue="dataset",
-        order=order,
-        jitter=0.18,
-        size=7,
-        alpha=0.85,
-        ax=ax,
-    )
+    order = _arms_of(per_dataset)
+    look = {"hue": "dataset", "jitter": 0.18, "size": 7, "alpha": 0.85}
+    sns.stripplot(per_dataset, x="improvement", y="arm", order=order, ax=ax, **look)
     medians = per_dataset.groupby("arm")["improvement"].median()
     for row, arm in enumerate(order):
         ax.plot([medians[arm]] * 2, [row - 0.33, row + 0.33], color=REAL_COLOUR, lw=2.5, zorder=5)
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
-    ax.set_yticks(range(len(order)), [ARMS[arm].label for arm in order])
-    ax.set(xlabel="Normalised ROC-AUC improvement over zero-shot (1 = no error left)", ylabel="")
-    sns.move_legend(ax, "center left", bbox_to_anchor=(1.01, 0.5), title="Dataset", frameon=False)
+    ax.set(xlabel="Normalised ROC-AUC improvement over zero-shot (1 = no error left)")
+    _name_arms(ax, order, "Dataset")
     return ax
 
 
@@ -145,43 +124,28 @@ def plot_gaps(gaps: pd.DataFrame, ax: Axes | None = None) -> Axes:
         Boxes over runs of the gap on ROC-AUC and on log-loss; a note where no run has one.
     """
     ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
-    tidy = gaps.melt(
-        id_vars=["dataset", "seed", "arm"],
-        value_vars=["gap_auc", "gap_log_loss"],
-        var_name="monitored",
-        value_name="gap",
-    ).dropna(subset=["gap"])
+    runs = gaps.rename(columns=_CURVES)
+    tidy = runs.melt(["dataset", "seed", "arm"], list(_CURVES.values()), "monitored", "gap")
+    tidy = tidy.dropna(subset="gap")
     label = "Validation-test gap (0 = same order, 1 = unrelated, 2 = reversed)"
     if tidy.empty:
         ax.set(xlabel=label, xticks=[], yticks=[])
         ax.text(0.5, 0.5, "No run has three evaluations", ha="center", transform=ax.transAxes)
         return ax
-    tidy["monitored"] = tidy["monitored"].map({"gap_auc": "ROC-AUC", "gap_log_loss": "log-loss"})
-    order = [arm for arm in ARMS if arm in set(tidy["arm"])]
-    sns.boxplot(
-        tidy,
-        x="gap",
-        y="arm",
-        hue="monitored",
-        hue_order=["ROC-AUC", "log-loss"],
-        order=order,
-        fliersize=3,
-        ax=ax,
-    )
-    ax.set_yticks(range(len(order)), [ARMS[arm].label for arm in order])
-    ax.set(xlabel=label, ylabel="")
-    sns.move_legend(ax, "center left", bbox_to_anchor=(1.01, 0.5), title="Curve", frameon=False)
+    order = _arms_of(tidy)
+    look = {"hue": "monitored", "hue_order": list(_CURVES.values()), "fliersize": 3}
+    sns.boxplot(tidy, x="gap", y="arm", order=order, ax=ax, **look)
+    ax.set(xlabel=label)
+    _name_arms(ax, order, "Curve")
     return ax
 
 
-def _move_legend_below(ax: Axes) -> None:
-    """Turn the legend of an axes into one of its figure, with the arms' labels."""
-    handles, arms = ax.get_legend_handles_labels()
-    ax.get_legend().remove()
-    ax.figure.legend(
-        handles,
-        [ARMS[arm].label for arm in arms],
-        loc="outside lower center",
-        ncols=len(arms),
-        frameon=False,
-    )
+def _arms_of(table: pd.DataFrame) -> list[str]:
+    return [arm for arm in ARMS if arm in set(table["arm"])]
+
+
+def _name_arms(ax: Axes, arms: Sequence[str], legend: str) -> None:
+    """Write the arms' labels on the vertical axis, and move the legend to the right of the axes."""
+    ax.set_yticks(range(len(arms)), [ARM_LABELS[arm] for arm in arms])
+    ax.set_ylabel("")
+    sns.move_legend(ax, "center left", bbox_to_anchor=(1.01, 0.5), title=legend, frameon=False)

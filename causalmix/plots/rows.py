@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causalmix.errors import DataError, check_name
-from causalmix.plots.style import REAL_COLOUR
+from causalmix.plots.style import colours_of, make_panels
 from causalmix.quality.fidelity import association_matrix
 
 _MAX_LEVELS = 8
@@ -50,53 +50,35 @@ def plot_marginals(
     for column in columns:
         check_name(column, real.columns, "column")
     sources = {"real": real, **synthetic}
-    colours = [REAL_COLOUR, *sns.color_palette("colorblind", len(synthetic))]
-    n_rows = -(-len(columns) // 3)
-    figure, axes = plt.subplots(n_rows, 3, figsize=(9, 2.7 * n_rows), squeeze=False)
-    for ax, column in zip(axes.flat, columns, strict=False):
-        tidy = pd.concat(
-            [
-                pd.DataFrame({column: frame[column], "rows": name})
-                for name, frame in sources.items()
-            ],
-            ignore_index=True,
-        )
-        if isinstance(real[column].dtype, pd.CategoricalDtype):
+    colours = colours_of(len(sources))
+    figure, axes = make_panels(len(columns), 3, (9, 2.7))
+    for ax, column in zip(axes, columns, strict=True):
+        parts = [frame[[column]].assign(rows=name) for name, frame in sources.items()]
+        tidy = pd.concat(parts, ignore_index=True)
+        if _is_categorical(real[column]):
             _category_shares(tidy, column, ax, colours)
         else:
             sns.ecdfplot(tidy, x=column, hue="rows", palette=colours, ax=ax, legend=False)
             ax.set_ylabel("Cumulative share")
-    for ax in axes.flat[len(columns) :]:
-        ax.axis("off")
     handles = [
         plt.Line2D([], [], color=c, lw=3, label=n) for n, c in zip(sources, colours, strict=True)
     ]
     figure.legend(handles=handles, loc="lower center", ncols=len(sources), frameon=False)
-    figure.tight_layout(rect=(0, 0.18 / n_rows, 1, 1))
+    figure.tight_layout(rect=(0, 0.18 / -(-len(columns) // 3), 1, 1))
     return figure
 
 
 def _category_shares(tidy: pd.DataFrame, column: str, ax: Axes, colours: list) -> None:
     shares = tidy.groupby("rows", sort=False)[column].value_counts(normalize=True)
     shares = shares.rename("share").reset_index()
-    top = tidy[column].value_counts().index[:8]
-    top = [name for name in tidy[column].astype("category").cat.categories if name in set(top)]
-    sns.barplot(
-        shares[shares[column].isin(top)].astype({column: str}),
-        x=column,
-        y="share",
-        hue="rows",
-        order=top,
-        palette=colours,
-        legend=False,
-        ax=ax,
-    )
+    top = _frequent_levels(tidy[column].astype("category"))
+    shares = shares[shares[column].isin(top)].astype({column: str})
+    look = {"hue": "rows", "palette": colours, "legend": False}
+    sns.barplot(shares, x=column, y="share", order=top, ax=ax, **look)
     ax.set_ylabel("Share of rows")
     if sum(len(str(name)) for name in top) > 30:
-        ax.set_xticks(range(len(top)), [_shorten(str(name)) for name in top])
-        ax.tick_params(axis="x", rotation=35)
-        for label in ax.get_xticklabels():
-            label.set_ha("right")
+        names = [_shorten(str(name)) for name in top]
+        ax.set_xticks(range(len(top)), names, rotation=35, ha="right")
 
 
 def _shorten(text: str, length: int = 14) -> str:
@@ -119,32 +101,18 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
     """
     names = [_shorten(str(name)) for name in next(iter(frames.values())).columns]
     labels = names if len(names) <= 40 else False
-    n_rows = -(-len(frames) // 2)
-    figure, axes = plt.subplots(
-        n_rows, 2, figsize=(8.5, 3.9 * n_rows), squeeze=False, layout="constrained"
-    )
-    for ax in axes.flat[len(frames) :]:
-        ax.axis("off")
-    for k, (ax, (title, frame)) in enumerate(zip(axes.flat, frames.items(), strict=False)):
-        sns.heatmap(
-            association_matrix(frame),
-            vmin=-1,
-            vmax=1,
-            cmap="vlag",
-            square=True,
-            cbar=False,
-            xticklabels=labels if k + 2 >= len(frames) else False,  # nothing below
-            yticklabels=labels if k % 2 == 0 else False,
-            ax=ax,
-        )
+    figure, axes = make_panels(len(frames), 2, (8.5, 3.9), layout="constrained")
+    for k, (ax, (title, frame)) in enumerate(zip(axes, frames.items(), strict=True)):
+        names_of = {
+            "xticklabels": labels if k + 2 >= len(frames) else False,  # nothing below
+            "yticklabels": labels if k % 2 == 0 else False,
+        }
+        look = {"vmin": -1, "vmax": 1, "cmap": "vlag", "square": True, "cbar": False}
+        sns.heatmap(association_matrix(frame), ax=ax, **look, **names_of)
         ax.set_title(title)
         ax.tick_params(labelsize=8 if len(names) <= 15 else 6)
-    figure.colorbar(
-        axes.flat[0].collections[0],
-        ax=axes.ravel().tolist(),
-        label="Association (Spearman's ρ, Cramér's V² or η²)",
-        shrink=0.6,
-    )
+    label = "Association (Spearman's ρ, Cramér's V² or η²)"
+    figure.colorbar(axes[0].collections[0], ax=figure.axes, label=label, shrink=0.6)
     return figure
 
 
@@ -181,16 +149,10 @@ def plot_pairs(
         raise DataError("Pairs of columns need two of them; the table has fewer.")
     pairs = _strongest_pairs(real, n_pairs)
     sources = {"real": real, **synthetic}
-    colours = [REAL_COLOUR, *sns.color_palette("colorblind", len(synthetic))]
-    figure, axes = plt.subplots(
-        len(pairs),
-        len(sources),
-        figsize=(2.3 * len(sources) + 0.6, 2.3 * len(pairs) + 0.3),
-        squeeze=False,
-        sharex="row",
-        sharey="row",
-        layout="constrained",
-    )
+    colours = colours_of(len(sources))
+    n, size = len(sources), (2.3 * len(sources) + 0.6, 2.3 * len(pairs) + 0.3)
+    shared = {"sharex": "row", "sharey": "row", "squeeze": False, "layout": "constrained"}
+    figure, axes = plt.subplots(len(pairs), n, figsize=size, **shared)
     for line, (x, y) in zip(axes, pairs, strict=True):
         for ax, frame, colour in zip(line, sources.values(), colours, strict=True):
             _draw_pair(ax, real[[x, y]], frame[[x, y]], colour)
@@ -234,21 +196,15 @@ def _draw_pair(ax: Axes, real: pd.DataFrame, frame: pd.DataFrame, colour: object
         shares = pd.crosstab(frame[y], frame[x], normalize="index")
         shares = shares.reindex(index=down, columns=across)
         ax.imshow(shares.fillna(0), vmin=0, vmax=1, cmap="Blues", aspect="auto")
-        ax.set_xticks(
-            range(len(across)), [_shorten(str(level), 30 // len(across)) for level in across]
-        )
+        names = [_shorten(str(level), 30 // len(across)) for level in across]
+        ax.set_xticks(range(len(across)), names)
         ax.grid(False)
     else:
-        ax.boxplot(
-            [frame.loc[frame[y] == level, x].dropna() for level in down],
-            positions=range(len(down)),
-            orientation="horizontal",
-            widths=0.6,
-            patch_artist=True,
-            boxprops={"facecolor": sns.light_palette(colour, 3)[1]},
-            medianprops={"color": "black", "linewidth": 2},
-            flierprops={"markersize": 2},
-        )
+        groups = [frame.loc[frame[y] == level, x].dropna() for level in down]
+        place = {"positions": range(len(down)), "orientation": "horizontal", "widths": 0.6}
+        box = {"boxprops": {"facecolor": sns.light_palette(colour, 3)[1]}, "patch_artist": True}
+        lines = {"medianprops": {"color": "black", "linewidth": 2}}
+        ax.boxplot(groups, flierprops={"markersize": 2}, **place, **box, **lines)
         ax.set(xlim=_limits(real[x]), ylim=(len(down) - 0.5, -0.5))
     ax.set_yticks(range(len(down)), [_shorten(str(level)) for level in down])
 

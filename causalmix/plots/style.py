@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 
 import matplotlib.pyplot as plt
 import networkx as nx
@@ -10,6 +11,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
@@ -27,6 +30,67 @@ def use_book_style() -> None:
         rc={"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlesize": "medium"},
     )
     pd.set_option("display.max_colwidth", None)  # cells wrap on the page
+
+
+def colours_of(n: int) -> list:
+    """Return `n` colours: what others are held against in grey, then the book's palette."""
+    return [REAL_COLOUR, *sns.color_palette("colorblind", n - 1)]
+
+
+def make_panels(
+    n: int, n_columns: int, size: tuple[float, float], **options: object
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure of so many panels, line by line.
+
+    Parameters
+    ----------
+    n, n_columns : int
+        Panels, and how many stand in a line.
+    size : (float, float)
+        Width of the figure and height of a line, in inches.
+    **options
+        Of :func:`matplotlib.pyplot.subplots`.
+
+    Returns
+    -------
+    figure : Figure
+    axes : list of Axes
+    """
+    n_lines = -(-n // n_columns)
+    figure, axes = plt.subplots(
+        n_lines, n_columns, figsize=(size[0], size[1] * n_lines), squeeze=False, **options
+    )
+    for ax in axes.flat[n:]:
+        ax.axis("off")
+    return figure, list(axes.flat[:n])
+
+
+def legend_below(
+    ax: Axes, n_columns: int | None = None, labels: Mapping[str, str] | None = None
+) -> Legend:
+    """Put the legend of an axes below its figure.
+
+    Parameters
+    ----------
+    ax : Axes
+        Of a figure with constrained layout.
+    n_columns : int, optional
+        Entries in a line; by default all.
+    labels : mapping of str to str, optional
+        What to write in place of the labels of the axes.
+
+    Returns
+    -------
+    Legend
+    """
+    handles, names = ax.get_legend_handles_labels()
+    return ax.figure.legend(
+        handles,
+        [labels[name] for name in names] if labels else names,
+        loc="outside lower center",
+        ncols=n_columns or len(names),
+        frameon=False,
+    )
 
 
 def plot_edge_probabilities(edges: EdgeProbabilities, ax: Axes | None = None) -> Axes:
@@ -50,21 +114,11 @@ def plot_edge_probabilities(edges: EdgeProbabilities, ax: Axes | None = None) ->
     shown = table.map(lambda p: f"{p:.2f}" if p >= 0.005 else "")
     size = min(max(4.5, 0.42 * d + 2), 14)
     ax = ax or plt.subplots(figsize=(size + 1, size))[1]
-    sns.heatmap(
-        table,
-        vmin=0,
-        vmax=1,
-        cmap="Blues",
-        square=True,
-        annot=shown if d <= 12 else None,
-        fmt="",
-        annot_kws={"size": 9},
-        linewidths=0.5,
-        xticklabels=True,
-        yticklabels=True,
-        cbar_kws={"label": "Probability of the edge", "shrink": 0.7},
-        ax=ax,
-    )
+    cells = {"annot": shown if d <= 12 else None, "fmt": "", "annot_kws": {"size": 9}}
+    bar = {"label": "Probability of the edge", "shrink": 0.7}
+    look = {"vmin": 0, "vmax": 1, "cmap": "Blues", "square": True, "linewidths": 0.5}
+    names = {"xticklabels": True, "yticklabels": True}
+    sns.heatmap(table, cbar_kws=bar, ax=ax, **cells, **look, **names)
     ax.set(xlabel="Effect", ylabel="Cause")
     ax.tick_params(axis="x", rotation=90)
     ax.tick_params(axis="y", rotation=0)
@@ -105,17 +159,15 @@ def plot_graph(
     if target is not None:
         check_name(target, edges.names, "target")
     d = len(edges.names)
-    if ax is None:
-        size = min(max(5.5, 0.3 * d + 3), 13)
-        ax = plt.subplots(figsize=(size, size))[1]
+    size = min(max(5.5, 0.3 * d + 3), 13)
+    ax = ax or plt.subplots(figsize=(size, size))[1]
     graph = nx.DiGraph()
     graph.add_nodes_from(edges.names[i] for i in _order_on_circle(edges.matrix))
-    for i in range(d):
-        for j in range(i + 1, d):
-            forward, backward = edges.matrix[i, j], edges.matrix[j, i]
-            if forward + backward >= threshold:
-                cause, effect = (i, j) if forward >= backward else (j, i)
-                graph.add_edge(edges.names[cause], edges.names[effect], weight=forward + backward)
+    for i, j in combinations(range(d), 2):
+        forward, backward = edges.matrix[i, j], edges.matrix[j, i]
+        if forward + backward >= threshold:
+            cause, effect = (i, j) if forward >= backward else (j, i)
+            graph.add_edge(edges.names[cause], edges.names[effect], weight=forward + backward)
     layout = nx.circular_layout(graph)
     colours = ["tab:orange" if name == target else "tab:blue" for name in graph]
     weights = np.array([graph.edges[edge]["weight"] for edge in graph.edges]).clip(max=1)
@@ -151,13 +203,6 @@ def _label_on_circle(ax: Axes, layout: Mapping[str, np.ndarray]) -> None:
     for name, (x, y) in layout.items():
         angle = np.degrees(np.arctan2(y, x))
         left = abs(angle) > 90
-        ax.text(
-            1.09 * x,
-            1.09 * y,
-            name,
-            rotation=angle + 180 if left else angle,
-            rotation_mode="anchor",
-            ha="right" if left else "left",
-            va="center",
-            fontsize=9,
-        )
+        turn = {"rotation": angle + 180 if left else angle, "rotation_mode": "anchor"}
+        side = {"ha": "right" if left else "left", "va": "center"}
+        ax.text(1.09 * x, 1.09 * y, name, fontsize=9, **turn, **side)

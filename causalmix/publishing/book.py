@@ -16,6 +16,7 @@ from typing import Any
 
 import nbformat
 
+from causalmix.atomic import replace_folder
 from causalmix.errors import CausalMixError
 from causalmix.publishing.execution import (
     Run,
@@ -36,6 +37,7 @@ from causalmix.publishing.notebooks import (
 from causalmix.publishing.record import record_page
 
 _JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
+_TEXT = {".html", ".ipynb", ".md", ".json", ".txt"}
 _MARK = ".causalmix-book"  # in every built book: the hash of all that went into it
 
 
@@ -81,24 +83,27 @@ def build_book(
         If a value has the wrong type, or Jupyter Book warns, or a page shows a private path.
     """
     root = root or project_root()
-    runs = plan(parameters or {}, smoke=smoke, root=root)
-    target = _target(parameters or {}, smoke, out, root)
+    parameters = parameters or {}
+    runs = plan(parameters, smoke=smoke, root=root)
+    target = _target(parameters, smoke, out, root)
     run_notebooks([run for run in runs if not run.executed.exists()], root, workers, report)
     kept = [run.source.stem for run in runs if run.executed.exists()]
     report(f"notebooks ready: {', '.join(kept)}")
     (root / BUILD).mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="stage-", dir=root / BUILD) as folder:
         stage = Path(folder) / "source"
-        fill_stage(stage, runs, _banner(parameters or {}, smoke), root)
+        fill_stage(stage, runs, _banner(parameters, smoke), root)
         mark = hash_files(files_below(stage), base=stage, extra=[package_hash(), *versions()])
-        if _read(target / _MARK) == mark:
+        built = target / _MARK
+        if built.is_file() and built.read_text() == mark:
             report("the book is up to date")
         else:
             report("rendering the pages")
             html = render(stage, Path(folder) / "out")
             check_private_paths(html, root)
             (html / _MARK).write_text(mark)
-            _replace(html, target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            replace_folder(target, lambda new: shutil.copytree(html, new, dirs_exist_ok=True))
     return target / "index.html"
 
 
@@ -192,9 +197,7 @@ def render(stage: Path, out: Path) -> Path:
 def check_private_paths(html: Path, root: Path) -> None:
     """Raise CausalMixError if a page of the book shows a folder of this machine."""
     for page in html.rglob("*"):
-        if page.suffix not in {".html", ".ipynb", ".md", ".json", ".txt"} and (
-            page.name != "searchindex.js"
-        ):
+        if page.suffix not in _TEXT and page.name != "searchindex.js":
             continue
         text = page.read_text(encoding="utf-8", errors="replace")
         for folder in private_folders(root):
@@ -224,20 +227,3 @@ def book_name(parameters: Mapping[str, Any], smoke: bool) -> str:
     if all(re.fullmatch(r"[A-Za-z0-9-]*", value) for value in values.values()) and name == readable:
         return name
     return f"{name}-{hashlib.sha256(json.dumps(values).encode()).hexdigest()[:6]}"
-
-
-def _replace(new: Path, target: Path) -> None:
-    """Put a finished book in its place; the earlier one is there until then."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh, old = (target.with_name(f".{target.name}.{end}") for end in ("new", "old"))
-    for left in (fresh, old):
-        shutil.rmtree(left, ignore_errors=True)
-    shutil.move(new, fresh)
-    if target.exists():
-        target.rename(old)
-    fresh.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _read(path: Path) -> str:
-    return path.read_text() if path.is_file() else ""

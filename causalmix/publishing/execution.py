@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import yaml
+from joblib import cpu_count
 
 from causalmix.errors import UnknownNameError, check_name
 from causalmix.publishing.notebooks import (
@@ -122,10 +124,9 @@ def run_hash(source: Path, parameters: Mapping[str, Any]) -> str:
 
 def data_files(parameters: Mapping[str, Any]) -> list[Path]:
     """Return the files that string values of `parameters` name, themselves or in a list."""
-    values = [
-        v for value in parameters.values() for v in (value if isinstance(value, list) else [value])
-    ]
-    paths = [Path(value).expanduser() for value in values if isinstance(value, str) and value]
+    listed = [value if isinstance(value, list) else [value] for value in parameters.values()]
+    values = [value for value in chain(*listed) if isinstance(value, str) and value]
+    paths = [Path(value).expanduser() for value in values]
     return [path for path in paths if path.is_file()]
 
 
@@ -182,7 +183,7 @@ def run_notebooks(
     """
     if not runs:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = cpu_count()
     workers = min(workers or min(2, cores), len(runs))
     failures: list[NotebookError] = []
     report(f"running {', '.join(run.source.stem for run in runs)} ({workers} at a time)")

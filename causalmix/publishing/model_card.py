@@ -86,7 +86,7 @@ def _facts(found: Results) -> str:
     rows = [
         ("File", f"`{file.name}`, {file.stat().st_size / 1e6:.1f} MB"),
         ("File hash", f"SHA-256 `{found.model.file_hash[:16]}…`"),
-        ("Content hash", f"SHA-256 `{found.model.content_hash[:16]}…`, of architecture and weights"),
+        ("Content hash", f"SHA-256 `{found.model.content_hash[:16]}…` (architecture, weights)"),
         ("Architecture", f"`{found.model.architecture_name}` of the package `tabpfn`"),
         ("Parameters", f"{n_parameters:,}, stored as {' and '.join(precision)}"),
         ("Training", _effort(training)),
@@ -190,17 +190,11 @@ def _scores(found: Results, tables: str) -> str:
 
 
 def _differences(found: Results) -> str:
-    rows = [
-        (
-            row["n_train"],
-            LABELS[row["method"]],
-            _interval(row, "auc"),
-            _interval(row, "log_loss"),
-            "–".join(str(int(row[name])) for name in ("wins", "ties", "losses")),
-        )
-        for row in found.held_out.to_dict("records")
-        if row["method"] != TFM
-    ]
+    rows = []
+    for row in found.held_out[found.held_out["method"] != TFM].to_dict("records"):
+        counts = "–".join(str(int(row[name])) for name in ("wins", "ties", "losses"))
+        differences = (_interval(row, "auc"), _interval(row, "log_loss"))
+        rows.append((row["n_train"], LABELS[row["method"]], *differences, counts))
     return markdown_table(["Rows", "Against", "Δ ROC-AUC", "Δ log-loss", "W–T–L"], rows)
 
 

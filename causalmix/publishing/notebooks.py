@@ -13,6 +13,7 @@ from typing import Any
 
 import nbformat
 
+from causalmix.atomic import replace_file
 from causalmix.errors import CausalMixError, check_name
 from causalmix.publishing.parameters import check_parameters
 
@@ -260,9 +261,4 @@ def private_folders(root: Path) -> set[str]:
 def save_notebook(nb: nbformat.NotebookNode, path: Path) -> None:
     """Write a notebook so that `path` never holds half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        nbformat.write(nb, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    replace_file(path, lambda partial: nbformat.write(nb, partial))

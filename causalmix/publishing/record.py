@@ -14,7 +14,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from causalmix.manifest import file_hash, git_commit
+from causalmix.manifest import file_hash, git_commit, versions_of
 
 
 @cache
@@ -26,13 +26,7 @@ def requirements() -> dict[str, Requirement]:
 
 def dependency_versions() -> dict[str, str]:
     """Return the installed version of everything the package needs, "missing" where it is not."""
-    versions = {}
-    for name in sorted(requirements(), key=str.lower):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "missing"
-    return versions
+    return versions_of(sorted(requirements(), key=str.lower), otherwise="missing")
 
 
 def execution_record(
@@ -137,10 +131,9 @@ def record_page(records: list[dict[str, Any]]) -> str:
         "## Runs\n\n" + markdown_table(["Notebook", "Started", "Took", "Commit", "Machine"], runs),
         "## Parameters\n\nEvery value of every notebook, its seeds among them.\n\n"
         + markdown_table(["Notebook", "Parameter", "Value"], values),
-        "## Data\n\n"
-        + markdown_table(["Dataset", "SHA-256 of the content, first digits"], data),
-        "## Checkpoint\n\nFirst digits of the SHA-256 of the file, byte by byte, and of its content: "
-        "architecture and weights, however a file stores them.\n\n"
+        "## Data\n\n" + markdown_table(["Dataset", "SHA-256 of the content, first digits"], data),
+        "## Checkpoint\n\nFirst digits of the SHA-256 of the file, byte by byte, and of its "
+        "content: architecture and weights, however a file stores them.\n\n"
         + markdown_table(["File", "File hash", "Content hash"], models),
         "## Versions\n\n" + markdown_table(["Package", "Version"], by_name),
     ]

@@ -230,7 +230,7 @@ def test_a_run_goes_on_where_it_was_killed(folder, tmp_path, monkeypatch):
     scored = []
     score = evaluation._score
     monkeypatch.setattr(
-        evaluation, "_score", lambda *arguments: scored.append(arguments) or score(*arguments)
+        evaluation, "_score", lambda task, model: scored.append(task) or score(task, model)
     )
     again = small(folder, out)
     assert len(scored) == len(lines) - 9
@@ -252,7 +252,9 @@ def test_another_checkpoint_or_table_replaces_only_its_own_rows(folder, tmp_path
     monkeypatch.setattr(
         evaluation,
         "_score",
-        lambda task, model: methods.append((task.table.name, task.method)) or score(task, model),
+        lambda task, model: (
+            methods.append((task.data.name, task.row["method"])) or score(task, model)
+        ),
     )
     after = small(folder, out, seeds=1, tfm=path).rows
     assert sorted(methods) == [("three", "tfm"), ("two", "tfm")]
