@@ -126,7 +126,8 @@ def benchmark_rules(
     check_names(rules, RULES, "rule")
     tables, _ = read_tables(folder)
     chosen = {check_name(name, tables, "dataset"): tables[name] for name in datasets} or tables
-    model = {"tfm": str(tfm), "checkpoint": load_tfm(tfm).content_hash[:16]}
+    checkpoint = load_tfm(tfm).content_hash
+    model = {"tfm": str(tfm), "checkpoint": checkpoint[:16]}
     tasks = [
         _task(table, n, seed, mixing, config=config, n_test=n_test, rules=tuple(rules), **model)
         for seed in range(seeds)

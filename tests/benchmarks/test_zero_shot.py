@@ -252,8 +252,8 @@ def test_another_checkpoint_or_table_replaces_only_its_own_rows(folder, tmp_path
     monkeypatch.setattr(
         evaluation,
         "_score",
-        lambda task, model: (
-            methods.append((task.data.name, task.row["method"])) or score(task, model)
+        lambda task, models: (
+            methods.append((task.data.name, task.row["method"])) or score(task, models)
         ),
     )
     after = small(folder, out, seeds=1, tfm=path).rows
@@ -262,7 +262,7 @@ def test_another_checkpoint_or_table_replaces_only_its_own_rows(folder, tmp_path
     is_tfm = after["method"] == "tfm"
     pd.testing.assert_frame_equal(after[~is_tfm], before[~is_tfm])
     assert (after.loc[is_tfm, "auc"] != before.loc[is_tfm, "auc"]).all()
-    assert set(after.loc[is_tfm, "model"]) == {other.content_hash[:16]}
+    assert set(after.loc[is_tfm, "model"]) == {other.run_hash}
 
     methods.clear()
     make_table(160, seed=9).to_csv(folder / "two.csv", index=False)
