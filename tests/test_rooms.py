@@ -31,8 +31,6 @@ def test_a_face_offers_all_that_it_names(room):
 
 
 def test_the_package_and_its_command_load_nothing_heavy():
-    code = (
-        "import causalmix, causalmix.cli, sys; print({'torch', 'dowhy', 'pandas'} & {*sys.modules})"
-    )
+    code = "import causalmix, causalmix.cli, sys; print({'torch', 'dowhy', 'pandas'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
