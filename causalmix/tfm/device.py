@@ -46,8 +46,8 @@ def find_device(name: str) -> torch.device:
         ) from None
     if device.type != "cpu" and (device.index or 0) >= (there := _count(device.type)):
         raise CausalMixError(
-            f"The device {name!r} was asked for, but PyTorch finds {there or 'none'} of this type "
-            "here. Use device='cpu', or 'auto' for a CUDA device where there is one."
+            f"The device {name!r} was asked for, but PyTorch finds none here (of its type {there})."
+            " Use device='cpu', or 'auto' for a CUDA device where there is one."
         )
     return device
 

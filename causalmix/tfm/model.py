@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,8 @@ _SUFFIXES = (".safetensors", ".ckpt")
 _OLD_ARCHITECTURE_NAMES = {None: "tabpfn_v2", "base": "tabpfn_v2_5"}
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True)
+class Limits:
     """Largest table that a model accepts.
 
     Attributes
@@ -226,7 +227,8 @@ class FoundationModel:
             (n_features, "features", "Select some of the columns."),
             (n_classes, "classes", "Merge rare classes."),
         )
-        for limit, (count, what, way_out) in zip(self.limits, ways_out, strict=True):
+        limits = dataclasses.astuple(self.limits)
+        for limit, (count, what, way_out) in zip(limits, ways_out, strict=True):
             if count > limit:
                 raise DataError(
                     f"The table has {count:,} {what}; the foundation model {self.name!r} takes "
