@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "csuite_data": ["load_csuite", "load_published"],
         "discovery": ["run_discovery_benchmark"],
         "fitting_speed": ["tabulate_fitting"],
-        "results": ["load_record", "load_result"],
+        "results": ["describe_base_model", "load_record", "load_result"],
         "rule_summary": ["gains_by_dataset", "judge_runs", "rule_table"],
         "search_comparison": ["compare_searches", "tabulate_comparisons"],
         "stopping_rules": ["benchmark_rules"],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from causalmix.errors import CausalMixError
+from causalmix.tfm.model import load_tfm
 
 _RESULTS = Path(__file__).resolve().parents[2] / "results"  # of a checkout
 
@@ -51,6 +52,34 @@ def load_record(name: str) -> dict[str, object]:
         If there is no such file, as in an installation without the checkout.
     """
     return json.loads(_find(name, "json").read_text())
+
+
+def describe_base_model(name: str) -> str:
+    """Say whether results were made with the foundation model that the package ships.
+
+    Parameters
+    ----------
+    name : str
+        Path below the folder of results without its ending, as ``"finetuning/rules"``.
+
+    Returns
+    -------
+    str
+        A sentence; it names both models by their content hashes where they differ.
+
+    Raises
+    ------
+    CausalMixError
+        If there is no such manifest.
+    """
+    made_with = str(load_record(f"{name}_manifest")["settings"]["checkpoint"])
+    shipped = load_tfm().content_hash
+    if made_with == shipped:
+        return f"Made with the foundation model of this package, {shipped[:8]}."
+    return (
+        f"Made with an earlier, weaker foundation model ({made_with[:8]}), not with the one of "
+        f"this package ({shipped[:8]}): the figures say nothing about fine-tuning that one."
+    )
 
 
 def _find(name: str, ending: str) -> Path:

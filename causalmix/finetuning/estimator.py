@@ -1,4 +1,4 @@
-"""A scikit-learn classifier around all of it: fine-tune on one table, never worse in silence."""
+"""A scikit-learn classifier around all of it: fine-tune on one table, and say what came of it."""
 
 from __future__ import annotations
 

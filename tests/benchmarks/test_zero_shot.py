@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from causalmix.benchmarks import zero_shot as evaluation
 from causalmix.benchmarks.comparison import bootstrap_interval, compare_methods, mean_ranks
 from causalmix.benchmarks.rowstore import RowStore
 from causalmix.benchmarks.speed import measure_speed
-from causalmix.benchmarks.zero_shot import DEFAULT_METHODS, evaluate_tfm
+from causalmix.benchmarks.zero_shot import DEFAULT_METHODS, TRAITS, evaluate_tfm
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.splitting import holdout_split
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
@@ -109,6 +110,8 @@ def test_rows_are_what_the_libraries_give_by_hand(n_classes, tmp_path):
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_baselines_take_gaps_unseen_levels_and_columns_of_many_levels(name):
+    if BASELINES[name].extra == "boosting":
+        pytest.importorskip(name)
     frame = make_table(600, 3, gaps=True)
     frame["place"] = [f"p{i % 298}" for i in range(600)]  # more than a histogram has bins
     frame["nearly"] = np.where(np.arange(600) < 2, np.arange(600.0), np.nan)
@@ -216,7 +219,7 @@ def test_files_hold_rows_summary_and_manifest(folder, tmp_path):
     }
     manifest = json.loads((tmp_path / "new" / "out_manifest.json").read_text())
     assert manifest["settings"]["tuning"] == ["two"]
-    assert manifest["settings"]["checkpoint"] == load_tfm().content_hash
+    assert manifest["settings"]["checkpoint"]["content_hash"] == load_tfm().content_hash
     assert set(manifest["data"]) == {"two", "three"}
     assert str(tmp_path) not in json.dumps(manifest)
     assert "held-out" in evaluation.describe(result)
@@ -230,7 +233,7 @@ def test_a_run_goes_on_where_it_was_killed(folder, tmp_path, monkeypatch):
     scored = []
     score = evaluation._score
     monkeypatch.setattr(
-        evaluation, "_score", lambda task, model: scored.append(task) or score(task, model)
+        evaluation, "_score", lambda task, models: scored.append(task) or score(task, models)
     )
     again = small(folder, out)
     assert len(scored) == len(lines) - 9
@@ -286,6 +289,60 @@ def test_workers_give_the_same_rows(folder, tmp_path):
     two = small(folder, tmp_path / "two.csv", workers=2, **options).rows
     timeless = one.columns.drop("seconds")
     pd.testing.assert_frame_equal(one[timeless], two[timeless], atol=1e-5)
+
+
+def test_other_inference_settings_are_methods_of_their_own(folder, tmp_path):
+    methods = ["tfm", "tfm:1@0.5", "tfm@1.0"]
+    rows = small(folder, tmp_path / "out.csv", methods=methods, seeds=1).rows
+    by_method = rows.pivot_table(index=["dataset", "n_train"], columns="method", values="log_loss")
+    assert list(by_method) == methods
+    # A temperature of 1 is the checkpoint's own; a lower one with one member is another model.
+    pd.testing.assert_series_equal(by_method["tfm"], by_method["tfm@1.0"], check_names=False)
+    assert (by_method["tfm"] - by_method["tfm:1@0.5"]).abs().min() > 1e-3
+    assert rows.groupby("method")["model"].nunique().eq(1).all()
+    assert rows["model"].nunique() == 2
+    for wrong in ("tfm:0", "tfm:x", "tfm@", "tfm8"):
+        with pytest.raises(UnknownNameError, match=re.escape(wrong)):
+            small(folder, tmp_path / "wrong.csv", methods=[wrong])
+
+
+def test_a_share_of_the_rows_is_a_size_of_every_table(folder, tmp_path):
+    result = small(folder, tmp_path / "out.csv", share=0.5, methods=["knn", "tfm"], seeds=1)
+    sizes = {name: len(pd.read_csv(folder / f"{name}.csv")) for name in ("two", "three")}
+    assert result.rows.groupby("dataset")["n_train"].first().to_dict() == {
+        name: round(size / 2) for name, size in sizes.items()
+    }
+    assert set(result.summary["n_train"]) == {"50%"}
+    assert (result.summary["datasets"] == 2).all()
+    with pytest.raises(DataError, match="share is 1"):
+        small(folder, tmp_path / "other.csv", share=1)
+
+
+def test_traits_compare_the_tables_of_a_group_with_their_best_rival(folder, tmp_path):
+    result = small(folder, tmp_path / "out.csv", methods=["knn", "logistic_regression", "tfm"])
+    written = pd.read_csv(tmp_path / "out_traits.csv")
+    assert set(written["trait"]) == set(TRAITS)
+    classes = written[written["trait"] == "classes"].set_index("group")
+    assert classes["datasets"].to_dict() == {"two classes": 1, "more classes": 1}
+    means = result.rows.groupby(["dataset", "method"])["auc"].mean().unstack()
+    for group, dataset in (("two classes", "two"), ("more classes", "three")):
+        others = means.loc[dataset].drop("tfm")
+        assert classes.loc[group, "rival"] == others.idxmax()
+        gain = means.loc[dataset, "tfm"] - others.max()
+        assert classes.loc[group, "auc_difference"] == pytest.approx(gain)
+
+
+@pytest.mark.parametrize("method", ["xgboost", "lightgbm"])
+def test_names_that_a_library_refuses_do_not_stop_it(method):
+    table = make_table(120)
+    odd = table.rename(columns={table.columns[0]: "a [b] <c>", table.columns[1]: 'd: "e", {f}'})
+    train, test = (
+        holdout_split(TabularDataset.from_frame(each, "target"), 60, 50, 0) for each in (table, odd)
+    )
+    plain, named = (
+        fit_predict_proba(method, split[0], split[1].X, seed=0) for split in (train, test)
+    )
+    np.testing.assert_array_equal(plain, named)
 
 
 def test_a_foreign_file_is_not_touched(folder, tmp_path):
@@ -378,7 +435,9 @@ def test_missing_xgboost_is_said_only_when_it_is_asked_for(folder, tmp_path, mon
         return "1"
 
     monkeypatch.setattr("causalmix.quality.baselines.version", version)
-    with pytest.raises(CausalMixError, match="pip install xgboost-cpu"):
+    with pytest.raises(
+        CausalMixError, match=r"xgboost or xgboost-cpu.* pip install .causalmix\[dev\]"
+    ):
         small(folder, tmp_path / "out.csv")
     small(folder, tmp_path / "out.csv", methods=["knn"], seeds=1)
 

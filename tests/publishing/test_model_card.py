@@ -71,7 +71,7 @@ def results(tmp_path) -> Path:
         "seeds": 1,
         "n_test": 1000,
         "tuning": ["tuned"],
-        "checkpoint": load_tfm().content_hash,
+        "checkpoint": {"content_hash": load_tfm().content_hash},
     }
     skipped = [
         {"dataset": "wide", "n_train": None, "reason": "It has too many columns."},
@@ -97,7 +97,12 @@ def results(tmp_path) -> Path:
         "commit": "abcdef0123456789",
     }
     (folder / "pretrain" / "manifest.json").write_text(json.dumps(training))
-    log = {"step": [1, 2, 3], "train_loss": [1, 0.8, 0.7], "held_out_loss": [1.1, 0.9, 0.95]}
+    log = {
+        "step": [1, 2, 3],
+        "seconds": [5, 6, 7],
+        "train_loss": [1, 0.8, 0.7],
+        "held_out_loss": [1.1, 0.9, 0.95],
+    }
     pd.DataFrame(log).to_csv(folder / "pretrain" / "log.csv", index=False)
     return folder
 
