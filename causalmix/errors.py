@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -70,6 +69,8 @@ def check_name(name: str, valid: Iterable[str], kind: str) -> str:
     names = list(valid)
     if name in names:
         return name
+    from difflib import get_close_matches  # here: most commands come without it
+
     of_text = {str(each): each for each in names}  # columns may be named by numbers
     near = [of_text[text] for text in get_close_matches(str(name), of_text, n=3, cutoff=0.5)]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -249,11 +249,12 @@ def test_another_checkpoint_or_table_replaces_only_its_own_rows(folder, tmp_path
     path = other.save(tmp_path / "other.safetensors")
     methods = []
     score = evaluation._score
-    monkeypatch.setattr(
-        evaluation,
-        "_score",
-        lambda task, model: methods.append((task.data.name, task.row["method"])) or score(task, model),
-    )
+
+    def noted(task, model):
+        methods.append((task.row["dataset"], task.row["method"]))
+        return score(task, model)
+
+    monkeypatch.setattr(evaluation, "_score", noted)
     after = small(folder, out, seeds=1, tfm=path).rows
     assert sorted(methods) == [("three", "tfm"), ("two", "tfm")]
     assert len(pd.read_csv(out)) == len(before)
