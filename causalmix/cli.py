@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,12 +149,7 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
 @click.option("--speed", multiple=True, help="Datasets to time fitting on; --out is a JSON file.")
 def benchmark_generation(
-    csuite: Path | None,
-    data: Path | None,
-    out: Path,
-    workers: int,
-    speed: tuple[str, ...],
-    **options: object,
+    csuite: Path | None, data: Path | None, out: Path, speed: tuple[str, ...], **options: object
 ) -> None:
     """Score synthetic rows: on CSuite against the truth, or on tables by their use to learners.
 
@@ -176,8 +171,8 @@ def benchmark_generation(
         from causalmix.benchmarks.utility import benchmark_utility as benchmark
 
         names = ("n_train", "datasets", "seeds", "generators")
-    given = {name: options[name] for name in names if options[name]}
-    summary = benchmark(csuite or data, out, workers=workers, progress=True, **given)
+    given = {name: options[name] for name in ("workers", *names) if options[name]}
+    summary = benchmark(csuite or data, out, progress=True, **given)
     click.echo(summary.round(4).to_string(index=False))
     click.echo(_shown(out))
 
@@ -321,7 +316,7 @@ def _check_notebooks() -> str:
 
 _CHECKS: dict[str, Callable[[], str]] = {
     "causalmix": lambda: causalmix.__version__,
-    "python": platform.python_version,
+    "python": lambda: sys.version.split()[0],
     "packages": _check_packages,
     "cores": _check_cores,
     "device": _check_device,

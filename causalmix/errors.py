@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from functools import wraps
 from inspect import Parameter, signature
 from numbers import Integral, Real
@@ -81,6 +80,8 @@ def check_name(name: str, valid: Iterable[str], kind: str) -> str:
     names = list(valid)
     if name in names:
         return name
+    from difflib import get_close_matches  # here: most commands come without it
+
     of_text = {str(each): each for each in names}  # columns may be named by numbers
     near = [of_text[text] for text in get_close_matches(str(name), of_text, n=3, cutoff=0.5)]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

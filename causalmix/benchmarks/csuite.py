@@ -162,8 +162,8 @@ def _score(task: Task) -> dict[str, object]:
 
 def _fit(task: Task, table: pd.DataFrame) -> list[StructuralCausalModel]:
     dags = [task.data.dag]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a small table may number its rows by chance
+    # Hushed: a small table may number its rows by chance.
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
         if task.row["graph"] == "discovered":
             seed = task.row["repetition"]
             edges = discover(table, n_bootstraps=N_BOOTSTRAPS, seed=seed)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import networkx as nx
+import numpy as np
 import pandas as pd
 
 from causalmix.data.files import read_table
@@ -89,7 +90,8 @@ def load_csuite(folder: str | Path) -> CSuiteDataset:
         dag = _graph(names, content["adjacency"])
         effect = content["interventions"][0]
         (treatment,), (outcome,), (ate,) = (effect[k] for k in ("treatment", "outcome", "ate"))
-        values = [_only(effect[k]) for k in ("treatment_value", "reference_value")]
+        # Of one treated column: the files give its value bare or in a list.
+        values = [float(np.ravel(effect[k]).item()) for k in ("treatment_value", "reference_value")]
     except OSError as error:
         raise DataError(f"{truth} cannot be read: {error.strerror}.") from error
     except (ValueError, TypeError, KeyError, IndexError) as error:
@@ -178,13 +180,6 @@ def _graph(names: list[str], adjacency: list[list[int]]) -> nx.DiGraph:
         if edge
     )
     return dag
-
-
-def _only(value: float | list[float]) -> float:
-    """Return the value of the one treated column, which the files give bare or in a list."""
-    if isinstance(value, list):
-        (value,) = value
-    return float(value)
 
 
 def _check_nodes(names: list[str], frame: pd.DataFrame, path: Path, *, every: bool = True) -> None:

@@ -359,8 +359,7 @@ def _search(
     if method not in PLAIN:
         options = {"n_bootstraps": n_bootstraps, "seed": table.seed} | VARIANTS[method]
         start = time.process_time()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             edges = discover(table.frame, **options)
         return edges, time.process_time() - start, "ok"
     done, edges = searcher.search(method, integer_codes(table.frame)), None

@@ -157,8 +157,7 @@ def write_discovery_speed(
     if dataset.n_rows < n_rows:
         raise DataError(f"{dataset.name} has {dataset.n_rows} rows, fewer than n_rows={n_rows}.")
     frame = dataset.frame().sample(n_rows, random_state=0).reset_index(drop=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         measured = {
             "loop": {"dataset": dataset.name} | measure_bootstrap_speed(frame, progress=progress),
             "cost": measure_cost(),

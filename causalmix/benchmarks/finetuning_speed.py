@@ -265,8 +265,7 @@ def _library(checkpoint: Path, *, split: Split, **options: Any) -> pd.DataFrame:
         **options,
     )
     parts = [(part.X.to_numpy(), part.y.cat.codes.to_numpy()) for part in (split.train, split.val)]
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
         classifier.fit(*parts[0], *parts[1])
     return pd.DataFrame(clock.records)
 

@@ -156,12 +156,10 @@ def write_fitting_speed(
             raise DataError(f"{dataset.name} has no row without missing numbers.")
         frame = frame.sample(min(n_rows, len(frame)), random_state=0).reset_index(drop=True)
         frame = _merge_rare_levels(frame)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             measured[dataset.name] = measure_fitting(frame, dataset.y.name, n_dags=n_dags)
         hashes[dataset.name] = dataset.content_hash
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         cost = measure_generator_cost(sizes)
     settings = {"n_rows": n_rows, "n_dags": n_dags}
     return write_measured(path, {"tables": measured, "cost": cost}, settings, hashes)

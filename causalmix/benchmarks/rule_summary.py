@@ -25,6 +25,7 @@ HARM = 0.005
 """Mean loss of ROC-AUC on a dataset that counts as harm."""
 
 _SETTING, _CHOICE = ["n_train", "mixing", "steps"], ["rule", "level"]
+_GAINS = ("auc_gain", "log_loss_gain")
 _SCORES = ("auc", "log_loss")
 _RUN = ["dataset", "n_train", "seed", "mixing"]
 
@@ -156,7 +157,7 @@ def summarise_rules(judged: pd.DataFrame) -> pd.DataFrame:
     keys = [*_SETTING, *_CHOICE]
     for key, group in per_dataset.groupby(keys, sort=False):
         record = dict(zip(keys, key, strict=True)) | {"datasets": len(group)}
-        for name in ("auc_gain", "log_loss_gain"):
+        for name in _GAINS:
             record |= mean_and_interval(group[name].to_numpy(), name, f"{name}_")
         record |= {
             "improvement": group["improvement"].median(),
@@ -189,7 +190,7 @@ def rule_table(summary: pd.DataFrame) -> pd.DataFrame:
             f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
             for mean, low, high in summary[[name, f"{name}_low", f"{name}_high"]].to_numpy()
         ]
-        for name in ("auc_gain", "log_loss_gain")
+        for name in _GAINS
     }
     rounded = {name: summary[name].round(4) for name in ("worst", "harmed")}
     rounded |= {name: summary[name].round(2) for name in ("untouched", "of_oracle")}

@@ -64,13 +64,9 @@ def measure_speed(
             )
             for _ in range(repeats + 1)
         ]
-    return summarise_pairs(pairs[1:], "tfm_seconds", "random_forest_seconds") | {
-        "n_context": n_context,
-        "n_query": n_query,
-        "n_features": n_features,
-        "n_trees": n_trees,
-        "threads": threads,
-    }
+    sizes = {"n_context": n_context, "n_query": n_query, "n_features": n_features}
+    measured = summarise_pairs(pairs[1:], "tfm_seconds", "random_forest_seconds")
+    return measured | sizes | {"n_trees": n_trees, "threads": threads}
 
 
 def write_speed(tfm: str | Path, path: Path) -> Path:

@@ -192,8 +192,8 @@ def _task(
 
 def _record(task: Task) -> dict[str, object]:
     options, seed = task.options, task.row["seed"]
-    with name_failure(task.row["mixing"], task), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of discovery in few rows
+    # Hushed: discovery in few rows.
+    with name_failure(task.row["mixing"], task), warnings.catch_warnings(action="ignore"):
         sizes = (task.row["n_train"], options["n_val"])
         split = low_data_split(task.data, *sizes, seed, n_test=options["n_test"])
         result = finetune(

@@ -175,8 +175,8 @@ def _score(task: Task) -> dict[str, object]:
     generator, seed = task.row["generator"], task.row["seed"]
     train, test = holdout_split(task.data, task.row["n_train"], task.options["n_test"], seed)
     started = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of discovery in few rows; learners that do not converge
+    # Hushed: discovery in few rows, and learners that do not converge.
+    with warnings.catch_warnings(action="ignore"):
         X, y = (train.X, train.y) if generator == REAL else _generate(task, train)
         seconds = time.perf_counter() - started
         sources = {"synthetic": (X, y), "both": (X, y)}

@@ -48,9 +48,8 @@ def plot_generation_cost(cost: Sequence[Mapping[str, object]]) -> Figure:
     Figure
         Two axes on logarithmic scales, each with a line for fitting and one for drawing rows.
     """
-    frame = pd.DataFrame(cost).melt(
-        ["varied", "rows", "columns"], list(_PARTS), "method", "seconds"
-    )
+    sizes = ["varied", "rows", "columns"]
+    frame = pd.DataFrame(cost).melt(sizes, list(_PARTS), "method", "seconds")
     colours = dict(zip(_PARTS, (REAL_COLOUR, "C0"), strict=True))
     return _plot_cost(frame.assign(finished=True), _PARTS, colours)
 

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "config": ["PretrainConfig"],
-        "heldout": ["evaluate_tasks"],
+        "heldout": ["held_out_loss"],
         "run": ["pretrain"],
     },
 )

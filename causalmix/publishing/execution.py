@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from joblib import cpu_count
 
-from causalmix.errors import UnknownNameError, check_name
+from causalmix.errors import UnknownNameError, check_names
 from causalmix.publishing.notebooks import (
     BUILD,
     PACKAGE,
@@ -94,8 +94,7 @@ def _where(name: str, valid: Mapping[Path, Mapping[str, Any]]) -> str:
 
 def _smoke_values(root: Path) -> dict[str, dict[str, Any]]:
     values = yaml.safe_load((root / "notebooks" / "smoke.yml").read_text(encoding="utf-8")) or {}
-    for stem in values:
-        check_name(stem, [path.stem for path in notebook_paths(root)], "notebook in smoke.yml")
+    check_names(values, [path.stem for path in notebook_paths(root)], "notebook in smoke.yml")
     return values
 
 

@@ -74,8 +74,8 @@ def _data_hashes(parameters: Mapping[str, Any]) -> dict[str, str]:
         if path.is_file():
             hashes[path.name] = file_hash(path)
             continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the notebook has shown them
+        # Hushed: the notebook has shown them.
+        with warnings.catch_warnings(action="ignore"):
             # In a list, `target` is that of the files; see
             # `causalmix.benchmarks.arms.run_benchmark`.
             target = parameters.get("target") if isinstance(names, str) else None

@@ -24,6 +24,7 @@ from causalmix.benchmarks.discovery import (
 )
 from causalmix.benchmarks.discovery_speed import measure_bootstrap_speed, measure_cost
 from causalmix.benchmarks.plain_discovery import PlainSearcher, integer_codes
+from causalmix.benchmarks.results import load_result
 from causalmix.benchmarks.search_comparison import (
     compare_searches,
     known_halves,
@@ -37,6 +38,8 @@ from causalmix.plots.cost import plot_discovery_cost
 from causalmix.plots.discovery import plot_calibration, plot_discovery_benchmark
 from causalmix.scm.random_scm import random_scm_table
 
+RESULT = "discovery/benchmark"
+STALE = {RESULT}  # written with other files behind discovery than there are now
 SMALL = {"n_rows": [100], "n_nodes": [5], "n_scms": 2, "n_bootstraps": 2}
 
 
@@ -143,6 +146,12 @@ def test_failed_searches_are_counted_and_left_out_of_the_differences():
     assert summary.loc["csuite", "csuite-5", 200, "pc"]["tables"] == 4
     assert summary.loc["random", "9 nodes", 200, "fci"]["failed"] == 1
     assert np.isnan(summary.loc["random", "all", 100, "bootstrap"]["shd_difference"])
+
+
+def test_committed_rows_are_of_todays_code_or_named_stale():
+    today = load_result(RESULT)["code"].str.startswith(discovery_benchmark._code_hash())
+    assert today.all() or RESULT in STALE
+    assert not today.all() or RESULT not in STALE
 
 
 def test_where_we_lose_is_said(small):
