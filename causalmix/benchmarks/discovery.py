@@ -36,6 +36,7 @@ from causalmix.discovery import (
     graph_comparison,
     independence,
     knowledge,
+    options,
     orientation,
     possible_dsep,
     score_search,
@@ -83,7 +84,7 @@ _TEXT = ("source", "dataset", "method", "outcome")
 
 _MODULES = (
     *(bootstrap, citest, codec, columns, edge_probabilities, graph_comparison, independence),
-    *(knowledge, orientation, possible_dsep, score_search, search, skeleton),
+    *(knowledge, options, orientation, possible_dsep, score_search, search, skeleton),
 )
 """What discovery finds, and how it is scored, may change with any of these."""
 
