@@ -258,6 +258,25 @@ def summarise_traits(rows: pd.DataFrame, tables: Mapping[str, TabularDataset]) -
     return pd.DataFrame(found)
 
 
+def read_variant(method: str) -> tuple[int | None, float | None]:
+    """Read the inference settings in the name of a method, as ``"tfm:8@0.9"``.
+
+    Parameters
+    ----------
+    method : str
+        A variant of the checkpoint.
+
+    Returns
+    -------
+    members : int or None
+        Of the ensemble; None for the checkpoint's own number.
+    temperature : float or None
+        Of the softmax; None for the checkpoint's own.
+    """
+    members, temperature = _VARIANT.fullmatch(method).group("members", "temperature")
+    return members and int(members), temperature and float(temperature)
+
+
 def describe_skipped(skipped: Sequence[dict[str, object]]) -> str:
     """Write down what was skipped and why.
 
@@ -306,11 +325,10 @@ def _models(tfm: str | Path, variants: Sequence[str]) -> dict[str, FoundationMod
         return {}
     model, models = load_tfm(tfm), {}
     for name in variants:
-        members, temperature = _VARIANT.fullmatch(name).group("members", "temperature")
-        settings = {} if members is None else {"N_ESTIMATORS": int(members)}
-        if temperature is not None:
-            settings["SOFTMAX_TEMPERATURE"] = float(temperature)
-        models[name] = model.with_settings(**settings)
+        settings = dict(
+            zip(("N_ESTIMATORS", "SOFTMAX_TEMPERATURE"), read_variant(name), strict=True)
+        )
+        models[name] = model.with_settings(**{k: v for k, v in settings.items() if v is not None})
     return models
 
 

@@ -16,7 +16,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from causalmix.benchmarks.zero_shot import LABELS, TFM
+from causalmix.benchmarks.zero_shot import LABELS, TFM, read_variant
 from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import SCORES
 from causalmix.plots.evaluation import plot_evaluation, plot_pretraining
@@ -178,15 +178,39 @@ def _goals(found: Results) -> str:
     )
 
 
-def _scores(found: Results, tables: str) -> str:
+def _scores(summary: pd.DataFrame) -> str:
     rows = []
-    for row in found.summary[found.summary["tables"] == tables].to_dict("records"):
+    for row in summary.to_dict("records"):
         means = [f"{row[name]:.3f}" for name in SCORES]
         cells = [LABELS[row["method"]], f"{row['mean_rank']:.2f}", *means, f"{row['seconds']:.2f}"]
         strong = "**" if row["method"] == TFM else ""
         rows.append((row["n_train"], *(f"{strong}{cell}{strong}" for cell in cells)))
     head = ["Rows", "Method", "Mean rank", "ROC-AUC", "Log-loss", "Accuracy", "Seconds"]
     return markdown_table(head, rows)
+
+
+def _traits(found: Results) -> str:
+    table = found.traits.assign(
+        shown=[
+            f"{_interval(row, 'auc')} {LABELS[row['rival']]}" for _, row in found.traits.iterrows()
+        ]
+    ).pivot(index=["trait", "group"], columns="n_train", values=["datasets", "shown"])
+    rows = [
+        (group, int(row["datasets"].max()), *row["shown"].fillna(""))
+        for (_, group), row in table.iterrows()
+    ]
+    return markdown_table(["Tables with", "Tables", *(f"{n} rows" for n in table["shown"])], rows)
+
+
+def _inference(found: Results) -> str:
+    own = found.model.inference_config
+    rows = []
+    for row in found.inference.sort_values("seconds").to_dict("records"):
+        members, temperature = read_variant(row["method"])
+        cells = (members or own.N_ESTIMATORS, temperature or own.SOFTMAX_TEMPERATURE)
+        scores = (f"{row['auc']:.4f}", f"{row['log_loss']:.4f}", f"{row['seconds']:.1f}")
+        rows.append((*cells, *scores))
+    return markdown_table(["Members", "Temperature", "ROC-AUC", "Log-loss", "Seconds"], rows)
 
 
 def _differences(found: Results) -> str:
@@ -299,10 +323,13 @@ BLANKS: dict[str, Callable[[Results], str]] = {
     "same_checkpoint": _same_checkpoint,
     "tuning_tables": lambda found: _listing(found.evaluation["settings"]["tuning"]),
     "goals": _goals,
-    "held_out": lambda found: _scores(found, "held-out"),
+    "held_out": lambda found: _scores(found.held_out),
+    "small": lambda found: _scores(found.small),
+    "traits": _traits,
+    "inference": _inference,
     "differences": _differences,
-    "tuning": lambda found: _scores(found, "tuning"),
-    "all_tables": lambda found: _scores(found, "all"),
+    "tuning": lambda found: _scores(found.of_tables("tuning")),
+    "all_tables": lambda found: _scores(found.of_tables("all")),
     "losses": _losses,
     "each_table": _each_table,
     "skipped": _skipped,

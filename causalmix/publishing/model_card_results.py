@@ -28,8 +28,11 @@ class Results:
     rows, summary, evaluation : DataFrame, DataFrame and mapping
         Scores of the evaluation, a row a table, size, split and method; their summary; and its
         manifest.
+    traits, small, inference : DataFrame
+        Summaries of the evaluation by traits of the tables, of that on truly small tables, and of
+        the checkpoint with other inference settings.
     speed : mapping
-        Its timings.
+        Timings of the evaluation.
     """
 
     model: FoundationModel
@@ -38,6 +41,9 @@ class Results:
     rows: pd.DataFrame
     summary: pd.DataFrame
     evaluation: Mapping[str, Any]
+    traits: pd.DataFrame
+    small: pd.DataFrame
+    inference: pd.DataFrame
     speed: Mapping[str, Any]
 
     @classmethod
@@ -61,6 +67,15 @@ class Results:
         tfm = folder / "tfm" / "evaluation"
         names = [f"{tfm}{end}" for end in (".csv", "_summary.csv", "_manifest.json", "_speed.json")]
         names += [f"{folder}/pretrain/{name}" for name in ("manifest.json", "log.csv")]
+        summaries = {
+            name: folder / "tfm" / f"{file}.csv"
+            for name, file in (
+                ("traits", "evaluation_traits"),
+                ("small", "small_summary"),
+                ("inference", "inference_summary"),
+            )
+        }
+        names += map(str, summaries.values())
         missing = [Path(name).name for name in names if not Path(name).is_file()]
         if missing:
             raise CausalMixError(
@@ -79,12 +94,17 @@ class Results:
             summary=pd.read_csv(f"{tfm}_summary.csv"),
             evaluation=evaluation,
             speed=_json(f"{tfm}_speed.json"),
+            **{name: pd.read_csv(path) for name, path in summaries.items()},
         )
 
     @property
     def held_out(self) -> pd.DataFrame:
         """Summary over the tables that the checkpoint was not tuned on."""
-        return self.summary[self.summary["tables"] == "held-out"]
+        return self.of_tables("held-out")
+
+    def of_tables(self, tables: str) -> pd.DataFrame:
+        """Summary over one group of tables."""
+        return self.summary[self.summary["tables"] == tables]
 
     @property
     def per_table(self) -> pd.DataFrame:

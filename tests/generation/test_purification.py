@@ -89,7 +89,7 @@ def test_samples_are_full_pure_and_keep_the_class_shares(spoil):
     planted = Planted(spoil)
     with warnings.catch_warnings():
         warnings.simplefilter("error", GenerationWarning)
-        pure = Purified(planted, max_rounds=6).fit(*table())
+        pure = Purified(planted, max_rounds=10).fit(*table())
         X, y = pure.sample(200, seed=3)
     assert len(X) == len(y) == 200
     assert (pure.faults(X, y) == 0).all()

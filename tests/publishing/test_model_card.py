@@ -65,6 +65,15 @@ def results(tmp_path) -> Path:
         ]
     )
     summary.to_csv(folder / "tfm" / "evaluation_summary.csv", index=False)
+    compare_methods(rows[tuned], "tfm").to_csv(folder / "tfm" / "small_summary.csv", index=False)
+    variants = {"tfm": "tfm", "knn": "tfm:8@0.9", "random_forest": "tfm:16"}
+    named = rows[rows["method"].isin(variants)].replace({"method": variants})
+    inference = compare_methods(named[named["n_train"] == 64], "tfm")
+    inference.to_csv(folder / "tfm" / "inference_summary.csv", index=False)
+    trait = {"trait": "classes", "group": "two classes", "n_train": 64, "datasets": 3, "auc": 0.8}
+    rival = {"rival": "knn", "auc_difference": 0.0123, "auc_low": -0.01, "auc_high": 0.03}
+    traits = pd.DataFrame([trait | rival, trait | rival | {"n_train": 512, "datasets": 2}])
+    traits.to_csv(folder / "tfm" / "evaluation_traits.csv", index=False)
     settings = {
         "folder": "tables",
         "n_train": [64, 512],
@@ -161,7 +170,7 @@ def test_tables_hold_the_scores_of_every_method(tmp_path, results):
     assert by_method["XGBoost"][3] == f"{np.mean([0.76, 0.77, 0.78]):.3f}"
     differences = cells(filled("differences", tmp_path, results))
     against = {row[1]: row for row in differences if row[0] == "512"}
-    assert set(against) == set(LABELS.values()) - {"CausalMix TFM"}
+    assert set(against) == {LABELS[name] for name in DEFAULT_METHODS} - {"CausalMix TFM"}
     assert against["XGBoost"][2:] == ["+0.090 [+0.090, +0.090]", "−0.090 [−0.090, −0.090]", "3–0–0"]
     assert against["k-NN"][4] == "2–0–1"
     assert by_method["CausalMix TFM"][2] == "**1.33**"
@@ -189,6 +198,18 @@ def test_facts_limits_and_speed_are_those_of_the_files(tmp_path, results):
     command = filled("command", tmp_path, results).replace(" \\\n   ", "")
     assert "--data tables --n-train 64 512 --seeds 1 --tuning tuned --speed" in command
     assert "tabpfn-v2-classifier" in filled("official", tmp_path, results)
+
+
+def test_small_tables_traits_and_inference_settings_are_shown(tmp_path, results):
+    assert len(cells(filled("small", tmp_path, results))) == 2 * len(DEFAULT_METHODS)
+    shown = "+0.012 [−0.010, +0.030] k-NN"
+    assert cells(filled("traits", tmp_path, results)) == [["two classes", "3", shown, shown]]
+    own = load_tfm().inference_config
+    settings = [row[:2] for row in cells(filled("inference", tmp_path, results))]
+    assert sorted(settings) == sorted(
+        [["8", "0.9"], ["16", f"{own.SOFTMAX_TEMPERATURE}"]]
+        + [[f"{own.N_ESTIMATORS}", f"{own.SOFTMAX_TEMPERATURE}"]]
+    )
 
 
 def test_scores_of_another_checkpoint_are_not_passed_off_as_this_ones(tmp_path, results):
