@@ -306,9 +306,13 @@ def _check_checkpoint() -> str:
 
 
 def _check_notebooks() -> str:
-    from causalmix.publishing.notebooks import notebook_paths
+    from causalmix.publishing.notebooks import notebook_paths, project_root
     from causalmix.publishing.parameters import read_parameters
 
+    try:
+        project_root()
+    except CausalMixError:
+        return "not here: they come with a clone of the repository, not with the package"
     if not (paths := notebook_paths()):
         raise CausalMixError("the folder notebooks/ holds none")
     return ", ".join(f"{path.stem} ({len(read_parameters(path))} parameters)" for path in paths)

@@ -117,6 +117,14 @@ def test_doctor_says_what_is_broken(monkeypatch):
     assert call("doctor").exit_code == 0
 
 
+def test_doctor_passes_without_a_clone(tmp_path, monkeypatch):
+    monkeypatch.setattr("causalmix.publishing.notebooks.PACKAGE", tmp_path / "causalmix")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli.main, ["doctor"])
+    assert result.exit_code == 0, result.output
+    assert "they come with a clone" in result.output
+
+
 def test_doctor_finds_this_installation_sound():
     result = call("doctor")
     assert result.exit_code == 0, result.output
