@@ -11,11 +11,13 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pandas as pd
+from tabpfn.preprocessing import PreprocessorConfig
 
 from causalmix.atomic import replace_file
 from causalmix.benchmarks.comparison import compare_methods
@@ -67,7 +69,7 @@ TRAITS: dict[str, Callable[[TabularDataset], str]] = {
 """What tables are grouped by: name of the trait → the group of a table."""
 
 _VARIANT = re.compile(
-    rf"{TFM}(?::(?P<members>[1-9]\d*))?(?:@(?P<temperature>\d*\.?\d+))?(?:/(?P<preparation>\w+))?"
+    rf"{TFM}(?::(?P<members>[1-9]\d*))?(?:@(?P<temperature>\d*\.?\d+))?(?:/(?P<preparations>[\w+-]+))?"
 )
 
 _KEY = ("dataset", "n_train", "n_test", "seed", "method")
@@ -140,7 +142,8 @@ def evaluate_tfm(
     methods : sequence of str, optional
         Of `METHODS`, by default `DEFAULT_METHODS`; and ``"tfm:MEMBERS@TEMPERATURE"`` for the
         checkpoint with other inference settings than its own, as ``"tfm:8"``, ``"tfm@0.9"`` or
-        ``"tfm:8@0.9"``; ``"/PREPARATION"`` at the end keeps one of its preparations of a table.
+        ``"tfm:8@0.9"``. At the end, ``"/none-onehot+none-numeric"`` lists other preparations of a
+        table, over which the members take turns: TabPFN's names for numbers and for categories.
     calibration : bool, default=False
         Whether the rows also hold the expected calibration error and what it is made of
         (`RELIABILITY`).
@@ -277,11 +280,11 @@ def read_variant(method: str) -> tuple[int | None, float | None, str | None]:
         Of the ensemble; None for the checkpoint's own number.
     temperature : float or None
         Of the softmax; None for the checkpoint's own.
-    preparation : str or None
-        The only one that the members have; None for all of the checkpoint's.
+    preparations : str or None
+        Of the table; None for the checkpoint's own.
     """
-    members, temperature, preparation = _VARIANT.fullmatch(method).groups()
-    return members and int(members), temperature and float(temperature), preparation
+    members, temperature, preparations = _VARIANT.fullmatch(method).groups()
+    return members and int(members), temperature and float(temperature), preparations
 
 
 def describe_skipped(skipped: Sequence[dict[str, object]]) -> str:
@@ -333,12 +336,18 @@ def _models(tfm: str | Path, variants: Sequence[str]) -> dict[str, FoundationMod
 
 
 def _settings(variant: str, model: FoundationModel) -> dict[str, object]:
-    members, temperature, preparation = read_variant(variant)
+    members, temperature, preparations = read_variant(variant)
     found = {"N_ESTIMATORS": members, "SOFTMAX_TEMPERATURE": temperature}
-    if preparation is not None:
-        transforms = {each.name: each for each in model.inference_config.PREPROCESS_TRANSFORMS}
-        check_name(preparation, transforms, "preparation")
-        found["PREPROCESS_TRANSFORMS"] = [transforms[preparation]]
+    if preparations is not None:
+        own = model.inference_config.PREPROCESS_TRANSFORMS[0]
+        known = get_type_hints(PreprocessorConfig)
+        transforms = []
+        for each in preparations.split("+"):
+            numbers, _, categories = each.partition("-")
+            check_name(numbers, get_args(known["name"]), "preparation of numbers")
+            check_name(categories, get_args(known["categorical_name"]), "preparation of categories")
+            transforms.append(replace(own, name=numbers, categorical_name=categories))
+        found["PREPROCESS_TRANSFORMS"] = transforms
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -212,9 +212,9 @@ def _inference(found: Results) -> str:
     own = found.model.inference_config
     rows = []
     for row in found.inference.sort_values("seconds").to_dict("records"):
-        members, temperature, preparation = read_variant(row["method"])
+        members, temperature, preparations = read_variant(row["method"])
         cells = (members or own.N_ESTIMATORS, temperature or own.SOFTMAX_TEMPERATURE)
-        cells += (preparation or "all",)
+        cells += (preparations or "its own",)
         scores = (f"{row['auc']:.4f}", f"{row['log_loss']:.4f}", f"{row['seconds']:.1f}")
         rows.append((*cells, *scores))
     return markdown_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -293,7 +294,7 @@ def test_workers_give_the_same_rows(folder, tmp_path):
 def test_other_inference_settings_are_methods_of_their_own(folder, tmp_path):
     own = load_tfm().inference_config
     same = f"tfm@{own.SOFTMAX_TEMPERATURE}"
-    methods = ["tfm", "tfm:1/none", "tfm:1@0.5", same]
+    methods = ["tfm", "tfm:1/none-numeric", "tfm:1@0.5", same]
     rows = small(folder, tmp_path / "out.csv", methods=methods, seeds=1).rows
     by_method = rows.pivot_table(index=["dataset", "n_train"], columns="method", values="log_loss")
     assert set(by_method) == set(methods)
@@ -307,16 +308,20 @@ def test_other_inference_settings_are_methods_of_their_own(folder, tmp_path):
             small(folder, tmp_path / "wrong.csv", methods=[wrong])
 
 
-def test_one_preparation_is_that_of_a_checkpoint_with_no_other(folder, tmp_path):
+def test_other_preparations_are_those_of_a_checkpoint_that_asks_for_them(folder, tmp_path):
     model = load_tfm()
-    second = [each for each in model.inference_config.PREPROCESS_TRANSFORMS if each.name == "none"]
-    path = model.with_settings(PREPROCESS_TRANSFORMS=second).save(tmp_path / "one.safetensors")
-    variant = small(folder, tmp_path / "1.csv", methods=["tfm/none"], seeds=1).rows
+    own = model.inference_config.PREPROCESS_TRANSFORMS[0]
+    kinds = [("power", "ordinal"), ("none", "onehot")]
+    asked = [dataclasses.replace(own, name=a, categorical_name=b) for a, b in kinds]
+    path = model.with_settings(PREPROCESS_TRANSFORMS=asked).save(tmp_path / "one.safetensors")
+    name = "tfm/power-ordinal+none-onehot"
+    variant = small(folder, tmp_path / "1.csv", methods=[name], seeds=1).rows
     alone = small(folder, tmp_path / "2.csv", methods=["tfm"], tfm=path, seeds=1).rows
     assert list(variant["auc"]) == list(alone["auc"])
     assert list(variant["model"]) == list(alone["model"])
-    with pytest.raises(UnknownNameError, match="preparation 'kernel'"):
-        small(folder, tmp_path / "3.csv", methods=["tfm/kernel"])
+    for wrong in ("kernel-onehot", "none-kernel"):
+        with pytest.raises(UnknownNameError, match="'kernel'"):
+            small(folder, tmp_path / "3.csv", methods=[f"tfm/{wrong}"])
 
 
 def test_calibration_is_recorded_on_request(folder, tmp_path):
