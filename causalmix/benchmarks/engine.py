@@ -1,0 +1,514 @@
+"""Runs of a benchmark on Dask: on the cores of this machine, or on any cluster.
+
+A run is a function of settings and a table. What several runs of a split share, as a discovered
+graph, is prepared once and handed to them. Every finished run is a row of a
+:class:`~causalmix.benchmarks.store.Store`, so a benchmark goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import json
+import os
+import signal
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.timing import torch_threads
+from causalmix.data.dataset import TabularDataset
+from causalmix.errors import CausalMixError, check_name
+from causalmix.manifest import git_commit, package_versions
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of run.
+
+    Attributes
+    ----------
+    perform : str
+        ``"module:function"``. It takes a `Run`, its table and what was prepared, and returns an
+        `Outcome`.
+    code : tuple of str
+        Rooms and modules below ``causalmix`` that the outcome depends on.
+    prepare : str, default=""
+        ``"module:function"`` of what several runs share; takes a `Run` and its table.
+    shared : tuple of str, default=()
+        Settings that this depends on, besides the table; it is prepared once where they are equal.
+    """
+
+    perform: str
+    code: tuple[str, ...]
+    prepare: str = ""
+    shared: tuple[str, ...] = ()
+
+
+KINDS: dict[str, Kind] = {
+    "finetuning": Kind(
+        "causalmix.benchmarks.arms:perform",
+        ("data", "tfm", "discovery", "scm", "generation", "finetuning", "benchmarks/arms"),
+    ),
+}
+"""Kinds of runs by name."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gives.
+
+    Attributes
+    ----------
+    values : mapping
+        Scores and whatever else the run decides; numbers, strings, truth values.
+    curves : mapping of str to list, optional
+        Columns of its history.
+    timings : mapping
+        Seconds of its parts; they differ from one time to the next.
+    device : str, default="cpu"
+        What it ran on.
+    """
+
+    values: Mapping[str, Any]
+    curves: Mapping[str, list[Any]] | None = None
+    timings: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Something to compute.
+
+    Parameters
+    ----------
+    kind : str
+        Key of `KINDS`.
+    settings : mapping
+        All that decides the outcome but the code, in JSON's types; the content hashes of table
+        and weights are among them.
+    table : str, default=""
+        Name of its table among those that `compute` is given; none by default.
+    places : mapping, default={}
+        Where to find what the settings name by hash, as the file of a checkpoint. Decides nothing.
+    label : str, default=""
+        What is shown while it runs.
+    cost : float, default=1.0
+        Expected time, in any unit that all runs share.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+    table: str = ""
+    places: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    cost: float = 1.0
+
+    @property
+    def key(self) -> str:
+        """Hash of kind, settings and the code of the kind."""
+        return _key(self, KINDS[check_name(self.kind, KINDS, "kind of run")])
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a benchmark has come.
+
+    Attributes
+    ----------
+    done, failed, missing : int
+        Runs that ended well, that failed, and that were not made.
+    """
+
+    done: int
+    failed: int
+    missing: int
+
+
+def compute(
+    runs: Sequence[Run],
+    store: Store,
+    tables: Mapping[str, TabularDataset],
+    *,
+    workers: int = 0,
+    scheduler: str | None = None,
+    hours: float | None = None,
+    retry: bool = False,
+    progress: bool = False,
+) -> Progress:
+    """Make the runs that a store lacks, in their order.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    store : Store
+        Takes a row a run. A run that fails is a row too, with its traceback.
+    tables : mapping of str to TabularDataset
+        By the names that the runs have; sent to the workers.
+    workers : int, default=0
+        Processes on this machine, one thread each; 0 runs in this process, without Dask.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers are used in place of processes here. Where
+        workers have the resource ``GPU``, only those are.
+    hours : float, optional
+        No run is begun that is likely to end later than this.
+    retry : bool, default=False
+        Whether runs that failed before are made again.
+    progress : bool, default=False
+        Whether to show a progress bar, with the time left, on standard error.
+
+    Returns
+    -------
+    Progress
+
+    Raises
+    ------
+    CausalMixError
+        If the scheduler does not answer, or goes away. What is done is in the store.
+    KeyboardInterrupt
+        After Ctrl-C or SIGTERM; what is done is in the store then, and no worker is left.
+    """
+    wanted = {run.key: run for run in runs}
+    missing = [run for key, run in wanted.items() if _is_missing(store, key, retry)]
+    if missing:
+        clock = _Clock(missing, workers, hours)
+        bar = tqdm(
+            total=len(wanted), initial=len(wanted) - len(missing), unit="run", disable=not progress
+        )
+        with _stopping_cleanly(store), bar:
+            rows = (
+                _here(missing, tables, clock)
+                if not workers and scheduler is None
+                else _on_dask(missing, tables, clock, workers, scheduler)
+            )
+            for run, row in rows:
+                store.add(row)
+                clock.finished(run)
+                bar.set_postfix_str(f"{clock.left()}{run.label}", refresh=False)
+                bar.update()
+    states = [store[key]["status"] if key in store else "missing" for key in wanted]
+    return Progress(*(states.count(name) for name in ("ok", "failed", "missing")))
+
+
+def _is_missing(store: Store, key: str, retry: bool) -> bool:
+    return key not in store or (retry and store[key]["status"] == "failed")
+
+
+@contextmanager
+def _stopping_cleanly(store: Store) -> Iterator[None]:
+    """Write what is finished, however the ``with`` statement ends; SIGTERM ends it as Ctrl-C."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, stop) if main else None
+    try:
+        yield
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
+        store.flush()
+
+
+class _Clock:
+    """Knows how fast the runs go, and when to begin none any more."""
+
+    def __init__(self, runs: Sequence[Run], workers: int, hours: float | None) -> None:
+        self._start = time.monotonic()
+        self._end = float("inf") if hours is None else self._start + 3600 * hours
+        self._cost, self._done = sum(run.cost for run in runs), 0.0
+        self.workers = max(workers, 1)
+
+    def finished(self, run: Run) -> None:
+        self._done += run.cost
+
+    def allows(self, run: Run) -> bool:
+        """Say whether a run that begins now is likely to end in time."""
+        now = time.monotonic()
+        pace = self.workers * (now - self._start) / self._done if self._done else 0.0
+        return now + pace * run.cost < self._end
+
+    def left(self) -> str:
+        if not self._done:
+            return ""
+        pace = (time.monotonic() - self._start) / self._done
+        minutes = pace * (self._cost - self._done) / 60
+        return f"about {minutes:.0f} min left, " if minutes >= 1 else "under a minute left, "
+
+
+# ---- one run -------------------------------------------------------------------------------------
+
+
+def perform(
+    run: Run, kind: Kind, key: str, table: TabularDataset | None, prepared: object = None
+) -> dict[str, Any]:
+    """Make one run; an error becomes a failed row.
+
+    Parameters
+    ----------
+    run : Run
+    kind : Kind
+        What its name stands for where the benchmark was started.
+    key : str
+        Its key there, which holds a hash of the code.
+    table : TabularDataset or None
+    prepared : object
+        What `Kind.prepare` gave, or the exception that it raised.
+
+    Returns
+    -------
+    dict
+        A row of a store.
+    """
+    start, outcome, error = time.perf_counter(), None, ""
+    try:
+        if isinstance(prepared, Exception):
+            raise prepared
+        if _key(run, kind) != key:
+            raise CausalMixError(
+                "This worker has another version of causalmix than the one that the benchmark was "
+                "started with. Install the same one everywhere."
+            )
+        # Hushed: solvers that do not converge, discovery in few rows.
+        with threadpool_limits(1), torch_threads(1), warnings.catch_warnings(action="ignore"):
+            outcome = _function(kind.perform)(run, table, prepared)
+    except Exception:
+        error = traceback.format_exc()
+    return _row(run, key, outcome, error, time.perf_counter() - start)
+
+
+def prepare(run: Run, kind: Kind, table: TabularDataset | None) -> object:
+    """Make what runs share; an error is returned, for all that need it."""
+    try:
+        with threadpool_limits(1), torch_threads(1), warnings.catch_warnings(action="ignore"):
+            return _function(kind.prepare)(run, table)
+    except Exception as error:
+        return error
+
+
+def _row(run: Run, key: str, outcome: Outcome | None, error: str, seconds: float) -> dict[str, Any]:
+    found = outcome or Outcome({})
+    return {
+        "key": key,
+        "kind": run.kind,
+        "settings": _json(run.settings),
+        "status": "failed" if error else "ok",
+        "outcome": _json(found.values),
+        "curves": None if found.curves is None else _json(found.curves),
+        "error": error or None,
+        "device": found.device,
+        "seconds": round(seconds, 3),
+        "timings": _json(found.timings),
+        "versions": _json(_versions()),
+        "commit": _commit(),
+        "finished": time.time(),
+    }
+
+
+def _key(run: Run, kind: Kind) -> str:
+    return _hash([run.kind, run.settings, code_hash(kind.code)])
+
+
+@lru_cache
+def code_hash(parts: tuple[str, ...]) -> str:
+    """Hash code, but for comments, docstrings and layout.
+
+    Parameters
+    ----------
+    parts : tuple of str
+        Rooms and modules below ``causalmix``.
+
+    Returns
+    -------
+    str
+        Hexadecimal.
+    """
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    for part in parts:
+        files = sorted((root / part).glob("*.py")) or [root / f"{part}.py"]
+        for path in files:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for node in ast.walk(tree):
+                body = getattr(node, "body", None)
+                if isinstance(body, list):
+                    node.body = [each for each in body if not _is_text(each)]
+            digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:12]
+
+
+def _is_text(node: ast.AST) -> bool:
+    is_constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return is_constant and isinstance(node.value.value, str)
+
+
+_versions = lru_cache(maxsize=1)(package_versions)
+_commit = lru_cache(maxsize=1)(git_commit)
+
+
+def _function(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(_json(value).encode()).hexdigest()[:32]
+
+
+# ---- where they run ------------------------------------------------------------------------------
+
+
+def _here(
+    runs: Sequence[Run], tables: Mapping[str, TabularDataset], clock: _Clock
+) -> Iterator[tuple[Run, dict[str, Any]]]:
+    shared: dict[str, object] = {}
+    for run in runs:
+        if not clock.allows(run):
+            return
+        table, need = tables.get(run.table), _need(run)
+        if need and need not in shared:
+            shared = {
+                need: prepare(run, KINDS[run.kind], table)
+            }  # those of one split stand together
+        yield run, perform(run, KINDS[run.kind], run.key, table, shared.get(need))
+
+
+def _need(run: Run) -> str:
+    """Name what has to be prepared for a run; empty for nothing."""
+    kind = KINDS[run.kind]
+    if not kind.prepare:
+        return ""
+    return _hash([run.kind, run.table, [run.settings.get(name) for name in kind.shared]])
+
+
+def _on_dask(
+    runs: Sequence[Run],
+    tables: Mapping[str, TabularDataset],
+    clock: _Clock,
+    workers: int,
+    scheduler: str | None,
+) -> Iterator[tuple[Run, dict[str, Any]]]:
+    import dask
+    from distributed import Client, LocalCluster, as_completed
+    from distributed.comm import CommClosedError
+
+    quiet = {
+        "distributed.scheduler.allowed-failures": 2,
+        "distributed.worker.daemon": True,
+        "distributed.admin.large-graph-warning-threshold": "1GB",
+        "logging.distributed": "error",
+    }
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    with dask.config.set(quiet):
+        if scheduler is None:
+            cluster = LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=None, env=threads
+            )
+        else:
+            cluster = scheduler
+        try:
+            client = Client(cluster, set_as_default=False, timeout="20s")
+        except (OSError, TimeoutError) as error:
+            raise CausalMixError(
+                f"No Dask scheduler answers at {scheduler}: {error}. Start one with 'dask "
+                "scheduler' and workers with 'dask worker ADDRESS', or leave --scheduler out."
+            ) from None
+        try:
+            yield from _Session(client, tables, clock).compute(runs, as_completed)
+        except CommClosedError as error:
+            raise CausalMixError(
+                f"The Dask scheduler at {scheduler} went away ({error}). What is done is kept; "
+                "start the benchmark again."
+            ) from None
+        finally:
+            client.close()
+            if scheduler is None:
+                cluster.close()
+
+
+class _Session:
+    """Hands runs to a Dask client, a few at a time."""
+
+    def __init__(self, client: Any, tables: Mapping[str, TabularDataset], clock: _Clock) -> None:
+        self._client, self._tables, self._clock = client, tables, clock
+        self._sent: dict[str, Any] = {}
+        self._prepared: dict[str, Any] = {}
+        known = client.scheduler_info(n_workers=-1)["workers"].values()
+        self._threads = sum(each["nthreads"] for each in known)
+        clock.workers = max(self._threads, 1)
+        with_gpu = any("GPU" in (each.get("resources") or {}) for each in known)
+        self._resources = {"GPU": 1} if with_gpu else None
+
+    def compute(
+        self, runs: Sequence[Run], as_completed: Callable[..., Any]
+    ) -> Iterator[tuple[Run, dict[str, Any]]]:
+        waiting, at_work = iter(runs), {}
+        # One run more than can be computed, so that no worker waits for the next.
+        for run in self._next(waiting, self._threads + 1):
+            at_work[self._submit(run)] = run
+        finished = as_completed(list(at_work))
+        for future in finished:
+            run = at_work.pop(future)
+            yield run, self._collect(future, run)
+            for following in self._next(waiting, 1):
+                submitted = self._submit(following)
+                at_work[submitted] = following
+                finished.add(submitted)
+
+    def _next(self, waiting: Iterator[Run], n: int) -> list[Run]:
+        found = []
+        for run in waiting:
+            if not self._clock.allows(run):
+                break
+            found.append(run)
+            if len(found) == n:
+                break
+        return found
+
+    def _submit(self, run: Run) -> Any:
+        table, need = self._table(run.table), _need(run)
+        if need and need not in self._prepared:
+            shared = self._client.submit(
+                prepare, run, KINDS[run.kind], table, key=f"prepare-{need}"
+            )
+            self._prepared = {**dict(list(self._prepared.items())[-1:]), need: shared}
+        return self._client.submit(
+            perform,
+            run,
+            KINDS[run.kind],
+            run.key,
+            table,
+            self._prepared.get(need),
+            key=f"run-{run.key}-{os.getpid()}",
+            resources=self._resources,
+        )
+
+    def _table(self, name: str) -> Any:
+        if name and name not in self._sent:
+            # A single one at a time: tables come one after the other, and are let go.
+            (sent,) = self._client.scatter([self._tables[name]], broadcast=True)
+            self._sent = {**dict(list(self._sent.items())[-1:]), name: sent}
+        return self._sent.get(name)
+
+    def _collect(self, future: Any, run: Run) -> dict[str, Any]:
+        try:
+            return future.result()
+        except Exception as error:  # its workers died, each time
+            text = f"{type(error).__name__}: {error}"
+            return _row(run, run.key, None, text, 0.0)

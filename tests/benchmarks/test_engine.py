@@ -1,0 +1,254 @@
+"""The engine and its store: resuming, failing, dying workers, stopping, merging, bad files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from causalmix.benchmarks import engine
+from causalmix.benchmarks.engine import Kind, Run, code_hash, compute
+from causalmix.benchmarks.store import COLUMNS, Store
+from causalmix.data.dataset import TabularDataset
+from causalmix.errors import CausalMixError
+
+HERE = Path(__file__).resolve().parents[1]
+QUICK = Kind("benchmarks.made_runs:perform", ("errors",))
+SPLITS = Kind(
+    "benchmarks.made_runs:perform", ("errors",), "benchmarks.made_runs:prepare", ("split",)
+)
+
+
+@pytest.fixture(autouse=True)
+def kinds(monkeypatch):
+    monkeypatch.setitem(engine.KINDS, "quick", QUICK)
+    monkeypatch.setitem(engine.KINDS, "splits", SPLITS)
+
+
+def table(n: int) -> TabularDataset:
+    frame = pd.DataFrame({"x": np.arange(n) / 4, "target": ["a", "b"] * (n // 2)})
+    return TabularDataset.from_frame(frame, "target")
+
+
+def numbers(n: int, **settings: object) -> list[Run]:
+    return [Run("quick", {"number": i} | settings, label=f"number {i}") for i in range(n)]
+
+
+def test_a_row_has_settings_outcome_curves_and_origin(tmp_path):
+    runs = [Run("quick", {"number": 3, "data": "h"}, "six")]
+    done = compute(runs, Store(tmp_path / "store"), {"six": table(6)})
+    assert (done.done, done.failed, done.missing) == (1, 0, 0)
+    store = Store(tmp_path / "store")
+    (row,) = store.runs("quick").to_dict("records")
+    assert (row["number"], row["square"], row["rows"], row["device"]) == (3, 9, 6, "cpu")
+    curves = store.curves([runs[0].key])
+    assert curves["loss"].tolist() == [1.0, 0.25]
+    stored = store[runs[0].key]
+    assert json.loads(stored["versions"])["torch"]
+    assert json.loads(stored["timings"]) == {"part": 0.5}
+    assert store.runs("splits").empty
+
+
+def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    compute(numbers(3), store, {})
+    made = []
+    monkeypatch.setattr(engine, "perform", lambda run, *_: made.append(run.label) or row_of(run))
+    assert compute(numbers(5), Store(tmp_path), {}).done == 5
+    assert made == ["number 3", "number 4"]
+
+
+def row_of(run: Run, **changes: object) -> dict[str, object]:
+    row = dict.fromkeys(COLUMNS, "{}") | {"key": run.key, "kind": run.kind, "status": "ok"}
+    return row | {"seconds": 1.0, "finished": time.time(), "error": None, "curves": None} | changes
+
+
+def test_the_key_changes_with_all_that_decides_and_nothing_else(monkeypatch):
+    run = Run("quick", {"number": 1, "config": {"b": 1, "a": 2}})
+    same = Run("quick", {"config": {"a": 2, "b": 1}, "number": 1}, "t", {"file": "f"}, "l", 9)
+    assert run.key == same.key
+    other = Run("quick", {"number": 1, "config": {"b": 1, "a": 3}})
+    assert len({run.key, other.key, Run("splits", run.settings).key}) == 3
+    before = run.key
+    monkeypatch.setitem(engine.KINDS, "quick", Kind(QUICK.perform, ("atomic",)))
+    assert run.key != before
+
+
+def test_comments_and_docstrings_are_no_code(tmp_path, monkeypatch):
+    room = tmp_path / "causalmix" / "room"
+    room.mkdir(parents=True)
+    monkeypatch.setattr(engine, "__file__", str(room.parent / "benchmarks" / "engine.py"))
+
+    def hashed(text: str) -> str:
+        (room / "a.py").write_text(text)
+        code_hash.cache_clear()
+        return code_hash(("room",))
+
+    first = hashed("def f(x):\n    return x + 1\n")
+    assert hashed('"""Text."""\n\n\ndef f(x):\n    """More."""\n    return x + 1  # why\n') == first
+    assert hashed("def f(x):\n    return x + 2\n") != first
+    code_hash.cache_clear()
+
+
+def test_a_failed_run_is_a_row_with_its_traceback_and_made_again_on_request(tmp_path):
+    runs = [*numbers(2), Run("quick", {"number": 7, "fails": True})]
+    store = Store(tmp_path)
+    assert compute(runs, store, {}).failed == 1
+    error = Store(tmp_path).runs(status="failed")["error"].iloc[0]
+    assert "ValueError: number 7 is refused" in error
+    assert "Traceback" in error
+    assert compute(runs, store, {}).failed == 1
+    store.add(row_of(runs[2], outcome='{"square": 49}'))  # made elsewhere
+    assert compute(runs, store, {}, retry=True).failed == 0
+
+
+def test_what_runs_share_is_prepared_once_and_its_failure_is_theirs(tmp_path):
+    log = tmp_path / "log"
+    runs = [
+        Run("splits", {"number": i, "split": split}, places={"log": str(log)})
+        for split in (0, 1, -1)
+        for i in range(3)
+    ]
+    store = Store(tmp_path / "store")
+    done = compute(runs, store, {})
+    assert (done.done, done.failed) == (6, 3)
+    assert log.read_text().split() == ["0", "1"]
+    assert store.runs()["prepared"].tolist() == store.runs()["split"].tolist()
+    assert store.runs(status="failed")["error"].str.contains("no such split").all()
+
+
+def test_dask_gives_the_same_store_and_a_worker_that_dies_costs_its_run_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))
+    runs = numbers(8)
+    log = {"log": str(tmp_path / "log")}
+    runs += [Run("splits", {"number": i, "split": 0}, "six", log) for i in range(2)]
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    compute(runs, here, {"six": table(6)})
+    killer = Run("quick", {"number": 1, "kills": True})
+    done = compute([*runs[:4], killer, *runs[4:]], there, {"six": table(6)}, workers=2)
+    assert (done.done, done.failed) == (10, 1)
+    assert "KilledWorker" in there.runs(status="failed")["error"].iloc[0]
+    for run in runs:
+        assert there[run.key]["outcome"] == here[run.key]["outcome"]
+        assert there[run.key]["curves"] == here[run.key]["curves"]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from causalmix.benchmarks import engine
+from causalmix.benchmarks.engine import Kind, Run, compute
+from causalmix.benchmarks.store import Store
+if __name__ == "__main__":
+    engine.KINDS["quick"] = Kind("benchmarks.made_runs:perform", ("errors",))
+    runs = [Run("quick", {"number": i}, places={"seconds": 0.2}) for i in range(12)]
+    print(compute(runs, Store(sys.argv[1]), {}, workers=int(sys.argv[2])), flush=True)
+"""
+
+
+def start(folder: Path, workers: int) -> subprocess.Popen:
+    script = folder.parent / "script.py"
+    script.write_text(SCRIPT)
+    path = os.pathsep.join([str(HERE), *sys.path])
+    command = [sys.executable, str(script), str(folder), str(workers)]
+    return subprocess.Popen(
+        command, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_benchmark_that_is_stopped_goes_on_to_the_same_store(tmp_path, monkeypatch, workers, how):
+    whole = Store(tmp_path / "whole")
+    compute(numbers(12), whole, {})
+    folder = tmp_path / "stopped"
+    first = start(folder, workers)
+    time.sleep(3.5 if workers else 2.5)
+    first.send_signal(how)
+    assert first.wait(30) != 0
+    second = start(folder, workers)
+    printed, _ = second.communicate(timeout=60)
+    assert printed.strip() == "Progress(done=12, failed=0, missing=0)"
+    assert Store(folder).equals(whole)
+
+
+def test_small_files_are_put_together_without_a_loss(tmp_path):
+    store = Store(tmp_path)
+    for run in numbers(40):
+        store.add(row_of(run))
+        store.flush()
+    assert len(list(tmp_path.glob("part-*"))) <= 25
+    other = Store(tmp_path)
+    assert len(other) == 40
+    other.compact()
+    assert len(list(tmp_path.glob("part-*"))) == 1
+    assert Store(tmp_path).equals(store)
+
+
+def test_two_programs_write_to_one_folder(tmp_path):
+    one, two = Store(tmp_path), Store(tmp_path)
+    for k, run in enumerate(numbers(6)):
+        (one if k % 2 else two).add(row_of(run))
+    one.compact()
+    two.compact()
+    assert len(Store(tmp_path)) == 6
+
+
+def test_the_earlier_of_two_rows_stays_and_differences_are_named(tmp_path):
+    first, second = Store(tmp_path / "a"), Store(tmp_path / "b")
+    run, near, only = numbers(3)
+    first.add(row_of(run, outcome='{"auc": 0.9, "step": 4}', finished=1.0))
+    second.add(row_of(run, outcome='{"auc": 0.7, "step": 4}', finished=2.0, device="cuda"))
+    first.add(row_of(near, outcome='{"auc": 0.8}', finished=2.0))
+    second.add(row_of(near, outcome='{"auc": 0.8004}', finished=1.0))
+    second.add(row_of(only))
+    (found,) = first.merge(second)
+    assert (found.key, found.name, found.first, found.second) == (run.key, "auc", 0.9, 0.7)
+    again = Store(tmp_path / "a")
+    assert len(again) == 3
+    assert again.runs()["auc"].dropna().tolist() == [0.9, 0.8004]
+    assert len(first.merge(second, tolerance=0.3)) == 0
+
+
+def test_a_damaged_file_is_named_and_the_rest_read(tmp_path):
+    store = Store(tmp_path)
+    store.add(row_of(numbers(1)[0]))
+    store.flush()
+    (path,) = tmp_path.glob("part-*")
+    broken = path.with_name("part-broken.parquet")
+    broken.write_bytes(path.read_bytes()[:-20])
+    with pytest.warns(UserWarning, match=r"part-broken\.parquet is damaged"):
+        assert len(Store(tmp_path)) == 1
+    assert broken.exists()
+
+
+def test_a_store_of_another_version_is_refused(tmp_path):
+    table = pa.table({"key": ["a"]}).replace_schema_metadata({"causalmix_store": "9"})
+    pq.write_table(table, tmp_path / "part-1.parquet")
+    with pytest.raises(CausalMixError, match="version 9 of the store's format"):
+        Store(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CausalMixError, match="is a file"):
+        Store(tmp_path / "file")
+
+
+def test_no_run_begins_that_would_end_too_late(tmp_path):
+    slow = [Run("quick", {"number": i}, places={"seconds": 0.3}) for i in range(20)]
+    done = compute(slow, Store(tmp_path), {}, hours=1 / 3600)
+    assert 1 <= done.done <= 3
+    assert done.missing == 20 - done.done
+
+
+def test_a_scheduler_that_does_not_answer_is_named():
+    with pytest.raises(CausalMixError, match="No Dask scheduler answers at tcp"):
+        compute(numbers(1), Store(), {}, scheduler="tcp://127.0.0.1:9")
