@@ -277,7 +277,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         path : str or Path
-            Folder to write. An earlier classifier there is replaced.
+            Folder to write. An earlier classifier there is replaced, if nothing else is there; a
+            link is followed.
 
         Returns
         -------
@@ -288,9 +289,10 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         sklearn.exceptions.NotFittedError
             Before `fit`.
         CheckpointError
-            If `path` holds something else.
+            If `path` holds something else too, or its parent is no folder.
         CausalMixError
-            If a parameter or the class labels cannot be written as JSON.
+            If a parameter or the class labels cannot be written as JSON, or the folder cannot be
+            written.
         """
         check_is_fitted(self, "classes_")
         persistence.save_folder(Path(path), self, self._fitted)
@@ -315,7 +317,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         CheckpointError
-            If the folder is no saved classifier, or is damaged; says which file lacks what.
+            If the folder is no saved classifier, is damaged, or has a file that is not the one that
+            was saved; says which file lacks what.
         CausalMixError
             If the device is absent.
         """
