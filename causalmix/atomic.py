@@ -111,7 +111,8 @@ def stage_folder(path: Path) -> Iterator[Path]:
     Path
     """
     stage = _hidden(path, "new")
-    shutil.rmtree(stage, ignore_errors=True)  # of a killed process with this one's number
+    if stage.exists():  # of a killed process with this one's number
+        shutil.rmtree(stage, ignore_errors=True)
     try:
         stage.mkdir()
         yield stage

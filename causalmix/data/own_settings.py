@@ -19,7 +19,9 @@ def own_settings() -> Iterator[None]:
     records gradients, NumPy's floating-point errors raise nothing, pandas' text is of dtype object.
     """
     with ExitStack() as stack:
-        stack.enter_context(config_context(transform_output="default", enable_metadata_routing=False))
+        stack.enter_context(
+            config_context(transform_output="default", enable_metadata_routing=False)
+        )
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
         stack.enter_context(pd.option_context("future.infer_string", False))
         if torch := sys.modules.get("torch"):  # else its settings are still the usual ones

@@ -1,8 +1,9 @@
 """A fitted classifier as a folder: weights and context rows as safetensors, the rest as JSON.
 
 Nothing in it is pickled, so that loading a folder runs no code of it. The JSON file has checksums
-of all, so that no other weights, rows or columns pass for those that were saved. ``weights.safetensors`` is a
-checkpoint of its own, which ``TabPFNClassifier(model_path=...)`` and `load_tfm` take.
+of all, so that no other weights, rows or columns pass for those that were saved.
+``weights.safetensors`` is a checkpoint of its own, which ``TabPFNClassifier(model_path=...)`` and
+`load_tfm` take.
 """
 
 from __future__ import annotations

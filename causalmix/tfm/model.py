@@ -28,6 +28,7 @@ from tabpfn.constants import ModelVersion
 from tabpfn.inference_config import InferenceConfig
 from tabpfn.model_loading import resolve_model_path
 
+from causalmix.data.own_settings import own_settings
 from causalmix.errors import CheckpointError, DataError, check_name
 from causalmix.manifest import file_hash
 from causalmix.tfm.checkpoint import build_network, read_checkpoint, write_checkpoint
@@ -294,6 +295,7 @@ class FoundationModel:
         return Encoder(classifier, codes, self.limits.max_classes)
 
 
+@own_settings()
 def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> FoundationModel:
     """Load a foundation model for classification.
 
