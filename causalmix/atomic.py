@@ -31,6 +31,8 @@ _STALE_SECONDS = 3600
 
 _HOST = re.sub(r"\W", "", platform.node())[:30] or "host"
 
+_LOCKS: set[int] = set()  # file numbers of the folders that are locked
+
 _LOCK = threading.RLock()  # of this process: its threads have the hidden names in common
 
 
@@ -51,7 +53,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """
     target = _real(path)
     temporary = _hidden(target, "new")
-    with _LOCK, _told(path):
+    with _LOCK, naming_output(path):
         try:
             temporary.touch()
             mode = temporary.stat().st_mode & 0o666  # as the umask says; some libraries ignore it
@@ -83,7 +85,7 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
         If the folder cannot be written; names it and the reason.
     """
     target = _real(path)
-    with _LOCK, _told(path), stage_folder(target) as temporary:
+    with _LOCK, naming_output(path), stage_folder(target) as temporary:
         mode = temporary.stat().st_mode
         write(temporary)
         for folder, _, files in os.walk(temporary):
@@ -95,6 +97,22 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
         with _held(target.parent):
             _swap(temporary, target)
         remove_stale(target)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are not there.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    CausalMixError
+        If it cannot be made; names it and the reason.
+    """
+    with naming_output(path):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -156,7 +174,7 @@ def check_writable(path: Path, *, folder: bool = False) -> None:
         lies on a disk that is full.
     """
     target = _real(path)
-    with _told(path):
+    with naming_output(path):
         if folder != target.is_dir() and target.exists():
             raise OSError(f"it is {'no' if folder else 'a'} folder")
         above = target if target.is_dir() else target.parent
@@ -168,6 +186,31 @@ def check_writable(path: Path, *, folder: bool = False) -> None:
             raise OSError(f"{above} may not be written to")
         if not shutil.disk_usage(above).free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextmanager
+def naming_output(path: Path) -> Iterator[None]:
+    """Turn what the system refuses in writing a file or folder into an error that names it.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    CausalMixError
+        In place of an error of the system, or of a library that passes one on.
+    """
+    try:
+        yield
+    except Exception as error:
+        told_within = isinstance(error, CausalMixError) and error.__cause__  # under a hidden name
+        if (reason := file_problem(told_within or error)) is None:
+            raise
+        hint = ""
+        if any(os.strerror(code) in reason for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)):
+            hint = f" Make room on the disk of {_real(path).parent}, or choose another path."
+        raise CausalMixError(f"{path} cannot be written: {reason}.{hint}") from error
 
 
 def hidden_content(path: Path) -> list[Path]:
@@ -219,21 +262,6 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn what the system refuses in writing a path into an error that names it."""
-    try:
-        yield
-    except Exception as error:
-        told_within = isinstance(error, CausalMixError) and error.__cause__  # under a hidden name
-        if (reason := file_problem(told_within or error)) is None:
-            raise
-        hint = ""
-        if any(os.strerror(code) in reason for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)):
-            hint = f" Make room on the disk of {_real(path).parent}, or choose another path."
-        raise CausalMixError(f"{path} cannot be written: {reason}.{hint}") from error
-
-
 def _swap(new: Path, target: Path) -> None:
     """Put a folder in the place of another one, if there is one."""
     old = _hidden(target, "old")
@@ -271,6 +299,7 @@ def _held(folder: Path, *, wait: bool = True) -> Iterator[None]:
         yield
         return
     number = os.open(folder, os.O_RDONLY)
+    _LOCKS.add(number)
     try:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -283,7 +312,19 @@ def _held(folder: Path, *, wait: bool = True) -> Iterator[None]:
             pass
         yield
     finally:
+        _LOCKS.discard(number)
         os.close(number)
+
+
+def _let_go() -> None:
+    """Close a parent's locks in a forked child, which would keep them beyond the parent's death."""
+    for number in _LOCKS:
+        os.close(number)
+    _LOCKS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _is_stale(hidden: Path) -> bool:

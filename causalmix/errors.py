@@ -117,7 +117,9 @@ def file_problem(error: BaseException) -> str | None:
 
 
 @contextmanager
-def naming(path: Path, what: str, advice: str) -> Iterator[None]:
+def naming(
+    path: Path, what: str, advice: str, kind: type[CausalMixError] = CausalMixError
+) -> Iterator[None]:
     """Turn whatever goes wrong in reading a file into an error that names it.
 
     Parameters
@@ -128,6 +130,8 @@ def naming(path: Path, what: str, advice: str) -> Iterator[None]:
         What it should be, as it reads in "cannot be read as ...".
     advice : str
         A sentence that says what to do.
+    kind : type, default=CausalMixError
+        Of the error.
 
     Raises
     ------
@@ -140,9 +144,8 @@ def naming(path: Path, what: str, advice: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = file_problem(error) or f"{type(error).__name__}: {error}"
-        reason = reason.splitlines()[0][:300].rstrip(". ")
-        message = f"{path} cannot be read as {what} ({reason}). {advice}"
-        raise CausalMixError(message) from error
+        reason = (reason.splitlines() or [""])[0][:300].rstrip(". ")
+        raise kind(f"{path} cannot be read as {what} ({reason}). {advice}") from error
 
 
 def check_whole(value: int, least: int, option: str) -> int:
