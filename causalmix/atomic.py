@@ -265,16 +265,15 @@ def _real(path: Path) -> Path:
 def _swap(new: Path, target: Path) -> None:
     """Put a folder in the place of another one, if there is one."""
     old = _hidden(target, "old")
-    if target.exists():
-        os.replace(target, old)  # a folder cannot take the place of a full one
     try:
+        if target.exists():
+            os.replace(target, old)  # a folder cannot take the place of a full one
         os.replace(new, target)
-    except OSError:
-        if old.exists():
+        _to_disk(target.parent)
+    finally:
+        if old.exists() and not target.exists():
             os.replace(old, target)
-        raise
-    _to_disk(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _to_disk(path: Path) -> None:

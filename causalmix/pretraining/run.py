@@ -56,7 +56,6 @@ from causalmix.tfm.device import find_device, tensor_cores
 from causalmix.tfm.model import load_tfm
 
 
-@own_settings()
 def pretrain(
     folder: str | Path,
     config: PretrainConfig | None = None,
@@ -112,11 +111,12 @@ def pretrain(
     config, folder = config or read_config(), Path(folder)
     check_whole(producers, 0, "producers")
     if seconds is not None:
-        check_range(seconds, "(0, inf)", "seconds")
+        check_range(seconds, "[0, inf)", "seconds")
     check_writable(folder, folder=True)
     make_folder(folder)
-    run = _Run(config, start_from, find_device(device))
-    with sole_writer(folder), tensor_cores(run.device):
+    where = find_device(device)
+    with sole_writer(folder), own_settings(), tensor_cores(where):
+        run = _Run(config, start_from, where)
         run.resume(folder / "state.pt")
         tasks = [_moved(batch, run.device) for batch in read_tasks(Path(held_out), config.held_out)]
         pin = run.device.type == "cuda"

@@ -282,9 +282,10 @@ def save_notebook(nb: nbformat.NotebookNode, path: Path) -> None:
         make_folder(path.parent)
         replace_file(path, write)
     except CausalMixError as error:
-        with tempfile.NamedTemporaryFile(
-            prefix=f"{path.stem}-", suffix=".ipynb", delete=False
-        ) as kept:
-            pass
-        replace_file(Path(kept.name), write)
-        raise CausalMixError(f"{error} The finished notebook is kept as {kept.name}.") from error
+        kept = Path(tempfile.mkdtemp(prefix="causalmix-")) / path.name
+        try:
+            replace_file(kept, write)
+        except CausalMixError:  # nowhere is room
+            kept.parent.rmdir()
+            raise error from None
+        raise CausalMixError(f"{error} The finished notebook is kept as {kept}.") from error
