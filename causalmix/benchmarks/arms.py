@@ -299,7 +299,8 @@ class _RunStore:
         if not path.exists():
             write_json(path, wanted)
             return
-        found = read_json(path, "the settings of these results", "Choose another folder.")
+        with naming(path, "the settings of these results", "Choose another folder."):
+            found = dict(json.loads(path.read_text(encoding="utf-8")))
         if changed := [name for name in wanted if found.get(name) != wanted[name]]:
             raise CausalMixError(
                 f"{self.out} holds results of other settings ({', '.join(changed)} differ); "

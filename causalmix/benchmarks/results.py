@@ -11,7 +11,7 @@ from causalmix.manifest import read_json
 from causalmix.tfm.model import load_tfm
 
 _RESULTS = Path(__file__).resolve().parents[2] / "results"  # of a checkout
-_RESTORE = "Restore it from the repository (git checkout)."
+RESTORE = "Restore it from the repository (git checkout)."
 
 
 def load_result(name: str) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def load_result(name: str) -> pd.DataFrame:
         If there is no such file, as in an installation without the checkout.
     """
     path = _find(name, "csv")
-    with naming(path, "a table of results", _RESTORE):
+    with naming(path, "a table of results", RESTORE):
         return pd.read_csv(path)
 
 
@@ -54,7 +54,7 @@ def load_record(name: str) -> dict[str, object]:
     CausalMixError
         If there is no such file, as in an installation without the checkout.
     """
-    return read_json(_find(name, "json"), "a record of results", _RESTORE)
+    return read_json(_find(name, "json"), "a record of results", RESTORE)
 
 
 def describe_base_model(name: str) -> str:

@@ -332,7 +332,8 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
             f"{path.name} is of the unknown architecture {architecture_name!r}. Known: {known}."
         )
     config = dict(checkpoint["config"])
-    if config.get("max_num_classes", 0) < 2:
+    n_classes = config.get("max_num_classes", 0)
+    if not isinstance(n_classes, int) or n_classes < 2:
         raise CheckpointError(f"{path.name} is a regression checkpoint, not a classification one.")
     # A multi-task checkpoint may carry the regression loss; it is no part of the network.
     weights = {k: v for k, v in checkpoint["state_dict"].items() if "criterion." not in k}
