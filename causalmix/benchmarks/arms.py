@@ -285,8 +285,8 @@ class _RunStore:
         self.runs: dict[tuple, dict] = {}
         if out is None:
             return
-        make_folder(out / "runs")
         self._check_settings(settings)
+        make_folder(out / "runs")
         for path in sorted((out / "runs").glob("*.json")):
             run = read_json(path, "a finished run", "Delete it, and it is run again.")
             with naming(path, "a finished run", "Delete it, and it is run again."):
@@ -294,9 +294,16 @@ class _RunStore:
             self.runs[key] = run
 
     def _check_settings(self, settings: dict[str, object]) -> None:
+        make_folder(self.out)
         path = self.out / "settings.json"
         wanted = json.loads(json.dumps(settings))
         if not path.exists():
+            for name in ("scores.csv", "histories.csv", "manifest.json"):
+                if (self.out / name).exists():
+                    raise CausalMixError(
+                        f"{self.out} holds a {name} that no benchmark has written; choose another "
+                        "folder."
+                    )
             write_json(path, wanted)
             return
         with naming(path, "the settings of these results", "Choose another folder."):

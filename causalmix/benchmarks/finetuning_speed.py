@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from tabpfn.finetuning import FinetunedTabPFNClassifier, NullLogger
 
-from causalmix.atomic import check_writable, make_folder
+from causalmix.atomic import check_writable, make_folder, stage_folder
 from causalmix.benchmarks.timing import (
     make_table,
     processor_seconds,
@@ -197,9 +197,9 @@ def write_finetuning_speed(
     check_writable(path)
     model = load_tfm(tfm)
     make_folder(path.parent)
-    checkpoint = path.with_name(f".{path.stem}-checkpoint.safetensors")
-    try:
-        model.save(checkpoint)  # the library takes a file, whose name says no version
+    with stage_folder(path) as folder:
+        # The library takes a file, whose name says no version.
+        checkpoint = model.save(folder / "checkpoint.safetensors")
         with torch_threads(1):
             timed = [
                 measure_steps(model, checkpoint, n_train=n, steps=steps, repeats=repeats)
@@ -211,8 +211,6 @@ def write_finetuning_speed(
                 for seed in range(seeds)
                 for row in measure_time_to_loss(model, checkpoint, n_train=n, seed=seed)
             ]
-    finally:
-        checkpoint.unlink(missing_ok=True)
     settings = {"tfm": model.source, "checkpoint": model.content_hash, "threads": 1}
     return write_measured(path, {"steps": timed, "time_to_loss": losses}, settings)
 

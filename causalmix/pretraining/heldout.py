@@ -25,7 +25,7 @@ from sklearn.model_selection import train_test_split
 from torch.nn.functional import cross_entropy
 
 from causalmix.atomic import replace_file
-from causalmix.errors import CheckpointError, naming
+from causalmix.errors import CausalMixError, CheckpointError, naming
 from causalmix.manifest import file_hash
 from causalmix.prior.columns import squash
 from causalmix.prior.tasks import NO_CLASS, TaskBatch
@@ -229,7 +229,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("checkpoint", type=Path, nargs="?", default=EMBEDDED_CHECKPOINT)
     path = parser.parse_args(arguments).checkpoint
-    tfm, batches = load_tfm(path), read_tasks()
+    try:
+        tfm, batches = load_tfm(path), read_tasks()
+    except CausalMixError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
     print(f"{path.name}: file {file_hash(path)}, content {tfm.content_hash}")
     print(f"{HELD_OUT_TASKS.name}: file {file_hash(HELD_OUT_TASKS)}, content {HELD_OUT_HASH}")
     print(f"held-out loss {held_out_loss(tfm.network, batches):.5f}")

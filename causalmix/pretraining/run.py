@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from causalmix.atomic import check_writable, make_folder, replace_file, sole_writer
 from causalmix.data.own_settings import own_settings
-from causalmix.errors import CheckpointError, check_range, check_whole, naming
+from causalmix.errors import CausalMixError, CheckpointError, check_range, check_whole, naming
 from causalmix.manifest import file_hash, git_commit, read_json, write_json
 from causalmix.pretraining.config import (
     ARCHITECTURE,
@@ -102,8 +102,8 @@ def pretrain(
     Raises
     ------
     CheckpointError
-        If the folder holds a run with another configuration or a damaged state, or `start_from` or
-        `held_out` is not the file that the configuration names.
+        If the folder holds a run with another configuration or a damaged state, or results without
+        one, or `start_from` or `held_out` is not the file that the configuration names.
     CausalMixError
         If the device is unknown or absent, a number makes no sense, or the folder cannot be
         written, or is being written by another process.
@@ -117,7 +117,9 @@ def pretrain(
     where = find_device(device)
     with sole_writer(folder), own_settings(), tensor_cores(where):
         run = _Run(config, start_from, where)
-        run.resume(folder / "state.pt")
+        if not run.resume(folder / "state.pt"):
+            _check_empty(folder)
+            run.write_state(folder / "state.pt")  # from here on the folder's results are this run's
         tasks = [_moved(batch, run.device) for batch in read_tasks(Path(held_out), config.held_out)]
         pin = run.device.type == "cuda"
         ahead = task_stream(config, run.step + 1, producers=producers, pin=pin)
@@ -239,13 +241,14 @@ class _Run:
         torch.save(state, content)
         replace_file(path, lambda partial: partial.write_bytes(content.getbuffer()))
 
-    def resume(self, path: Path) -> None:
-        """Take over the state in `path`, if there is one."""
+    def resume(self, path: Path) -> bool:
+        """Take over the state in `path`; say whether there is one."""
         if not path.is_file():
-            return
+            return False
         advice = "Delete it to begin anew, or take a copy of the folder."
         with naming(path, "the state of a pre-training run", advice, CheckpointError):
             self._take_over(torch.load(path, map_location=self.device, weights_only=True), path)
+        return True
 
     def _take_over(self, state: Mapping[str, Any], path: Path) -> None:
         length = {"steps": self.config.steps, "decay_steps": self.config.decay_steps}
@@ -279,6 +282,16 @@ class _Run:
             "commit": git_commit(),
             "earlier": self.earlier,
         }
+
+
+def _check_empty(folder: Path) -> None:
+    """Raise if a run would replace results that are not its own."""
+    for name in ("model.safetensors", "log.csv", "manifest.json"):
+        if (folder / name).exists():
+            raise CheckpointError(
+                f"{folder} holds {name}, but no state.pt of a run to go on with. Move it or choose "
+                "another folder."
+            )
 
 
 def _half(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -364,8 +377,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seconds", type=float, help="stop and save after this time")
     options = vars(parser.parse_args(arguments))
-    config = read_config(options.pop("config"))
-    log = pretrain(options.pop("folder"), config, progress=True, **options)
+    try:
+        config = read_config(options.pop("config"))
+        log = pretrain(options.pop("folder"), config, progress=True, **options)
+    except CausalMixError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
     print(log.tail(1).T.to_string(header=False))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import nbformat
 
-from causalmix.atomic import check_writable, make_folder, replace_file
+from causalmix.atomic import check_writable, make_folder, naming_output, replace_file
 from causalmix.errors import CausalMixError, check_name
 from causalmix.publishing.parameters import check_parameters
 
@@ -136,6 +136,8 @@ def run_notebook(
     target = Path(output) if output else root / BUILD / "runs" / source.name
     if target.suffix != ".ipynb":
         raise CausalMixError(f"The result is a notebook: end {str(output)!r} with .ipynb.")
+    if target.resolve() in map(Path.resolve, notebook_paths(root)):
+        raise CausalMixError(f"{target} is a chapter's source; name another file for the result.")
     check_writable(target)
     save_notebook(execute(source, checked, root=root, bar={} if progress else None), target)
     return target
@@ -175,7 +177,7 @@ def execute(
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it knows no `int | None`
     os.environ.update(_kernel_environment())
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, naming_output(Path(folder)):
         try:
             nb = papermill.execute_notebook(
                 source,

@@ -254,6 +254,7 @@ class FoundationModel:
         """
         return _classifier(self.copy(), n_estimators, random_state)
 
+    @own_settings()
     def encoder(
         self,
         X: pd.DataFrame,

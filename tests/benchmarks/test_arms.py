@@ -135,6 +135,13 @@ def test_damaged_files_are_named(tmp_path, name, content):
         run_benchmark(["wine"], arms=["zero_shot"], seeds=[0], out=tmp_path)
 
 
+def test_results_of_another_kind_are_left_alone(tmp_path):
+    (tmp_path / "scores.csv").write_text("mine")
+    with pytest.raises(CausalMixError, match=r"holds a scores\.csv that no benchmark has written"):
+        run_benchmark(["wine"], arms=["zero_shot"], seeds=[0], out=tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["scores.csv"]
+
+
 def test_where_nothing_can_be_written_is_found_before_a_table_is_read(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CausalMixError, match="file cannot be written: it is no folder"):

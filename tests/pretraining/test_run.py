@@ -180,6 +180,18 @@ def test_a_damaged_state_is_named(tmp_path):
         pretrain(tmp_path, TINY)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "log.csv", "manifest.json"])
+def test_results_that_are_not_the_runs_own_are_left_alone(tmp_path, name, capsys):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(CheckpointError, match=f"holds {name}, but no state"):
+        pretrain(tmp_path, TINY)
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path), "--device", "cpu", "--producers", "0"])
+    assert ended.value.code == 2
+    assert f"holds {name}" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"
+
+
 def test_where_a_run_cannot_write_is_found_before_it_trains(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(module, "_Run", None)

@@ -330,6 +330,14 @@ def test_where_a_book_goes_is_checked_before_the_notebooks_run(project):
         run_notebook("01", output=project / "file" / "deep.ipynb", root=project)
 
 
+def test_a_chapters_source_is_not_overwritten(project):
+    source = project / "notebooks" / "01_one.ipynb"
+    before = source.read_text()
+    with pytest.raises(CausalMixError, match="is a chapter's source; name another file"):
+        run_notebook("01", output=source, root=project)
+    assert source.read_text() == before
+
+
 def test_what_a_killed_build_has_left_goes_with_the_next(project, monkeypatch):
     stage = project / "_build" / f".{os.getpid()}-{atomic._HOST}-new-stage"
     stage.mkdir(parents=True)
