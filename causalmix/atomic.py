@@ -184,7 +184,8 @@ def check_writable(path: Path, *, folder: bool = False) -> None:
             raise OSError(f"{above} is no folder")
         if not os.access(above, os.W_OK | os.X_OK):
             raise OSError(f"{above} may not be written to")
-        if not shutil.disk_usage(above).free:
+        disk = shutil.disk_usage(above)
+        if disk.total and not disk.free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -259,7 +260,8 @@ def _short(name: str) -> str:
 
 
 def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+    with naming_output(path):
+        return Path(os.path.realpath(path))
 
 
 def _swap(new: Path, target: Path) -> None:

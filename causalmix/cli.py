@@ -179,7 +179,7 @@ def benchmark_generation(
         from causalmix.benchmarks.utility import benchmark_utility as benchmark
 
         names = ("n_train", "datasets", "seeds", "generators")
-    given = {name: options[name] for name in ("workers", *names) if options[name]}
+    given = {name: options[name] for name in ("workers", *names) if options[name] not in (None, ())}
     summary = benchmark(csuite or data, out, progress=True, **given)
     click.echo(summary.round(4).to_string(index=False))
     click.echo(_shown(out))

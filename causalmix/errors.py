@@ -112,6 +112,8 @@ def file_problem(error: BaseException) -> str | None:
     """
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
+    if isinstance(error, ValueError) and "null byte" in str(error):  # Python's own refusal
+        return "its name holds a null byte"
     found = re.search(r"os error (\d+)", str(error))
     return os.strerror(int(found[1])) if found else None
 

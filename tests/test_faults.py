@@ -285,6 +285,32 @@ def test_a_file_of_rows_survives_a_full_disk_at_its_first_row_and_later(tmp_path
     assert path.read_text() == "name,value\nb,2\n"
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_names_that_no_system_takes_are_told(writer, name):
+    path, write, _ = writer
+    odd = path.with_name(name + path.suffix)
+    calls = {
+        "write": lambda: write(odd, 1),
+        "check": lambda: check_writable(odd),
+        "model": lambda: CausalMixClassifier.load(odd),
+        "edges": lambda: EdgeProbabilities.load(odd),
+        "tasks": lambda: read_tasks(odd),
+        "checkpoint": lambda: load_tfm(odd.with_suffix(".ckpt")),
+    }
+    for call in calls.values():
+        with pytest.raises(CausalMixError, match=r"too long|null byte|No such file"):
+            call()
+
+
+def test_a_name_as_long_as_the_system_takes_is_written(writer):
+    path, write, read = writer
+    long = path.with_name("x" * (255 - len(path.suffix)) + path.suffix)
+    write(long, 1)
+    write(long, 2)
+    assert read(long) == 2
+    assert [file.name for file in path.parent.iterdir()] == [long.name]
+
+
 DAMAGE = [b"", b"{", b"\xff\xfe\x00", b"[1, 2]"]
 
 

@@ -204,6 +204,12 @@ def test_discovery_models_reports_and_datasets_take_arrow(tfm_file, tmp_path):
     np.testing.assert_array_equal(*proba)
 
 
+def test_nested_values_of_arrow_are_refused_by_their_column():
+    frame = arrow_frame().assign(nested=arrow([[1]] * 60, pa.list_(pa.int64())))
+    with pytest.raises(CausalMixError, match=r"Column 'nested' holds nested values \(list"):
+        discover(frame, n_bootstraps=1)
+
+
 # Numbers that make no sense
 
 

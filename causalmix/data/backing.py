@@ -7,6 +7,8 @@ from typing import TypeVar
 import pandas as pd
 import pyarrow as pa
 
+from causalmix.errors import DataError
+
 _WITH_GAPS = {"b": "boolean", "i": "Int", "u": "UInt"}  # by kind; else gaps would make floats
 
 _Table = TypeVar("_Table", pd.DataFrame, pd.Series)
@@ -25,6 +27,11 @@ def numpy_backed(table: _Table) -> _Table:
     DataFrame or Series
         Numbers are NumPy's, or pandas' own where whole ones or truth values have gaps; decimals are
         floats, text is of dtype object, times keep unit and zone. Other columns stay as they are.
+
+    Raises
+    ------
+    DataError
+        If Arrow holds nested values; names the column.
     """
     if isinstance(table, pd.Series):
         return _convert(table) if _is_arrow(table.dtype) else table
@@ -56,6 +63,11 @@ def _convert(column: pd.Series) -> pd.Series:
     if not isinstance(dtype, pd.ArrowDtype):  # pandas' own text
         return column.astype(object)
     stored = dtype.pyarrow_dtype
+    if pa.types.is_nested(stored):
+        raise DataError(
+            f"Column {column.name!r} holds nested values ({stored}); every cell must be one "
+            "number, text or date. Expand the column or remove it."
+        )
     if pa.types.is_decimal(stored):
         return column.astype(float)
     if dtype.kind in _WITH_GAPS and column.hasnans:

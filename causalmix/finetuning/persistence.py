@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from causalmix import __version__
-from causalmix.atomic import hidden_content, replace_folder
+from causalmix.atomic import hidden_content, naming_output, replace_folder
 from causalmix.data.columns import listed
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.schema import TableSchema
@@ -164,7 +164,8 @@ def save_folder(path: Path, classifier: Any, fitted: Fitted) -> None:
     """
     state = classifier_state(classifier, fitted)
     path = path.absolute()
-    _check_place(path)
+    with naming_output(path):
+        _check_place(path)
 
     def write(folder: Path) -> None:
         fitted.tfm.save(folder / _WEIGHTS)
@@ -228,7 +229,9 @@ def load_folder(
         If the folder is no saved classifier, is damaged, holds a file of another classifier, or is
         of another format.
     """
-    if not (path / _STATE).is_file():
+    with _readable(path / _STATE):
+        found = (path / _STATE).is_file()
+    if not found:
         hidden = [] if path.exists() or not path.parent.is_dir() else hidden_content(path)
         complete = [other for other in hidden if (other / _STATE).is_file()]
         hint = f" A save was killed and left {complete[0]}: rename that." if complete else ""

@@ -29,7 +29,7 @@ from tabpfn.inference_config import InferenceConfig
 from tabpfn.model_loading import resolve_model_path
 
 from causalmix.data.own_settings import own_settings
-from causalmix.errors import CheckpointError, DataError, check_name
+from causalmix.errors import CheckpointError, DataError, check_name, naming
 from causalmix.manifest import file_hash
 from causalmix.tfm.checkpoint import build_network, read_checkpoint, write_checkpoint
 from causalmix.tfm.device import find_device
@@ -409,7 +409,9 @@ def _checkpoint_path(name: str | Path) -> Path:
             "file from Prior Labs, put it there or set TABPFN_MODEL_CACHE_DIR, or pass its path "
             "instead of the version. 'embedded' needs no download."
         )
-    if not path.is_file():
+    with naming(path, "a checkpoint", hint, CheckpointError):
+        found = path.is_file()
+    if not found:
         raise CheckpointError(f"No checkpoint at {path}. {hint}")
     return path
 
