@@ -298,7 +298,7 @@ def test_names_that_no_system_takes_are_told(writer, name):
         "checkpoint": lambda: load_tfm(odd.with_suffix(".ckpt")),
     }
     for call in calls.values():
-        with pytest.raises(CausalMixError, match="too long|null byte|No such file|No checkpoint at"):
+        with pytest.raises(CausalMixError, match=r"too long|null byte|No such|No checkpoint"):
             call()
 
 
