@@ -13,7 +13,7 @@ from typing import Any
 
 import nbformat
 
-from causalmix.atomic import check_writable, make_folder, naming_output, replace_file
+from causalmix.atomic import check_writable, make_folder, replace_file
 from causalmix.errors import CausalMixError, check_name
 from causalmix.publishing.parameters import check_parameters
 
@@ -177,7 +177,7 @@ def execute(
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it knows no `int | None`
     os.environ.update(_kernel_environment())
-    with tempfile.TemporaryDirectory() as folder, naming_output(Path(folder)):
+    with tempfile.TemporaryDirectory() as folder:
         try:
             nb = papermill.execute_notebook(
                 source,
