@@ -250,6 +250,8 @@ def distinct(column: pd.Series) -> tuple[np.ndarray, list[object]]:
         codes, values = pd.factorize(column.astype(object))
     except TypeError:  # unhashable: lists, dicts, arrays
         raise _nested(column, next(v for v in column if not isinstance(v, Hashable))) from None
+    if pd.api.types.infer_dtype(values, skipna=False) == "string":
+        return codes, list(values)
     values = [v.item() if isinstance(v, np.number | np.bool_) else v for v in values]
     for value in values:
         if not isinstance(value, str | Real | Decimal | dt.date | dt.timedelta):

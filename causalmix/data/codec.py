@@ -39,8 +39,8 @@ class TableCodec:
     Raises
     ------
     DataError
-        If the table is empty, repeats a column name or contains an infinity, nested cells or numbers
-        too large or too alike to be computed with.
+        If the table is empty, repeats a column name or contains an infinity, nested cells or
+        numbers too large or too alike to be computed with.
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:

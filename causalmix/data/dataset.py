@@ -306,11 +306,10 @@ def _clean(
 
 def _markers(gaps: pd.Series) -> str:
     """Say which texts among the cells of a target were taken for missing values, and where."""
-    texts = gaps.astype(object).map(str, na_action="ignore").str.strip().dropna()
-    texts = texts[texts != ""]
+    texts = gaps[[isinstance(cell, str) and bool(cell.strip()) for cell in gaps]]
     if texts.empty:
         return ""
-    found = listed(list(texts.unique()), 3)
+    found = listed(list(texts.astype(str).unique()), 3)
     return f" ({len(texts)} of the cells are {found}, the first {place(texts, 0)})"
 
 

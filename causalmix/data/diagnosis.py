@@ -274,12 +274,15 @@ class _Levels(NamedTuple):
     def of(cls, values: Sequence[object], codes: np.ndarray) -> Self:
         texts = np.empty(len(values), dtype=object)
         texts[:] = [v.strip() if isinstance(v, str) else str(v) for v in values]
+        plain, gaps = cells.plain_floats(texts), np.zeros(len(texts), dtype=bool)
+        for i in np.flatnonzero(np.isnan(plain)):
+            gaps[i] = is_gap(texts[i])
         return cls(
             texts,
             np.bincount(codes[codes >= 0], minlength=len(texts)),
             np.array([isinstance(v, str) for v in values], dtype=bool),
-            np.array([is_gap(text) for text in texts], dtype=bool),
-            cells.plain_floats(texts),
+            gaps,
+            plain,
         )
 
     def odd(self, how: np.ndarray, values: np.ndarray) -> tuple[Odd, ...]:
