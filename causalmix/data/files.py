@@ -183,14 +183,14 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
 
 def _check_row(row: list[str], header: list[str], where: str, separator: str) -> None:
     """Raise if a row is not as wide as the header, or a cell is too long for one."""
-    for j, cell in enumerate(row):
-        if len(cell) > MAX_CELL:
-            column = f"column {header[j]!r}" if j < len(header) else f"cell {j + 1}"
-            raise DataError(
-                f"{where}, {column}: a cell of {len(cell)} characters, of which {MAX_CELL} are "
-                "the most, ends here. If a quote is opened and not closed, close it; else shorten "
-                "the cell."
-            )
+    sizes = list(map(len, row))
+    if max(sizes) > MAX_CELL:
+        j = sizes.index(max(sizes))
+        column = f"column {header[j]!r}" if j < len(header) else f"cell {j + 1}"
+        raise DataError(
+            f"{where}, {column}: a cell of {sizes[j]} characters ends here, and {MAX_CELL} are the "
+            "most. If a quote is opened and not closed, close it; else shorten the cell."
+        )
     if header and len(row) != len(header):
         raise DataError(
             f"{where}: {len(row)} cells, but the header has {len(header)} (separator "
