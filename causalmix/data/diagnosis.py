@@ -269,6 +269,7 @@ class _Levels(NamedTuple):
     written: np.ndarray  # whether the cell is text itself, and no number or date
     gaps: np.ndarray  # whether it is missing in any column
     plain: np.ndarray  # the number that it plainly is, or NaN
+    complete: bool  # whether the column has no other cells, which are missing
 
     @classmethod
     def of(cls, values: Sequence[object], codes: np.ndarray) -> Self:
@@ -283,6 +284,7 @@ class _Levels(NamedTuple):
             np.array([isinstance(v, str) for v in values], dtype=bool),
             gaps,
             plain,
+            bool((codes >= 0).all()),
         )
 
     def odd(self, how: np.ndarray, values: np.ndarray) -> tuple[Odd, ...]:
@@ -330,12 +332,10 @@ def _diagnose_cells(
             "a number. Correct the cell, leave it empty, or take the column off the list."
         )
     values = fitting.values if fitting else np.where(levels.gaps, np.nan, levels.texts)
-    # A missing cell has the code -1, which points to the value appended here.
-    cells_read = np.append(values, [np.nan])[codes]
-    if values.dtype == np.int64 and (codes >= 0).all():
-        cells_read = values[codes]
+    if not levels.complete:  # the code -1 of a missing cell points to the value at the end
+        values = np.append(values, [np.nan])
     diagnosis = fitting.diagnosis if fitting else _text(levels, attempts)
-    return pd.Series(cells_read, index=column.index, name=column.name), diagnosis
+    return pd.Series(values[codes], index=column.index, name=column.name), diagnosis
 
 
 def _text(levels: _Levels, attempts: list[_Attempt]) -> Diagnosis:
@@ -360,7 +360,7 @@ def _as_numbers(levels: _Levels, want: Want | None, decimal_comma: bool) -> _Att
     _name_gaps(levels, values, how)
     diagnosis = Diagnosis("number", decimal=decimal, unit=unit, odd=levels.odd(how, values))
     read = ~np.isnan(values)
-    if read.all():
+    if levels.complete and read.all():
         values = _exact(levels.texts, values)
     fits = _numbers_fit(levels, values[read], how, want)
     if fits and want in (None, "label") and (values[read] % 1 == 0).all():
