@@ -109,6 +109,7 @@ def datasets() -> None:
 @click.option("--seeds", type=int, default=5, show_default=True, help="Splits of every table.")
 @click.option("--n-test", type=int, default=1000, show_default=True, help="Test rows at most.")
 @click.option("--methods", multiple=True, help="Which to run; tfm:8@0.9 is 8 members, T = 0.9.")
+@click.option("--calibration", is_flag=True, help="Also bins of confidence and accuracy.")
 @click.option("--tuning", multiple=True, help="Tables the checkpoint was chosen on: kept apart.")
 @click.option("--target", help="Target column of all tables, if it is not named target.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes.")

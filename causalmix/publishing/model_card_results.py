@@ -28,9 +28,11 @@ class Results:
     rows, summary, evaluation : DataFrame, DataFrame and mapping
         Scores of the evaluation, a row a table, size, split and method; their summary; and its
         manifest.
-    traits, small, inference : DataFrame
-        Summaries of the evaluation by traits of the tables, of that on truly small tables, and of
-        the checkpoint with other inference settings.
+    traits, small, inference, share : DataFrame
+        Summaries of the evaluation by traits of the tables, of that on truly small tables, of
+        the checkpoint with other inference settings, and with half of the rows labelled.
+    boosting, calibration : DataFrame
+        Rows of the boosting libraries on the same tables, and rows with `RELIABILITY`.
     speed : mapping
         Timings of the evaluation.
     """
@@ -44,6 +46,9 @@ class Results:
     traits: pd.DataFrame
     small: pd.DataFrame
     inference: pd.DataFrame
+    share: pd.DataFrame
+    boosting: pd.DataFrame
+    calibration: pd.DataFrame
     speed: Mapping[str, Any]
 
     @classmethod
@@ -67,15 +72,18 @@ class Results:
         tfm = folder / "tfm" / "evaluation"
         names = [f"{tfm}{end}" for end in (".csv", "_summary.csv", "_manifest.json", "_speed.json")]
         names += [f"{folder}/pretrain/{name}" for name in ("manifest.json", "log.csv")]
-        summaries = {
+        others = {
             name: folder / "tfm" / f"{file}.csv"
             for name, file in (
                 ("traits", "evaluation_traits"),
                 ("small", "small_summary"),
                 ("inference", "inference_summary"),
+                ("share", "share_summary"),
+                ("boosting", "boosting"),
+                ("calibration", "calibration"),
             )
         }
-        names += map(str, summaries.values())
+        names += map(str, others.values())
         missing = [Path(name).name for name in names if not Path(name).is_file()]
         if missing:
             raise CausalMixError(
@@ -94,7 +102,7 @@ class Results:
             summary=pd.read_csv(f"{tfm}_summary.csv"),
             evaluation=evaluation,
             speed=_json(f"{tfm}_speed.json"),
-            **{name: pd.read_csv(path) for name, path in summaries.items()},
+            **{name: pd.read_csv(path) for name, path in others.items()},
         )
 
     @property
@@ -105,6 +113,14 @@ class Results:
     def of_tables(self, tables: str) -> pd.DataFrame:
         """Summary over one group of tables."""
         return self.summary[self.summary["tables"] == tables]
+
+    @property
+    def with_boosting(self) -> pd.DataFrame:
+        """Rows of all methods, the boosting libraries too, on the splits that every one has."""
+        rows = pd.concat([self.rows, self.boosting])
+        rows = rows[~rows["dataset"].isin(self.evaluation["settings"]["tuning"])]
+        split = rows.groupby(["dataset", "n_train", "seed"])["method"]
+        return rows[split.transform("nunique") == rows["method"].nunique()]
 
     @property
     def per_table(self) -> pd.DataFrame:
