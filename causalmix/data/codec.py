@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.data.backing import as_it_was, numpy_backed
-from causalmix.data.cells import has_infinity
+from causalmix.data.cells import check_size, check_spread, distinct, has_infinity, refuse_complex
 from causalmix.errors import DataError
 
 
@@ -25,7 +25,8 @@ class TableCodec:
     Parameters
     ----------
     frame : pandas.DataFrame
-        The table to learn; at least one row and one column, unique column names, no infinities.
+        The table to learn; at least one row and one column, unique column names, no infinities
+        or numbers whose squares are.
 
     Attributes
     ----------
@@ -39,7 +40,8 @@ class TableCodec:
     Raises
     ------
     DataError
-        If the table is empty, repeats a column name or contains an infinity.
+        If the table is empty, repeats a column name or contains an infinity, nested cells or
+        numbers too large or too alike to be computed with.
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
@@ -52,6 +54,13 @@ class TableCodec:
         numeric = frame.drop(columns=list(self.categorical)).astype(float)
         self.missing = numeric.isna().mean().to_dict()
         self._low, self._high = numeric.min(), numeric.max()
+        # As float64, the bounds of whole numbers beyond 2**53 may not fit into their dtype.
+        self._wide = {
+            name: (frame[name].min(), frame[name].max())
+            for name in numeric
+            if pd.api.types.is_integer_dtype(frame[name].dtype)
+            and max(-self._low[name], self._high[name]) > 2**53
+        }
         # Counts stored as floats, as columns with missing cells are, are whole numbers too.
         self._whole = {name for name in numeric if (numeric[name].dropna() % 1 == 0).all()}
 
@@ -134,7 +143,12 @@ class TableCodec:
             values = values.round()
         if rng is not None and self.missing[name] > 0:
             values = np.where(rng.random(len(values)) < self.missing[name], np.nan, values)
-        return pd.Series(values).astype(self._dtypes[name])
+        if name not in self._wide:
+            return pd.Series(values).astype(self._dtypes[name])
+        low, high = values <= self._low[name], values >= self._high[name]
+        column = pd.Series(np.where(low | high, 0, values)).astype(self._dtypes[name])
+        column[low], column[high] = self._wide[name]
+        return column
 
 
 def _holds(dtype: Any, number: float) -> bool:
@@ -173,6 +187,12 @@ def _check(frame: pd.DataFrame) -> None:
     if not frame.columns.is_unique:
         name = frame.columns[frame.columns.duplicated()][0]
         raise DataError(f"Column {name!r} appears more than once; rename or drop one.")
-    for name in frame.columns:
-        if is_number(frame[name].dtype) and has_infinity(frame[name]):
-            raise DataError(f"Column {name!r} contains infinities; replace or drop those rows.")
+    for name, column in frame.items():
+        refuse_complex(column)
+        if column.dtype == object:
+            distinct(column)  # raises for nested cells
+        elif is_number(column.dtype):
+            if has_infinity(column):
+                raise DataError(f"Column {name!r} contains infinities; replace or drop those rows.")
+            check_size(column)
+            check_spread(column)

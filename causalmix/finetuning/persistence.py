@@ -111,7 +111,7 @@ def classifier_state(classifier: Any, fitted: Fitted) -> dict[str, Any]:
         "n_features_in": classifier.n_features_in_,
         "feature_names_in": list(getattr(classifier, "feature_names_in_", [])),
         "columns": fitted.columns,
-        "schema": classifier._schema.columns,
+        "schema": classifier._schema.as_json(),
         "n_estimators": fitted.n_estimators,
         "seed": fitted.seed,
         "report": asdict(classifier.report_),
@@ -137,7 +137,7 @@ def learned_attributes(state: dict[str, Any]) -> dict[str, Any]:
         "history_": pd.DataFrame(state["history"]),
         "report_": FitReport(**state["report"]),
         "classes_": np.array(classes["values"], dtype=np.dtype(classes["dtype"])),
-        "_schema": TableSchema(state["schema"]),
+        "_schema": TableSchema.from_json(state["schema"]),
     }
     if state["feature_names_in"]:
         attributes["feature_names_in_"] = np.array(state["feature_names_in"], dtype=object)
@@ -244,7 +244,7 @@ def load_folder(
         state = json.loads(text, object_hook=_unplain)
         attributes = learned_attributes(state)
     with _readable(path / _ROWS):
-        context = _context(load_file(path / _ROWS), state["schema"], attributes["classes_"])
+        context = _context(load_file(path / _ROWS), attributes["_schema"], attributes["classes_"])
     tfm = load_tfm(path / _WEIGHTS, device=device)
     fitted = Fitted(tfm, context, *(state[k] for k in ("columns", "n_estimators", "seed")))
     return fitted, state["parameters"], attributes
@@ -365,13 +365,13 @@ def _arrays(table: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _context(
-    arrays: dict[str, np.ndarray], schema: dict[str, list[str] | None], classes: np.ndarray
+    arrays: dict[str, np.ndarray], schema: TableSchema, classes: np.ndarray
 ) -> TabularDataset:
     """Undo `_arrays`."""
     features = {
         name: arrays[str(j)]
         if levels is None
         else pd.Categorical.from_codes(arrays[str(j)], pd.Index(levels, dtype=object))
-        for j, (name, levels) in enumerate(schema.items())
+        for j, (name, levels) in enumerate(schema.levels.items())
     }
-    return as_dataset(pd.DataFrame(features), classes, arrays[str(len(schema))])
+    return as_dataset(pd.DataFrame(features), classes, arrays[str(len(schema.columns))])
