@@ -16,7 +16,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from causalmix.benchmarks.comparison import calibration_by_method, compare_methods
+from causalmix.benchmarks.comparison import calibration_by_method
 from causalmix.benchmarks.zero_shot import LABELS, TFM, read_variant
 from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import SCORES
@@ -222,13 +222,6 @@ def _inference(found: Results) -> str:
     )
 
 
-def _with_boosting(found: Results) -> str:
-    rows = found.with_boosting
-    splits = rows.groupby(["n_train", "dataset"])["seed"].nunique().groupby("n_train")
-    told = [f"{size} rows: {len(at)} tables, {at.mean():.2g} splits" for size, at in splits]
-    return f"{_scores(compare_methods(rows, TFM))}\n\n{'; '.join(told)} on average."
-
-
 def _calibration(found: Results) -> str:
     means = calibration_by_method(found.calibration)
     cells = [(LABELS[name], *(f"{each:.3f}" for each in row)) for name, *row in means.itertuples()]
@@ -350,8 +343,6 @@ BLANKS: dict[str, Callable[[Results], str]] = {
     "small": lambda found: _scores(found.small),
     "traits": _traits,
     "inference": _inference,
-    "with_boosting": _with_boosting,
-    "share": lambda found: _scores(found.share[found.share["tables"] == "held-out"]),
     "calibration": _calibration,
     "differences": _differences,
     "tuning": lambda found: _scores(found.of_tables("tuning")),

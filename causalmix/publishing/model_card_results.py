@@ -29,11 +29,11 @@ class Results:
     rows, summary, evaluation : DataFrame, DataFrame and mapping
         Scores of the evaluation, a row a table, size, split and method; their summary; and its
         manifest.
-    traits, small, inference, share : DataFrame
-        Summaries of the evaluation by traits of the tables, of that on truly small tables, of
-        the checkpoint with other inference settings, and with half of the rows labelled.
-    boosting, calibration : DataFrame
-        Rows of the boosting libraries on the same tables, and rows with `RELIABILITY`.
+    traits, small, inference : DataFrame
+        Summaries of the evaluation by traits of the tables, of that on truly small tables, and of
+        the checkpoint with other inference settings.
+    calibration : DataFrame
+        Rows with `RELIABILITY`.
     speed : mapping
         Timings of the evaluation.
     """
@@ -47,8 +47,6 @@ class Results:
     traits: pd.DataFrame
     small: pd.DataFrame
     inference: pd.DataFrame
-    share: pd.DataFrame
-    boosting: pd.DataFrame
     calibration: pd.DataFrame
     speed: Mapping[str, Any]
 
@@ -79,8 +77,6 @@ class Results:
                 ("traits", "evaluation_traits"),
                 ("small", "small_summary"),
                 ("inference", "inference_summary"),
-                ("share", "share_summary"),
-                ("boosting", "boosting"),
                 ("calibration", "calibration"),
             )
         }
@@ -114,14 +110,6 @@ class Results:
     def of_tables(self, tables: str) -> pd.DataFrame:
         """Summary over one group of tables."""
         return self.summary[self.summary["tables"] == tables]
-
-    @property
-    def with_boosting(self) -> pd.DataFrame:
-        """Rows of all methods, the boosting libraries too, on the splits that every one has."""
-        rows = pd.concat([self.rows, self.boosting])
-        rows = rows[~rows["dataset"].isin(self.evaluation["settings"]["tuning"])]
-        split = rows.groupby(["dataset", "n_train", "seed"])["method"]
-        return rows[split.transform("nunique") == rows["method"].nunique()]
 
     @property
     def per_table(self) -> pd.DataFrame:

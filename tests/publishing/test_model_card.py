@@ -71,9 +71,6 @@ def results(tmp_path) -> Path:
     named = rows[rows["method"].isin(variants)].replace({"method": variants})
     inference = compare_methods(named[named["n_train"] == 64], "tfm")
     inference.to_csv(folder / "tfm" / "inference_summary.csv", index=False)
-    summary.to_csv(folder / "tfm" / "share_summary.csv", index=False)
-    catboost = rows[(rows["method"] == "knn") & (rows["dataset"] != "hard")]
-    catboost.assign(method="catboost").to_csv(folder / "tfm" / "boosting.csv", index=False)
     bins = [reliability(np.array([0, 1, 1, 1]), np.array([[0.65, 0.35]] * 4)) for _ in BASE]
     at_64 = rows[(rows["n_train"] == 64) & (rows["dataset"] == "easy")].drop(columns="accuracy")
     scored = pd.concat([at_64.reset_index(drop=True), pd.DataFrame(bins)], axis=1)
@@ -216,16 +213,6 @@ def test_small_tables_traits_and_inference_settings_are_shown(tmp_path, results)
     members, temperature = str(own.N_ESTIMATORS), str(own.SOFTMAX_TEMPERATURE)
     settings = [row[:2] for row in cells(filled("inference", tmp_path, results))]
     assert sorted(settings) == [["16", temperature], [members, temperature], ["8", "0.9"]]
-
-
-def test_boosting_is_compared_on_the_splits_that_all_methods_have(tmp_path, results):
-    text = filled("with_boosting", tmp_path, results)
-    table, told = text.split("\n\n")
-    ranked = {row[1]: row[2] for row in cells(table) if row[0] == "64"}
-    assert len(ranked) == len(BASE) + 1
-    assert ranked["**CausalMix TFM**"] == "**1.00**"  # without the table that k-NN wins
-    assert ranked["CatBoost"] == ranked["k-NN"] == "6.50"
-    assert told == "64 rows: 2 tables, 1 splits; 512 rows: 2 tables, 1 splits on average."
 
 
 def test_calibration_is_shown(tmp_path, results):
