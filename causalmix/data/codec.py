@@ -172,7 +172,10 @@ def names_as_text(names: Iterable[Hashable]) -> dict[Hashable, str]:
 
 def is_number(dtype: np.dtype) -> bool:
     """Say whether a column of this type holds numbers; truth values are categories."""
-    return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtypdef check_table(frame: pd.DataFrame) -> None:
+    return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
+
+
+def check_table(frame: pd.DataFrame) -> None:
     """Check that a table can be learned.
 
     Parameters
