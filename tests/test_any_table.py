@@ -21,7 +21,21 @@ from causalmix.generation.registry import make_generator
 _FOLDER = tempfile.TemporaryDirectory()
 _NETWORK = write_official("tabpfn_v2_6", Path(_FOLDER.name))
 
-_WORDS = ["a ", "A", "", "NA", "True", "1", "1.0", "1,5", "<5", "n.a.", "#DIV/0!", "3 %", "2.1.2024"]
+_WORDS = [
+    "a ",
+    "A",
+    "",
+    "NA",
+    "True",
+    "1",
+    "1.0",
+    "1,5",
+    "<5",
+    "n.a.",
+    "#DIV/0!",
+    "3 %",
+    "2.1.2024",
+]
 _FLOATS = st.one_of(
     st.floats(-1e6, 1e6), st.sampled_from([0.0, -0.0, 1e154, 1e-300, 2.0**53, np.inf, np.nan])
 )
