@@ -85,8 +85,7 @@ def _ours(work, *arguments):
     """What work returns, or None where it refuses the table in our words."""
     try:
         return work(*arguments)
-    except CausalMixError as error:
-        assert str(error)
+    except CausalMixError:
         return None
 
 

@@ -207,7 +207,7 @@ def check_table(frame: pd.DataFrame) -> None:
 
 
 def _has_infinite_level(column: pd.Series) -> bool:
-    """Say whether a level of a column that is no number by type is infinite; refuse nested cells."""
+    """Say whether a level of a column of no numeric dtype is infinite; refuse nested cells."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         levels = column.cat.remove_unused_categories().cat.categories
     else:
