@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from causalmix.data.backing import as_it_was, numpy_backed
 from causalmix.data.cells import check_size, check_spread, distinct, has_infinity, refuse_complex
 from causalmix.errors import DataError
 
@@ -45,6 +46,7 @@ class TableCodec:
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
+        self._given, frame = frame.dtypes, numpy_backed(frame)
         check_table(frame)
         self.columns = frame.columns
         self.categorical = tuple(name for name in frame if not is_number(frame[name].dtype))
@@ -98,6 +100,7 @@ class TableCodec:
 
     def encode(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return `frame` as float64 columns of the same names, with a new index 0..n−1."""
+        frame = numpy_backed(frame)
         coded = {
             name: frame[name].astype(self._levels[name]).cat.codes.to_numpy(float)
             if name in self._levels
@@ -125,7 +128,8 @@ class TableCodec:
             else self._decode_numbers(name, coded[name].to_numpy(float), rng)
             for name in self.columns
         }
-        return pd.DataFrame(decoded, columns=self.columns)
+        given = {name: as_it_was(column, self._given[name]) for name, column in decoded.items()}
+        return pd.DataFrame(given, columns=self.columns)
 
     def _decode_levels(self, name: str, codes: pd.Series) -> pd.Series:
         levels = pd.Categorical.from_codes(codes.to_numpy(int), dtype=self._levels[name])

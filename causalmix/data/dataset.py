@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from causalmix.data.backing import numpy_backed
 from causalmix.data.cells import has_infinity, place
 from causalmix.data.columns import as_category, clean_columns, levels_of, listed, notes_on
 from causalmix.data.datasets import EMBEDDED, load_embedded
 from causalmix.data.diagnosis import diagnose
 from causalmix.data.files import SUFFIXES, RawTable, check_columns, read_table
 from causalmix.data.openml import fetch_table
-from causalmix.errors import DataError, check_name
+from causalmix.errors import DataError, check_name, check_seed, check_whole
 
 MAX_WHOLE_CLASSES = 30
 """Most distinct whole numbers that a numeric target may have to count as classes."""
@@ -166,6 +167,29 @@ class TabularDataset:
         X, y = (part.iloc[rows].reset_index(drop=True) for part in (self.X, self.y))
         return replace(self, X=X, y=y)
 
+    def draw(self, n: int, seed: int) -> TabularDataset:
+        """Return rows drawn at random without replacement, labelled from 0.
+
+        Parameters
+        ----------
+        n : int
+            Rows at most, at least 1.
+        seed : int
+
+        Returns
+        -------
+        TabularDataset
+            Same columns, categories and classes.
+
+        Raises
+        ------
+        CausalMixError
+            If `n` or `seed` is none.
+        """
+        check_whole(n, 1, "n")
+        rng = np.random.default_rng(check_seed(seed))
+        return self.take(rng.permutation(self.n_rows)[:n])
+
     def frame(self) -> pd.DataFrame:
         """Return features and target in one table, the target last.
 
@@ -177,7 +201,9 @@ class TabularDataset:
         name = str(self.y.name)
         while name in self.X.columns:
             name += "_"
-        return self.X.assign(**{name: self.y})
+        frame = self.X.copy()
+        frame[name] = self.y.array
+        return frame
 
     def summary(self) -> pd.DataFrame:
         """Describe every column, the target last.
@@ -278,11 +304,12 @@ def _clean(
     for option, names in (("categorical", categorical), ("numeric", numeric)):
         if isinstance(names, str):
             raise DataError(f"{option}={names!r} must be a list of column names: [{names!r}].")
-    check_name(target, raw.frame.columns, "target column")
+    frame = numpy_backed(raw.frame)
+    check_name(target, frame.columns, "target column")
     if target in numeric:
         raise DataError(f"The target {target!r} must be classes; take it out of numeric=.")
-    y = _classes(raw.frame[target], target in categorical, raw.decimal_comma)
-    features = raw.frame.drop(columns=target)
+    y = _classes(frame[target], target in categorical, raw.decimal_comma)
+    features = frame.drop(columns=target)
     if features.empty:
         raise DataError(f"{name} has no column besides the target {target!r}.")
     known, notes = y.notna(), []

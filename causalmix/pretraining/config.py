@@ -113,12 +113,12 @@ def read_config(path: Path = PRETRAINING) -> PretrainConfig:
         If the file is missing, or is no such configuration.
     """
     try:
-        settings = yaml.safe_load(path.read_text())
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
         prior = settings.pop("prior", {})
         if "rows" in prior:
             prior["rows"] = tuple(prior["rows"])
         return PretrainConfig(prior=PriorConfig(**prior), **settings)
-    except (OSError, yaml.YAMLError, TypeError, AttributeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).replace("__init__()", "it")
         raise CheckpointError(
             f"{path} is no configuration of a pre-training run: {reason}. "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from causalmix.benchmarks.results import RESTORE
 from causalmix.benchmarks.zero_shot import METHODS
-from causalmix.errors import CausalMixError
+from causalmix.errors import CausalMixError, naming
+from causalmix.manifest import read_json
 from causalmix.tfm.model import FoundationModel, load_tfm
 
 
@@ -91,7 +92,7 @@ class Results:
                 "'causalmix evaluate-tfm' as the page says, or take the page out of _toc.yml."
             )
         evaluation = _json(f"{tfm}_manifest.json")
-        rows = pd.read_csv(f"{tfm}.csv", dtype={"dataset": str})
+        rows = _table(f"{tfm}.csv", dtype={"dataset": str})
         known = rows["dataset"].isin(evaluation["data"]) & rows["method"].isin(METHODS)
         sizes = rows["n_train"].isin(evaluation["settings"]["n_train"])
         return cls(
@@ -99,10 +100,10 @@ class Results:
             pretraining=_json(f"{folder}/pretrain/manifest.json"),
             log=_read_logs(folder / "pretrain"),
             rows=rows[known & sizes & (rows["seed"] < evaluation["settings"]["seeds"])],
-            summary=pd.read_csv(f"{tfm}_summary.csv"),
+            summary=_table(f"{tfm}_summary.csv"),
             evaluation=evaluation,
             speed=_json(f"{tfm}_speed.json"),
-            **{name: pd.read_csv(path) for name, path in others.items()},
+            **{name: _table(path) for name, path in others.items()},
         )
 
     @property
@@ -135,11 +136,16 @@ def _read_logs(folder: Path) -> pd.DataFrame:
     logs, step, seconds = [], 0, 0.0
     for path in (folder / "first" / "log.csv", folder / "second" / "log.csv", folder / "log.csv"):
         if path.is_file():
-            log = pd.read_csv(path)
+            log = _table(path)
             logs.append(log.assign(step=log["step"] + step, seconds=log["seconds"] + seconds))
             step, seconds = logs[-1]["step"].iloc[-1], logs[-1]["seconds"].iloc[-1]
     return pd.concat(logs, ignore_index=True)
 
 
+def _table(path: str | Path, **options: Any) -> pd.DataFrame:
+    with naming(Path(path), "a table of results", RESTORE):
+        return pd.read_csv(path, **options)
+
+
 def _json(path: str) -> dict[str, Any]:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    return read_json(Path(path), "a record of results", RESTORE)
