@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class TableCodec:
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self._given, frame = frame.dtypes, numpy_backed(frame)
-        _check(frame)
+        check_table(frame)
         self.columns = frame.columns
         self.categorical = tuple(name for name in frame if not is_number(frame[name].dtype))
         self._dtypes = frame.dtypes
@@ -178,7 +179,19 @@ def is_number(dtype: np.dtype) -> bool:
     return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
 
 
-def _check(frame: pd.DataFrame) -> None:
+def check_table(frame: pd.DataFrame) -> None:
+    """Check that a table can be learned.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+
+    Raises
+    ------
+    DataError
+        If it is empty, repeats a column name, or holds complex numbers, nested cells, infinities,
+        or numbers too large or too alike to be computed with.
+    """
     if frame.empty:
         raise DataError(
             f"The table has {frame.shape[0]} rows and {frame.shape[1]} columns; "
@@ -189,10 +202,18 @@ def _check(frame: pd.DataFrame) -> None:
         raise DataError(f"Column {name!r} appears more than once; rename or drop one.")
     for name, column in frame.items():
         refuse_complex(column)
-        if column.dtype == object:
-            distinct(column)  # raises for nested cells
-        elif is_number(column.dtype):
-            if has_infinity(column):
-                raise DataError(f"Column {name!r} contains infinities; replace or drop those rows.")
+        numeric = is_number(column.dtype)
+        if has_infinity(column) if numeric else _has_infinite_level(column):
+            raise DataError(f"Column {name!r} contains infinities; replace or drop those rows.")
+        if numeric:
             check_size(column)
             check_spread(column)
+
+
+def _has_infinite_level(column: pd.Series) -> bool:
+    """Say whether a level of a column of no numeric dtype is infinite; refuse nested cells."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        levels = column.cat.remove_unused_categories().cat.categories
+    else:
+        levels = distinct(column)[1] if column.dtype == object else ()
+    return any(isinstance(level, Real) and math.isinf(level) for level in levels)

@@ -274,14 +274,18 @@ class _Levels(NamedTuple):
     @classmethod
     def of(cls, values: Sequence[object], codes: np.ndarray) -> Self:
         texts = np.empty(len(values), dtype=object)
-        texts[:] = [v.strip() if isinstance(v, str) else str(v) for v in values]
+        try:  # the quick way for most columns
+            texts[:], written = list(map(str.strip, values)), np.ones(len(texts), dtype=bool)
+        except TypeError:
+            written = np.array([isinstance(v, str) for v in values], dtype=bool)
+            texts[:] = [v.strip() if isinstance(v, str) else str(v) for v in values]
         plain, gaps = cells.plain_floats(texts), np.zeros(len(texts), dtype=bool)
         for i in np.flatnonzero(np.isnan(plain)):
             gaps[i] = is_gap(texts[i])
         return cls(
             texts,
             np.bincount(codes[codes >= 0], minlength=len(texts)),
-            np.array([isinstance(v, str) for v in values], dtype=bool),
+            written,
             gaps,
             plain,
             bool((codes >= 0).all()),

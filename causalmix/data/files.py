@@ -183,8 +183,8 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
 
 def _check_row(row: list[str], header: list[str], where: str, separator: str) -> None:
     """Raise if a row is not as wide as the header, or a cell is too long for one."""
-    sizes = list(map(len, row))
-    if max(sizes) > MAX_CELL:
+    if max(map(len, row)) > MAX_CELL:
+        sizes = list(map(len, row))
         j = sizes.index(max(sizes))
         column = f"column {header[j]!r}" if j < len(header) else f"cell {j + 1}"
         raise DataError(

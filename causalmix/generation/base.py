@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.data.backing import as_it_was, numpy_backed
-from causalmix.data.codec import TableCodec
+from causalmix.data.codec import TableCodec, check_table
 from causalmix.data.own_settings import own_settings
 from causalmix.errors import CausalMixError, DataError, check_seed, check_whole
 from causalmix.scm.missingness import MissingnessModel
@@ -54,8 +54,8 @@ class TableGenerator(ABC):
         Raises
         ------
         DataError
-            If the table is empty, X and y differ in length, a class is missing, a column appears
-            twice, contains an infinity, or has no name or one of several levels.
+            If X and y differ in length, a class is missing, a column has no name or one of several
+            levels, or X is not as :func:`causalmix.data.codec.check_table` demands.
         """
         _check(X, y)
         self._dtypes, self._target_name, self._target_dtype = X.dtypes, y.name, y.dtype
@@ -153,14 +153,11 @@ def _check(X: pd.DataFrame, y: pd.Series) -> None:
         )
     if len(X) != len(y):
         raise DataError(f"X has {len(X)} rows and y {len(y)}; they must have the same.")
-    if X.empty:
-        raise DataError(
-            f"X has {X.shape[0]} rows and {X.shape[1]} columns; at least one of each is needed."
-        )
     if X.columns.nlevels > 1:
         raise DataError("X has column names of several levels; join each to one, as 'a b'.")
     if X.columns.hasnans:
         raise DataError("A column of X has no name; name it or drop it.")
+    check_table(X)
     if y.isna().any():
         raise DataError(f"The target {y.name!r} is missing in {y.isna().sum()} rows; drop them.")
 

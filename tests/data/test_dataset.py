@@ -328,7 +328,7 @@ def test_dates_of_parquet_beyond_nanoseconds(tmp_path, unit):
 def test_a_table_as_a_hospital_keeps_it(shared_data):
     path = shared_data.parent / "cases" / "patients.csv"
     raw = pd.read_csv(path)
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="^patients: ") as caught:
         dataset = load_dataset(path, target="discharge")
     odd = [str(each.message) for each in caught if "odd cells" in str(each.message)]
     assert odd == [

@@ -308,6 +308,9 @@ def test_errors_name_what_is_wrong(name):
         quick(name).fit(X, y.where(np.arange(60) > 0))
     with pytest.raises(DataError, match="infinities"):
         quick(name).fit(X * np.inf, y)
+    for dtype in (object, "category"):
+        with pytest.raises(DataError, match="infinities"):
+            quick(name).fit(X.assign(more=pd.Series([1.0, np.inf] * 30).astype(dtype)), y)
 
 
 def test_columns_named_by_numbers_are_known_to_the_causal_generator():
