@@ -18,7 +18,7 @@ from causalmix.data.numpy_seed import numpy_seed
 from causalmix.discovery.knowledge import check_acyclic
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.scm.counterfactual import draw_rows, move_noise
-from causalmix.scm.mechanisms import MECHANISMS, NOISES, Columns, make_mechanism
+from causalmix.scm.mechanisms import MECHANISMS, NOISES, Columns, Pace, make_mechanism
 from causalmix.scm.missingness import MissingnessModel
 
 MISSING = ("modelled", "random", "none")
@@ -116,7 +116,9 @@ class StructuralCausalModel:
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
 
-    def fit(self, data: pd.DataFrame, *, fitted: Fitted | None = None) -> Self:
+    def fit(
+        self, data: pd.DataFrame, *, fitted: Fitted | None = None, pace: Pace | None = None
+    ) -> Self:
         """Fit the mechanism of every node.
 
         Parameters
@@ -127,6 +129,8 @@ class StructuralCausalModel:
             What is already fitted to the same data: mechanisms by node and parents, and the model
             of the gaps. It is used where it fits and completed with what is missing: models of many
             graphs over one table share it.
+        pace : Pace, optional
+            Where time is limited, what fits the mechanisms.
 
         Returns
         -------
@@ -162,7 +166,9 @@ class StructuralCausalModel:
             parents = tuple(get_ordered_predecessors(graph, node))
             if (node, parents) not in fitted:
                 kind = self.node_mechanisms.get(name, self.mechanism)
-                fitted[node, parents] = make_mechanism(node, parents, columns, kind, self.noise)
+                fitted[node, parents] = make_mechanism(
+                    node, parents, columns, kind, self.noise, pace
+                )
             model.set_causal_mechanism(node, fitted[node, parents])
             graph.nodes[node][PARENTS_DURING_FIT] = list(parents)
         self.model_ = model
