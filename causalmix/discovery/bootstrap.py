@@ -180,7 +180,7 @@ def discover(data: pd.DataFrame, *, target: str | None = None, **options: Any) -
         reductions.append(f"{n_done} of {how.n_bootstraps} bootstraps")
     if reductions:
         warnings.warn(
-            f"To keep time_limit={how.time_limit:g} s, discovery made do with "
+            f"To end within {how.time_limit:.3g} s (time_limit), discovery made do with "
             f"{' and '.join(reductions)}.",
             TimeLimitWarning,
             stacklevel=2,

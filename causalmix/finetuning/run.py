@@ -31,7 +31,6 @@ from causalmix.tfm.device import Portions, autocast_dtype
 from causalmix.tfm.encoding import Encoder, Member
 from causalmix.tfm.model import FoundationModel
 
-
 GENERATOR_SHARE = 0.4
 """Of a limit of time, what fitting the generator should take at most."""
 
@@ -262,7 +261,9 @@ class _Run:
     def _run_steps(self, sampler: TaskSampler, monitor: Monitor, deadline: float) -> str:
         """Run the optimiser; return what ended it, as in `FinetuneResult.stopped_by`."""
         config, optimiser = self.config, _Optimiser(monitor.tfm, self.config)
+        start = time.perf_counter()
         monitor.evaluate(0, float("nan"), 0.0)
+        last_step_until = deadline - (time.perf_counter() - start)  # the last validation is as long
         losses: list[float] = []
         last = min(config.steps, monitor.last_comparable_step)
         bar = tqdm(range(1, last + 1), desc="fine-tuning", unit="step", disable=not self.progress)
@@ -276,7 +277,7 @@ class _Run:
                     f"The training loss became {losses[-1]} at step {step}; lower learning_rate "
                     f"(now {config.learning_rate:g})."
                 )
-            late = time.perf_counter() > deadline
+            late = time.perf_counter() > last_step_until
             if step % config.validate_every == 0 or step == last or late:
                 mean = float(np.mean(losses))
                 val_loss = monitor.evaluate(step, mean, sampler.synthetic_share(step))

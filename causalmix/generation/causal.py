@@ -203,7 +203,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         fit: Callable[..., list[StructuralCausalModel]],
         start: float,
     ) -> None:
-        """Fit models to as many of the graphs as the limit allows, one at least; warn of the rest."""
+        """Fit models to as many of the graphs as the limit allows, one at least."""
         self.dags_, self.models_ = [], []
         limit, fitted, simple, plain, seconds = self.time_limit, {}, 0, 0, 0.0
         for dag in dags:
@@ -229,7 +229,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
             left_out.append(f"{simple} mechanisms linear with residuals for noise")
         if left_out:
             warnings.warn(
-                f"To keep time_limit={limit:g} s, the generator made do with "
+                f"To end within {limit:.3g} s (time_limit), the generator made do with "
                 f"{', '.join(left_out)}.",
                 TimeLimitWarning,
                 stacklevel=4,

@@ -1,4 +1,4 @@
-"""What is left of notebooks that run when the process that started them is told to end, or killed."""
+"""What is left of running notebooks when the process that started them is ended or killed."""
 
 from __future__ import annotations
 
