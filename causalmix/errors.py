@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Parameter, signature
@@ -98,6 +101,59 @@ def check_names(names: Iterable[str], valid: Iterable[str], kind: str) -> None:
         check_name(name, valid, kind)
 
 
+def file_problem(error: BaseException) -> str | None:
+    """Say why the system refused to read or write a file.
+
+    Parameters
+    ----------
+    error : BaseException
+        What a library has raised. Those written in Rust, as safetensors, wrap the system's error.
+
+    Returns
+    -------
+    str or None
+        The system's own words, as "No space left on device"; None where it was none of its errors.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    if isinstance(error, ValueError) and "null byte" in str(error):  # Python's own refusal
+        return "its name holds a null byte"
+    found = re.search(r"os error (\d+)", str(error))
+    return os.strerror(int(found[1])) if found else None
+
+
+@contextmanager
+def naming(
+    path: Path, what: str, advice: str, kind: type[CausalMixError] = CausalMixError
+) -> Iterator[None]:
+    """Turn whatever goes wrong in reading a file into an error that names it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    what : str
+        What it should be, as it reads in "cannot be read as ...".
+    advice : str
+        A sentence that says what to do.
+    kind : type, default=CausalMixError
+        Of the error.
+
+    Raises
+    ------
+    CausalMixError
+        Instead of any other error.
+    """
+    try:
+        yield
+    except CausalMixError:
+        raise
+    except Exception as error:
+        reason = file_problem(error) or f"{type(error).__name__}: {error}"
+        reason = (reason.splitlines() or [""])[0][:300].rstrip(". ")
+        raise kind(f"{path} cannot be read as {what} ({reason}). {advice}") from error
+
+
 def check_whole(value: int, least: int, option: str) -> int:
     """Return `value` if it is a whole number of at least `least`, else raise.
 
@@ -119,9 +175,94 @@ def check_whole(value: int, least: int, option: str) -> int:
     CausalMixError
         If it is less, or no whole number.
     """
-    if not isinstance(value, Integral) or value < least:
+    if not _is_whole(value) or value < least:
         raise CausalMixError(f"{option} is {value!r}; a whole number, at least {least}, is needed.")
     return value
+
+
+def check_seed(value: int, option: str = "seed") -> int:
+    """Return `value` if every random generator takes it for a seed, else raise.
+
+    Parameters
+    ----------
+    value : int
+        What a user gave.
+    option : str, default="seed"
+        Its name.
+
+    Returns
+    -------
+    int
+        `value`, unchanged.
+
+    Raises
+    ------
+    CausalMixError
+        Unless it is a whole number from 0 to 2³² − 1.
+    """
+    if not _is_whole(value) or not 0 <= value < 2**32:
+        raise CausalMixError(
+            f"{option} is {value!r}; a whole number from 0 to {2**32 - 1} is needed."
+        )
+    return value
+
+
+def check_jobs(value: int, option: str = "n_jobs") -> int:
+    """Return `value` if it is a number of processes, else raise.
+
+    Parameters
+    ----------
+    value : int
+        What a user gave.
+    option : str, default="n_jobs"
+        Its name.
+
+    Returns
+    -------
+    int
+        `value`, unchanged.
+
+    Raises
+    ------
+    CausalMixError
+        Unless it is a whole number of at least 1, or −1, which stands for one on every core.
+    """
+    if not _is_whole(value) or (value < 1 and value != -1):
+        raise CausalMixError(
+            f"{option} is {value!r}; a whole number, at least 1, or -1 for all cores, is needed."
+        )
+    return value
+
+
+def check_filled(values: Collection, option: str) -> Collection:
+    """Return `values` if there is one at least, else raise.
+
+    Parameters
+    ----------
+    values : collection
+        What a user gave; a string is none.
+    option : str
+        Its name.
+
+    Returns
+    -------
+    collection
+        `values`, unchanged.
+
+    Raises
+    ------
+    CausalMixError
+        If it is empty, or no collection.
+    """
+    if isinstance(values, str) or not isinstance(values, Collection):
+        raise CausalMixError(f"{option} is {values!r}; a list is needed, as [{values!r}].")
+    if not len(values):
+        raise CausalMixError(f"{option} is empty; name at least one.")
+    return values
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def check_range(value: float, within: str, option: str, *, hint: str = "") -> float:

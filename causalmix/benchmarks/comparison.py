@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from causalmix.finetuning.metrics import SCORES
+from causalmix.finetuning.metrics import N_BINS, SCORES
 
 N_BOOTSTRAP = 10_000
 """Resamples behind a confidence interval."""
@@ -58,6 +58,45 @@ def compare_methods(rows: pd.DataFrame, reference: str, *, seed: int = 0) -> pd.
         )
         tables[n_train] = table.join(_differences(values, reference, seed)).sort_values("mean_rank")
     return pd.concat(tables, names=["n_train", "method"]).reset_index()
+
+
+def calibration_by_method(rows: pd.DataFrame) -> pd.DataFrame:
+    """Average what `reliability` gives, every table counting once.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        A row per ``dataset``, ``seed`` and ``method``, with ``accuracy``, ``log_loss`` and the
+        columns `RELIABILITY`.
+
+    Returns
+    -------
+    DataFrame
+        A row a method, least error first: ``calibration_error``, ``confidence``, ``accuracy`` and
+        ``log_loss`` (nats).
+    """
+    counts, confidence = (bins_of(rows, name) for name in ("rows", "confidence"))
+    mean = (confidence.fillna(0) * counts).sum(axis=1) / counts.sum(axis=1)
+    columns = ["calibration_error", "confidence", "accuracy", "log_loss"]
+    tables = rows.assign(confidence=mean).groupby(["method", "dataset"])[columns].mean()
+    return tables.groupby("method").mean().sort_values("calibration_error")
+
+
+def bins_of(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Take one quantity of all bins of confidence.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With the columns `RELIABILITY`.
+    name : {"rows", "confidence", "accuracy"}
+
+    Returns
+    -------
+    DataFrame
+        A column a bin, from 0.
+    """
+    return rows[[f"{name}_{k}" for k in range(N_BINS)]].set_axis(range(N_BINS), axis=1)
 
 
 def mean_ranks(auc: pd.DataFrame) -> pd.Series:

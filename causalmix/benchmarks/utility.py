@@ -27,7 +27,7 @@ from causalmix.benchmarks.rowstore import (
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import holdout_split
-from causalmix.errors import DataError, check_name, check_names
+from causalmix.errors import DataError, check_filled, check_jobs, check_name, check_names
 from causalmix.generation.registry import Generator, make_generator
 from causalmix.manifest import make_manifest
 from causalmix.quality.report import transfer_auc
@@ -133,6 +133,8 @@ def benchmark_utility(
     """
     out = csv_path(out)
     check_counts(n_train=n_train, seeds=seeds, n_synthetic=n_synthetic, n_test=n_test)
+    check_jobs(workers, "workers")
+    check_filled(generators, "generators")
     check_names(generators, GENERATORS, "generator")
     tables, _ = read_tables(folder)
     chosen = {check_name(name, tables, "dataset"): tables[name] for name in datasets} or tables

@@ -11,11 +11,13 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pandas as pd
+from tabpfn.preprocessing import PreprocessorConfig
 
 from causalmix.atomic import replace_file
 from causalmix.benchmarks.comparison import compare_methods
@@ -31,8 +33,8 @@ from causalmix.benchmarks.timing import torch_threads
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import holdout_split
-from causalmix.errors import DataError, check_names
-from causalmix.finetuning.metrics import SCORES, score
+from causalmix.errors import DataError, check_jobs, check_name, check_names
+from causalmix.finetuning.metrics import RELIABILITY, SCORES, reliability, score
 from causalmix.finetuning.run import predict_proba
 from causalmix.manifest import make_manifest
 from causalmix.quality.baselines import BASELINES, fit_predict_proba
@@ -66,7 +68,9 @@ TRAITS: dict[str, Callable[[TabularDataset], str]] = {
 }
 """What tables are grouped by: name of the trait → the group of a table."""
 
-_VARIANT = re.compile(rf"{TFM}(?::(?P<members>[1-9]\d*))?(?:@(?P<temperature>\d*\.?\d+))?")
+_VARIANT = re.compile(
+    rf"{TFM}(?::(?P<members>[1-9]\d*))?(?:@(?P<temperature>\d*\.?\d+))?(?:/(?P<preparations>[\w+-]+))?"
+)
 
 _KEY = ("dataset", "n_train", "n_test", "seed", "method")
 
@@ -107,6 +111,7 @@ def evaluate_tfm(
     seeds: int = 5,
     n_test: int = 1000,
     methods: Sequence[str] = DEFAULT_METHODS,
+    calibration: bool = False,
     tuning: Collection[str] = (),
     target: str | None = None,
     workers: int = 1,
@@ -137,7 +142,11 @@ def evaluate_tfm(
     methods : sequence of str, optional
         Of `METHODS`, by default `DEFAULT_METHODS`; and ``"tfm:MEMBERS@TEMPERATURE"`` for the
         checkpoint with other inference settings than its own, as ``"tfm:8"``, ``"tfm@0.9"`` or
-        ``"tfm:8@0.9"``.
+        ``"tfm:8@0.9"``. At the end, ``"/none-onehot+none-numeric"`` lists other preparations of a
+        table, over which the members take turns: TabPFN's names for numbers and for categories.
+    calibration : bool, default=False
+        Whether the rows also hold the expected calibration error and what it is made of
+        (`RELIABILITY`).
     tuning : collection of str, default=()
         Names of tables that the checkpoint was chosen on, to be summed up apart.
     target : str, optional
@@ -162,7 +171,8 @@ def evaluate_tfm(
         If a method fails, a library is missing, or `out` holds something else.
     """
     out = csv_path(out)
-    check_counts(n_train=n_train, seeds=seeds, n_test=n_test, workers=workers)
+    check_counts(n_train=n_train, seeds=seeds, n_test=n_test)
+    check_jobs(workers, "workers")
     if n_test < MIN_TEST_ROWS:
         raise DataError(f"n_test={n_test} is too few rows to compare on; take {MIN_TEST_ROWS}.")
     if share is not None and not 0 < share < 1:
@@ -196,10 +206,9 @@ def evaluate_tfm(
     ]
     if not tasks:
         raise DataError(f"Nothing to evaluate in {folder}:\n{describe_skipped(skipped)}")
-    store = RowStore(
-        out, _KEY, (*SCORES, "seconds"), origin=("data", "model"), text=("dataset", "method")
-    )
-    run = partial(_score, models=models)
+    values = (*SCORES, *(RELIABILITY if calibration else ()), "seconds")
+    store = RowStore(out, _KEY, values, origin=("data", "model"), text=("dataset", "method"))
+    run = partial(_score, models=models, calibration=calibration)
     rows = store.compute(tasks, run, "evaluation", workers=workers, progress=progress)
     compared = rows if share is None else rows.assign(n_train=f"{share:.0%}")
     summary = _summarise(compared, tuning)
@@ -258,7 +267,7 @@ def summarise_traits(rows: pd.DataFrame, tables: Mapping[str, TabularDataset]) -
     return pd.DataFrame(found)
 
 
-def read_variant(method: str) -> tuple[int | None, float | None]:
+def read_variant(method: str) -> tuple[int | None, float | None, str | None]:
     """Read the inference settings in the name of a method, as ``"tfm:8@0.9"``.
 
     Parameters
@@ -272,9 +281,11 @@ def read_variant(method: str) -> tuple[int | None, float | None]:
         Of the ensemble; None for the checkpoint's own number.
     temperature : float or None
         Of the softmax; None for the checkpoint's own.
+    preparations : str or None
+        Of the table; None for the checkpoint's own.
     """
-    members, temperature = _VARIANT.fullmatch(method).group("members", "temperature")
-    return members and int(members), temperature and float(temperature)
+    members, temperature, preparations = _VARIANT.fullmatch(method).groups()
+    return members and int(members), temperature and float(temperature), preparations
 
 
 def describe_skipped(skipped: Sequence[dict[str, object]]) -> str:
@@ -321,15 +332,24 @@ def describe(evaluation: Evaluation) -> str:
 
 def _models(tfm: str | Path, variants: Sequence[str]) -> dict[str, FoundationModel]:
     """Load the checkpoint once, and give each variant its inference settings."""
-    if not variants:
-        return {}
-    model, models = load_tfm(tfm), {}
-    for name in variants:
-        settings = dict(
-            zip(("N_ESTIMATORS", "SOFTMAX_TEMPERATURE"), read_variant(name), strict=True)
-        )
-        models[name] = model.with_settings(**{k: v for k, v in settings.items() if v is not None})
-    return models
+    model = load_tfm(tfm) if variants else None
+    return {name: model.with_settings(**_settings(name, model)) for name in variants}
+
+
+def _settings(variant: str, model: FoundationModel) -> dict[str, object]:
+    members, temperature, preparations = read_variant(variant)
+    found = {"N_ESTIMATORS": members, "SOFTMAX_TEMPERATURE": temperature}
+    if preparations is not None:
+        own = model.inference_config.PREPROCESS_TRANSFORMS[0]
+        known = get_type_hints(PreprocessorConfig)
+        transforms = []
+        for each in preparations.split("+"):
+            numbers, _, categories = each.partition("-")
+            check_name(numbers, get_args(known["name"]), "preparation of numbers")
+            check_name(categories, get_args(known["categorical_name"]), "preparation of categories")
+            transforms.append(replace(own, name=numbers, categorical_name=categories))
+        found["PREPROCESS_TRANSFORMS"] = transforms
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _wanted(table: TabularDataset, n_train: Sequence[int], share: float | None) -> Sequence[int]:
@@ -378,7 +398,9 @@ def _sizes(
     return [n for n in n_train if not any(n in sizes for sizes in reasons.values())]
 
 
-def _score(task: Task, models: Mapping[str, FoundationModel]) -> dict[str, object]:
+def _score(
+    task: Task, models: Mapping[str, FoundationModel], calibration: bool
+) -> dict[str, object]:
     """Run one method on its split and return its row."""
     method, seed = task.row["method"], task.row["seed"]
     train, test = holdout_split(task.data, task.row["n_train"], task.row["n_test"], seed)
@@ -390,7 +412,8 @@ def _score(task: Task, models: Mapping[str, FoundationModel]) -> dict[str, objec
         else:
             proba = fit_predict_proba(method, train, test.X, seed=seed)
     seconds = time.perf_counter() - start
-    scores = score(test.y.cat.codes.to_numpy(), proba)
+    y = test.y.cat.codes.to_numpy()
+    scores = score(y, proba) | (reliability(y, proba) if calibration else {})
     rounded = {name: round(value, 6) for name, value in scores.items()}
     return task.row | rounded | {"seconds": round(seconds, 4)}
 

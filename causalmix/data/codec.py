@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from causalmix.data.cells import has_infinity
+from causalmix.data.backing import as_it_was, numpy_backed
+from causalmix.data.cells import check_size, check_spread, distinct, has_infinity, refuse_complex
 from causalmix.errors import DataError
 
 
@@ -24,7 +25,8 @@ class TableCodec:
     Parameters
     ----------
     frame : pandas.DataFrame
-        The table to learn; at least one row and one column, unique column names, no infinities.
+        The table to learn; at least one row and one column, unique column names, no infinities
+        or numbers whose squares are.
 
     Attributes
     ----------
@@ -38,10 +40,12 @@ class TableCodec:
     Raises
     ------
     DataError
-        If the table is empty, repeats a column name or contains an infinity.
+        If the table is empty, repeats a column name or contains an infinity, nested cells or
+        numbers too large or too alike to be computed with.
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
+        self._given, frame = frame.dtypes, numpy_backed(frame)
         _check(frame)
         self.columns = frame.columns
         self.categorical = tuple(name for name in frame if not is_number(frame[name].dtype))
@@ -50,6 +54,13 @@ class TableCodec:
         numeric = frame.drop(columns=list(self.categorical)).astype(float)
         self.missing = numeric.isna().mean().to_dict()
         self._low, self._high = numeric.min(), numeric.max()
+        # As float64, the bounds of whole numbers beyond 2**53 may not fit into their dtype.
+        self._wide = {
+            name: (frame[name].min(), frame[name].max())
+            for name in numeric
+            if pd.api.types.is_integer_dtype(frame[name].dtype)
+            and max(-self._low[name], self._high[name]) > 2**53
+        }
         # Counts stored as floats, as columns with missing cells are, are whole numbers too.
         self._whole = {name for name in numeric if (numeric[name].dropna() % 1 == 0).all()}
 
@@ -88,6 +99,7 @@ class TableCodec:
 
     def encode(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return `frame` as float64 columns of the same names, with a new index 0..n−1."""
+        frame = numpy_backed(frame)
         coded = {
             name: frame[name].astype(self._levels[name]).cat.codes.to_numpy(float)
             if name in self._levels
@@ -115,7 +127,8 @@ class TableCodec:
             else self._decode_numbers(name, coded[name].to_numpy(float), rng)
             for name in self.columns
         }
-        return pd.DataFrame(decoded, columns=self.columns)
+        given = {name: as_it_was(column, self._given[name]) for name, column in decoded.items()}
+        return pd.DataFrame(given, columns=self.columns)
 
     def _decode_levels(self, name: str, codes: pd.Series) -> pd.Series:
         levels = pd.Categorical.from_codes(codes.to_numpy(int), dtype=self._levels[name])
@@ -130,7 +143,12 @@ class TableCodec:
             values = values.round()
         if rng is not None and self.missing[name] > 0:
             values = np.where(rng.random(len(values)) < self.missing[name], np.nan, values)
-        return pd.Series(values).astype(self._dtypes[name])
+        if name not in self._wide:
+            return pd.Series(values).astype(self._dtypes[name])
+        low, high = values <= self._low[name], values >= self._high[name]
+        column = pd.Series(np.where(low | high, 0, values)).astype(self._dtypes[name])
+        column[low], column[high] = self._wide[name]
+        return column
 
 
 def _holds(dtype: Any, number: float) -> bool:
@@ -169,6 +187,12 @@ def _check(frame: pd.DataFrame) -> None:
     if not frame.columns.is_unique:
         name = frame.columns[frame.columns.duplicated()][0]
         raise DataError(f"Column {name!r} appears more than once; rename or drop one.")
-    for name in frame.columns:
-        if is_number(frame[name].dtype) and has_infinity(frame[name]):
-            raise DataError(f"Column {name!r} contains infinities; replace or drop those rows.")
+    for name, column in frame.items():
+        refuse_complex(column)
+        if column.dtype == object:
+            distinct(column)  # raises for nested cells
+        elif is_number(column.dtype):
+            if has_infinity(column):
+                raise DataError(f"Column {name!r} contains infinities; replace or drop those rows.")
+            check_size(column)
+            check_spread(column)

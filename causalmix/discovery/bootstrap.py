@@ -14,8 +14,10 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
+from causalmix.data.backing import numpy_backed
 from causalmix.data.codec import TableCodec
 from causalmix.data.columns import identifiers, listed
+from causalmix.data.own_settings import own_settings
 from causalmix.discovery.citest import DegenerateGaussian
 from causalmix.discovery.edge_probabilities import EdgeProbabilities, MarkCounts
 from causalmix.discovery.independence import check_test
@@ -37,6 +39,7 @@ _SCREENED_AT_ONCE = 1000
 
 
 @takes_options(DiscoveryOptions)
+@own_settings()
 def discover(data: pd.DataFrame, *, target: str | None = None, **options: Any) -> EdgeProbabilities:
     """Estimate how probable every directed edge is, by searches of bootstrap resamples.
 
@@ -139,9 +142,9 @@ def discover(data: pd.DataFrame, *, target: str | None = None, **options: Any) -
         If a number or a weight is out of its range, `algorithms` is one name, or `test` gives
         ``"boss"`` no score.
     """
-    how = DiscoveryOptions(**options)
-    start = time.monotonic()
+    how, start = DiscoveryOptions(**options), time.monotonic()
     _check_memory(data.shape[1])
+    data = numpy_backed(data)
     codec = TableCodec(data)
     if target is not None and target not in data:
         raise DataError(f"The table has no column {target!r}; it has {', '.join(map(str, data))}.")
@@ -267,7 +270,7 @@ def _warn_of_timeouts(found: Sequence[set[str]], options: DiscoveryOptions) -> N
             warnings.warn(
                 f"{name} ran out of time in {late} of {len(found)} bootstraps, and {instead}. Give "
                 f"it more than {limit}={seconds:g}, or fewer columns (max_columns).",
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
@@ -276,7 +279,7 @@ def _warn_of_identifiers(names: Sequence[Hashable]) -> None:
         f"These columns identify the rows (all their known values are different): "
         f"{listed(names)}. They get no edges; drop them from the table, or synthetic rows repeat "
         "their values.",
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -285,7 +288,7 @@ def _warn_of_width(d: int, max_columns: int, target: str | None) -> None:
         f"The table has {d} columns; discovery searches the {max_columns} most dependent on "
         f"{'each other' if target is None else repr(target)} and leaves the others without edges "
         "(max_columns).",
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

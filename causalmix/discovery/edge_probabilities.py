@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from causalmix.atomic import make_folder
 from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.errors import CausalMixError, DataError, check_name
 from causalmix.manifest import write_json
@@ -233,7 +234,8 @@ class EdgeProbabilities:
         Raises
         ------
         CausalMixError
-            If a name is neither text nor a whole number, which JSON could not give back.
+            If a name is neither text nor a whole number, which JSON could not give back, or the
+            file cannot be written.
         """
         for name in self.names:
             if not isinstance(name, str | int):
@@ -242,7 +244,7 @@ class EdgeProbabilities:
                 )
         content = {"format": _FORMAT} | asdict(self)
         content |= {"matrix": self.matrix.tolist(), "marks": self.marks.to_dict("list")}
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(path).parent)
         write_json(path, content)
 
     @classmethod

@@ -7,7 +7,15 @@ from collections.abc import Iterable, Sequence
 from causalmix.discovery.edge_probabilities import MarkWeights, read_mark_weights
 from causalmix.discovery.independence import BASIS_FUNCTION, MIXED_TESTS, TESTS
 from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
-from causalmix.errors import CausalMixError, check_name, check_range, check_whole, checked_options
+from causalmix.errors import (
+    CausalMixError,
+    check_jobs,
+    check_name,
+    check_range,
+    check_seed,
+    check_whole,
+    checked_options,
+)
 
 ALGORITHMS = ("pc", "boss")
 """What a search runs by default, where the test comes with a score."""
@@ -55,6 +63,8 @@ class DiscoveryOptions:
         check_whole(self.n_bootstraps, 1, "n_bootstraps")
         check_whole(self.max_conditioning, 0, "max_conditioning")
         check_whole(self.max_columns, 1, "max_columns")
+        check_seed(self.seed)
+        check_jobs(self.n_jobs)
         read_mark_weights(self.mark_weights)
 
     def _check_algorithms(self) -> None:

@@ -9,6 +9,15 @@ from sklearn.metrics import roc_auc_score
 
 SCORES = ("auc", "log_loss", "accuracy")
 
+N_BINS = 10
+"""Bins of equal width for the probability of the most probable class."""
+
+RELIABILITY = (
+    "calibration_error",
+    *(f"{name}_{k}" for k in range(N_BINS) for name in ("rows", "confidence", "accuracy")),
+)
+"""Keys of what `reliability` returns."""
+
 
 def roc_auc(y: np.ndarray, proba: np.ndarray) -> float:
     """Area under the ROC curve, one-vs-one macro for more than two classes.
@@ -95,6 +104,39 @@ def score(y: np.ndarray, proba: np.ndarray) -> dict[str, float]:
         "log_loss": log_loss(y, proba),
         "accuracy": float((proba.argmax(axis=1) == y).mean()),
     }
+
+
+def reliability(y: np.ndarray, proba: np.ndarray) -> dict[str, float]:
+    """How often the most probable class is the true one, by its probability.
+
+    Parameters
+    ----------
+    y : ndarray of int, shape (n_rows,)
+        Class codes.
+    proba : ndarray of float, shape (n_rows, n_classes)
+        Predicted probabilities.
+
+    Returns
+    -------
+    dict of str to float
+        Keys `RELIABILITY`: ``calibration_error``, the mean over rows of the distance between
+        confidence and accuracy of their bin; and for each of `N_BINS` bins how many ``rows`` it
+        holds, their mean ``confidence`` (probability of the most probable class) and their
+        ``accuracy``, both NaN in an empty bin.
+
+    References
+    ----------
+    Guo et al. (2017), "On calibration of modern neural networks", ICML.
+    """
+    confidence = proba.max(axis=1).astype(np.float64)
+    right = proba.argmax(axis=1) == y
+    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+    rows = np.bincount(bins, minlength=N_BINS)
+    sums = [np.bincount(bins, weights, N_BINS) for weights in (confidence, right)]
+    means = [np.divide(total, rows, where=rows > 0, out=np.full(N_BINS, np.nan)) for total in sums]
+    error = np.abs(sums[0] - sums[1]).sum() / len(y)
+    cells = np.stack([rows, *means], axis=1).ravel()
+    return dict(zip(RELIABILITY, [float(error), *cells.tolist()], strict=True))
 
 
 def normalised_improvement(

@@ -20,8 +20,9 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from causalmix.data.dataset import TabularDataset
+from causalmix.data.own_settings import own_settings
 from causalmix.data.splitting import Split, holdout_split
-from causalmix.errors import CausalMixError, TimeLimitWarning, check_name
+from causalmix.errors import CausalMixError, TimeLimitWarning, check_name, check_seed
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.mixing import Batch, TaskSampler, codes_of
 from causalmix.finetuning.monitor import Monitor
@@ -77,6 +78,7 @@ class FinetuneResult:
         return int(self.history["step"].iloc[self.choice.kept])
 
 
+@own_settings()
 def finetune(
     tfm: FoundationModel,
     split: Split,
@@ -133,6 +135,7 @@ def finetune(
     only. On CUDA the network is trained in lower precision (`causalmix.tfm.device.autocast_dtype`);
     weights, loss and validation are in single precision everywhere.
     """
+    check_seed(seed)
     config = config or FinetuneConfig()
     if generator is None or not config.steps:  # then none is fitted
         config = config.without_generator()
@@ -154,6 +157,7 @@ def finetune(
     return run.on(split, seed, start + limit, others)
 
 
+@own_settings()
 def predict_proba(
     tfm: FoundationModel, context: TabularDataset, X: pd.DataFrame, *, random_state: int = 0
 ) -> np.ndarray:
@@ -175,7 +179,7 @@ def predict_proba(
     ndarray of float, shape (n_rows, n_classes)
         In the order of ``context.class_names``; the same as `TabPFNClassifier` gives.
     """
-    encoder = encoder_of(tfm, context, random_state)
+    encoder = encoder_of(tfm, context, check_seed(random_state, "random_state"))
     tfm.network.eval()
     return encoder.predict_proba(tfm.network, encoder.transform(X), context.n_classes)
 

@@ -14,7 +14,14 @@ import pandas as pd
 from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
 
 from causalmix.data.codec import TableCodec, names_as_text
-from causalmix.errors import CausalMixError, check_name, check_range, check_whole, checked_options
+from causalmix.errors import (
+    CausalMixError,
+    check_name,
+    check_range,
+    check_seed,
+    check_whole,
+    checked_options,
+)
 from causalmix.generation.base import ByClassGenerator, Generator, TableGenerator
 from causalmix.generation.by_column import TFMConditionalGenerator
 from causalmix.generation.causal import PAPER_OPTIONS, CausalGenerator
@@ -149,6 +156,7 @@ class CTGANGenerator(TableGenerator):
 
     def __post_init__(self) -> None:
         check_whole(self.epochs, 1, "epochs")
+        check_seed(self.seed)
 
     def _fit(self, table: pd.DataFrame) -> None:
         try:

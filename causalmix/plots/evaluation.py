@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from causalmix.benchmarks.comparison import bins_of
 from causalmix.benchmarks.zero_shot import LABELS, METHODS, TFM
 from causalmix.plots.style import REAL_COLOUR, colours_of, legend_below
 
@@ -51,6 +52,43 @@ def plot_evaluation(summary: pd.DataFrame) -> Figure:
         ax.set_xlabel("Labelled rows")
     legend_below(axes["A"], 3)
     return figure
+
+
+def plot_calibration(rows: pd.DataFrame) -> Axes:
+    """Draw accuracy against confidence, a line a method.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As :func:`causalmix.benchmarks.comparison.calibration_by_method` takes them.
+
+    Returns
+    -------
+    Axes
+        A point a bin of confidence, over the test rows of all tables, each table weighing the
+        same; bins with less than 1 % of them are left out. On the dotted line a method is as often
+        right as it says.
+    """
+    _, ax = plt.subplots(figsize=(5.5, 4.6), layout="constrained")
+    counts = bins_of(rows, "rows")
+    weights = counts.div(counts.sum(axis=1), axis=0)
+    weights = weights.div(rows.groupby(["method", "dataset"])["seed"].transform("size"), axis=0)
+    for method in (name for name in METHODS if name in set(rows["method"])):
+        own = rows["method"] == method
+        total = weights[own].sum()
+        means = [
+            (bins_of(rows[own], name).fillna(0) * weights[own]).sum() / total
+            for name in ("confidence", "accuracy")
+        ]
+        shown = total / total.sum() >= 0.01
+        style = {"color": _COLOURS[method], "marker": "o", "ms": 4, "label": LABELS[method]}
+        style |= {"lw": 3, "zorder": 5} if method == TFM else {"lw": 1.5}
+        ax.plot(*(mean[shown] for mean in means), **style)
+    ax.axline((1, 1), slope=1, color=REAL_COLOUR, lw=1.5, ls=":")
+    ax.set(xlabel="Confidence: probability of the most probable class")
+    ax.set(ylabel="Accuracy: share of rows of that class")
+    ax.legend(frameon=False)
+    return ax
 
 
 def plot_pretraining(log: pd.DataFrame, ax: Axes | None = None) -> Axes:

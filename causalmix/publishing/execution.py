@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 from joblib import cpu_count
 
-from causalmix.errors import UnknownNameError, check_names
+from causalmix.errors import UnknownNameError, check_names, naming
 from causalmix.publishing.notebooks import (
     BUILD,
     PACKAGE,
@@ -97,7 +97,9 @@ def _where(name: str, valid: Mapping[Path, Mapping[str, Any]]) -> str:
 
 
 def _smoke_values(root: Path) -> dict[str, dict[str, Any]]:
-    values = yaml.safe_load((root / "notebooks" / "smoke.yml").read_text(encoding="utf-8")) or {}
+    path = root / "notebooks" / "smoke.yml"
+    with naming(path, "small values of parameters", "Restore it from the repository."):
+        values = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     check_names(values, [path.stem for path in notebook_paths(root)], "notebook in smoke.yml")
     return values
 

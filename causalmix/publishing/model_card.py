@@ -16,10 +16,15 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from causalmix.benchmarks.comparison import calibration_by_method, compare_methods
 from causalmix.benchmarks.zero_shot import LABELS, TFM, read_variant
 from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import SCORES
-from causalmix.plots.evaluation import plot_evaluation, plot_pretraining
+from causalmix.plots.evaluation import (
+    plot_calibration,
+    plot_evaluation,
+    plot_pretraining,
+)
 from causalmix.plots.style import use_book_style
 from causalmix.publishing.model_card_results import Results
 from causalmix.publishing.record import markdown_table
@@ -61,6 +66,7 @@ def fill_model_card(page: Path, results: Path) -> None:
     use_book_style()
     figures = {
         "model_card_evaluation.svg": lambda: plot_evaluation(found.held_out),
+        "model_card_calibration.svg": lambda: plot_calibration(found.calibration).figure,
         "model_card_pretraining.svg": lambda: plot_pretraining(found.log).figure,
     }
     # The same input gives the same file, so that an unchanged book is not rendered again.
@@ -206,11 +212,28 @@ def _inference(found: Results) -> str:
     own = found.model.inference_config
     rows = []
     for row in found.inference.sort_values("seconds").to_dict("records"):
-        members, temperature = read_variant(row["method"])
+        members, temperature, preparations = read_variant(row["method"])
         cells = (members or own.N_ESTIMATORS, temperature or own.SOFTMAX_TEMPERATURE)
+        cells += (preparations or "its own",)
         scores = (f"{row['auc']:.4f}", f"{row['log_loss']:.4f}", f"{row['seconds']:.1f}")
         rows.append((*cells, *scores))
-    return markdown_table(["Members", "Temperature", "ROC-AUC", "Log-loss", "Seconds"], rows)
+    return markdown_table(
+        ["Members", "Temperature", "Preparations", "ROC-AUC", "Log-loss", "Seconds"], rows
+    )
+
+
+def _with_boosting(found: Results) -> str:
+    rows = found.with_boosting
+    splits = rows.groupby(["n_train", "dataset"])["seed"].nunique().groupby("n_train")
+    told = [f"{size} rows: {len(at)} tables, {at.mean():.2g} splits" for size, at in splits]
+    return f"{_scores(compare_methods(rows, TFM))}\n\n{'; '.join(told)} on average."
+
+
+def _calibration(found: Results) -> str:
+    means = calibration_by_method(found.calibration)
+    cells = [(LABELS[name], *(f"{each:.3f}" for each in row)) for name, *row in means.itertuples()]
+    head = ["Method", "Calibration error", "Confidence", "Accuracy", "Log-loss"]
+    return markdown_table(head, cells)
 
 
 def _differences(found: Results) -> str:
@@ -327,6 +350,9 @@ BLANKS: dict[str, Callable[[Results], str]] = {
     "small": lambda found: _scores(found.small),
     "traits": _traits,
     "inference": _inference,
+    "with_boosting": _with_boosting,
+    "share": lambda found: _scores(found.share[found.share["tables"] == "held-out"]),
+    "calibration": _calibration,
     "differences": _differences,
     "tuning": lambda found: _scores(found.of_tables("tuning")),
     "all_tables": lambda found: _scores(found.of_tables("all")),

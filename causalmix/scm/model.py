@@ -15,8 +15,9 @@ from dowhy.graph import get_ordered_predecessors
 
 from causalmix.data.codec import TableCodec, names_as_text
 from causalmix.data.numpy_seed import numpy_seed
+from causalmix.data.own_settings import own_settings
 from causalmix.discovery.knowledge import check_acyclic
-from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.errors import CausalMixError, DataError, check_name, check_seed, check_whole
 from causalmix.scm.counterfactual import draw_rows, move_noise
 from causalmix.scm.mechanisms import MECHANISMS, NOISES, Columns, Pace, make_mechanism
 from causalmix.scm.missingness import MissingnessModel
@@ -116,6 +117,7 @@ class StructuralCausalModel:
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
 
+    @own_settings()
     def fit(
         self, data: pd.DataFrame, *, fitted: Fitted | None = None, pace: Pace | None = None
     ) -> Self:
@@ -174,6 +176,7 @@ class StructuralCausalModel:
         self.model_ = model
         return self
 
+    @own_settings()
     def sample(
         self,
         n: int,
@@ -208,8 +211,8 @@ class StructuralCausalModel:
         Raises
         ------
         CausalMixError
-            If `n` is below 1, the model is not fitted, or `noise_correlation` is not between 0
-            and 1, or given together with `do`.
+            If `n` is no whole number of at least 1, `seed` is none, the model is not fitted, or
+            `noise_correlation` is not between 0 and 1, or given together with `do`.
         DataError
             If `do` names an unknown column or level, or no finite number for a numeric column.
         """
@@ -229,6 +232,7 @@ class StructuralCausalModel:
             table[name] = self.codec_.constant(name, value, n)
         return table
 
+    @own_settings()
     def average_treatment_effect(
         self,
         treatment: str,
@@ -268,7 +272,7 @@ class StructuralCausalModel:
         Raises
         ------
         CausalMixError
-            If the model is not fitted.
+            If `n` or `seed` is none, or the model is not fitted.
         DataError
             If a column or level is unknown, a categorical outcome comes without `outcome_class`,
             or a numeric one with it.
@@ -300,8 +304,8 @@ class StructuralCausalModel:
     ) -> pd.DataFrame:
         """Draw coded rows without gaps."""
         self._check_fitted()
-        if n < 1:
-            raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
+        check_whole(n, 1, "n")
+        check_seed(seed)
         codes = dict(self._intervention(name, value) for name, value in do.items())
         rng = np.random.default_rng(seed)
         with numpy_seed(seed):  # DoWhy draws from the global generator

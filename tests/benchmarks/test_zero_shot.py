@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -21,7 +22,7 @@ from tabpfn import TabPFNClassifier
 
 from causalmix import cli
 from causalmix.benchmarks import zero_shot as evaluation
-from causalmix.benchmarks.comparison import bootstrap_interval, compare_methods, mean_ranks
+from causalmix.benchmarks.comparison import bins_of, bootstrap_interval, compare_methods, mean_ranks
 from causalmix.benchmarks.rowstore import RowStore
 from causalmix.benchmarks.speed import measure_speed
 from causalmix.benchmarks.zero_shot import DEFAULT_METHODS, TRAITS, evaluate_tfm
@@ -291,18 +292,47 @@ def test_workers_give_the_same_rows(folder, tmp_path):
 
 
 def test_other_inference_settings_are_methods_of_their_own(folder, tmp_path):
-    methods = ["tfm", "tfm:1@0.5", "tfm@1.0"]
+    own = load_tfm().inference_config
+    same = f"tfm@{own.SOFTMAX_TEMPERATURE}"
+    methods = ["tfm", "tfm:1/none-numeric", "tfm:1@0.5", same]
     rows = small(folder, tmp_path / "out.csv", methods=methods, seeds=1).rows
     by_method = rows.pivot_table(index=["dataset", "n_train"], columns="method", values="log_loss")
-    assert list(by_method) == methods
-    # A temperature of 1 is the checkpoint's own; a lower one with one member is another model.
-    pd.testing.assert_series_equal(by_method["tfm"], by_method["tfm@1.0"], check_names=False)
-    assert (by_method["tfm"] - by_method["tfm:1@0.5"]).abs().min() > 1e-3
+    assert set(by_method) == set(methods)
+    pd.testing.assert_series_equal(by_method["tfm"], by_method[same], check_names=False)
+    for other in methods[1:3]:
+        assert (by_method["tfm"] - by_method[other]).abs().min() > 1e-3
     assert rows.groupby("method")["model"].nunique().eq(1).all()
-    assert rows["model"].nunique() == 2
-    for wrong in ("tfm:0", "tfm:x", "tfm@", "tfm8"):
+    assert rows["model"].nunique() == 3
+    for wrong in ("tfm:0", "tfm:x", "tfm@", "tfm8", "tfm/"):
         with pytest.raises(UnknownNameError, match=re.escape(wrong)):
             small(folder, tmp_path / "wrong.csv", methods=[wrong])
+
+
+def test_other_preparations_are_those_of_a_checkpoint_that_asks_for_them(folder, tmp_path):
+    model = load_tfm()
+    own = model.inference_config.PREPROCESS_TRANSFORMS[0]
+    kinds = [("power", "ordinal"), ("none", "onehot")]
+    asked = [dataclasses.replace(own, name=a, categorical_name=b) for a, b in kinds]
+    path = model.with_settings(PREPROCESS_TRANSFORMS=asked).save(tmp_path / "one.safetensors")
+    name = "tfm/power-ordinal+none-onehot"
+    variant = small(folder, tmp_path / "1.csv", methods=[name], seeds=1).rows
+    alone = small(folder, tmp_path / "2.csv", methods=["tfm"], tfm=path, seeds=1).rows
+    assert list(variant["auc"]) == list(alone["auc"])
+    assert list(variant["model"]) == list(alone["model"])
+    for wrong in ("kernel-onehot", "none-kernel"):
+        with pytest.raises(UnknownNameError, match="'kernel'"):
+            small(folder, tmp_path / "3.csv", methods=[f"tfm/{wrong}"])
+
+
+def test_calibration_is_recorded_on_request(folder, tmp_path):
+    options = {"methods": ["knn"], "seeds": 1, "calibration": True}
+    rows = small(folder, tmp_path / "out.csv", **options).rows
+    counts = bins_of(rows, "rows")
+    assert (counts.sum(axis=1) == rows["n_test"]).all()
+    right = (bins_of(rows, "accuracy").fillna(0) * counts).sum(axis=1) / rows["n_test"]
+    assert list(right) == pytest.approx(list(rows["accuracy"]), abs=1e-5)
+    again = small(folder, tmp_path / "out.csv", **options).rows
+    pd.testing.assert_frame_equal(rows, again)
 
 
 def test_a_share_of_the_rows_is_a_size_of_every_table(folder, tmp_path):

@@ -6,10 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
+from sklearn.calibration import calibration_curve
 
 from causalmix.finetuning.metrics import (
+    N_BINS,
+    RELIABILITY,
     log_loss,
     normalised_improvement,
+    reliability,
     roc_auc,
     score,
     steps_to_converge,
@@ -33,6 +37,28 @@ def test_multiclass_scores_equal_scikit_learn(three_classes):
     )
     assert log_loss(y, proba) == pytest.approx(sklearn.metrics.log_loss(y, proba))
     assert score(y, proba)["accuracy"] == sklearn.metrics.accuracy_score(y, proba.argmax(axis=1))
+
+
+def test_reliability_equals_scikit_learn(three_classes):
+    y, proba = three_classes
+    found = reliability(y, proba)
+    right, confidence = proba.argmax(axis=1) == y, proba.max(axis=1)
+    accuracies, confidences = calibration_curve(right, confidence, n_bins=N_BINS)
+    filled = [k for k in range(N_BINS) if found[f"rows_{k}"]]
+    assert [found[f"accuracy_{k}"] for k in filled] == pytest.approx(accuracies)
+    assert [found[f"confidence_{k}"] for k in filled] == pytest.approx(confidences)
+    assert sum(found[f"rows_{k}"] for k in filled) == len(y)
+    empty = set(range(N_BINS)) - set(filled)
+    assert all(np.isnan(found[f"accuracy_{k}"]) for k in empty)
+
+
+def test_calibration_error_by_hand():
+    sure = np.array([[0.0, 1.0], [1.0, 0.0], [0.65, 0.35], [0.35, 0.65]])
+    # In the last bin both are right; in the sixth one of two is, at a confidence of .65.
+    found = reliability(np.array([1, 0, 0, 0]), sure)
+    assert found["calibration_error"] == pytest.approx(0.15 / 2)
+    assert (found["rows_9"], found["rows_6"]) == (2, 2)
+    assert tuple(found) == RELIABILITY
 
 
 def test_ties_stay_ties(three_classes):

@@ -14,7 +14,8 @@ import pytest
 from causalmix.benchmarks.comparison import compare_methods
 from causalmix.benchmarks.zero_shot import DEFAULT_METHODS, LABELS
 from causalmix.errors import CausalMixError
-from causalmix.plots.evaluation import plot_evaluation, plot_pretraining
+from causalmix.finetuning.metrics import reliability
+from causalmix.plots.evaluation import plot_calibration, plot_evaluation, plot_pretraining
 from causalmix.publishing.model_card import BLANKS, fill_model_card
 from causalmix.tfm.model import load_tfm
 
@@ -70,6 +71,13 @@ def results(tmp_path) -> Path:
     named = rows[rows["method"].isin(variants)].replace({"method": variants})
     inference = compare_methods(named[named["n_train"] == 64], "tfm")
     inference.to_csv(folder / "tfm" / "inference_summary.csv", index=False)
+    summary.to_csv(folder / "tfm" / "share_summary.csv", index=False)
+    catboost = rows[(rows["method"] == "knn") & (rows["dataset"] != "hard")]
+    catboost.assign(method="catboost").to_csv(folder / "tfm" / "boosting.csv", index=False)
+    bins = [reliability(np.array([0, 1, 1, 1]), np.array([[0.65, 0.35]] * 4)) for _ in BASE]
+    at_64 = rows[(rows["n_train"] == 64) & (rows["dataset"] == "easy")].drop(columns="accuracy")
+    scored = pd.concat([at_64.reset_index(drop=True), pd.DataFrame(bins)], axis=1)
+    scored.assign(accuracy=0.25).to_csv(folder / "tfm" / "calibration.csv", index=False)
     trait = {"trait": "classes", "group": "two classes", "n_train": 64, "datasets": 3, "auc": 0.8}
     rival = {"rival": "knn", "auc_difference": 0.0123, "auc_low": -0.01, "auc_high": 0.03}
     traits = pd.DataFrame([trait | rival, trait | rival | {"n_train": 512, "datasets": 2}])
@@ -210,6 +218,25 @@ def test_small_tables_traits_and_inference_settings_are_shown(tmp_path, results)
     assert sorted(settings) == [["16", temperature], [members, temperature], ["8", "0.9"]]
 
 
+def test_boosting_is_compared_on_the_splits_that_all_methods_have(tmp_path, results):
+    text = filled("with_boosting", tmp_path, results)
+    table, told = text.split("\n\n")
+    ranked = {row[1]: row[2] for row in cells(table) if row[0] == "64"}
+    assert len(ranked) == len(BASE) + 1
+    assert ranked["**CausalMix TFM**"] == "**1.00**"  # without the table that k-NN wins
+    assert ranked["CatBoost"] == ranked["k-NN"] == "6.50"
+    assert told == "64 rows: 2 tables, 1 splits; 512 rows: 2 tables, 1 splits on average."
+
+
+def test_calibration_is_shown(tmp_path, results):
+    rows = cells(filled("calibration", tmp_path, results))
+    assert len(rows) == len(BASE)
+    assert all(row[1:4] == ["0.400", "0.650", "0.250"] for row in rows)
+    ax = plot_calibration(pd.read_csv(results / "tfm" / "calibration.csv"))
+    lines = ax.get_lines()[:-1]  # the last is the diagonal
+    assert [line.get_xydata().tolist() for line in lines] == [[[0.65, 0.25]]] * len(BASE)
+
+
 def test_scores_of_another_checkpoint_are_not_passed_off_as_this_ones(tmp_path, results):
     assert "the one shipped here" in filled("same_checkpoint", tmp_path, results)
     path = results / "tfm" / "evaluation_manifest.json"
@@ -218,7 +245,7 @@ def test_scores_of_another_checkpoint_are_not_passed_off_as_this_ones(tmp_path, 
 
 
 def test_figures_lie_beside_the_page_and_are_the_same_again(tmp_path, results):
-    names = {"model_card_evaluation.svg", "model_card_pretraining.svg"}
+    names = {f"model_card_{each}.svg" for each in ("calibration", "evaluation", "pretraining")}
     for folder in ("one", "two"):
         fill("\n".join(sorted(names)), tmp_path / folder, results)
     assert {path.name for path in (tmp_path / "one").glob("*.svg")} == names

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict
 
 from causalmix.scm.gaussian_process import AdditiveGaussianProcess
 from causalmix.scm.learners import (
@@ -62,6 +62,27 @@ def test_noise_columns_do_not_drive_the_penalty_away():
     y = np.where(X[:, 0] + rng.logistic(size=80) > 0, "1", "0")
     learner = CalibratedLogistic().fit(X, y)
     assert learner.predict_proba(X).max(axis=1).mean() < 0.99  # not separated perfectly
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_with_many_rows_the_weakest_penalty_within_an_error_of_the_best_is_taken(classes):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 3))
+    y = (X @ rng.normal(size=(3, classes)) + rng.gumbel(size=(120, classes))).argmax(axis=1)
+    search = GridSearchCV(
+        LogisticRegression(max_iter=1000),
+        {"C": [0.01, 0.1, 1, 10, 100]},
+        scoring="neg_log_loss",
+        cv=StratifiedKFold(5, shuffle=True, random_state=0),
+    ).fit(X, y)
+    scores = np.stack([search.cv_results_[f"split{k}_test_score"] for k in range(5)])
+    behind = scores[:, [search.best_index_]] - scores
+    near = behind.mean(axis=0) <= behind.std(axis=0, ddof=1) / np.sqrt(5)
+    weakest = [0.01, 0.1, 1, 10, 100][np.flatnonzero(near)[-1]]
+    expected = LogisticRegression(C=weakest, max_iter=1000).fit(X, y).predict_proba(X)
+    found = CalibratedLogistic().fit(X, y).predict_proba(X)
+    assert found == pytest.approx(expected, abs=1e-3)
+    assert weakest > search.best_params_["C"]  # so that the two rules differ here
 
 
 def test_the_stack_weighs_its_learners_as_the_labels_ask():
