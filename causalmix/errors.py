@@ -54,6 +54,10 @@ class FinetuningWarning(UserWarning):
     """Fine-tuning did not help, as far as the validation rows show."""
 
 
+class TimeLimitWarning(UserWarning):
+    """Work that was left out to keep a limit of time; the message names it."""
+
+
 class GenerationWarning(UserWarning):
     """Synthetic rows that are not all as they were asked for."""
 

@@ -209,7 +209,7 @@ def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataF
         As `benchmark_utility` writes them. Every dataset counts once: its scores are averaged over
         seeds first.
     reference : str, default="causal"
-        The generator whose differences from the others are asked for.
+        The generator whose differences from the others are asked for; NaN without its rows.
 
     Returns
     -------
@@ -230,6 +230,7 @@ def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataF
                 record = {"n_train": n, "score": score, "generator": generator}
                 record |= {"datasets": len(auc), "auc": auc[generator].mean()}
                 record["mean_rank"] = ranks.get(generator, np.nan)
-                difference = (auc[reference] - auc[generator]).to_numpy()
+                against = auc.get(reference, pd.Series(np.nan, auc.index))
+                difference = (against - auc[generator]).to_numpy()
                 records.append(record | mean_and_interval(difference, "difference"))
     return pd.DataFrame(records)

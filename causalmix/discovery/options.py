@@ -44,6 +44,7 @@ class DiscoveryOptions:
     possible_dsep_seconds: float = 10.0
     boss_seconds: float = 60.0
     max_columns: int = 100
+    time_limit: float | None = None
     knowledge: BackgroundKnowledge = NO_KNOWLEDGE
     mark_weights: MarkWeights = "soft"
     seed: int = 0
@@ -57,6 +58,8 @@ class DiscoveryOptions:
         check_range(self.alpha, "(0, 1)", "alpha")
         for limit, hint in _WITHOUT.items():
             check_range(getattr(self, limit), "(0, inf)", limit, hint=hint)
+        if self.time_limit is not None:
+            check_range(self.time_limit, "(0, inf)", "time_limit")
         check_whole(self.n_bootstraps, 1, "n_bootstraps")
         check_whole(self.max_conditioning, 0, "max_conditioning")
         check_whole(self.max_columns, 1, "max_columns")

@@ -56,8 +56,10 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     learning_rate : float, optional
         Of the optimiser.
     time_limit : float, optional
-        Seconds that fine-tuning may take, generator included. Fitting the generator is not
-        interrupted: where it takes them all, no step is made.
+        Seconds that fine-tuning may take, generator included. A causal generator gets a share of
+        them and makes do with fewer bootstraps, columns, graphs and simpler mechanisms, which the
+        report names; the step, fit or validation under way is not interrupted, and other generators
+        are not either. Only fits without a limit are reproducible.
     config : FinetuneConfig or mapping, optional
         All settings of fine-tuning: see :class:`causalmix.finetuning.config.FinetuneConfig`. A
         mapping has some of them by name, for example ``{"rule": "smoothed"}``; the others are as by

@@ -136,12 +136,24 @@ def learned_attributes(state: dict[str, Any]) -> dict[str, Any]:
         "n_features_in_": state["n_features_in"],
         "history_": pd.DataFrame(state["history"]),
         "report_": FitReport(**state["report"]),
-        "classes_": np.array(classes["values"], dtype=np.dtype(classes["dtype"])),
+        "classes_": np.array(classes["values"], dtype=_label_dtype(classes)),
         "_schema": TableSchema.from_json(state["schema"]),
     }
     if state["feature_names_in"]:
         attributes["feature_names_in_"] = np.array(state["feature_names_in"], dtype=object)
     return attributes
+
+
+def _label_dtype(classes: Mapping[str, Any]) -> np.dtype:
+    """Return the type of class labels; raise ValueError where it is larger than they need."""
+    dtype = np.dtype(classes["dtype"])
+    longest = max((len(str(value)) for value in classes["values"]), default=0)
+    if dtype.itemsize > max(16, 4 * longest):  # 4 bytes a character; numbers have 16 at most
+        raise ValueError(
+            f"the labels' type {classes['dtype']!r} takes {dtype.itemsize:,} bytes a label, of "
+            f"{longest} characters at most"
+        )
+    return dtype
 
 
 def save_folder(path: Path, classifier: Any, fitted: Fitted) -> None:

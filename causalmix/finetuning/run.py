@@ -9,6 +9,7 @@ step are always a candidate, so that a run that only does harm changes nothing.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,15 +22,18 @@ from tqdm import tqdm
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.own_settings import own_settings
 from causalmix.data.splitting import Split, holdout_split
-from causalmix.errors import CausalMixError, check_name, check_seed
+from causalmix.errors import CausalMixError, TimeLimitWarning, check_name, check_seed
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.mixing import Batch, TaskSampler, codes_of
 from causalmix.finetuning.monitor import Monitor
 from causalmix.finetuning.stopping import RULES, Choice
-from causalmix.generation.registry import Generator
+from causalmix.generation.registry import Generator, limit_time
 from causalmix.tfm.device import Portions, autocast_dtype
 from causalmix.tfm.encoding import Encoder, Member
 from causalmix.tfm.model import FoundationModel
+
+GENERATOR_SHARE = 0.4
+"""Of a limit of time, what fitting the generator should take at most."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class FinetuneResult:
         Which setting ended the run.
     config : FinetuneConfig
         The settings that it had.
+    left_out : tuple of str
+        What the generator left out to keep its share of the time limit, as its warnings say it.
     """
 
     tfm: FoundationModel
@@ -64,6 +70,7 @@ class FinetuneResult:
     generator_seconds: float
     stopped_by: str
     config: FinetuneConfig
+    left_out: tuple[str, ...] = ()
 
     @property
     def best_step(self) -> int:
@@ -221,8 +228,12 @@ class _Run:
         encoder = encoder_of(tuned, train, seed, self.n_estimators)
         start = time.perf_counter()
         generator = synthetic = None
+        left_out: tuple[str, ...] = ()
         if self.generator is not None and config.steps and (config.mixes or self.needs_synthetic):
-            generator = self.generator.fit(train.X, train.y)
+            generator = self.generator
+            if np.isfinite(deadline):
+                generator = limit_time(generator, max(deadline - start, 1.0) * GENERATOR_SHARE)
+            generator, left_out = _fit_and_hear(generator, train)
             if self.needs_synthetic:  # other rows than those of the pool
                 other_seed = int(np.random.default_rng([seed, 1]).integers(2**31))
                 source = generator.detached() if hasattr(generator, "detached") else generator
@@ -238,7 +249,7 @@ class _Run:
         tuned.network.load_state_dict(self.tfm.network.state_dict() if weights is None else weights)
         tuned.network.eval()
         return FinetuneResult(
-            tuned, monitor.history, monitor.choice, generator_seconds, stopped_by, config
+            tuned, monitor.history, monitor.choice, generator_seconds, stopped_by, config, left_out
         )
 
     def on_other_split(self, split: Split, seed: int, deadline: float) -> pd.DataFrame:
@@ -254,7 +265,9 @@ class _Run:
     def _run_steps(self, sampler: TaskSampler, monitor: Monitor, deadline: float) -> str:
         """Run the optimiser; return what ended it, as in `FinetuneResult.stopped_by`."""
         config, optimiser = self.config, _Optimiser(monitor.tfm, self.config)
+        start = time.perf_counter()
         monitor.evaluate(0, float("nan"), 0.0)
+        last_step_until = deadline - (time.perf_counter() - start)  # the last validation is as long
         losses: list[float] = []
         last = min(config.steps, monitor.last_comparable_step)
         bar = tqdm(range(1, last + 1), desc="fine-tuning", unit="step", disable=not self.progress)
@@ -268,7 +281,7 @@ class _Run:
                     f"The training loss became {losses[-1]} at step {step}; lower learning_rate "
                     f"(now {config.learning_rate:g})."
                 )
-            late = time.perf_counter() > deadline
+            late = time.perf_counter() > last_step_until
             if step % config.validate_every == 0 or step == last or late:
                 mean = float(np.mean(losses))
                 val_loss = monitor.evaluate(step, mean, sampler.synthetic_share(step))
@@ -281,6 +294,18 @@ class _Run:
                 if monitor.choice.stale >= config.patience:
                     return "patience"
         return "steps" if last == config.steps else "time_limit"
+
+
+def _fit_and_hear(generator: Generator, train: TabularDataset) -> tuple[Generator, tuple[str, ...]]:
+    """Fit a generator; return it and what it says it left out to keep its limit of time."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", TimeLimitWarning)
+        generator = generator.fit(train.X, train.y)
+    for told in heard:
+        if not issubclass(told.category, TimeLimitWarning):
+            warnings.warn_explicit(told.message, told.category, told.filename, told.lineno)
+    kept = (str(each.message) for each in heard if issubclass(each.category, TimeLimitWarning))
+    return generator, tuple(kept)
 
 
 class _Optimiser:

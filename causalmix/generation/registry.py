@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -200,6 +202,28 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     ),
 }
 """Generators by name, without purification."""
+
+
+def limit_time(generator: Generator, seconds: float) -> Generator:
+    """Return a copy of a generator whose fit takes about this long at most, where it can do so.
+
+    Parameters
+    ----------
+    generator : Generator
+        Not fitted. One that has a `time_limit` already, or knows none, is returned as it is.
+    seconds : float
+
+    Returns
+    -------
+    Generator
+    """
+    if isinstance(generator, Purified):
+        return replace(generator, generator=limit_time(generator.generator, seconds))
+    if getattr(generator, "time_limit", seconds) is not None:
+        return generator
+    limited = copy(generator)
+    limited.time_limit = seconds
+    return limited
 
 
 def make_generator(name: str, *, purified: bool = False, **options: Any) -> Generator:

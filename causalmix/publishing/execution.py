@@ -6,13 +6,17 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -186,28 +190,56 @@ def run_notebooks(
         return
     cores = cpu_count()
     workers = min(workers or min(2, cores), len(runs))
-    failures: list[NotebookError] = []
     report(f"running {', '.join(run.source.stem for run in runs)} ({workers} at a time)")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _limit_threads, (max(1, cores // workers),)) as pool:
-        done = {pool.submit(_run, run, root, row): run for row, run in enumerate(runs)}
-        for future in as_completed(done):
-            stem = done[future].source.stem
-            try:
-                report(f"  {stem}: {future.result()}")
-            except NotebookError as error:
-                told = str(error) if isinstance(error, NotebookInputError) else f"{stem}: failed"
-                report(f"  {told}")
-                failures.append(error)
+    # Workers wait for the end of this pipe, which comes when this process closes it or dies.
+    watched, alive = context.Pipe(duplex=False)
+    starting = (watched, max(1, cores // workers))
+    with watched, alive, ProcessPoolExecutor(workers, context, _start_worker, starting) as pool:
+        try:
+            done = {pool.submit(_run, run, root, row): run for row, run in enumerate(runs)}
+            failures = _failures(done, report)
+        except BaseException:  # an interrupt above all: no other notebook starts
+            alive.close()
+            raise
     if failures:
         by_input = all(isinstance(error, NotebookInputError) for error in failures)
         kind = NotebookInputError if by_input else NotebookError
         raise kind("\n\n".join(map(str, failures)))
 
 
-def _limit_threads(threads: int) -> None:
+def _failures(
+    done: Mapping[Future[str], Run], report: Callable[[str], None]
+) -> list[NotebookError]:
+    """Report every notebook when it ends; return the errors of those that failed."""
+    failures: list[NotebookError] = []
+    for future in as_completed(done):
+        stem = done[future].source.stem
+        try:
+            report(f"  {stem}: {future.result()}")
+        except NotebookError as error:
+            told = str(error) if isinstance(error, NotebookInputError) else f"{stem}: failed"
+            report(f"  {told}")
+            failures.append(error)
+        except BrokenProcessPool:
+            raise NotebookError(
+                f"{stem}: a process that runs notebooks was killed, most often because memory ran "
+                "out; use fewer rows or close other programs."
+            ) from None
+    return failures
+
+
+def _start_worker(watched: Connection, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends this
+    threading.Thread(target=_end_with_parent, args=(watched,), daemon=True).start()
     for name in _THREADS:
         os.environ.setdefault(name, str(threads))
+
+
+def _end_with_parent(watched: Connection) -> None:
+    """End this process when the other end of the pipe is closed; kernels end with it."""
+    watched.poll(None)  # nothing is ever sent
+    os._exit(1)
 
 
 def _run(run: Run, root: Path, row: int) -> str:

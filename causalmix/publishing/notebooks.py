@@ -177,25 +177,24 @@ def execute(
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it knows no `int | None`
     os.environ.update(_kernel_environment())
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            nb = papermill.execute_notebook(
-                source,
-                Path(folder) / source.name,
-                parameters=dict(parameters),
-                kernel_name="python3",
-                language="python",
-                progress_bar={"desc": source.stem, **bar} if bar is not None else False,
-                request_save_on_cell_execute=False,
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no notices on our stderr
-            )
-        except papermill.PapermillExecutionError as error:
-            raise _as_notebook_error(source, error, root) from None
-        except DeadKernelError:
-            raise NotebookError(
-                f"{source.stem}: the kernel died, most often because memory ran out; "
-                "use fewer rows or close other programs."
-            ) from None
+    try:
+        nb = papermill.execute_notebook(
+            source,
+            None,  # nothing on the disk that a kill would leave there
+            parameters=dict(parameters),
+            kernel_name="python3",
+            language="python",
+            progress_bar={"desc": source.stem, **bar} if bar is not None else False,
+            request_save_on_cell_execute=False,
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no notices on our stderr
+        )
+    except papermill.PapermillExecutionError as error:
+        raise _as_notebook_error(source, error, root) from None
+    except DeadKernelError:
+        raise NotebookError(
+            f"{source.stem}: the kernel died, most often because memory ran out; "
+            "use fewer rows or close other programs."
+        ) from None
     return _without_paths(nb, root)
 
 

@@ -19,7 +19,7 @@ from causalmix.data.own_settings import own_settings
 from causalmix.discovery.knowledge import check_acyclic
 from causalmix.errors import CausalMixError, DataError, check_name, check_seed, check_whole
 from causalmix.scm.counterfactual import draw_rows, move_noise
-from causalmix.scm.mechanisms import MECHANISMS, NOISES, Columns, make_mechanism
+from causalmix.scm.mechanisms import MECHANISMS, NOISES, Columns, Pace, make_mechanism
 from causalmix.scm.missingness import MissingnessModel
 
 MISSING = ("modelled", "random", "none")
@@ -118,7 +118,9 @@ class StructuralCausalModel:
         self.missing = check_name(missing, MISSING, "choice of missing")
 
     @own_settings()
-    def fit(self, data: pd.DataFrame, *, fitted: Fitted | None = None) -> Self:
+    def fit(
+        self, data: pd.DataFrame, *, fitted: Fitted | None = None, pace: Pace | None = None
+    ) -> Self:
         """Fit the mechanism of every node.
 
         Parameters
@@ -129,6 +131,8 @@ class StructuralCausalModel:
             What is already fitted to the same data: mechanisms by node and parents, and the model
             of the gaps. It is used where it fits and completed with what is missing: models of many
             graphs over one table share it.
+        pace : Pace, optional
+            Where time is limited, what fits the mechanisms.
 
         Returns
         -------
@@ -164,7 +168,9 @@ class StructuralCausalModel:
             parents = tuple(get_ordered_predecessors(graph, node))
             if (node, parents) not in fitted:
                 kind = self.node_mechanisms.get(name, self.mechanism)
-                fitted[node, parents] = make_mechanism(node, parents, columns, kind, self.noise)
+                fitted[node, parents] = make_mechanism(
+                    node, parents, columns, kind, self.noise, pace
+                )
             model.set_causal_mechanism(node, fitted[node, parents])
             graph.nodes[node][PARENTS_DURING_FIT] = list(parents)
         self.model_ = model

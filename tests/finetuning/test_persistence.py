@@ -13,6 +13,7 @@ import pytest
 
 import causalmix
 from causalmix.errors import CausalMixError, CheckpointError
+from causalmix.finetuning import persistence
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.estimator import CausalMixClassifier
 from causalmix.finetuning.persistence import FORMAT, json_value
@@ -134,6 +135,12 @@ def test_keys_that_json_cannot_hold_are_refused():
     }
     with pytest.raises(CausalMixError, match=r"options={.* cannot be saved"):
         json_value("options", {"edges": {("a", "b"): 1}})
+
+
+def test_a_type_of_labels_that_would_take_gigabytes_is_refused():
+    with pytest.raises(ValueError, match="bytes a label, of 3 characters"):
+        persistence._label_dtype({"dtype": "<U500000000", "values": ["yes", "no"]})
+    assert persistence._label_dtype({"dtype": "<U3", "values": ["yes", "no"]}) == "<U3"
 
 
 def flip(file):
