@@ -214,12 +214,23 @@ def _inference(found: Results) -> str:
     for row in found.inference.sort_values("seconds").to_dict("records"):
         members, temperature, preparations = read_variant(row["method"])
         cells = (members or own.N_ESTIMATORS, temperature or own.SOFTMAX_TEMPERATURE)
-        cells += (preparations or "its own",)
+        cells += (preparations.replace("+", " + ") if preparations else "its own",)
         scores = (f"{row['auc']:.4f}", f"{row['log_loss']:.4f}", f"{row['seconds']:.1f}")
         rows.append((*cells, *scores))
     return markdown_table(
         ["Members", "Temperature", "Preparations", "ROC-AUC", "Log-loss", "Seconds"], rows
     )
+
+
+def _codes(found: Results) -> str:
+    rows = []
+    for row in found.codes[found.codes["method"] != TFM].to_dict("records"):
+        gains = [-row[f"{name}_difference"] for name in ("auc", "log_loss")]
+        span = [-row[name] for name in ("auc_high", "auc_low")]
+        auc = f"{gains[0]:+.4f} [{span[0]:+.4f}, {span[1]:+.4f}]".replace("-", "−")
+        loss = f"{gains[1]:+.4f}".replace("-", "−")
+        rows.append((row["tables"], row["n_train"], int(row["datasets"]), auc, loss))
+    return markdown_table(["Group", "Rows", "Tables", "Δ ROC-AUC", "Δ log-loss"], rows)
 
 
 def _calibration(found: Results) -> str:
@@ -343,6 +354,7 @@ BLANKS: dict[str, Callable[[Results], str]] = {
     "small": lambda found: _scores(found.small),
     "traits": _traits,
     "inference": _inference,
+    "codes": _codes,
     "calibration": _calibration,
     "differences": _differences,
     "tuning": lambda found: _scores(found.of_tables("tuning")),

@@ -32,8 +32,9 @@ class Results:
     traits, small, inference : DataFrame
         Summaries of the evaluation by traits of the tables, of that on truly small tables, and of
         the checkpoint with other inference settings.
-    calibration : DataFrame
-        Rows with `RELIABILITY`.
+    codes, calibration : DataFrame
+        Summary of the checkpoint with codes in place of one-hot columns, and rows with
+        `RELIABILITY`.
     speed : mapping
         Timings of the evaluation.
     """
@@ -47,6 +48,7 @@ class Results:
     traits: pd.DataFrame
     small: pd.DataFrame
     inference: pd.DataFrame
+    codes: pd.DataFrame
     calibration: pd.DataFrame
     speed: Mapping[str, Any]
 
@@ -77,6 +79,7 @@ class Results:
                 ("traits", "evaluation_traits"),
                 ("small", "small_summary"),
                 ("inference", "inference_summary"),
+                ("codes", "codes_summary"),
                 ("calibration", "calibration"),
             )
         }
