@@ -332,8 +332,9 @@ def _diagnose_cells(
     other = attempts[0].how == "other"
     if want == "number" and not fitting and other.any():
         raise DataError(
-            f"Column {quoted(column.name)} is listed in numeric=, but {quoted(levels.texts[other][0])} is "
-            "not a number. Correct the cell, leave it empty, or take the column off the list."
+            f"Column {quoted(column.name)} is listed in numeric=, but "
+            f"{quoted(levels.texts[other][0])} is not a number. Correct the cell, leave it "
+            "empty, or take the column off the list."
         )
     values = fitting.values if fitting else np.where(levels.gaps, np.nan, levels.texts)
     if not levels.complete:  # the code -1 of a missing cell points to the value at the end

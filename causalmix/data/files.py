@@ -150,12 +150,14 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
 
 def _check_size(metadata: pq.FileMetaData, path: Path) -> None:
     """Raise DataError if a Parquet file says of itself that its table does not fit into memory."""
-    groups = map(metadata.row_group, range(metadata.num_row_groups))
-    chunks = [group.column(j) for group in groups for j in range(group.num_columns)]
-    size = sum(max(chunk.total_uncompressed_size, 8 * chunk.num_values) for chunk in chunks)
+    # By groups of rows: damaged records of columns end the process inside of pyarrow.
+    groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
+    rows = sum(group.num_rows for group in groups)
+    size = sum(
+        max(group.total_byte_size, 8 * group.num_rows * metadata.num_columns) for group in groups
+    )
     needed, free = _COPIES * size, free_memory()
     if needed > free:
-        rows = sum(metadata.row_group(k).num_rows for k in range(metadata.num_row_groups))
         raise DataError(
             f"{path.name} has {path.stat().st_size:,} bytes and promises {rows:,} rows of "
             f"{metadata.num_columns:,} columns, which take {needed / 2**30:,.1f} GiB of memory "
