@@ -34,6 +34,10 @@ _BOUNDS = {
 }
 
 
+LONGEST_NAME = 100
+"""Characters of a name in a message at most."""
+
+
 class CausalMixError(ValueError):
     """Base class of every error that a user of the package can cause and mend."""
 
@@ -60,6 +64,26 @@ class TimeLimitWarning(UserWarning):
 
 class GenerationWarning(UserWarning):
     """Synthetic rows that are not all as they were asked for."""
+
+
+def quoted(name: object) -> str:
+    """Return a name of a user's, of a column or level, as a message shows it: quoted, not too long.
+
+    Parameters
+    ----------
+    name : object
+
+    Returns
+    -------
+    str
+        Of a name longer than `LONGEST_NAME` both ends.
+    """
+    return _shortened(repr(name))
+
+
+def _shortened(text: str) -> str:
+    half = LONGEST_NAME // 2
+    return text if len(text) <= LONGEST_NAME else f"{text[:half]}…{text[-half:]}"
 
 
 def check_name(name: str, valid: Iterable[str], kind: str) -> str:
@@ -91,8 +115,9 @@ def check_name(name: str, valid: Iterable[str], kind: str) -> str:
 
     of_text = {str(each): each for each in names}  # columns may be named by numbers
     near = [of_text[text] for text in get_close_matches(str(name), of_text, n=3, cutoff=0.5)]
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    raise UnknownNameError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(map(str, names))}.")
+    hint = f" Did you mean {' or '.join(map(quoted, near))}?" if near else ""
+    valid = ", ".join(map(_shortened, map(str, names)))
+    raise UnknownNameError(f"Unknown {kind} {quoted(name)}.{hint} Valid: {valid}.")
 
 
 def check_names(names: Iterable[str], valid: Iterable[str], kind: str) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import pandas as pd
 import pyarrow as pa
 
-from causalmix.errors import DataError
+from causalmix.errors import DataError, quoted
 
 _WITH_GAPS = {"b": "boolean", "i": "Int", "u": "UInt"}  # by kind; else gaps would make floats
 
@@ -65,7 +65,7 @@ def _convert(column: pd.Series) -> pd.Series:
     stored = dtype.pyarrow_dtype
     if pa.types.is_nested(stored):
         raise DataError(
-            f"Column {column.name!r} holds nested values ({stored}); every cell must be one "
+            f"Column {quoted(column.name)} holds nested values ({stored}); every cell must be one "
             "number, text or date. Expand the column or remove it."
         )
     if pa.types.is_decimal(stored):

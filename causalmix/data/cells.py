@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from causalmix.errors import DataError
+from causalmix.errors import DataError, quoted
 
 MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "<na>", "null"})
 """Cells that mean "missing" in any column, in lower case."""
@@ -262,7 +262,7 @@ def distinct(column: pd.Series) -> tuple[np.ndarray, list[object]]:
 def _nested(column: pd.Series, value: object) -> DataError:
     """Return the error for a cell that is not one number, text or date."""
     return DataError(
-        f"Column {column.name!r} holds values of type {type(value).__name__} "
+        f"Column {quoted(column.name)} holds values of type {type(value).__name__} "
         f"({str(value)[:60]}); every cell must be one number, text or date. Expand the column "
         "or remove it."
     )
@@ -280,8 +280,8 @@ def refuse_complex(column: pd.Series) -> None:
     """Raise a `DataError` if a column is one of complex numbers."""
     if pd.api.types.is_complex_dtype(column.dtype):
         raise DataError(
-            f"Column {column.name!r} holds complex numbers such as {column.iloc[0]}; split it in "
-            "two columns."
+            f"Column {quoted(column.name)} holds complex numbers such as {column.iloc[0]}; split "
+            "it in two columns."
         )
 
 
@@ -307,7 +307,7 @@ def check_size(column: pd.Series) -> None:
     large = np.flatnonzero(np.abs(values) > LARGEST)
     if len(large):
         raise DataError(
-            f"Column {column.name!r} holds {values[large[0]]:g} ({place(column, large[0])}); "
+            f"Column {quoted(column.name)} holds {values[large[0]]:g} ({place(column, large[0])}); "
             f"numbers beyond {LARGEST:g} cannot be computed with. Correct the cell, leave it "
             "empty, or rescale the column."
         )
@@ -330,8 +330,8 @@ def check_spread(column: pd.Series) -> None:
     low, high = np.fmin.reduce(values, initial=np.inf), np.fmax.reduce(values, initial=-np.inf)
     if 0 < high - low < 1 / LARGEST:
         raise DataError(
-            f"Column {column.name!r} holds numbers from {low:g} to {high:g}, which differ by less "
-            f"than {1 / LARGEST:g}: computed with, they are all the same. Multiply the column."
+            f"Column {quoted(column.name)} holds numbers from {low:g} to {high:g}, which differ by "
+            f"less than {1 / LARGEST:g}: computed with, they are all the same. Multiply the column."
         )
 
 

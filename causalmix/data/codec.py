@@ -12,7 +12,7 @@ import pandas as pd
 
 from causalmix.data.backing import as_it_was, numpy_backed
 from causalmix.data.cells import check_size, check_spread, distinct, has_infinity, refuse_complex
-from causalmix.errors import DataError
+from causalmix.errors import DataError, quoted
 
 
 class TableCodec:
@@ -73,8 +73,8 @@ class TableCodec:
         """Return the code of a level of a categorical column."""
         code = int(self._levels[name].categories.get_indexer([level])[0])
         if code < 0:
-            levels = ", ".join(map(str, self._levels[name].categories))
-            raise DataError(f"Column {name!r} has no level {level!r}; it has {levels}.")
+            levels = ", ".join(map(quoted, self._levels[name].categories))
+            raise DataError(f"Column {quoted(name)} has no level {quoted(level)}; it has {levels}.")
         return code
 
     def number(self, name: Hashable, value: object) -> float:
@@ -85,7 +85,7 @@ class TableCodec:
             number = math.nan
         if not math.isfinite(number):
             raise DataError(
-                f"Column {name!r} is numeric and cannot be {value!r}; give a finite number."
+                f"Column {quoted(name)} is numeric and cannot be {value!r}; give a finite number."
             )
         return number
 
@@ -170,7 +170,9 @@ def names_as_text(names: Iterable[Hashable]) -> dict[Hashable, str]:
     owner: dict[str, Hashable] = {}
     for name in names:
         if (other := owner.setdefault(str(name), name)) != name:
-            raise DataError(f"The columns {other!r} and {name!r} look the same; rename one.")
+            raise DataError(
+                f"The columns {quoted(other)} and {quoted(name)} look the same; rename one."
+            )
     return {name: text for text, name in owner.items()}
 
 
@@ -199,12 +201,14 @@ def check_table(frame: pd.DataFrame) -> None:
         )
     if not frame.columns.is_unique:
         name = frame.columns[frame.columns.duplicated()][0]
-        raise DataError(f"Column {name!r} appears more than once; rename or drop one.")
+        raise DataError(f"Column {quoted(name)} appears more than once; rename or drop one.")
     for name, column in frame.items():
         refuse_complex(column)
         numeric = is_number(column.dtype)
         if has_infinity(column) if numeric else _has_infinite_level(column):
-            raise DataError(f"Column {name!r} contains infinities; replace or drop those rows.")
+            raise DataError(
+                f"Column {quoted(name)} contains infinities; replace or drop those rows."
+            )
         if numeric:
             check_size(column)
             check_spread(column)

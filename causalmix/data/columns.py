@@ -31,7 +31,7 @@ import pandas as pd
 from causalmix.data.cells import check_size, check_spread, has_infinity, name_of
 from causalmix.data.codec import is_number
 from causalmix.data.diagnosis import Diagnosis, Kind, Want, diagnose
-from causalmix.errors import DataError, check_name
+from causalmix.errors import DataError, check_name, quoted
 
 MAX_CODES = 5
 """Most values that whole numbers without a gap may have to count as codes; see `is_code`."""
@@ -248,14 +248,14 @@ def notes_on(diagnoses: Mapping[str, Diagnosis]) -> list[str]:
     """
     said: dict[str, list[str]] = {kind: [] for kind in _NOTES}
     for name, each in diagnoses.items():
-        odd = f"{name!r} ({'; '.join(map(str, each.odd))})"
+        odd = f"{quoted(name)} ({'; '.join(map(str, each.odd))})"
         if each.dropped:
-            said[each.dropped].append(odd if each.dropped == "mixed" else repr(name))
+            said[each.dropped].append(odd if each.dropped == "mixed" else quoted(name))
             continue
         if each.kind == "date":
-            said["date"].append(repr(name))
+            said["date"].append(quoted(name))
         if each.assumed:
-            said["day first" if each.day_first else "month first"].append(repr(name))
+            said["day first" if each.day_first else "month first"].append(quoted(name))
         if each.odd:
             said["unread" if each.odd[0].kind == "unread" else "odd"].append(odd)
     return [_NOTES[kind].format(_joined(names)) for kind, names in said.items() if names]
@@ -362,7 +362,7 @@ def listed(names: Sequence[str], limit: int = 20) -> str:
     str
         ``'a', 'b', 'c'``, with the number of those left out at the end.
     """
-    return _joined([repr(name) for name in names], limit)
+    return _joined([quoted(name) for name in names], limit)
 
 
 def _joined(texts: Sequence[str], limit: int = 20) -> str:

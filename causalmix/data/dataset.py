@@ -19,7 +19,7 @@ from causalmix.data.datasets import EMBEDDED, load_embedded
 from causalmix.data.diagnosis import diagnose
 from causalmix.data.files import SUFFIXES, RawTable, check_columns, read_table
 from causalmix.data.openml import fetch_table
-from causalmix.errors import DataError, check_name, check_seed, check_whole
+from causalmix.errors import DataError, check_name, check_seed, check_whole, quoted
 
 MAX_WHOLE_CLASSES = 30
 """Most distinct whole numbers that a numeric target may have to count as classes."""
@@ -307,16 +307,18 @@ def _clean(
     frame = numpy_backed(raw.frame)
     check_name(target, frame.columns, "target column")
     if target in numeric:
-        raise DataError(f"The target {target!r} must be classes; take it out of numeric=.")
+        raise DataError(f"The target {quoted(target)} must be classes; take it out of numeric=.")
     y = _classes(frame[target], target in categorical, raw.decimal_comma)
     features = frame.drop(columns=target)
     if features.empty:
-        raise DataError(f"{name} has no column besides the target {target!r}.")
+        raise DataError(f"{name} has no column besides the target {quoted(target)}.")
     known, notes = y.notna(), []
     if n_gone := int((~known).sum()):
         rows = "row" if n_gone == 1 else "rows"
         markers = _markers(raw.frame[target][~known])
-        notes.append(f"Dropped {n_gone} {rows} without a value of the target {target!r}{markers}.")
+        notes.append(
+            f"Dropped {n_gone} {rows} without a value of the target {quoted(target)}{markers}."
+        )
         y, features = y[known], features[known]
     X, diagnoses = clean_columns(
         features,
@@ -351,11 +353,15 @@ def _classes(column: pd.Series, declared: bool, decimal_comma: bool) -> pd.Serie
         only = f"only the class {values.dropna().iloc[0]!s}" if n_classes else "no values"
         markers = _markers(column[values.isna()])
         hint = f" Missing values{markers} are no class; name a class otherwise." if markers else ""
-        raise DataError(f"The target {name!r} has {only}; at least two classes are needed.{hint}")
+        raise DataError(
+            f"The target {quoted(name)} has {only}; at least two classes are needed.{hint}"
+        )
     if kind == "date":
-        raise DataError(f"The target {name!r} holds dates; choose a column of classes.")
+        raise DataError(f"The target {quoted(name)} holds dates; choose a column of classes.")
     if kind == "number" and has_infinity(values):
-        raise DataError(f"The target {name!r} holds infinite values; correct or remove the rows.")
+        raise DataError(
+            f"The target {quoted(name)} holds infinite values; correct or remove the rows."
+        )
     if kind == "number" and not declared:
         whole = bool((values.dropna() % 1 == 0).all())
         limit = MAX_WHOLE_CLASSES if whole else MAX_FRACTIONAL_CLASSES
@@ -363,8 +369,8 @@ def _classes(column: pd.Series, declared: bool, decimal_comma: bool) -> pd.Serie
         limit = max(MAX_WHOLE_CLASSES, n_rows // 2)
     if n_classes > limit:
         raise DataError(
-            f"The target {name!r} has {n_classes} distinct values in {n_rows} rows: that is no "
-            "class. Regression is not supported; choose another target, or bin this one."
+            f"The target {quoted(name)} has {n_classes} distinct values in {n_rows} rows: that is "
+            "no class. Regression is not supported; choose another target, or bin this one."
         )
     return as_category(values)
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from causalmix.data import cells
 from causalmix.data.cells import Decimals, is_gap
-from causalmix.errors import DataError
+from causalmix.errors import DataError, quoted
 
 MOST_ODD = 0.05
 """Largest share of known cells that may say something else in a column of numbers or dates."""
@@ -332,8 +332,9 @@ def _diagnose_cells(
     other = attempts[0].how == "other"
     if want == "number" and not fitting and other.any():
         raise DataError(
-            f"Column {column.name!r} is listed in numeric=, but {levels.texts[other][0]!r} is not "
-            "a number. Correct the cell, leave it empty, or take the column off the list."
+            f"Column {quoted(column.name)} is listed in numeric=, but "
+            f"{quoted(levels.texts[other][0])} is not a number. Correct the cell, leave it "
+            "empty, or take the column off the list."
         )
     values = fitting.values if fitting else np.where(levels.gaps, np.nan, levels.texts)
     if not levels.complete:  # the code -1 of a missing cell points to the value at the end
@@ -527,8 +528,8 @@ def _foreign(column: pd.Series, value: object, diagnosis: Diagnosis) -> DataErro
     elif diagnosis.unit:
         hint = f" Their unit was {diagnosis.unit!r}."
     return DataError(
-        f"Column {column.name!r} held {what} when the model was fitted and now holds {value!r}."
-        f"{hint} Correct the cell, or leave it empty."
+        f"Column {quoted(column.name)} held {what} when the model was fitted and now holds "
+        f"{quoted(value)}.{hint} Correct the cell, or leave it empty."
     )
 
 

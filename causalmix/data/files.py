@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from causalmix.data.columns import listed
+from causalmix.data.memory import free_memory
 from causalmix.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
@@ -28,6 +29,10 @@ MAX_CELL = 131_072
 
 _STATED_SEPARATOR = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\n|\r)', re.IGNORECASE)  # of Excel
 _DECIMAL_COMMA = re.compile(r"[+-]?(0,\d+|\d+,\d{1,2}|\d+,\d{4,})")
+
+
+# A table is in memory as Arrow has it, as pandas has it, and again while its columns are read.
+_COPIES = 4
 
 
 class RawTable(NamedTuple):
@@ -126,8 +131,11 @@ def check_columns(names: list[object], source: str) -> list[str]:
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
     """Read a Parquet file; its types are taken as stated if it marks any column as a category."""
     try:
-        table = pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
+        file = pq.ParquetFile(path)
+        _check_size(file.metadata, path)
+        table = file.read()
+        table.validate(full=True)  # the text of a damaged file may be none
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path.name} is not a readable Parquet file: {error}") from error
     check_columns(table.column_names, path.name)
     frame = table.to_pandas()
@@ -138,6 +146,24 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
     frame.columns = check_columns(list(frame.columns), path.name)
     typed = any(isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes)
     return frame.reset_index(drop=True), {"typed": typed}
+
+
+def _check_size(metadata: pq.FileMetaData, path: Path) -> None:
+    """Raise DataError if a Parquet file says of itself that its table does not fit into memory."""
+    # By groups of rows: damaged records of columns end the process inside of pyarrow.
+    groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
+    rows = sum(group.num_rows for group in groups)
+    size = sum(
+        max(group.total_byte_size, 8 * group.num_rows * metadata.num_columns) for group in groups
+    )
+    needed, free = _COPIES * size, free_memory()
+    if needed > free:
+        raise DataError(
+            f"{path.name} has {path.stat().st_size:,} bytes and promises {rows:,} rows of "
+            f"{metadata.num_columns:,} columns, which take {needed / 2**30:,.1f} GiB of memory "
+            f"where {free / 2**30:,.1f} GiB are free. Give fewer rows or columns; if it should "
+            "have no more of them, the file is damaged: get it again."
+        )
 
 
 def _rounded(table: pa.Table) -> list[str]:

@@ -12,7 +12,7 @@ import pandas as pd
 from causalmix.data.cells import check_size, has_infinity
 from causalmix.data.columns import clean_columns, listed, notes_on
 from causalmix.data.diagnosis import Diagnosis, Unread, read
-from causalmix.errors import DataError
+from causalmix.errors import DataError, quoted
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,12 @@ class TableSchema:
 
 def _notes_on(unread: Mapping[str, Unread]) -> list[str]:
     """Say which columns hold what was not learned."""
-    times = [f"{name!r} ({each.times})" for name, each in unread.items() if each.times]
+    times = [f"{quoted(name)} ({each.times})" for name, each in unread.items() if each.times]
     entire, partly = [], []
     for name, each in unread.items():
         if n := each.cells.total():
             examples = listed([text for text, _ in each.cells.most_common(3)])
-            said = f"{name!r} ({n} of {each.known}: {examples})"
+            said = f"{quoted(name)} ({n} of {each.known}: {examples})"
             (entire if n == each.known else partly).append(said)
     notes = {
         "None of the known values is one that was seen in fit; all count as missing: {}. Are they "

@@ -6,7 +6,6 @@ import math
 import time
 import warnings
 from collections.abc import Hashable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from causalmix.data.backing import numpy_backed
 from causalmix.data.codec import TableCodec
 from causalmix.data.columns import identifiers, listed
+from causalmix.data.memory import free_memory
 from causalmix.data.own_settings import own_settings
 from causalmix.discovery.citest import DegenerateGaussian
 from causalmix.discovery.edge_probabilities import EdgeProbabilities, MarkCounts
@@ -25,7 +25,7 @@ from causalmix.discovery.knowledge import Constraints
 from causalmix.discovery.options import DiscoveryOptions
 from causalmix.discovery.possible_dsep import OutOfTimeError
 from causalmix.discovery.search import complete, search_bootstrap
-from causalmix.errors import DataError, TimeLimitWarning, takes_options
+from causalmix.errors import DataError, TimeLimitWarning, quoted, takes_options
 
 # Columns that are searched whatever the time.
 _LEAST_COLUMNS = 8
@@ -147,7 +147,7 @@ def discover(data: pd.DataFrame, *, target: str | None = None, **options: Any) -
     data = numpy_backed(data)
     codec = TableCodec(data)
     if target is not None and target not in data:
-        raise DataError(f"The table has no column {target!r}; it has {', '.join(map(str, data))}.")
+        raise DataError(f"The table has no column {quoted(target)}; it has {listed(list(data))}.")
     names, d = tuple(data.columns), data.shape[1]
     known = how.knowledge.constraints(names)
     values = codec.encode(data).to_numpy()
@@ -241,22 +241,12 @@ def _search(
 
 def _check_memory(d: int) -> None:
     """Raise DataError if the result for d columns does not fit into the memory that is free."""
-    needed, free = _BYTES_A_PAIR * d**2, _free_memory()
+    needed, free = _BYTES_A_PAIR * d**2, free_memory()
     if needed > free:
         raise DataError(
             f"Probabilities of the edges among {d:,} columns take {needed / 2**30:,.1f} GiB of "
             f"memory, and {free / 2**30:,.1f} GiB are free. Select some of the columns."
         )
-
-
-def _free_memory() -> float:
-    """Bytes that are free, files in the cache counted as such; infinite where nothing tells."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return math.inf
-    kib = {name: value.split()[0] for name, _, value in (line.partition(":") for line in lines)}
-    return 1024 * float(kib.get("MemAvailable", "inf"))
 
 
 def _warn_of_timeouts(found: Sequence[set[str]], options: DiscoveryOptions) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from causalmix.atomic import make_folder
 from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
-from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.errors import CausalMixError, DataError, check_name, quoted
 from causalmix.manifest import write_json
 
 # Graphs are matrices as causal-learn has them: graph[i, j] is the mark at i of the edge between i
@@ -240,7 +240,8 @@ class EdgeProbabilities:
         for name in self.names:
             if not isinstance(name, str | int):
                 raise CausalMixError(
-                    f"Column {name!r} cannot be saved under its name; use text as column names."
+                    f"Column {quoted(name)} cannot be saved under its name; use text as column "
+                    "names."
                 )
         content = {"format": _FORMAT} | asdict(self)
         content |= {"matrix": self.matrix.tolist(), "marks": self.marks.to_dict("list")}

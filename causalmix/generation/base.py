@@ -12,7 +12,7 @@ import pandas as pd
 from causalmix.data.backing import as_it_was, numpy_backed
 from causalmix.data.codec import TableCodec, check_table
 from causalmix.data.own_settings import own_settings
-from causalmix.errors import CausalMixError, DataError, check_seed, check_whole
+from causalmix.errors import CausalMixError, DataError, check_seed, check_whole, quoted
 from causalmix.scm.missingness import MissingnessModel
 
 
@@ -159,7 +159,9 @@ def _check(X: pd.DataFrame, y: pd.Series) -> None:
         raise DataError("A column of X has no name; name it or drop it.")
     check_table(X)
     if y.isna().any():
-        raise DataError(f"The target {y.name!r} is missing in {y.isna().sum()} rows; drop them.")
+        raise DataError(
+            f"The target {quoted(y.name)} is missing in {y.isna().sum()} rows; drop them."
+        )
 
 
 def with_target(X: pd.DataFrame, y: pd.Series, name: Hashable) -> pd.DataFrame:

@@ -44,7 +44,12 @@ from causalmix.publishing.notebooks import (
 )
 from causalmix.publishing.record import code_span, record_page
 
-_JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
+# Jupyter Book, which ends too when its standard input does: with the process that started it.
+_JUPYTER_BOOK = """
+import os, threading
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+from jupyter_book.cli.main import main; main()
+"""
 _TEXT = {".html", ".ipynb", ".md", ".json", ".txt"}
 _MARK = ".causalmix-book"  # in every built book: the hash of all that went into it, and its files
 
@@ -192,12 +197,18 @@ def render(stage: Path, out: Path) -> Path:
         If Jupyter Book fails or warns; shows the warnings.
     """
     options = ["--path-output", str(out), "-W", "-n", "--keep-going", "-q"]
-    done = subprocess.run(
-        [sys.executable, "-c", _JUPYTER_BOOK, "build", str(stage), *options],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONWARNINGS": "ignore"},  # those of Sphinx's own dependencies
-    )
+    watched, alive = os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _JUPYTER_BOOK, "build", str(stage), *options],
+            stdin=watched,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONWARNINGS": "ignore"},  # those of Sphinx's own dependencies
+        )
+    finally:
+        os.close(watched)
+        os.close(alive)
     html = out / "_build" / "html"
     if done.returncode or not (html / "index.html").is_file():
         text = strip_colour(done.stdout + done.stderr)

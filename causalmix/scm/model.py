@@ -17,7 +17,7 @@ from causalmix.data.codec import TableCodec, names_as_text
 from causalmix.data.numpy_seed import numpy_seed
 from causalmix.data.own_settings import own_settings
 from causalmix.discovery.knowledge import check_acyclic
-from causalmix.errors import CausalMixError, DataError, check_name, check_seed, check_whole
+from causalmix.errors import CausalMixError, DataError, check_name, check_seed, check_whole, quoted
 from causalmix.scm.counterfactual import draw_rows, move_noise
 from causalmix.scm.mechanisms import MECHANISMS, NOISES, Columns, Pace, make_mechanism
 from causalmix.scm.missingness import MissingnessModel
@@ -339,7 +339,9 @@ class StructuralCausalModel:
     def _check_column(self, name: Hashable) -> None:
         self._check_fitted()
         if name not in self.codec_.columns:
-            raise DataError(f"The table has no column {name!r} to intervene on or to look at.")
+            raise DataError(
+                f"The table has no column {quoted(name)} to intervene on or to look at."
+            )
 
 
 def _check_columns(dag: nx.DiGraph, data: pd.DataFrame) -> None:

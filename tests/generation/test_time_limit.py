@@ -44,7 +44,7 @@ def test_with_time_enough_the_limit_changes_nothing():
 
 
 def test_a_result_that_does_not_fit_into_memory_is_refused_with_its_size(monkeypatch):
-    monkeypatch.setattr(bootstrap, "_free_memory", lambda: 2.0**10)
+    monkeypatch.setattr(bootstrap, "free_memory", lambda: 2.0**10)
     with pytest.raises(DataError, match=r"12 columns take .* GiB .* Select some of the columns"):
         discover(table())
 

@@ -81,3 +81,39 @@ def test_nothing_runs_on_and_no_queued_notebook_starts(tmp_path, ending):
     finally:
         for pid in filter(runs, pids):
             os.kill(pid, signal.SIGKILL)
+
+
+SLOW = "import os, pathlib, time\npathlib.Path({pid!r}).write_text(f'{{os.getpid()}}\\n')\ntime.sleep(120)"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_rendering_ends_with_the_process_that_started_it(tmp_path, ending):
+    started = tmp_path / "pid"
+    (tmp_path / "slow.py").write_text(SLOW.format(pid=str(started)))
+    (tmp_path / "intro.md").write_text("# Intro\n")
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: intro\n")
+    (tmp_path / "_config.yml").write_text(
+        "title: Small\nsphinx:\n  local_extensions:\n    slow: '.'\n"
+    )
+    code = (
+        "from pathlib import Path\n"
+        "from causalmix.publishing.book import render\n"
+        "render(Path.cwd(), Path('out').absolute())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.DEVNULL,
+    )
+    pids = [process.pid]
+    try:
+        assert wait_for(lambda: started.exists() and started.read_text().endswith("\n"))
+        pids.append(int(started.read_text()))
+        process.send_signal(ending)
+        assert process.wait(timeout=20) != 0
+        assert wait_for(lambda: not any(map(runs, pids)), 20)
+    finally:
+        for pid in filter(runs, pids):
+            os.kill(pid, signal.SIGKILL)
