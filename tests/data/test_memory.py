@@ -47,7 +47,7 @@ def test_damaged_text_in_a_parquet_file_is_named(tmp_path):
     table = pa.table({"a": ["wholly legible", "b"], "target": [0, 1]})
     pq.write_table(table, path, use_dictionary=False, compression="none", write_statistics=False)
     path.write_bytes(path.read_bytes().replace(b"wholly", b"w\xff\xfelly"))
-    with pytest.raises(DataError, match="text.parquet is not a readable Parquet file"):
+    with pytest.raises(DataError, match=r"text\.parquet is not a readable Parquet file"):
         read_table(path)
 
 

@@ -83,7 +83,11 @@ def test_nothing_runs_on_and_no_queued_notebook_starts(tmp_path, ending):
             os.kill(pid, signal.SIGKILL)
 
 
-SLOW = "import os, pathlib, time\npathlib.Path({pid!r}).write_text(f'{{os.getpid()}}\\n')\ntime.sleep(120)"
+SLOW = """
+import os, pathlib, time
+pathlib.Path({pid!r}).write_text(f'{{os.getpid()}}\\n')
+time.sleep(120)
+"""
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
