@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import click
 
 import causalmix
-from causalmix.errors import CausalMixError
+from causalmix.errors import CausalMixError, file_problem
 
 # Everything heavy (torch, papermill, scikit-learn) is imported by the command that needs it.
 
@@ -26,7 +27,7 @@ _PARAMETERS = click.option(
 
 
 class _Commands(click.Group):
-    """A group whose commands turn a user's mistake into one message and exit code 2."""
+    """A group whose commands turn a user's mistake, or the system's refusal, into one message."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -34,6 +35,12 @@ class _Commands(click.Group):
         except CausalMixError as error:
             click.echo(f"causalmix: {error}", err=True)
             ctx.exit(1 if type(error).__name__ == "NotebookError" else 2)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of our output has gone, which click knows
+                raise
+            named = f"{error.filename}: " if error.filename else ""
+            click.echo(f"causalmix: {named}{file_problem(error)}.", err=True)
+            ctx.exit(2)
 
 
 class _ListOptions(click.Command):
@@ -172,7 +179,7 @@ def benchmark_generation(
         from causalmix.benchmarks.utility import benchmark_utility as benchmark
 
         names = ("n_train", "datasets", "seeds", "generators")
-    given = {name: options[name] for name in ("workers", *names) if options[name]}
+    given = {name: options[name] for name in ("workers", *names) if options[name] not in (None, ())}
     summary = benchmark(csuite or data, out, progress=True, **given)
     click.echo(summary.round(4).to_string(index=False))
     click.echo(_shown(out))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Parameter, signature
@@ -31,6 +34,10 @@ _BOUNDS = {
 }
 
 
+LONGEST_NAME = 100
+"""Characters of a name in a message at most."""
+
+
 class CausalMixError(ValueError):
     """Base class of every error that a user of the package can cause and mend."""
 
@@ -51,8 +58,32 @@ class FinetuningWarning(UserWarning):
     """Fine-tuning did not help, as far as the validation rows show."""
 
 
+class TimeLimitWarning(UserWarning):
+    """Work that was left out to keep a limit of time; the message names it."""
+
+
 class GenerationWarning(UserWarning):
     """Synthetic rows that are not all as they were asked for."""
+
+
+def quoted(name: object) -> str:
+    """Return a name of a user's, of a column or level, as a message shows it: quoted, not too long.
+
+    Parameters
+    ----------
+    name : object
+
+    Returns
+    -------
+    str
+        Of a name longer than `LONGEST_NAME` both ends.
+    """
+    return _shortened(repr(name))
+
+
+def _shortened(text: str) -> str:
+    half = LONGEST_NAME // 2
+    return text if len(text) <= LONGEST_NAME else f"{text[:half]}…{text[-half:]}"
 
 
 def check_name(name: str, valid: Iterable[str], kind: str) -> str:
@@ -84,14 +115,68 @@ def check_name(name: str, valid: Iterable[str], kind: str) -> str:
 
     of_text = {str(each): each for each in names}  # columns may be named by numbers
     near = [of_text[text] for text in get_close_matches(str(name), of_text, n=3, cutoff=0.5)]
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    raise UnknownNameError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(map(str, names))}.")
+    hint = f" Did you mean {' or '.join(map(quoted, near))}?" if near else ""
+    valid = ", ".join(map(_shortened, map(str, names)))
+    raise UnknownNameError(f"Unknown {kind} {quoted(name)}.{hint} Valid: {valid}.")
 
 
 def check_names(names: Iterable[str], valid: Iterable[str], kind: str) -> None:
     """Raise unless every one of some names is valid; see `check_name`."""
     for name in names:
         check_name(name, valid, kind)
+
+
+def file_problem(error: BaseException) -> str | None:
+    """Say why the system refused to read or write a file.
+
+    Parameters
+    ----------
+    error : BaseException
+        What a library has raised. Those written in Rust, as safetensors, wrap the system's error.
+
+    Returns
+    -------
+    str or None
+        The system's own words, as "No space left on device"; None where it was none of its errors.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    if isinstance(error, ValueError) and "null byte" in str(error):  # Python's own refusal
+        return "its name holds a null byte"
+    found = re.search(r"os error (\d+)", str(error))
+    return os.strerror(int(found[1])) if found else None
+
+
+@contextmanager
+def naming(
+    path: Path, what: str, advice: str, kind: type[CausalMixError] = CausalMixError
+) -> Iterator[None]:
+    """Turn whatever goes wrong in reading a file into an error that names it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    what : str
+        What it should be, as it reads in "cannot be read as ...".
+    advice : str
+        A sentence that says what to do.
+    kind : type, default=CausalMixError
+        Of the error.
+
+    Raises
+    ------
+    CausalMixError
+        Instead of any other error.
+    """
+    try:
+        yield
+    except CausalMixError:
+        raise
+    except Exception as error:
+        reason = file_problem(error) or f"{type(error).__name__}: {error}"
+        reason = (reason.splitlines() or [""])[0][:300].rstrip(". ")
+        raise kind(f"{path} cannot be read as {what} ({reason}). {advice}") from error
 
 
 def check_whole(value: int, least: int, option: str) -> int:
@@ -115,9 +200,94 @@ def check_whole(value: int, least: int, option: str) -> int:
     CausalMixError
         If it is less, or no whole number.
     """
-    if not isinstance(value, Integral) or value < least:
+    if not _is_whole(value) or value < least:
         raise CausalMixError(f"{option} is {value!r}; a whole number, at least {least}, is needed.")
     return value
+
+
+def check_seed(value: int, option: str = "seed") -> int:
+    """Return `value` if every random generator takes it for a seed, else raise.
+
+    Parameters
+    ----------
+    value : int
+        What a user gave.
+    option : str, default="seed"
+        Its name.
+
+    Returns
+    -------
+    int
+        `value`, unchanged.
+
+    Raises
+    ------
+    CausalMixError
+        Unless it is a whole number from 0 to 2³² − 1.
+    """
+    if not _is_whole(value) or not 0 <= value < 2**32:
+        raise CausalMixError(
+            f"{option} is {value!r}; a whole number from 0 to {2**32 - 1} is needed."
+        )
+    return value
+
+
+def check_jobs(value: int, option: str = "n_jobs") -> int:
+    """Return `value` if it is a number of processes, else raise.
+
+    Parameters
+    ----------
+    value : int
+        What a user gave.
+    option : str, default="n_jobs"
+        Its name.
+
+    Returns
+    -------
+    int
+        `value`, unchanged.
+
+    Raises
+    ------
+    CausalMixError
+        Unless it is a whole number of at least 1, or −1, which stands for one on every core.
+    """
+    if not _is_whole(value) or (value < 1 and value != -1):
+        raise CausalMixError(
+            f"{option} is {value!r}; a whole number, at least 1, or -1 for all cores, is needed."
+        )
+    return value
+
+
+def check_filled(values: Collection, option: str) -> Collection:
+    """Return `values` if there is one at least, else raise.
+
+    Parameters
+    ----------
+    values : collection
+        What a user gave; a string is none.
+    option : str
+        Its name.
+
+    Returns
+    -------
+    collection
+        `values`, unchanged.
+
+    Raises
+    ------
+    CausalMixError
+        If it is empty, or no collection.
+    """
+    if isinstance(values, str) or not isinstance(values, Collection):
+        raise CausalMixError(f"{option} is {values!r}; a list is needed, as [{values!r}].")
+    if not len(values):
+        raise CausalMixError(f"{option} is empty; name at least one.")
+    return values
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def check_range(value: float, within: str, option: str, *, hint: str = "") -> float:

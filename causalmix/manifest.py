@@ -9,9 +9,11 @@ import subprocess
 from collections.abc import Iterable
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 from causalmix import __version__
 from causalmix.atomic import replace_file
+from causalmix.errors import naming
 
 PACKAGES = ("causal-learn", "dowhy", "numpy", "pandas", "scikit-learn", "tabpfn", "torch")
 
@@ -86,6 +88,34 @@ def make_manifest(settings: dict[str, object], data: dict[str, str]) -> dict[str
     }
 
 
+def json_hash(content: object) -> str:
+    """Return the SHA-256 of what JSON says, in hexadecimal; the order of keys counts."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def read_json(path: Path, what: str, advice: str) -> Any:
+    """Read a JSON file; where that fails, the error names it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    what, advice : str
+        As :func:`causalmix.errors.naming` takes them.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    CausalMixError
+        If the file cannot be read, or holds something else than JSON.
+    """
+    with naming(path, what, advice):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
 def write_json(path: str | Path, content: object) -> None:
     """Write JSON so that a reader sees the whole file or none of it.
 
@@ -95,6 +125,11 @@ def write_json(path: str | Path, content: object) -> None:
         File to write; replaced if it exists.
     content : object
         Anything JSON can hold.
+
+    Raises
+    ------
+    CausalMixError
+        If the file cannot be written.
     """
     text = json.dumps(content, indent=1, allow_nan=True) + "\n"
-    replace_file(Path(path), lambda partial: partial.write_text(text))
+    replace_file(Path(path), lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from causalmix.atomic import hidden_content, replace_file
+from causalmix.errors import CausalMixError
 
 
 def write_half_and_die(path):
@@ -46,7 +47,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
         temporary.write_text("ne")
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(CausalMixError, match=r"log\.csv cannot be written: disk full\.$"):
         replace_file(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -23,7 +24,7 @@ def project(tmp_path, monkeypatch):
     parameters = new_code_cell(
         "n_rows: int = 3  # rows\nword: str = 'a'  # a word", metadata={"tags": ["parameters"]}
     )
-    nb = new_notebook(cells=[parameters, new_code_cell("print(word * n_rows)\n1 / n_rows")])
+    nb = new_notebook(cells=[parameters, new_code_cell("print(word * n_rows)\n1 / len(word)")])
     nbformat.write(nb, folder / "01_first.ipynb")
     monkeypatch.setattr("causalmix.publishing.notebooks.project_root", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -73,6 +74,24 @@ def test_wrong_type_and_repeated_parameter_are_refused(project):
     assert "more than once: -p n_rows" in twice.stderr
 
 
+@pytest.mark.parametrize("value", ["0", "-5"])
+def test_a_number_that_makes_no_sense_is_refused_before_anything_runs(project, value):
+    result = call("run", "01", "-p", "n_rows", value)
+    assert result.exit_code == 2
+    assert f"n_rows is {value}; a whole number, at least 1, is needed." in result.stderr
+    assert not (project / "_build").exists()
+
+
+def test_what_the_system_refuses_is_one_sentence(project, monkeypatch):
+    def fail(*arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", "mine.csv")
+
+    monkeypatch.setattr("causalmix.publishing.notebooks.run_notebook", fail)
+    result = call("run", "01")
+    assert result.exit_code == 2
+    assert result.stderr == "causalmix: mine.csv: Permission denied.\n"
+
+
 def test_unknown_notebook_gets_the_nearest_names(project):
     result = call("run", "01_frist")
     assert result.exit_code == 2
@@ -80,10 +99,10 @@ def test_unknown_notebook_gets_the_nearest_names(project):
 
 
 def test_failing_notebook_shows_its_cell_and_leaves_nothing(project):
-    result = call("run", "01", "-p", "n_rows", "0")
+    result = call("run", "01", "-p", "word", "")
     assert result.exit_code == 1
     assert "01_first failed" in result.stderr
-    assert "1 / n_rows" in result.stderr
+    assert "1 / len(word)" in result.stderr
     assert "ZeroDivisionError" in result.stderr
     assert not list(project.rglob("_build/**/*.ipynb"))
 

@@ -8,23 +8,34 @@ fine-tuning seed, so that their differences are paired.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
+from causalmix.atomic import check_writable, make_folder, replace_file
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.splitting import Split, low_data_split
-from causalmix.errors import CausalMixError, check_name, check_names
+from causalmix.errors import (
+    CausalMixError,
+    check_filled,
+    check_name,
+    check_names,
+    check_seed,
+    check_whole,
+    naming,
+)
 from causalmix.finetuning.config import MIXED_ROWS, FinetuneConfig
 from causalmix.finetuning.fit_input import seeded_generator
 from causalmix.finetuning.metrics import score
 from causalmix.finetuning.report import make_report
 from causalmix.finetuning.run import finetune, predict_proba
-from causalmix.manifest import make_manifest, write_json
+from causalmix.manifest import make_manifest, read_json, write_json
 from causalmix.tfm.model import FoundationModel, load_tfm
 
 
@@ -165,13 +176,20 @@ def run_benchmark(
     UnknownNameError
         If an arm or a dataset is unknown.
     CausalMixError
-        If `datasets`, `arms` or `seeds` is empty, `out` holds results of other settings, or two
-        datasets share a name.
+        If `datasets`, `arms` or `seeds` is empty, a seed or a number of rows is none, `out` holds
+        results of other settings, has a damaged file or cannot be written, or two datasets share a
+        name.
     """
     for name, values in (("datasets", datasets), ("arms", arms), ("seeds", seeds)):
-        if not len(values):
-            raise CausalMixError(f"{name} is empty: nothing to run.")
+        check_filled(values, name)
+    for seed in seeds:
+        check_seed(seed, "seeds")
+    for name, rows in (("n_train", n_train), ("n_val", n_val), ("n_test", n_test)):
+        if rows is not None:
+            check_whole(rows, 1, name)
     check_names(arms, ARMS, "arm")
+    if out is not None:
+        check_writable(Path(out), folder=True)
     tables = [_as_table(item, target) for item in datasets]
     names = [table.name for table in tables]
     if len(set(names)) < len(names):
@@ -267,19 +285,29 @@ class _RunStore:
         self.runs: dict[tuple, dict] = {}
         if out is None:
             return
-        (out / "runs").mkdir(parents=True, exist_ok=True)
         self._check_settings(settings)
+        make_folder(out / "runs")
         for path in sorted((out / "runs").glob("*.json")):
-            run = json.loads(path.read_text())
-            self.runs[tuple(run["key"])] = run
+            run = read_json(path, "a finished run", "Delete it, and it is run again.")
+            with naming(path, "a finished run", "Delete it, and it is run again."):
+                key, *_ = tuple(run["key"]), run["scores"], run["history"]
+            self.runs[key] = run
 
     def _check_settings(self, settings: dict[str, object]) -> None:
+        make_folder(self.out)
         path = self.out / "settings.json"
         wanted = json.loads(json.dumps(settings))
         if not path.exists():
+            for name in ("scores.csv", "histories.csv", "manifest.json"):
+                if (self.out / name).exists():
+                    raise CausalMixError(
+                        f"{self.out} holds a {name} that no benchmark has written; choose another "
+                        "folder."
+                    )
             write_json(path, wanted)
             return
-        found = json.loads(path.read_text())
+        with naming(path, "the settings of these results", "Choose another folder."):
+            found = dict(json.loads(path.read_text(encoding="utf-8")))
         if changed := [name for name in wanted if found.get(name) != wanted[name]]:
             raise CausalMixError(
                 f"{self.out} holds results of other settings ({', '.join(changed)} differ); "
@@ -292,7 +320,8 @@ class _RunStore:
         self.runs[key] = run
         if self.out is not None:
             name, content_hash, seed, arm = key
-            write_json(self.out / "runs" / f"{name}-{content_hash[:8]}-{seed}-{arm}.json", run)
+            called = re.sub(r"[^\w.-]+", "-", name)[:80]
+            write_json(self.out / "runs" / f"{called}-{content_hash[:8]}-{seed}-{arm}.json", run)
 
     def collect(self, keys: Iterable[tuple], manifest: dict[str, object]) -> BenchmarkResult:
         scores, histories = [], []
@@ -306,7 +335,7 @@ class _RunStore:
         history = pd.concat(histories) if histories else pd.DataFrame()
         result = BenchmarkResult(pd.DataFrame(scores), history, manifest)
         if self.out is not None:
-            result.scores.to_csv(self.out / "scores.csv", index=False)
-            result.histories.to_csv(self.out / "histories.csv", index=False)
+            for name, table in (("scores", result.scores), ("histories", result.histories)):
+                replace_file(self.out / f"{name}.csv", partial(table.to_csv, index=False))
             write_json(self.out / "manifest.json", manifest)
         return result

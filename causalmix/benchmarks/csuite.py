@@ -22,7 +22,7 @@ from causalmix.benchmarks.rowstore import RowStore, Task, check_counts, csv_path
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.dag_completion import complete_dags
 from causalmix.discovery.dag_sampling import sample_dags
-from causalmix.errors import DataError, check_names
+from causalmix.errors import DataError, check_jobs, check_names
 from causalmix.generation.causal import fit_models, sample_mixture
 from causalmix.manifest import make_manifest
 from causalmix.quality.fidelity import (
@@ -105,6 +105,7 @@ def benchmark_csuite(
     out = csv_path(out)
     check_counts(least=5, n_train=n_train)
     check_counts(repetitions=repetitions)
+    check_jobs(workers, "workers")
     check_names(graphs, GRAPHS, "graph")
     check_names(mechanisms, MECHANISMS, "mechanism")
     datasets, published = load_csuite_folder(folder), load_published(folder)

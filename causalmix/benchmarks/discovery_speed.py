@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from causalmix.atomic import check_writable
 from causalmix.benchmarks.plain_discovery import PLAIN, PlainSearcher, integer_codes
 from causalmix.benchmarks.timing import processor_seconds, write_measured
 from causalmix.data.dataset import load_dataset
@@ -153,6 +154,7 @@ def write_discovery_speed(
     DataError
         If the table cannot be read or has fewer rows.
     """
+    check_writable(path)
     dataset = load_dataset(table, target=target)
     if dataset.n_rows < n_rows:
         raise DataError(f"{dataset.name} has {dataset.n_rows} rows, fewer than n_rows={n_rows}.")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import json
 import time
 import warnings
 from collections.abc import Callable
@@ -21,6 +20,7 @@ import pandas as pd
 import torch
 from tabpfn.finetuning import FinetunedTabPFNClassifier, NullLogger
 
+from causalmix.atomic import check_writable, make_folder, stage_folder
 from causalmix.benchmarks.timing import (
     make_table,
     processor_seconds,
@@ -32,6 +32,7 @@ from causalmix.data.splitting import Split, low_data_split
 from causalmix.errors import check_whole
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.run import finetune
+from causalmix.manifest import read_json
 from causalmix.tfm.model import FoundationModel, load_tfm
 
 _MEMBERS = 2  # of the ensemble: the library's default for training and validation
@@ -193,11 +194,12 @@ def write_finetuning_speed(
     counts = {"n_train": min(n_train), "steps": steps, "repeats": repeats, "seeds": seeds}
     for name, value in counts.items():
         check_whole(value, 1, name)
+    check_writable(path)
     model = load_tfm(tfm)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint = path.with_name(f".{path.stem}-checkpoint.safetensors")
-    try:
-        model.save(checkpoint)  # the library takes a file, whose name says no version
+    make_folder(path.parent)
+    with stage_folder(path) as folder:
+        # The library takes a file, whose name says no version.
+        checkpoint = model.save(folder / "checkpoint.safetensors")
         with torch_threads(1):
             timed = [
                 measure_steps(model, checkpoint, n_train=n, steps=steps, repeats=repeats)
@@ -209,8 +211,6 @@ def write_finetuning_speed(
                 for seed in range(seeds)
                 for row in measure_time_to_loss(model, checkpoint, n_train=n, seed=seed)
             ]
-    finally:
-        checkpoint.unlink(missing_ok=True)
     settings = {"tfm": model.source, "checkpoint": model.content_hash, "threads": 1}
     return write_measured(path, {"steps": timed, "time_to_loss": losses}, settings)
 
@@ -228,7 +228,7 @@ def describe(path: Path) -> str:
     str
         Tables for the terminal.
     """
-    found = json.loads(path.read_text())
+    found = read_json(path, "measurements of speed", "Measure again.")
     steps = pd.DataFrame(found["steps"])[["n_train", "seconds", "library_seconds", "ratio"]]
     columns = ["n_train", "seed", "library_learning_rate", "log_loss", "zero_shot_log_loss"]
     columns += ["seconds", "library_seconds", "ratio"]

@@ -15,13 +15,14 @@ import networkx as nx
 import pandas as pd
 from dowhy import gcm
 
+from causalmix.atomic import check_writable
 from causalmix.benchmarks.timing import processor_seconds, write_measured
 from causalmix.data.codec import TableCodec
 from causalmix.data.dataset import load_dataset
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.dag_completion import complete_dags
 from causalmix.discovery.dag_sampling import sample_dags
-from causalmix.errors import DataError
+from causalmix.errors import DataError, check_filled
 from causalmix.generation.causal import CausalGenerator, fit_models
 from causalmix.scm.random_scm import random_scm_table
 
@@ -148,6 +149,8 @@ def write_fitting_speed(
     DataError
         If a table cannot be read or has no complete row.
     """
+    check_writable(path)
+    check_filled(tables, "tables")
     measured, hashes = {}, {}
     for dataset in map(load_dataset, tables):
         frame = dataset.frame()

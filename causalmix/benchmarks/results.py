@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
-from causalmix.errors import CausalMixError
+from causalmix.errors import CausalMixError, naming
+from causalmix.manifest import read_json
 from causalmix.tfm.model import load_tfm
 
 _RESULTS = Path(__file__).resolve().parents[2] / "results"  # of a checkout
+RESTORE = "Restore it from the repository (git checkout)."
 
 
 def load_result(name: str) -> pd.DataFrame:
@@ -30,7 +31,9 @@ def load_result(name: str) -> pd.DataFrame:
     CausalMixError
         If there is no such file, as in an installation without the checkout.
     """
-    return pd.read_csv(_find(name, "csv"))
+    path = _find(name, "csv")
+    with naming(path, "a table of results", RESTORE):
+        return pd.read_csv(path)
 
 
 def load_record(name: str) -> dict[str, object]:
@@ -51,7 +54,7 @@ def load_record(name: str) -> dict[str, object]:
     CausalMixError
         If there is no such file, as in an installation without the checkout.
     """
-    return json.loads(_find(name, "json").read_text())
+    return read_json(_find(name, "json"), "a record of results", RESTORE)
 
 
 def describe_base_model(name: str) -> str:

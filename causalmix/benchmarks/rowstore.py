@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from numbers import Integral, Number
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
-from causalmix.atomic import replace_file
-from causalmix.errors import CausalMixError, DataError
+from causalmix.atomic import check_writable, make_folder, replace_file
+from causalmix.errors import CausalMixError, DataError, file_problem, naming
 from causalmix.manifest import write_json
 
 
@@ -101,15 +103,24 @@ class RowStore:
         row : mapping
             With all columns.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        is_new = not self.path.exists()
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
-            if is_new:
-                writer.writeheader()
-            writer.writerow(row)
-            file.flush()
-            os.fsync(file.fileno())
+        make_folder(self.path.parent)
+        line = io.StringIO(newline="")
+        writer = csv.DictWriter(line, self.columns, lineterminator="\n")
+        before = self.path.stat().st_size if self.path.exists() else 0
+        if not before:
+            writer.writeheader()
+        writer.writerow(row)
+        try:
+            with self.path.open("ab") as file:
+                file.write(line.getvalue().encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            with suppress(OSError):  # no half of a line, nor an empty file
+                os.truncate(self.path, before) if before else self.path.unlink()
+            raise CausalMixError(
+                f"{self.path} cannot be written: {file_problem(error)}. What was there is kept."
+            ) from error
         self._rows[self._name(row)] = {name: str(value) for name, value in row.items()}
 
     def compute(
@@ -183,11 +194,12 @@ class RowStore:
         return tuple(str(row[column]) for column in self._identity)
 
     def _read(self) -> list[dict[str, object]]:
-        text = self.path.read_text(encoding="utf-8")
+        with naming(self.path, "a file of results", "Choose another file."):
+            text = self.path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
         reader = csv.DictReader(whole.splitlines())
         rows = list(reader)
-        if reader.fieldnames != self.columns:
+        if whole and reader.fieldnames != self.columns:
             raise CausalMixError(
                 f"{self.path} holds other columns than these results have; choose another file."
             )
@@ -209,10 +221,13 @@ def csv_path(out: str | Path) -> Path:
     ------
     DataError
         If it has another ending.
+    CausalMixError
+        If it cannot be written there.
     """
     out = Path(out)
     if out.suffix != ".csv":
         raise DataError(f"The results are written as CSV; name a file ending in .csv, not {out}.")
+    check_writable(out)
     return out
 
 
@@ -233,8 +248,9 @@ def check_counts(least: int = 1, **settings: int | Sequence[int]) -> None:
     """
     which = "positive whole numbers" if least == 1 else f"whole numbers from {least}"
     for name, given in settings.items():
-        values = [given] if isinstance(given, int) else given
-        if not values or min(values) < least or len(set(values)) < len(values):
+        values = [given] if isinstance(given, Number) else given
+        whole = all(isinstance(v, Integral) and not isinstance(v, bool) for v in values)
+        if not values or not whole or min(values) < least or len(set(values)) < len(values):
             shown = ", ".join(map(str, values)) or "nothing"
             raise DataError(f"{name} takes {which}, each once, not {shown}.")
 

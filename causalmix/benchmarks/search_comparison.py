@@ -14,6 +14,7 @@ from causalmix.discovery.graph_comparison import (
     compare_graphs,
 )
 from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
+from causalmix.errors import check_filled, check_seed, check_whole
 from causalmix.scm.random_scm import random_scm_table
 
 
@@ -46,6 +47,10 @@ def compare_searches(
     dict of str to GraphComparison
         By name, summed up by `causalmix.discovery.graph_comparison.average_comparisons`.
     """
+    check_filled(searches, "searches")
+    for name, value in (("n_tables", n_tables), ("n_nodes", n_nodes), ("n_rows", n_rows)):
+        check_whole(value, 1, name)
+    check_seed(seed)
     found: dict[str, list[GraphComparison]] = {name: [] for name in searches}
     for table_seed in range(seed, seed + n_tables):
         frame, dag = random_scm_table(n_nodes, n_rows, table_seed)

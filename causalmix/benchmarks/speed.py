@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from joblib import cpu_count
 
+from causalmix.atomic import check_writable
 from causalmix.benchmarks.timing import (
     make_table,
     summarise_pairs,
@@ -84,6 +85,7 @@ def write_speed(tfm: str | Path, path: Path) -> Path:
     Path
         `path`.
     """
+    check_writable(path)
     model = load_tfm(tfm)
     measured = [measure_speed(model, threads=threads) for threads in sorted({1, cpu_count()})]
     settings = {"tfm": model.source, "checkpoint": model.content_hash}

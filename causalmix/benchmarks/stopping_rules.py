@@ -30,7 +30,7 @@ from causalmix.benchmarks.rule_summary import count_validation_rows, judge_runs,
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import low_data_split
-from causalmix.errors import CausalMixError, DataError, check_name, check_names
+from causalmix.errors import CausalMixError, DataError, check_jobs, check_name, check_names
 from causalmix.finetuning.config import MIXED_ROWS, FinetuneConfig
 from causalmix.finetuning.run import finetune
 from causalmix.finetuning.stopping import RULES
@@ -122,6 +122,7 @@ def benchmark_rules(
     """
     out, config = csv_path(out), config or FinetuneConfig()
     check_counts(n_train=n_train, seeds=seeds, n_test=n_test)
+    check_jobs(workers, "workers")
     check_names(mixings, MIXINGS, "mixing")
     check_names(rules, RULES, "rule")
     tables, _ = read_tables(folder)

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from sklearn.datasets import make_classification
 
+from causalmix.atomic import make_folder
 from causalmix.data.dataset import TabularDataset
 from causalmix.manifest import make_manifest, write_json
 
@@ -110,6 +111,6 @@ def write_measured(
     Path
         `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_json(path, {**measured, **make_manifest(settings, dict(data or {}))})
     return path

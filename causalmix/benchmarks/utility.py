@@ -27,7 +27,7 @@ from causalmix.benchmarks.rowstore import (
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import holdout_split
-from causalmix.errors import DataError, check_name, check_names
+from causalmix.errors import DataError, check_filled, check_jobs, check_name, check_names
 from causalmix.generation.registry import Generator, make_generator
 from causalmix.manifest import make_manifest
 from causalmix.quality.report import transfer_auc
@@ -133,6 +133,8 @@ def benchmark_utility(
     """
     out = csv_path(out)
     check_counts(n_train=n_train, seeds=seeds, n_synthetic=n_synthetic, n_test=n_test)
+    check_jobs(workers, "workers")
+    check_filled(generators, "generators")
     check_names(generators, GENERATORS, "generator")
     tables, _ = read_tables(folder)
     chosen = {check_name(name, tables, "dataset"): tables[name] for name in datasets} or tables
@@ -207,7 +209,7 @@ def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataF
         As `benchmark_utility` writes them. Every dataset counts once: its scores are averaged over
         seeds first.
     reference : str, default="causal"
-        The generator whose differences from the others are asked for.
+        The generator whose differences from the others are asked for; NaN without its rows.
 
     Returns
     -------
@@ -228,6 +230,7 @@ def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataF
                 record = {"n_train": n, "score": score, "generator": generator}
                 record |= {"datasets": len(auc), "auc": auc[generator].mean()}
                 record["mean_rank"] = ranks.get(generator, np.nan)
-                difference = (auc[reference] - auc[generator]).to_numpy()
+                against = auc.get(reference, pd.Series(np.nan, auc.index))
+                difference = (against - auc[generator]).to_numpy()
                 records.append(record | mean_and_interval(difference, "difference"))
     return pd.DataFrame(records)

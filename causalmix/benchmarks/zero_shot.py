@@ -33,7 +33,7 @@ from causalmix.benchmarks.timing import torch_threads
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import holdout_split
-from causalmix.errors import DataError, check_name, check_names
+from causalmix.errors import DataError, check_jobs, check_name, check_names
 from causalmix.finetuning.metrics import RELIABILITY, SCORES, reliability, score
 from causalmix.finetuning.run import predict_proba
 from causalmix.manifest import make_manifest
@@ -171,7 +171,8 @@ def evaluate_tfm(
         If a method fails, a library is missing, or `out` holds something else.
     """
     out = csv_path(out)
-    check_counts(n_train=n_train, seeds=seeds, n_test=n_test, workers=workers)
+    check_counts(n_train=n_train, seeds=seeds, n_test=n_test)
+    check_jobs(workers, "workers")
     if n_test < MIN_TEST_ROWS:
         raise DataError(f"n_test={n_test} is too few rows to compare on; take {MIN_TEST_ROWS}.")
     if share is not None and not 0 < share < 1:

@@ -1,4 +1,4 @@
-"""Reading the cells of one column: missing markers, numbers in text, dates, odd objects."""
+"""What one cell says: nothing, a number and how it is written, or a date."""
 
 from __future__ import annotations
 
@@ -6,83 +6,283 @@ import datetime as dt
 import re
 from collections.abc import Hashable
 from decimal import Decimal
-from numbers import Real
-from typing import Literal
+from numbers import Integral, Real
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from causalmix.errors import DataError
+from causalmix.errors import DataError, quoted
 
 MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "<na>", "null"})
 """Cells that mean "missing" in any column, in lower case."""
 
-MISSING_AMONG_NUMBERS = frozenset({"-", "--", ".", "none", "missing", "unknown"})
-"""Cells that mean "missing" where every other cell of the column is a number, in lower case."""
-
-Kind = Literal["number", "text", "stated", "date"]
-"""What the cells of a column are; `stated` is a type the source itself gives (bool, category)."""
-
-_GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
-_DECIMAL_COMMA = re.compile(r"[+-]?[\d.]*,\d+")
-_LEADING_ZERO = re.compile(r"0\d+")
-_DATE = re.compile(
-    r"(\d{4}[-/]\d{1,2}[-/]\d{1,2}|(\d{1,2})[-/.](\d{1,2})[-/.]\d{4})"
-    r"([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?"
+MISSING_AMONG_MEASURES = frozenset(
+    {"-", "--", "---", ".", "..", "...", "none", "nil", "missing", "unknown", "pending", "tbd"}
+    | {"n.a.", "n.a", "na.", "n. a.", "n.d.", "n.d", "nd", "n/d", "k.a.", "k. a.", "n.v.", "nat"}
+    | {"not available", "not applicable", "not done", "not measured", "0000-00-00"}
 )
-_DAY = pd.Timedelta(days=1)
-_EPOCH = pd.Timestamp("1970-01-01")
+"""Cells that mean "missing" where the others of the column are numbers or dates, in lower case."""
+
+LARGEST = 1e150
+"""Numbers beyond this cannot be computed with: their squares are infinite."""
+
+Decimals = Literal[".", ","]
+"""What separates whole from fraction."""
+
+_ERROR = re.compile(r"#[^\W\d_]+(/[^\W_]+)?[!?]?|err:\d+", re.IGNORECASE)  # of a spreadsheet
+_CURRENCY = r"(?:[$€£¥₹₽₩]|US\$|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN)"
+_UNIT = rf"(?:{_CURRENCY}|[%‰°]|[°µμ]?[^\W\d_][^\s\d,;:]{{0,14}}[23]?)"
+_MULTIPLES = frozenset({"k", "K", "T", "M", "B", "bn", "mn", "Mio", "Mio.", "Mrd", "Mrd."})
+_BOUND = r"below|under|less than|up to|at most|above|over|more than|at least"
+_BEGINNING = re.compile(rf"{_CURRENCY}|{_BOUND}")  # of a number that begins with a letter
 
 
-def parse_column(
-    column: pd.Series,
-    *,
-    want: Literal["category", "number"] | None = None,
-    decimal_comma: bool = False,
-) -> tuple[pd.Series, Kind]:
-    """Turn the cells of a column into numbers or text, and say which.
+def _pattern(decimal: Decimals) -> re.Pattern[str]:
+    """Return the pattern of a number with all that may stand around it."""
+    point = re.escape(decimal)
+    between = {".": ",", ",": "."}[decimal] + "'’ \u00a0\u202f\u2009"
+    grouped = rf"[1-9]\d{{0,2}}(?P<group>[{between}])\d{{3}}(?:(?P=group)\d{{3}})*"
+    written = rf"(?:(?:{grouped}|\d+)(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
+    return re.compile(
+        rf"(?P<bound>[<>≤≥]=?|=[<>]|{_BOUND})?\s*(?P<sign>[+-])?\s*(?P<before>{_CURRENCY})?\s*"
+        rf"(?:(?P<number>{written})|(?P<plain>\d*\.\d+(?:[eE][+-]?\d+)?))"
+        rf"\s*(?P<after>(?!plus$){_UNIT})?(?P<more>\+|plus)?"
+    )
+
+
+_NUMBER = {decimal: _pattern(decimal) for decimal in (".", ",")}
+_DATE = re.compile(
+    r"(?:(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})"
+    r"|(?P<a>\d{1,2})(?P<sep>[-/.])(?P<b>\d{1,2})[-/.](?P<end>\d{4}))"
+    r"(?:[ T](?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<part>\d+))?)?"
+    r"(?P<zone>Z|[+-]\d{2}:?\d{2})?)?"
+)
+_EPOCH = dt.datetime(1970, 1, 1)
+_DAY = 86_400 * 10**9
+_PER_DAY = {"D": 1, "s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": _DAY}
+
+
+class Number(NamedTuple):
+    """A number as a cell has it.
+
+    Parameters
+    ----------
+    value : float
+    bound : bool
+        Whether the cell says "below", "above" or "and more".
+    unit : str
+        Unit, percent or currency sign; "" for none.
+    """
+
+    value: float
+    bound: bool
+    unit: str
+
+
+def is_gap(text: str) -> bool:
+    """Say whether a cell stands for a missing value in any column."""
+    return text.strip().lower() in MISSING
+
+
+def is_gap_among_measures(text: str) -> bool:
+    """Say whether a cell among numbers or dates is a missing marker or a spreadsheet's error."""
+    return is_gap(text) or text.lower() in MISSING_AMONG_MEASURES or bool(_ERROR.fullmatch(text))
+
+
+def read_number(text: str, decimal: Decimals) -> Number | None:
+    """Read a cell as a number, with bound, unit and thousands.
+
+    Parameters
+    ----------
+    text : str
+        Without blanks around it.
+    decimal : {".", ","}
+        What separates whole from fraction.
+
+    Returns
+    -------
+    Number or None
+        None if it is none, or a multiple such as ``5k``.
+    """
+    text = text.replace("\u2212", "-")
+    if text[:1].isalpha() and not _BEGINNING.match(text):
+        return None  # the quick way for most texts
+    found = _NUMBER[decimal].fullmatch(text)
+    if not found or found["after"] in _MULTIPLES or (found["before"] and found["after"]):
+        return None
+    written = found["plain"]
+    if not written:
+        written = found["number"].replace(found["group"] or " ", "").replace(decimal, ".")
+    return Number(
+        float((found["sign"] or "") + written),
+        bool(found["bound"] or found["more"]),
+        found["before"] or found["after"] or "",
+    )
+
+
+def plain_floats(texts: np.ndarray) -> np.ndarray:
+    """Read plain decimal numbers (shape (n,), object) as float64; NaN where one is none."""
+    numbers = np.array(pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce"), np.float64)
+    # pandas knows what is a number, but is off in the last digit; Python's float is exact.
+    read = ~np.isnan(numbers)
+    numbers[read] = texts[read].astype(np.float64)
+    return numbers
+
+
+def day_is_first(text: str) -> bool | None:
+    """Say whether only the day can come first in a date (True), or only the month (False).
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    bool or None
+        None where both can, or where it is another text or a date that begins with its year.
+    """
+    found = _DATE.fullmatch(text)
+    if not found or not found["a"]:
+        return None
+    a, b = int(found["a"]), int(found["b"])
+    return None if (a > 12) == (b > 12) else a > 12
+
+
+def date_separator(text: str) -> str:
+    """Return what stands after the first number of a date that ends with its year, else ""."""
+    found = _DATE.fullmatch(text)
+    return (found["sep"] or "") if found else ""
+
+
+def read_date(text: str, day_first: bool) -> float:
+    """Read a date as days since 1970-01-01 (UTC where a time zone is given).
+
+    Parameters
+    ----------
+    text : str
+        Year, month and day, or the year last; a time may follow.
+    day_first : bool
+        Whether the day comes before the month where the year is last.
+
+    Returns
+    -------
+    float
+        NaN if the text is no date.
+    """
+    found = _DATE.fullmatch(text)
+    if not found:
+        return np.nan
+    month, day = ("b", "a") if day_first else ("a", "b")
+    names = ("end", month, day) if found["a"] else ("year", "month", "day")
+    clock = [int(found[name] or 0) for name in ("hour", "minute", "second")]
+    try:
+        since = dt.datetime(*(int(found[name]) for name in names), *clock) - _EPOCH
+    except ValueError:
+        return np.nan
+    seconds = since.days * 86_400 + since.seconds - _offset(found["zone"])
+    return float(seconds * 10**9 + int((found["part"] or "0")[:9].ljust(9, "0"))) / _DAY
+
+
+def _offset(zone: str | None) -> int:
+    """Return the seconds that a time zone is ahead of UTC."""
+    if zone in (None, "Z"):
+        return 0
+    seconds = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
+    return -seconds if zone[0] == "-" else seconds
+
+
+def days_of(values: np.ndarray) -> np.ndarray:
+    """Return datetime64 (since 1970-01-01) or timedelta64 values of any unit as days.
+
+    Nanoseconds, which hold no year after 2262, are not taken on the way. NaT is NaN.
+    """
+    unit = np.datetime_data(values.dtype)[0]
+    if unit not in _PER_DAY:
+        unit = "D" if unit in "YMW" else "s"
+        values = values.astype(f"{values.dtype.kind}8[{unit}]")
+    days = values.astype(np.int64) / _PER_DAY[unit]
+    days[np.isnat(values)] = np.nan
+    return days
+
+
+def epoch_days(value: float, furthest: float) -> float:
+    """Read a number among dates as time since 1970-01-01, in days.
+
+    Parameters
+    ----------
+    value : float
+        Days, seconds, milliseconds, microseconds or nanoseconds.
+    furthest : float
+        Days from 1970-01-01 to the date furthest from it that is known in the column.
+
+    Returns
+    -------
+    float
+        In the coarsest of these units with which the date lies between 1740 and 2200, or is
+        no further than `furthest`; NaN if there is none.
+    """
+    likely = max(84_000.0, furthest)
+    days = (value / per_day for per_day in _PER_DAY.values())
+    return next((each for each in days if abs(each) <= likely), np.nan)
+
+
+def distinct(column: pd.Series) -> tuple[np.ndarray, list[object]]:
+    """Return the code of every cell, -1 for a missing one, and the distinct values.
 
     Parameters
     ----------
     column : pd.Series
-        A column of any dtype.
-    want : {"category", "number"}, optional
-        What the user declared the column to be: a declared category is not read as dates,
-        a declared number is not left as text.
-    decimal_comma : bool, default=False
-        Whether ``1,5`` means 1.5.
+        Of any dtype.
 
     Returns
     -------
-    values : pd.Series
-        int64 or float64 for `number`, float64 days since 1970-01-01 for `date`, strings
-        (NaN where missing) for `text`, and the column itself for `stated`.
-    kind : {"number", "text", "stated", "date"}
-        What the cells are.
+    codes : ndarray of int of shape (n_rows,)
+    values : list
+        Texts, numbers, dates or truth values; those of NumPy are Python's.
 
     Raises
     ------
     DataError
-        If cells are nested or binary, or are no numbers where numbers are wanted.
+        If a cell is nested, binary or complex.
     """
-    if isinstance(column.dtype, pd.SparseDtype):
-        column = column.sparse.to_dense()
-    dtype = column.dtype
-    if isinstance(dtype, pd.CategoricalDtype):
-        return (column, "stated") if want != "number" else _read_cells(column, want, False)
-    if pd.api.types.is_bool_dtype(dtype):
-        if want == "number":
-            return _plain_numbers(column.astype("Int64")), "number"
-        return column.astype("category"), "stated"
-    if pd.api.types.is_complex_dtype(dtype):
-        raise DataError(f"Column {column.name!r} holds complex numbers; split it in two columns.")
-    if pd.api.types.is_numeric_dtype(dtype):
-        return _plain_numbers(column), "number"
-    if pd.api.types.is_datetime64_any_dtype(dtype) and want != "category":
-        return _days(column), "date"
-    if pd.api.types.is_timedelta64_dtype(dtype):
-        return (column / _DAY).astype(np.float64), "number"
-    return _read_cells(column, want, decimal_comma)
+    try:
+        codes, values = pd.factorize(column.astype(object))
+    except TypeError:  # unhashable: lists, dicts, arrays
+        raise _nested(column, next(v for v in column if not isinstance(v, Hashable))) from None
+    if pd.api.types.infer_dtype(values, skipna=False) == "string":
+        return codes, list(values)
+    values = [v.item() if isinstance(v, np.number | np.bool_) else v for v in values]
+    for value in values:
+        if not isinstance(value, str | Real | Decimal | dt.date | dt.timedelta):
+            raise _nested(column, value)
+    return codes, values
+
+
+def _nested(column: pd.Series, value: object) -> DataError:
+    """Return the error for a cell that is not one number, text or date."""
+    return DataError(
+        f"Column {quoted(column.name)} holds values of type {type(value).__name__} "
+        f"({str(value)[:60]}); every cell must be one number, text or date. Expand the column "
+        "or remove it."
+    )
+
+
+def name_of(value: object) -> str:
+    """Return the text of a value as a category; whole numbers have no decimal point."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    if is_number and (isinstance(value, Integral) or float(value).is_integer()):
+        return str(int(value))
+    return str(value)
+
+
+def refuse_complex(column: pd.Series) -> None:
+    """Raise a `DataError` if a column is one of complex numbers."""
+    if pd.api.types.is_complex_dtype(column.dtype):
+        raise DataError(
+            f"Column {quoted(column.name)} holds complex numbers such as {column.iloc[0]}; split "
+            "it in two columns."
+        )
 
 
 def has_infinity(values: pd.Series) -> bool:
@@ -90,131 +290,53 @@ def has_infinity(values: pd.Series) -> bool:
     return bool(np.isinf(values.to_numpy(np.float64, na_value=np.nan)).any())
 
 
-def _plain_numbers(column: pd.Series) -> pd.Series:
-    """Return numbers as int64 if they are whole by type and complete, else as float64."""
-    whole = pd.api.types.is_integer_dtype(column.dtype) and not column.isna().any()
-    if whole and (column.empty or column.max() <= np.iinfo(np.int64).max):
-        return column.astype(np.int64)
-    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    return pd.Series(values, index=column.index, name=column.name)
+def check_size(column: pd.Series) -> None:
+    """Raise if a number of a column is too large to be computed with.
 
+    Parameters
+    ----------
+    column : pd.Series
+        Numbers; the name of its index says what the rows are counted by.
 
-def _days(column: pd.Series) -> pd.Series:
-    """Return dates as days since 1970-01-01 (UTC where a time zone is given)."""
-    if getattr(column.dtype, "tz", None) is not None:
-        column = column.dt.tz_convert(None)
-    return ((column - _EPOCH) / _DAY).astype(np.float64)
-
-
-def _read_cells(column: pd.Series, want: str | None, decimal_comma: bool) -> tuple[pd.Series, Kind]:
-    """Parse a column of Python objects by way of its distinct values."""
-    if not decimal_comma and (numbers := _fractions(column)) is not None:
-        return numbers, "number"
-    try:
-        codes, levels = pd.factorize(column.astype(object))
-    except TypeError:  # unhashable: lists, dicts, arrays
-        raise _nested(column, next(v for v in column if not isinstance(v, Hashable))) from None
-    for level in levels:
-        if not isinstance(level, str | Real | Decimal | dt.date | np.bool_):
-            raise _nested(column, level)
-    if want is None and len(levels) and all(isinstance(v, bool | np.bool_) for v in levels):
-        return column.astype("category"), "stated"
-    texts = [v.strip() if isinstance(v, str) else str(v) for v in levels]
-    values, kind = _read_texts(texts, want, decimal_comma)
-    if want == "number" and kind == "text":
-        numbers = _numbers(texts, decimal_comma)
-        bad = next(t for t, x in zip(texts, numbers, strict=True) if np.isnan(x) and not _gone(t))
+    Raises
+    ------
+    DataError
+        If one is beyond `LARGEST`.
+    """
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    large = np.flatnonzero(np.abs(values) > LARGEST)
+    if len(large):
         raise DataError(
-            f"Column {column.name!r} is listed in numeric=, but {bad!r} is not a number. Correct "
-            "the cell, leave it empty, or take the column off the list."
+            f"Column {quoted(column.name)} holds {values[large[0]]:g} ({place(column, large[0])}); "
+            f"numbers beyond {LARGEST:g} cannot be computed with. Correct the cell, leave it "
+            "empty, or rescale the column."
         )
-    # A missing cell has the code -1, which points to the value appended here.
-    cells = np.append(values, [np.nan])[codes]
-    if values.dtype == np.int64 and (codes >= 0).all():
-        cells = cells.astype(np.int64)
-    return pd.Series(cells, index=column.index, name=column.name), kind
 
 
-def _fractions(column: pd.Series) -> pd.Series | None:
-    """Return plain numbers in text of which some have fractions; None for any other column.
+def check_spread(column: pd.Series) -> None:
+    """Raise if the numbers of a column are so much alike that their variance is 0.
 
-    This is the quick way for measurements, whose distinct values are too many to look at.
+    Parameters
+    ----------
+    column : pd.Series
+        Numbers, none of them infinite.
+
+    Raises
+    ------
+    DataError
+        If they differ, but by less than 1 / `LARGEST`.
     """
-    if pd.api.types.infer_dtype(column, skipna=True) != "string":
-        return None
-    numbers = pd.Series(_floats(column), index=column.index, name=column.name)
-    unread = column[numbers.isna()].dropna()
-    if (numbers.dropna() % 1 == 0).all() or not all(_gone(text) for text in unread.unique()):
-        return None
-    return numbers
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    low, high = np.fmin.reduce(values, initial=np.inf), np.fmax.reduce(values, initial=-np.inf)
+    if 0 < high - low < 1 / LARGEST:
+        raise DataError(
+            f"Column {quoted(column.name)} holds numbers from {low:g} to {high:g}, which differ by "
+            f"less than {1 / LARGEST:g}: computed with, they are all the same. Multiply the column."
+        )
 
 
-def _gone(text: str) -> bool:
-    """Say whether a cell stands for a missing value in any column."""
-    return text.strip().lower() in MISSING
-
-
-def _read_texts(texts: list[str], want: str | None, decimal_comma: bool) -> tuple[np.ndarray, Kind]:
-    """Parse the distinct texts of a column together; the result keeps their order."""
-    numbers = _numbers(texts, decimal_comma)
-    unread = [texts[i] for i in np.flatnonzero(np.isnan(numbers))]
-    if len(unread) < len(texts) and all(
-        _gone(text) or text.lower() in MISSING_AMONG_NUMBERS for text in unread
-    ):
-        read = numbers[~np.isnan(numbers)]
-        whole = bool((np.abs(read) < 2**53).all() and (read % 1 == 0).all())
-        if want or not (whole and any(_LEADING_ZERO.fullmatch(text) for text in texts)):
-            exact = whole and not unread and all(text.lstrip("+-").isdecimal() for text in texts)
-            return (numbers.astype(np.int64) if exact else numbers), "number"
-    missing = np.array([_gone(text) for text in texts], dtype=bool)
-    present = [text for text, gone in zip(texts, missing, strict=True) if not gone]
-    if present and want != "category" and all(_DATE.fullmatch(text) for text in present):
-        days = _dates(texts)
-        if not np.isnan(days[~missing]).any():
-            return days, "date"
-    values = np.array(texts, dtype=object)
-    values[missing] = np.nan
-    return values, "text"
-
-
-def _numbers(texts: list[str], decimal_comma: bool) -> np.ndarray:
-    """Read texts as float64; NaN where a text is not a number."""
-    if decimal_comma and any(_DECIMAL_COMMA.fullmatch(text) for text in texts):
-        texts = [text.replace(".", "").replace(",", ".") for text in texts]
-    numbers = _floats(pd.Series(texts, dtype=object))
-    if not decimal_comma:
-        for i in np.flatnonzero(np.isnan(numbers)):
-            if _GROUPED.fullmatch(texts[i]):
-                numbers[i] = float(texts[i].replace(",", ""))
-    return numbers
-
-
-def _floats(texts: pd.Series) -> np.ndarray:
-    """Read plain decimal numbers as float64; NaN where a text is not one."""
-    numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64).copy()
-    # pandas knows what is a number, but is off in the last digit; Python's float is exact.
-    read = ~np.isnan(numbers)
-    numbers[read] = texts.to_numpy(dtype=object)[read].astype(np.float64)
-    return numbers
-
-
-def _dates(texts: list[str]) -> np.ndarray:
-    """Read dates as days since 1970-01-01; NaN where a text is no date.
-
-    In ``1/2/2024`` the month comes first, unless another cell of the column rules that out.
-    """
-    parts = [_DATE.fullmatch(text) for text in texts]
-    first = max((int(part[2]) for part in parts if part and part[2]), default=0)
-    stamps = pd.to_datetime(
-        pd.Series(texts), format="mixed", dayfirst=first > 12, utc=True, errors="coerce"
-    )
-    return _days(stamps).to_numpy()
-
-
-def _nested(column: pd.Series, value: object) -> DataError:
-    """Return the error for a cell that is not one number, text or date."""
-    return DataError(
-        f"Column {column.name!r} holds values of type {type(value).__name__} "
-        f"({str(value)[:60]}); every cell must be one number, text or date. Expand the column "
-        "or remove it."
-    )
+def place(column: pd.Series, position: int) -> str:
+    """Say where a cell is: its line in a file, or its position."""
+    if column.index.name == "line":
+        return f"line {column.index[position]}"
+    return f"at position {position}"

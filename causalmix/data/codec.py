@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from causalmix.data.cells import has_infinity
-from causalmix.errors import DataError
+from causalmix.data.backing import as_it_was, numpy_backed
+from causalmix.data.cells import check_size, check_spread, distinct, has_infinity, refuse_complex
+from causalmix.errors import DataError, quoted
 
 
 class TableCodec:
@@ -24,7 +26,8 @@ class TableCodec:
     Parameters
     ----------
     frame : pandas.DataFrame
-        The table to learn; at least one row and one column, unique column names, no infinities.
+        The table to learn; at least one row and one column, unique column names, no infinities
+        or numbers whose squares are.
 
     Attributes
     ----------
@@ -38,11 +41,13 @@ class TableCodec:
     Raises
     ------
     DataError
-        If the table is empty, repeats a column name or contains an infinity.
+        If the table is empty, repeats a column name or contains an infinity, nested cells or
+        numbers too large or too alike to be computed with.
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        _check(frame)
+        self._given, frame = frame.dtypes, numpy_backed(frame)
+        check_table(frame)
         self.columns = frame.columns
         self.categorical = tuple(name for name in frame if not is_number(frame[name].dtype))
         self._dtypes = frame.dtypes
@@ -50,6 +55,13 @@ class TableCodec:
         numeric = frame.drop(columns=list(self.categorical)).astype(float)
         self.missing = numeric.isna().mean().to_dict()
         self._low, self._high = numeric.min(), numeric.max()
+        # As float64, the bounds of whole numbers beyond 2**53 may not fit into their dtype.
+        self._wide = {
+            name: (frame[name].min(), frame[name].max())
+            for name in numeric
+            if pd.api.types.is_integer_dtype(frame[name].dtype)
+            and max(-self._low[name], self._high[name]) > 2**53
+        }
         # Counts stored as floats, as columns with missing cells are, are whole numbers too.
         self._whole = {name for name in numeric if (numeric[name].dropna() % 1 == 0).all()}
 
@@ -61,8 +73,8 @@ class TableCodec:
         """Return the code of a level of a categorical column."""
         code = int(self._levels[name].categories.get_indexer([level])[0])
         if code < 0:
-            levels = ", ".join(map(str, self._levels[name].categories))
-            raise DataError(f"Column {name!r} has no level {level!r}; it has {levels}.")
+            levels = ", ".join(map(quoted, self._levels[name].categories))
+            raise DataError(f"Column {quoted(name)} has no level {quoted(level)}; it has {levels}.")
         return code
 
     def number(self, name: Hashable, value: object) -> float:
@@ -73,7 +85,7 @@ class TableCodec:
             number = math.nan
         if not math.isfinite(number):
             raise DataError(
-                f"Column {name!r} is numeric and cannot be {value!r}; give a finite number."
+                f"Column {quoted(name)} is numeric and cannot be {value!r}; give a finite number."
             )
         return number
 
@@ -88,6 +100,7 @@ class TableCodec:
 
     def encode(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return `frame` as float64 columns of the same names, with a new index 0..n−1."""
+        frame = numpy_backed(frame)
         coded = {
             name: frame[name].astype(self._levels[name]).cat.codes.to_numpy(float)
             if name in self._levels
@@ -115,7 +128,8 @@ class TableCodec:
             else self._decode_numbers(name, coded[name].to_numpy(float), rng)
             for name in self.columns
         }
-        return pd.DataFrame(decoded, columns=self.columns)
+        given = {name: as_it_was(column, self._given[name]) for name, column in decoded.items()}
+        return pd.DataFrame(given, columns=self.columns)
 
     def _decode_levels(self, name: str, codes: pd.Series) -> pd.Series:
         levels = pd.Categorical.from_codes(codes.to_numpy(int), dtype=self._levels[name])
@@ -130,7 +144,12 @@ class TableCodec:
             values = values.round()
         if rng is not None and self.missing[name] > 0:
             values = np.where(rng.random(len(values)) < self.missing[name], np.nan, values)
-        return pd.Series(values).astype(self._dtypes[name])
+        if name not in self._wide:
+            return pd.Series(values).astype(self._dtypes[name])
+        low, high = values <= self._low[name], values >= self._high[name]
+        column = pd.Series(np.where(low | high, 0, values)).astype(self._dtypes[name])
+        column[low], column[high] = self._wide[name]
+        return column
 
 
 def _holds(dtype: Any, number: float) -> bool:
@@ -151,7 +170,9 @@ def names_as_text(names: Iterable[Hashable]) -> dict[Hashable, str]:
     owner: dict[str, Hashable] = {}
     for name in names:
         if (other := owner.setdefault(str(name), name)) != name:
-            raise DataError(f"The columns {other!r} and {name!r} look the same; rename one.")
+            raise DataError(
+                f"The columns {quoted(other)} and {quoted(name)} look the same; rename one."
+            )
     return {name: text for text, name in owner.items()}
 
 
@@ -160,7 +181,19 @@ def is_number(dtype: np.dtype) -> bool:
     return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
 
 
-def _check(frame: pd.DataFrame) -> None:
+def check_table(frame: pd.DataFrame) -> None:
+    """Check that a table can be learned.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+
+    Raises
+    ------
+    DataError
+        If it is empty, repeats a column name, or holds complex numbers, nested cells, infinities,
+        or numbers too large or too alike to be computed with.
+    """
     if frame.empty:
         raise DataError(
             f"The table has {frame.shape[0]} rows and {frame.shape[1]} columns; "
@@ -168,7 +201,23 @@ def _check(frame: pd.DataFrame) -> None:
         )
     if not frame.columns.is_unique:
         name = frame.columns[frame.columns.duplicated()][0]
-        raise DataError(f"Column {name!r} appears more than once; rename or drop one.")
-    for name in frame.columns:
-        if is_number(frame[name].dtype) and has_infinity(frame[name]):
-            raise DataError(f"Column {name!r} contains infinities; replace or drop those rows.")
+        raise DataError(f"Column {quoted(name)} appears more than once; rename or drop one.")
+    for name, column in frame.items():
+        refuse_complex(column)
+        numeric = is_number(column.dtype)
+        if has_infinity(column) if numeric else _has_infinite_level(column):
+            raise DataError(
+                f"Column {quoted(name)} contains infinities; replace or drop those rows."
+            )
+        if numeric:
+            check_size(column)
+            check_spread(column)
+
+
+def _has_infinite_level(column: pd.Series) -> bool:
+    """Say whether a level of a column of no numeric dtype is infinite; refuse nested cells."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        levels = column.cat.remove_unused_categories().cat.categories
+    else:
+        levels = distinct(column)[1] if column.dtype == object else ()
+    return any(isinstance(level, Real) and math.isinf(level) for level in levels)

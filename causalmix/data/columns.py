@@ -3,9 +3,12 @@
 The rules for a column whose type is not stated:
 
 1. Markers such as ``?``, ``NA`` or an empty cell are missing values.
-2. Text that reads as numbers (``3.5``, ``1,200``) is numeric, but numbers with leading
-   zeros (``007``) are codes and stay categories.
-3. Dates become days since 1970-01-01.
+2. Text that reads as numbers (``3.5``, ``1,200``, ``12 %``, ``<5``) is numeric, also with more
+   missing markers (``n.a.``) and error codes (``#DIV/0!``) among it, and with up to 5 % of other
+   cells, which are missing then. A bound such as ``<5`` counts as 5. Numbers with leading zeros
+   (``007``) are codes and stay categories.
+3. Dates become days since 1970-01-01. In ``1/2/2024`` the month comes first, in ``1.2.2024`` the
+   day, unless the cells of the column settle it.
 4. Other text is categorical, unless its values hardly repeat: then it is an identifier or
    free text, and is dropped.
 5. Whole numbers are codes, hence categorical, where `is_code` says so.
@@ -19,16 +22,16 @@ converted is named in a note, which the caller shows as a warning.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Hashable, Iterable, Sequence
-from numbers import Real
-from typing import Literal
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from causalmix.data.cells import Kind, has_infinity, parse_column
+from causalmix.data.cells import check_size, check_spread, has_infinity, name_of
 from causalmix.data.codec import is_number
-from causalmix.errors import DataError, check_name
+from causalmix.data.diagnosis import Diagnosis, Kind, Want, diagnose
+from causalmix.errors import DataError, check_name, quoted
 
 MAX_CODES = 5
 """Most values that whole numbers without a gap may have to count as codes; see `is_code`."""
@@ -45,7 +48,14 @@ _NOTES = {
     "identifier": "Dropped columns that number or identify the rows: {}.",
     "text": "Dropped text columns with too many distinct values for categories (identifiers or "
     "free text): {}. To keep one, name it in categorical=.",
+    "mixed": "Dropped columns of text with too many distinct values for categories; they would be "
+    "numbers or dates but for some cells: {}. Correct those, or leave them empty.",
+    "unread": "Kept as categories, because too many cells are no numbers or dates: {}.",
     "date": "Converted dates to days since 1970-01-01: {}.",
+    "day first": "Read dates day first (1.2. as 1 February), which no cell settles: {}.",
+    "month first": "Read dates month first (1/2 as 2 January), which no cell settles: {}. If "
+    "the day comes first, write the year first, or points for slashes.",
+    "odd": "Read odd cells of columns of numbers or dates: {}.",
 }
 
 _ID_NAME = re.compile(
@@ -135,7 +145,7 @@ def as_category(values: pd.Series) -> pd.Series:
     else:
         codes, uniques = pd.factorize(values)
         levels, keep = list(uniques), False
-    names = [_name(level) for level in levels]
+    names = [name_of(level) for level in levels]
     order = list(dict.fromkeys(names)) if keep else natural_order(set(names))
     position = {name: i for i, name in enumerate(order)}
     # The extra -1 at the end is where the code of a missing value, -1, points.
@@ -149,14 +159,6 @@ def levels_of(column: pd.Series) -> list[str] | None:
     return list(column.cat.categories) if isinstance(column.dtype, pd.CategoricalDtype) else None
 
 
-def _name(level: object) -> str:
-    """Return the name of a category."""
-    is_number = isinstance(level, Real) and not isinstance(level, bool | np.bool_)
-    if is_number and float(level).is_integer():
-        return str(int(level))
-    return str(level)
-
-
 def clean_columns(
     frame: pd.DataFrame,
     *,
@@ -164,7 +166,7 @@ def clean_columns(
     numeric: Sequence[str] = (),
     typed: bool = False,
     decimal_comma: bool = False,
-) -> tuple[pd.DataFrame, list[str]]:
+) -> tuple[pd.DataFrame, dict[str, Diagnosis]]:
     """Give every feature column its type and drop the columns that say nothing.
 
     Parameters
@@ -178,39 +180,42 @@ def clean_columns(
         Whether the source states which columns are numbers; if so, `is_code` is not asked
         and numbers stay numbers.
     decimal_comma : bool, default=False
-        Whether ``1,5`` means 1.5, as in files separated by semicolons.
+        Whether ``1,234`` means 1.234 where no cell of its column settles it, as in files separated
+        by semicolons.
 
     Returns
     -------
     frame : pd.DataFrame
         Columns of dtype int64, float64 (NaN where missing) or category with string names.
-    notes : list of str
-        One sentence on every kind of change, naming the columns.
+    diagnoses : dict of str to Diagnosis
+        What every given column means; those that are not in `frame` say why.
 
     Raises
     ------
     UnknownNameError
         If `categorical` or `numeric` names a column that is not there.
     DataError
-        If a column holds infinities or nested values, if `numeric` names a column that is
+        If a column holds infinities, numbers too large or too alike to be computed with or nested
+        values, if `numeric` names a column that is
         not numeric or both lists name it, or if no column is left.
     """
     wanted = _wanted_types(frame, categorical, numeric)
     kept: dict[str, pd.Series] = {}
-    changed: dict[str, list[str]] = {kind: [] for kind in _NOTES}
+    diagnoses: dict[str, Diagnosis] = {}
     infinite = []
     for position, (name, column) in enumerate(frame.items()):
         want = wanted.get(name)
-        values, kind = parse_column(column, want=want, decimal_comma=decimal_comma)
-        if kind == "number" and has_infinity(values):
+        values, found = diagnose(column, want=want, decimal_comma=decimal_comma)
+        if found.kind == "number" and has_infinity(values):
             infinite.append(name)
-        elif reason := _reason_to_drop(values, kind, want=want, first=position == 0):
-            changed[reason].append(name)
-        elif _is_category(values, kind, want=want, typed=typed):
-            kept[name] = as_category(values)
-        else:
+            continue
+        reason = _reason_to_drop(values, found, want=want, first=position == 0)
+        if not reason and _is_category(values, found.kind, want=want, typed=typed):
+            values = as_category(values)
+            found = replace(found, kind="category", levels=tuple(values.cat.categories))
+        diagnoses[name] = replace(found, dropped=reason)
+        if not reason:
             kept[name] = values
-            changed["date"] += [name] * (kind == "date")
     if infinite:
         raise DataError(
             f"Infinite values in {listed(infinite)}. Replace them with numbers, or with empty "
@@ -219,15 +224,46 @@ def clean_columns(
     if not kept:
         raise DataError(
             "No usable feature column: every column is constant, empty, an identifier or free "
-            f"text ({listed(list(frame.columns))})."
+            f"text ({listed(list(frame.columns))}). {' '.join(notes_on(diagnoses))}"
         )
-    notes = [_NOTES[kind].format(listed(names)) for kind, names in changed.items() if names]
-    return pd.DataFrame(kept, index=frame.index), notes
+    cleaned = pd.DataFrame(kept, index=frame.index)
+    for name in cleaned.select_dtypes("number"):
+        check_size(cleaned[name])
+        check_spread(cleaned[name])
+    return cleaned, diagnoses
+
+
+def notes_on(diagnoses: Mapping[str, Diagnosis]) -> list[str]:
+    """Say what was dropped, converted or assumed, one sentence a kind.
+
+    Parameters
+    ----------
+    diagnoses : mapping of str to Diagnosis
+        By column.
+
+    Returns
+    -------
+    list of str
+        Each names its columns, and the odd cells that were found in them.
+    """
+    said: dict[str, list[str]] = {kind: [] for kind in _NOTES}
+    for name, each in diagnoses.items():
+        odd = f"{quoted(name)} ({'; '.join(map(str, each.odd))})"
+        if each.dropped:
+            said[each.dropped].append(odd if each.dropped == "mixed" else quoted(name))
+            continue
+        if each.kind == "date":
+            said["date"].append(quoted(name))
+        if each.assumed:
+            said["day first" if each.day_first else "month first"].append(quoted(name))
+        if each.odd:
+            said["unread" if each.odd[0].kind == "unread" else "odd"].append(odd)
+    return [_NOTES[kind].format(_joined(names)) for kind, names in said.items() if names]
 
 
 def _wanted_types(
     frame: pd.DataFrame, categorical: Sequence[str], numeric: Sequence[str]
-) -> dict[str, Literal["category", "number"]]:
+) -> dict[str, Want]:
     """Return the type a user asked for, by column, after checking the names."""
     for option, names in (("categorical", categorical), ("numeric", numeric)):
         for name in names:
@@ -242,19 +278,21 @@ def _is_category(values: pd.Series, kind: Kind, *, want: str | None, typed: bool
     """Say whether a column is categorical: by the user, by the source, or by the rules."""
     if want:
         return want == "category"
-    return kind in ("text", "stated") or (kind == "number" and not typed and is_code(values))
+    return kind in ("text", "category") or (kind == "number" and not typed and is_code(values))
 
 
-def _reason_to_drop(values: pd.Series, kind: Kind, *, want: str | None, first: bool) -> str:
+def _reason_to_drop(
+    values: pd.Series, diagnosis: Diagnosis, *, want: str | None, first: bool
+) -> str:
     """Return why a column is dropped, or "" if it is kept."""
     n_present, n_distinct = int(values.notna().sum()), values.nunique()
     if n_distinct < 2:
         return "constant"
     if want:
         return ""
-    if kind == "text" and n_distinct > max(20, min(MAX_TEXT_CATEGORIES, n_present / 2)):
-        return "text"
-    if kind == "number" and numbers_rows(values, first=first):
+    if diagnosis.kind == "text" and n_distinct > max(20, min(MAX_TEXT_CATEGORIES, n_present / 2)):
+        return "mixed" if diagnosis.odd else "text"
+    if diagnosis.kind == "number" and numbers_rows(values, first=first):
         return "identifier"
     return ""
 
@@ -324,5 +362,9 @@ def listed(names: Sequence[str], limit: int = 20) -> str:
     str
         ``'a', 'b', 'c'``, with the number of those left out at the end.
     """
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(repr(name) for name in names[:limit]) + more
+    return _joined([quoted(name) for name in names], limit)
+
+
+def _joined(texts: Sequence[str], limit: int = 20) -> str:
+    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
+    return ", ".join(texts[:limit]) + more

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from causalmix.data.cells import has_infinity, parse_column
-from causalmix.data.columns import as_category, clean_columns, levels_of, listed
+from causalmix.data.backing import numpy_backed
+from causalmix.data.cells import has_infinity, place
+from causalmix.data.columns import as_category, clean_columns, levels_of, listed, notes_on
 from causalmix.data.datasets import EMBEDDED, load_embedded
+from causalmix.data.diagnosis import diagnose
 from causalmix.data.files import SUFFIXES, RawTable, check_columns, read_table
 from causalmix.data.openml import fetch_table
-from causalmix.errors import DataError, check_name
+from causalmix.errors import DataError, check_name, check_seed, check_whole, quoted
 
 MAX_WHOLE_CLASSES = 30
 """Most distinct whole numbers that a numeric target may have to count as classes."""
@@ -165,6 +167,29 @@ class TabularDataset:
         X, y = (part.iloc[rows].reset_index(drop=True) for part in (self.X, self.y))
         return replace(self, X=X, y=y)
 
+    def draw(self, n: int, seed: int) -> TabularDataset:
+        """Return rows drawn at random without replacement, labelled from 0.
+
+        Parameters
+        ----------
+        n : int
+            Rows at most, at least 1.
+        seed : int
+
+        Returns
+        -------
+        TabularDataset
+            Same columns, categories and classes.
+
+        Raises
+        ------
+        CausalMixError
+            If `n` or `seed` is none.
+        """
+        check_whole(n, 1, "n")
+        rng = np.random.default_rng(check_seed(seed))
+        return self.take(rng.permutation(self.n_rows)[:n])
+
     def frame(self) -> pd.DataFrame:
         """Return features and target in one table, the target last.
 
@@ -176,7 +201,9 @@ class TabularDataset:
         name = str(self.y.name)
         while name in self.X.columns:
             name += "_"
-        return self.X.assign(**{name: self.y})
+        frame = self.X.copy()
+        frame[name] = self.y.array
+        return frame
 
     def summary(self) -> pd.DataFrame:
         """Describe every column, the target last.
@@ -277,43 +304,64 @@ def _clean(
     for option, names in (("categorical", categorical), ("numeric", numeric)):
         if isinstance(names, str):
             raise DataError(f"{option}={names!r} must be a list of column names: [{names!r}].")
-    check_name(target, raw.frame.columns, "target column")
+    frame = numpy_backed(raw.frame)
+    check_name(target, frame.columns, "target column")
     if target in numeric:
-        raise DataError(f"The target {target!r} must be classes; take it out of numeric=.")
-    y = _classes(raw.frame[target], target in categorical, raw.decimal_comma)
-    features = raw.frame.drop(columns=target)
+        raise DataError(f"The target {quoted(target)} must be classes; take it out of numeric=.")
+    y = _classes(frame[target], target in categorical, raw.decimal_comma)
+    features = frame.drop(columns=target)
     if features.empty:
-        raise DataError(f"{name} has no column besides the target {target!r}.")
+        raise DataError(f"{name} has no column besides the target {quoted(target)}.")
     known, notes = y.notna(), []
     if n_gone := int((~known).sum()):
         rows = "row" if n_gone == 1 else "rows"
-        notes.append(f"Dropped {n_gone} {rows} without a value of the target {target!r}.")
-        y, features = (part[known].reset_index(drop=True) for part in (y, features))
-    X, changes = clean_columns(
+        markers = _markers(raw.frame[target][~known])
+        notes.append(
+            f"Dropped {n_gone} {rows} without a value of the target {quoted(target)}{markers}."
+        )
+        y, features = y[known], features[known]
+    X, diagnoses = clean_columns(
         features,
         categorical=[c for c in categorical if c != target],
         numeric=numeric,
         typed=raw.typed,
         decimal_comma=raw.decimal_comma,
     )
-    for note in notes + changes:
+    for note in notes + notes_on(diagnoses):
         warnings.warn(f"{name}: {note}", stacklevel=3)
+    X, y = (part.reset_index(drop=True) for part in (X, y))
     return TabularDataset(name, X, y, raw.provenance)
+
+
+def _markers(gaps: pd.Series) -> str:
+    """Say which texts among the cells of a target were taken for missing values, and where."""
+    texts = gaps[[isinstance(cell, str) and bool(cell.strip()) for cell in gaps]]
+    if texts.empty:
+        return ""
+    found = listed(list(texts.astype(str).unique()), 3)
+    return f" ({len(texts)} of the cells are {found}, the first {place(texts, 0)})"
 
 
 def _classes(column: pd.Series, declared: bool, decimal_comma: bool) -> pd.Series:
     """Return a target column as classes, or raise if its values are no classes."""
     name = column.name
-    want = "category" if declared else None
-    values, kind = parse_column(column, want=want, decimal_comma=decimal_comma)
+    want = "category" if declared else "label"
+    values, found = diagnose(column, want=want, decimal_comma=decimal_comma)
+    kind = found.kind
     n_classes, n_rows = values.nunique(), int(values.notna().sum())
     if n_classes < 2:
         only = f"only the class {values.dropna().iloc[0]!s}" if n_classes else "no values"
-        raise DataError(f"The target {name!r} has {only}; at least two classes are needed.")
+        markers = _markers(column[values.isna()])
+        hint = f" Missing values{markers} are no class; name a class otherwise." if markers else ""
+        raise DataError(
+            f"The target {quoted(name)} has {only}; at least two classes are needed.{hint}"
+        )
     if kind == "date":
-        raise DataError(f"The target {name!r} holds dates; choose a column of classes.")
+        raise DataError(f"The target {quoted(name)} holds dates; choose a column of classes.")
     if kind == "number" and has_infinity(values):
-        raise DataError(f"The target {name!r} holds infinite values; correct or remove the rows.")
+        raise DataError(
+            f"The target {quoted(name)} holds infinite values; correct or remove the rows."
+        )
     if kind == "number" and not declared:
         whole = bool((values.dropna() % 1 == 0).all())
         limit = MAX_WHOLE_CLASSES if whole else MAX_FRACTIONAL_CLASSES
@@ -321,8 +369,8 @@ def _classes(column: pd.Series, declared: bool, decimal_comma: bool) -> pd.Serie
         limit = max(MAX_WHOLE_CLASSES, n_rows // 2)
     if n_classes > limit:
         raise DataError(
-            f"The target {name!r} has {n_classes} distinct values in {n_rows} rows: that is no "
-            "class. Regression is not supported; choose another target, or bin this one."
+            f"The target {quoted(name)} has {n_classes} distinct values in {n_rows} rows: that is "
+            "no class. Regression is not supported; choose another target, or bin this one."
         )
     return as_category(values)
 

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from causalmix.data.columns import listed
+from causalmix.data.memory import free_memory
 from causalmix.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
 """File name endings that `read_table` knows."""
+
+MAX_CELL = 131_072
+"""Most characters in a cell of a CSV file."""
+
+_STATED_SEPARATOR = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\n|\r)', re.IGNORECASE)  # of Excel
+_DECIMAL_COMMA = re.compile(r"[+-]?(0,\d+|\d+,\d{1,2}|\d+,\d{4,})")
+
+
+# A table is in memory as Arrow has it, as pandas has it, and again while its columns are read.
+_COPIES = 4
 
 
 class RawTable(NamedTuple):
@@ -26,7 +41,8 @@ class RawTable(NamedTuple):
     Parameters
     ----------
     frame : pd.DataFrame
-        Features and target, with distinct string column names and at least one row.
+        Features and target, with distinct string column names and at least one row; an index named
+        ``line`` has the lines of the file.
     provenance : str
         One line: origin and licence.
     target : str, optional
@@ -34,7 +50,7 @@ class RawTable(NamedTuple):
     typed : bool, default=False
         Whether the source states which columns are numbers and which are categories.
     decimal_comma : bool, default=False
-        Whether ``1,5`` means 1.5.
+        Whether ``1,234`` means 1.234 where no cell of its column settles it.
     """
 
     frame: pd.DataFrame
@@ -48,7 +64,8 @@ def read_table(path: Path) -> RawTable:
     """Read a CSV or Parquet file.
 
     CSV files are UTF-8 with a header line; the separator (comma, semicolon, tab or ``|``) is
-    found from the first lines, and all cells are returned as text.
+    found from the first lines, or stated by a line ``sep=;`` before the header, as Excel writes
+    it, and all cells are returned as text.
 
     Parameters
     ----------
@@ -114,11 +131,16 @@ def check_columns(names: list[object], source: str) -> list[str]:
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
     """Read a Parquet file; its types are taken as stated if it marks any column as a category."""
     try:
-        table = pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
+        file = pq.ParquetFile(path)
+        _check_size(file.metadata, path)
+        table = file.read()
+        table.validate(full=True)  # the text of a damaged file may be none
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path.name} is not a readable Parquet file: {error}") from error
     check_columns(table.column_names, path.name)
     frame = table.to_pandas()
+    for name in _rounded(table):
+        frame[name] = table[name].to_pandas(integer_object_nulls=True).to_numpy()
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
     frame.columns = check_columns(list(frame.columns), path.name)
@@ -126,30 +148,95 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
     return frame.reset_index(drop=True), {"typed": typed}
 
 
+def _check_size(metadata: pq.FileMetaData, path: Path) -> None:
+    """Raise DataError if a Parquet file says of itself that its table does not fit into memory."""
+    # By groups of rows: damaged records of columns end the process inside of pyarrow.
+    groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
+    rows = sum(group.num_rows for group in groups)
+    size = sum(
+        max(group.total_byte_size, 8 * group.num_rows * metadata.num_columns) for group in groups
+    )
+    needed, free = _COPIES * size, free_memory()
+    if needed > free:
+        raise DataError(
+            f"{path.name} has {path.stat().st_size:,} bytes and promises {rows:,} rows of "
+            f"{metadata.num_columns:,} columns, which take {needed / 2**30:,.1f} GiB of memory "
+            f"where {free / 2**30:,.1f} GiB are free. Give fewer rows or columns; if it should "
+            "have no more of them, the file is damaged: get it again."
+        )
+
+
+def _rounded(table: pa.Table) -> list[str]:
+    """Return the columns of whole numbers that float64, with which gaps come, does not hold."""
+    gappy = (
+        name
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if pa.types.is_integer(column.type) and column.null_count
+    )
+    ends = {name: pc.min_max(table[name]).as_py() for name in gappy}
+    return [n for n, e in ends.items() if e["max"] is not None and max(-e["min"], e["max"]) > 2**53]
+
+
 def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
-    """Read a CSV file as text; semicolons between cells allow commas in numbers."""
+    """Read a CSV file as text; rows are labelled by the lines where they end."""
     text = _decode(path)
+    stated = _STATED_SEPARATOR.match(text)
+    text, n_before = (text[stated.end() :], 1) if stated else (text, 0)
     if not text.strip():
         raise DataError(f"{path.name} is empty.")
-    separator = _separator(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
-    try:
-        lines = filter(None, reader)  # an empty line is no row
-        header, rows = next(lines), []
-        for row in lines:
-            if len(row) != len(header):
-                raise DataError(
-                    f"{path.name}, line {reader.line_num}: {len(row)} cells, but the header has "
-                    f"{len(header)} (separator {separator!r}). Add or remove cells, or quote those "
-                    "that contain the separator."
-                )
-            rows.append(row)
-    except csv.Error as error:
-        raise DataError(f"{path.name}, line {reader.line_num}: {error}.") from error
+    header, rows, lines = [], [], []
+    with _cells_of_any_size():
+        separator = stated[1] if stated else _separator(text)
+        source = io.StringIO(text, newline="")
+        reader = csv.reader(source, delimiter=separator, skipinitialspace=True)
+        try:
+            for row in filter(None, reader):  # an empty line is no row
+                line = reader.line_num + n_before
+                _check_row(row, header, f"{path.name}, line {line}", separator)
+                if header:
+                    rows.append(row)
+                    lines.append(line)
+                else:
+                    header = row
+        except csv.Error as error:
+            line = reader.line_num + n_before
+            raise DataError(f"{path.name}, line {line}: {error}.") from error
     names = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(header)]
     columns = check_columns(names, path.name)
-    frame = pd.DataFrame(rows, columns=columns, dtype=object)
-    return frame, {"decimal_comma": separator == ";"}
+    frame = pd.DataFrame(rows, pd.Index(lines, name="line"), columns, dtype=object)
+    return frame, {"decimal_comma": separator == ";" or _shows_decimal_comma(rows)}
+
+
+def _check_row(row: list[str], header: list[str], where: str, separator: str) -> None:
+    """Raise if a row is not as wide as the header, or a cell is too long for one."""
+    if max(map(len, row)) > MAX_CELL:
+        sizes = list(map(len, row))
+        j = sizes.index(max(sizes))
+        column = f"column {header[j]!r}" if j < len(header) else f"cell {j + 1}"
+        raise DataError(
+            f"{where}, {column}: a cell of {sizes[j]} characters ends here, and {MAX_CELL} are the "
+            "most. If a quote is opened and not closed, close it; else shorten the cell."
+        )
+    if header and len(row) != len(header):
+        raise DataError(
+            f"{where}: {len(row)} cells, but the header has {len(header)} (separator "
+            f"{separator!r}). Add or remove cells, or quote those that contain the separator."
+        )
+
+
+@contextmanager
+def _cells_of_any_size() -> Iterator[None]:
+    """Let the csv module read cells of any size, so that their place can be told."""
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _shows_decimal_comma(rows: list[list[str]]) -> bool:
+    """Say whether numbers have decimal commas, as the first rows show."""
+    return any(_DECIMAL_COMMA.fullmatch(cell.strip()) for row in rows[:1000] for cell in row)
 
 
 def _decode(path: Path) -> str:
@@ -171,7 +258,8 @@ def _decode(path: Path) -> str:
 
 def _separator(text: str) -> str:
     """Return the separator that splits the first lines into the most cells, all alike."""
-    sample = [line for line in io.StringIO(text[:200_000]) if line.strip()][:20]
+    start = io.StringIO(text[:200_000], newline="")
+    sample = [line for line in start if line.strip()][:20]
 
     def cells(separator: str) -> int:
         widths = {len(row) for row in csv.reader(sample, delimiter=separator) if row}

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 
-from causalmix.data.cells import MISSING, MISSING_AMONG_NUMBERS, has_infinity, parse_column
-from causalmix.data.columns import as_category, clean_columns, levels_of, listed
-from causalmix.errors import DataError
+from causalmix.data.cells import check_size, has_infinity
+from causalmix.data.columns import clean_columns, listed, notes_on
+from causalmix.data.diagnosis import Diagnosis, Unread, read
+from causalmix.errors import DataError, quoted
 
 
 @dataclass(frozen=True)
 class TableSchema:
-    """Names and types of the feature columns that a model uses.
+    """What the feature columns that a model uses mean.
 
     Attributes
     ----------
-    columns : dict of str to (list of str or None)
-        The used columns in order: the names of the categories, None for a column of numbers.
+    columns : dict of str to Diagnosis
+        The used columns in order.
     """
 
-    columns: dict[str, list[str] | None]
+    columns: dict[str, Diagnosis]
+
+    @property
+    def levels(self) -> dict[str, tuple[str, ...] | None]:
+        """Names of the categories by column, None for a column of numbers."""
+        return {name: each.levels for name, each in self.columns.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the schema as JSON can hold it."""
+        return {name: each.as_json() for name, each in self.columns.items()}
 
     @classmethod
-    def learn(cls, frame: pd.DataFrame) -> tuple[TableSchema, pd.DataFrame, list[str]]:
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        """Undo `as_json`."""
+        return cls({name: Diagnosis.from_json(each) for name, each in state.items()})
+
+    @classmethod
+    def learn(cls, frame: pd.DataFrame) -> tuple[Self, pd.DataFrame, list[str]]:
         """Give every column its type and drop those that say nothing.
 
         Columns of numbers stay numbers, dates become days; text, categories and truth values
@@ -42,18 +59,18 @@ class TableSchema:
         cleaned : DataFrame
             The used columns as int64, float64 or category with string names; NaN is missing.
         notes : list of str
-            What was dropped or converted, one sentence a kind.
+            What was dropped, converted or assumed, one sentence a kind.
 
         Raises
         ------
         DataError
-            If a column holds infinities or nested values, or if no column is left.
+            As :func:`causalmix.data.columns.clean_columns`.
         """
-        cleaned, notes = clean_columns(frame, typed=True)
-        return cls({name: levels_of(cleaned[name]) for name in cleaned}), cleaned, notes
+        cleaned, diagnoses = clean_columns(frame, typed=True)
+        return cls({name: diagnoses[name] for name in cleaned}), cleaned, notes_on(diagnoses)
 
     def read(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Read the used columns of another table.
+        """Read the used columns of another table, every cell for itself.
 
         Parameters
         ----------
@@ -66,47 +83,47 @@ class TableSchema:
             float64 and category columns with the index of `frame`; a category that was not
             learned is missing.
 
+        Warns
+        -----
+        UserWarning
+            With the columns that hold values that were not learned, and those of dates that hold
+            numbers.
+
         Raises
         ------
         DataError
-            If a column of numbers holds something else, or infinities.
+            If a column of numbers or dates holds something else, infinities, or numbers too large
+            to be computed with.
         """
-        read = {
-            name: _numbers(frame[name]) if levels is None else _categories(frame[name], levels)
-            for name, levels in self.columns.items()
-        }
-        infinite = [n for n, each in read.items() if self.columns[n] is None and has_infinity(each)]
-        if infinite:
+        columns, unread = {}, {}
+        for name, diagnosis in self.columns.items():
+            columns[name], unread[name] = read(frame[name], diagnosis)
+        numbers = [name for name, levels in self.levels.items() if levels is None]
+        if infinite := [name for name in numbers if has_infinity(columns[name])]:
             raise DataError(
                 f"Infinite values in {listed(infinite)}. Replace them with numbers, or with NaN "
                 "where the value is unknown."
             )
-        return pd.DataFrame(read, index=frame.index)
+        for name in numbers:
+            check_size(columns[name])
+        for note in _notes_on(unread):
+            warnings.warn(note, stacklevel=3)  # to the caller of what predicts
+        return pd.DataFrame(columns, index=frame.index)
 
 
-def _numbers(column: pd.Series) -> pd.Series:
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    if pd.api.types.is_bool_dtype(column.dtype):
-        column = column.astype("Int8")
-    values, kind = parse_column(column)
-    if kind in ("number", "date"):
-        return values.astype(np.float64)
-    present = values.dropna()
-    is_gap = present.astype(str).str.lower().isin(MISSING | MISSING_AMONG_NUMBERS)
-    wrong = present[~is_gap & pd.to_numeric(present, errors="coerce").isna()]
-    if len(wrong):
-        raise DataError(
-            f"Column {column.name!r} held numbers when the model was fitted and now holds "
-            f"{wrong.iloc[0]!r}. Correct the cell, or leave it empty."
-        )
-    return pd.to_numeric(values, errors="coerce").astype(np.float64)
-
-
-def _categories(column: pd.Series, levels: list[str]) -> pd.Series:
-    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
-        # Only text is stripped and searched for gaps, exactly as parse_column does in training.
-        texts = column.astype(object).map(str, na_action="ignore").str.strip()
-        column = texts.mask(texts.str.lower().isin(MISSING))
-    names = as_category(column).astype(object)
-    return pd.Series(pd.Categorical(names, categories=levels), column.index, name=column.name)
+def _notes_on(unread: Mapping[str, Unread]) -> list[str]:
+    """Say which columns hold what was not learned."""
+    times = [f"{quoted(name)} ({each.times})" for name, each in unread.items() if each.times]
+    entire, partly = [], []
+    for name, each in unread.items():
+        if n := each.cells.total():
+            examples = listed([text for text, _ in each.cells.most_common(3)])
+            said = f"{quoted(name)} ({n} of {each.known}: {examples})"
+            (entire if n == each.known else partly).append(said)
+    notes = {
+        "None of the known values is one that was seen in fit; all count as missing: {}. Are they "
+        "written in another way?": entire,
+        "Values that were not seen in fit count as missing: {}.": partly,
+        "Read numbers among dates as time since 1970-01-01: {}.": times,
+    }
+    return [note.format(", ".join(names)) for note, names in notes.items() if names]

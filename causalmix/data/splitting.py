@@ -11,7 +11,7 @@ import pandas as pd
 
 from causalmix.data.columns import listed
 from causalmix.data.dataset import TabularDataset
-from causalmix.errors import DataError
+from causalmix.errors import DataError, check_seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,7 @@ def low_data_split(
         sizes are not positive integers, ask for more rows than there are, or leave the training
         set fewer rows than there are classes.
     """
+    check_seed(seed)
     counts = np.bincount(dataset.y.cat.codes, minlength=dataset.n_classes)
     _check_rare(dataset, counts)
     _check_sizes(counts, n_test, n_train=n_train, n_val=n_val)
@@ -118,6 +119,7 @@ def holdout_split(
         If the sizes are not positive integers, leave no row for testing, or leave the training
         set fewer rows than there are classes.
     """
+    check_seed(seed)
     counts = np.bincount(dataset.y.cat.codes, minlength=dataset.n_classes)
     _check_sizes(counts, n_test, n_train=n_train)
     n_test = min(n_test, dataset.n_rows - n_train)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -11,17 +13,33 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
+from causalmix.data.backing import numpy_backed
 from causalmix.data.codec import TableCodec
 from causalmix.data.columns import identifiers, listed
+from causalmix.data.memory import free_memory
+from causalmix.data.own_settings import own_settings
 from causalmix.discovery.citest import DegenerateGaussian
-from causalmix.discovery.edge_probabilities import EdgeProbabilities
+from causalmix.discovery.edge_probabilities import EdgeProbabilities, MarkCounts
 from causalmix.discovery.independence import check_test
+from causalmix.discovery.knowledge import Constraints
 from causalmix.discovery.options import DiscoveryOptions
-from causalmix.discovery.search import Findings, complete, search_bootstrap
-from causalmix.errors import DataError, takes_options
+from causalmix.discovery.possible_dsep import OutOfTimeError
+from causalmix.discovery.search import complete, search_bootstrap
+from causalmix.errors import DataError, TimeLimitWarning, quoted, takes_options
+
+# Columns that are searched whatever the time.
+_LEAST_COLUMNS = 8
+
+# For each ordered pair of columns: the probability, its sum with that of the reverse when the two
+# are checked, truth values of knowledge and checks.
+_BYTES_A_PAIR = 24
+
+# Wider tables are screened in parts of so many columns, whose correlations are in memory at once.
+_SCREENED_AT_ONCE = 1000
 
 
 @takes_options(DiscoveryOptions)
+@own_settings()
 def discover(data: pd.DataFrame, *, target: str | None = None, **options: Any) -> EdgeProbabilities:
     """Estimate how probable every directed edge is, by searches of bootstrap resamples.
 
@@ -87,6 +105,10 @@ def discover(data: pd.DataFrame, *, target: str | None = None, **options: Any) -
     max_columns : int, default=100
         In a wider table only this many columns are searched: those most dependent on `target`, or
         on any other column if there is no target. The others get no edges, and a warning says so.
+    time_limit : float, optional
+        Seconds after which no further bootstrap starts. Where half of them do not suffice for the
+        skeleton of the first, the columns that are searched are halved. A `TimeLimitWarning` says
+        what was left out. Results depend on `seed` alone only without a limit.
     target : str, optional
         Column that is always searched; it has no other effect.
     knowledge : BackgroundKnowledge, optional
@@ -112,17 +134,20 @@ def discover(data: pd.DataFrame, *, target: str | None = None, **options: Any) -
     ------
     DataError
         If the table is empty, repeats a column, contains infinities, lacks `target` or has no
-        column but identifiers, or if `test` does not fit the type of a column.
+        column but identifiers, or if `test` does not fit the type of a column; if the result does
+        not fit into memory.
     UnknownNameError
         If an option, an algorithm, the test, a mark or a column in `knowledge` is unknown.
     CausalMixError
         If a number or a weight is out of its range, `algorithms` is one name, or `test` gives
         ``"boss"`` no score.
     """
-    how = DiscoveryOptions(**options)
+    how, start = DiscoveryOptions(**options), time.monotonic()
+    _check_memory(data.shape[1])
+    data = numpy_backed(data)
     codec = TableCodec(data)
     if target is not None and target not in data:
-        raise DataError(f"The table has no column {target!r}; it has {', '.join(map(str, data))}.")
+        raise DataError(f"The table has no column {quoted(target)}; it has {listed(list(data))}.")
     names, d = tuple(data.columns), data.shape[1]
     known = how.knowledge.constraints(names)
     values = codec.encode(data).to_numpy()
@@ -134,44 +159,108 @@ def discover(data: pd.DataFrame, *, target: str | None = None, **options: Any) -
     if identifying:
         _warn_of_identifiers(identifying)
     searched = np.flatnonzero([name not in identifying for name in names])
+    wanted = None if target is None else names.index(target)
     if len(searched) > how.max_columns:
-        wanted = None if target is None else names.index(target)
         searched = _most_dependent(values, categorical, searched, wanted, how.max_columns)
         _warn_of_width(len(names) - len(identifying), how.max_columns, target)
 
-    table = values[:, searched], categorical[searched], known.take(searched)
-    jobs = (delayed(search_bootstrap)(*table, how, b) for b in range(how.n_bootstraps))
-    with parallel_config("loky", n_jobs=how.n_jobs, inner_max_num_threads=1):
-        done = Parallel(return_as="generator")(jobs)
-        found = list(tqdm(done, "bootstraps", how.n_bootstraps, disable=not how.progress))
-
-    graphs = {name: np.zeros((how.n_bootstraps, d, d), dtype=int) for name in how.algorithms}
-    for b, findings in enumerate(found):
-        for name, graph in findings.graphs.items():
-            graphs[name][b][np.ix_(searched, searched)] = graph
-    _warn_of_timeouts(found, how)
-    return EdgeProbabilities.from_graphs(
+    reductions: list[str] = []
+    deadlines = _deadlines(start, how.time_limit)
+    while True:
+        table = values[:, searched], categorical[searched], known.take(searched)
+        # Few columns are searched whatever the time.
+        skeleton, end = deadlines if len(searched) > _LEAST_COLUMNS else (math.inf, deadlines[1])
+        try:
+            counts, late = _search(table, how, skeleton, end)
+            break
+        except OutOfTimeError:
+            searched = _most_dependent(values, categorical, searched, wanted, len(searched) // 2)
+            reductions = [f"a search of {len(searched)} of {d} columns"]
+            deadlines = _deadlines(time.monotonic(), how.time_limit / 2)
+    _warn_of_timeouts(late, how)
+    n_done = max(counts.n_graphs.values())
+    if n_done < how.n_bootstraps:
+        reductions.append(f"{n_done} of {how.n_bootstraps} bootstraps")
+    if reductions:
+        warnings.warn(
+            f"To end within {how.time_limit:.3g} s (time_limit), discovery made do with "
+            f"{' and '.join(reductions)}.",
+            TimeLimitWarning,
+            stacklevel=2,
+        )
+    return EdgeProbabilities.from_counts(
         names,
-        graphs,
+        counts,
+        searched,
         mark_weights=how.mark_weights,
         knowledge=how.knowledge,
-        timeouts=sum(bool(findings.timed_out) for findings in found),
+        timeouts=sum(map(bool, late)),
         identifiers=identifying,
     )
 
 
-def _warn_of_timeouts(found: Sequence[Findings], options: DiscoveryOptions) -> None:
+def _deadlines(start: float, limit: float | None) -> tuple[float, float]:
+    """Return when a skeleton has to be found, and when the last bootstrap may start."""
+    return (math.inf, math.inf) if limit is None else (start + limit / 2, start + limit)
+
+
+def _search(
+    table: tuple[np.ndarray, np.ndarray, Constraints],
+    how: DiscoveryOptions,
+    skeleton: float,
+    end: float,
+) -> tuple[MarkCounts, list[set[str]]]:
+    """Search the bootstraps until `end`, one at least; count the marks of their graphs.
+
+    Returns
+    -------
+    counts : MarkCounts
+    late : list of set of str
+        By bootstrap, what ran out of time there.
+    """
+    # The first skeleton shows whether the columns are too many; later ones may take their time.
+    jobs = (
+        delayed(search_bootstrap)(*table, how, b, math.inf if b else skeleton)
+        for b in range(how.n_bootstraps)
+    )
+    counts, late = MarkCounts(table[0].shape[1]), []
+    parallel = parallel_config("loky", n_jobs=how.n_jobs, inner_max_num_threads=1)
+    with parallel, warnings.catch_warnings():
+        done = Parallel(return_as="generator")(jobs)
+        for findings in tqdm(done, "bootstraps", how.n_bootstraps, disable=not how.progress):
+            for name, graph in findings.graphs.items():
+                counts.add(name, graph)
+            late.append(findings.timed_out)
+            if time.monotonic() > end:
+                # joblib warns of results that nobody takes; none is lost.
+                warnings.simplefilter("ignore")
+                done.close()
+                break
+    return counts, late
+
+
+def _check_memory(d: int) -> None:
+    """Raise DataError if the result for d columns does not fit into the memory that is free."""
+    needed, free = _BYTES_A_PAIR * d**2, free_memory()
+    if needed > free:
+        raise DataError(
+            f"Probabilities of the edges among {d:,} columns take {needed / 2**30:,.1f} GiB of "
+            f"memory, and {free / 2**30:,.1f} GiB are free. Select some of the columns."
+        )
+
+
+def _warn_of_timeouts(found: Sequence[set[str]], options: DiscoveryOptions) -> None:
     for algorithm, name, limit, instead in (
         ("bounded_fci", "Bounded FCI", "possible_dsep_seconds", "plain FCI took its place there"),
         ("boss", "BOSS", "boss_seconds", "its graph there is the best so far"),
     ):
-        late = sum(algorithm in findings.timed_out for findings in found)
+        late = sum(algorithm in timed_out for timed_out in found)
         if late:
             seconds = getattr(options, limit)
             warnings.warn(
                 f"{name} ran out of time in {late} of {len(found)} bootstraps, and {instead}. Give "
                 f"it more than {limit}={seconds:g}, or fewer columns (max_columns).",
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
@@ -180,7 +269,7 @@ def _warn_of_identifiers(names: Sequence[Hashable]) -> None:
         f"These columns identify the rows (all their known values are different): "
         f"{listed(names)}. They get no edges; drop them from the table, or synthetic rows repeat "
         "their values.",
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -189,7 +278,7 @@ def _warn_of_width(d: int, max_columns: int, target: str | None) -> None:
         f"The table has {d} columns; discovery searches the {max_columns} most dependent on "
         f"{'each other' if target is None else repr(target)} and leaves the others without edges "
         "(max_columns).",
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -197,14 +286,29 @@ def _most_dependent(
     values: np.ndarray, categorical: np.ndarray, columns: np.ndarray, target: int | None, n: int
 ) -> np.ndarray:
     """Return the `n` columns most dependent on the target, or else on any other, in order."""
-    codes = np.flatnonzero(categorical[columns])
+    target_at = None if target is None else int(np.flatnonzero(columns == target)[0])
+    strength = np.full(len(columns), -np.inf)
+    n_parts = -(-len(columns) // _SCREENED_AT_ONCE)
+    parts = np.array_split(np.arange(len(columns)), n_parts)
+    for part in parts:
+        for other in [np.array([target_at])] if target is not None else parts:
+            both = np.union1d(part, other)
+            found = _dependence(values, categorical, columns[both], np.searchsorted(both, other))
+            strength[both] = np.maximum(strength[both], found)
+    if target is not None:
+        strength[target_at] = np.inf
+    return columns[np.sort(np.argsort(strength, kind="stable")[-n:])]
+
+
+def _dependence(
+    values: np.ndarray, categorical: np.ndarray, columns: np.ndarray, rivals: np.ndarray
+) -> np.ndarray:
+    """Return how dependent each of some columns is on that of the `rivals` it depends on most."""
     test = DegenerateGaussian(
-        complete(values[:, columns], categorical[columns]), codes, squares=True
+        complete(values[:, columns], categorical[columns]),
+        np.flatnonzero(categorical[columns]),
+        squares=True,
     )
-    rivals = np.arange(len(columns)) if target is None else np.flatnonzero(columns == target)
     dependence = np.array([test.dependence(i) for i in rivals])
     dependence[np.arange(len(rivals)), rivals] = -np.inf  # of a column with itself
-    strength = dependence.max(axis=0)
-    if target is not None:
-        strength[rivals] = np.inf
-    return columns[np.sort(np.argsort(strength, kind="stable")[-n:])]
+    return dependence.max(axis=0)

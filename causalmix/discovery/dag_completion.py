@@ -8,15 +8,18 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
+from causalmix.data.backing import numpy_backed
 from causalmix.data.codec import TableCodec
 from causalmix.data.columns import identifiers
+from causalmix.data.own_settings import own_settings
 from causalmix.discovery.citest import DegenerateGaussian
 from causalmix.discovery.graph_comparison import check_dag
 from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.discovery.search import complete
-from causalmix.errors import CausalMixError, check_name
+from causalmix.errors import check_name, check_range, check_whole
 
 
+@own_settings()
 def complete_dags(
     dags: Sequence[nx.DiGraph],
     data: pd.DataFrame,
@@ -64,8 +67,9 @@ def complete_dags(
     UnknownNameError
         If a graph, or `fixed`, has a node that is no column.
     """
-    if not 0 <= alpha <= 1:
-        raise CausalMixError(f"alpha is {alpha}; a test level lies between 0 and 1.")
+    check_range(alpha, "[0, 1]", "alpha")
+    check_whole(max_parents, 0, "max_parents")
+    data = numpy_backed(data)
     names = tuple(data.columns)
     for name in fixed:
         check_name(name, names, "node in fixed:")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.discovery.knowledge import Constraints
-from causalmix.errors import CausalMixError, check_name, check_whole
+from causalmix.errors import CausalMixError, check_name, check_seed, check_whole
 
 TARGET_PARENTS = ("adjacent", "all", "markov_blanket", "free")
 
@@ -66,14 +66,15 @@ def sample_dags(
     UnknownNameError
         If `target` is not one of the names, or `target_parents` is unknown.
     CausalMixError
-        If `n_dags` is below 1, or `target_parents` makes the target a sink and knowledge requires
-        an edge out of it or forbids every edge into it.
+        If `n_dags` is below 1, `seed` is none, or `target_parents` makes the target a sink and
+        knowledge requires an edge out of it or forbids every edge into it.
 
     References
     ----------
     Shachter (1986), "Evaluating influence diagrams", Operations Research 34, for arc reversal.
     """
     check_whole(n_dags, 1, "n_dags")
+    check_seed(seed)
     check_name(target_parents, TARGET_PARENTS, "choice of target_parents")
     known = edges.knowledge.constraints(edges.names)
     matrix, required = edges.matrix.copy(), known.required.copy()

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from causalmix.atomic import make_folder
 from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
-from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.errors import CausalMixError, DataError, check_name, quoted
 from causalmix.manifest import write_json
 
 # Graphs are matrices as causal-learn has them: graph[i, j] is the mark at i of the edge between i
@@ -41,6 +42,41 @@ NAMED_MARK_WEIGHTS = {"soft": MARK_WEIGHTS, "strict": STRICT_MARK_WEIGHTS}
 MarkWeights = str | Mapping[str, tuple[float, float]]
 
 _FORMAT = "causalmix edge probabilities"
+
+
+class MarkCounts:
+    """How often graphs have each mark at each pair of k columns; graphs need not be kept.
+
+    Parameters
+    ----------
+    k : int
+        Columns.
+
+    Attributes
+    ----------
+    n_graphs : dict of str to int
+        Graphs by algorithm.
+    """
+
+    def __init__(self, k: int) -> None:
+        self._k = k
+        self._counts: dict[tuple[str, str], np.ndarray] = {}
+        self.n_graphs: dict[str, int] = {}
+
+    def add(self, algorithm: str, graph: np.ndarray) -> None:
+        """Count the marks of a graph (k, k), as `EdgeProbabilities.from_graphs` has them."""
+        self.n_graphs[algorithm] = self.n_graphs.get(algorithm, 0) + 1
+        for mark, (at_source, at_target) in MARKS.items():
+            found = (graph == at_source) & (at_target == graph.T)
+            if at_source == at_target:
+                found = np.triu(found)
+            zero = np.zeros((self._k, self._k), dtype=np.int32)
+            self._counts.setdefault((algorithm, mark), zero)
+            self._counts[algorithm, mark] += found
+
+    def frequency(self) -> dict[tuple[str, str], np.ndarray]:
+        """Return by algorithm and mark the share (k, k) of graphs that have it from i to j."""
+        return {key: count / self.n_graphs[key[0]] for key, count in self._counts.items()}
 
 
 @dataclass(frozen=True)
@@ -129,21 +165,62 @@ class EdgeProbabilities:
         CausalMixError
             If a weight is missing or out of its range, or a mark or a name is unknown.
         """
+        counts = MarkCounts(len(names))
+        for algorithm, found in graphs.items():
+            for graph in found:
+                counts.add(algorithm, graph)
+        return cls.from_counts(
+            names,
+            counts,
+            range(len(names)),
+            mark_weights=mark_weights,
+            knowledge=knowledge,
+            timeouts=timeouts,
+            identifiers=identifiers,
+        )
+
+    @classmethod
+    def from_counts(
+        cls,
+        names: Sequence[str],
+        counts: MarkCounts,
+        positions: Sequence[int],
+        *,
+        mark_weights: MarkWeights = MARK_WEIGHTS,
+        knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
+        timeouts: int = 0,
+        identifiers: Sequence[str] = (),
+    ) -> EdgeProbabilities:
+        """Do the same as `from_graphs` with marks that are counted already, of some columns.
+
+        Parameters
+        ----------
+        names : sequence of str
+            The d columns.
+        counts : MarkCounts
+            Of k of them.
+        positions : sequence of int
+            Where these k stand among the d, ascending. The others have no edges but required ones.
+        mark_weights, knowledge, timeouts, identifiers
+            As in `from_graphs`.
+
+        Returns
+        -------
+        EdgeProbabilities
+        """
         weights = read_mark_weights(mark_weights)
-        frequency = {
-            (algorithm, mark): _frequency(found, mark)
-            for algorithm, found in graphs.items()
-            for mark in MARKS
-        }
-        matrix = sum(
-            (weights[mark][0] * share + weights[mark][1] * share.T) / len(graphs)
+        frequency = counts.frequency()
+        searched = sum(
+            (weights[mark][0] * share + weights[mark][1] * share.T) / len(counts.n_graphs)
             for (_, mark), share in frequency.items()
         )
         constraints = knowledge.constraints(names)
-        one_way = np.where(constraints.forbidden & ~constraints.forbidden.T, matrix, 0.0)
-        matrix = np.where(constraints.forbidden, 0.0, matrix + one_way.T)
+        forbidden = constraints.take(positions).forbidden
+        one_way = np.where(forbidden & ~forbidden.T, searched, 0.0)
+        matrix = np.zeros((len(names), len(names)))
+        matrix[np.ix_(positions, positions)] = np.where(forbidden, 0.0, searched + one_way.T)
         matrix[constraints.required] = 1.0
-        marks = _tidy(frequency, names)
+        marks = _tidy(frequency, [names[j] for j in positions])
         return cls(tuple(names), matrix, marks, knowledge, timeouts, tuple(identifiers))
 
     def save(self, path: str | Path) -> None:
@@ -157,16 +234,18 @@ class EdgeProbabilities:
         Raises
         ------
         CausalMixError
-            If a name is neither text nor a whole number, which JSON could not give back.
+            If a name is neither text nor a whole number, which JSON could not give back, or the
+            file cannot be written.
         """
         for name in self.names:
             if not isinstance(name, str | int):
                 raise CausalMixError(
-                    f"Column {name!r} cannot be saved under its name; use text as column names."
+                    f"Column {quoted(name)} cannot be saved under its name; use text as column "
+                    "names."
                 )
         content = {"format": _FORMAT} | asdict(self)
         content |= {"matrix": self.matrix.tolist(), "marks": self.marks.to_dict("list")}
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(path).parent)
         write_json(path, content)
 
     @classmethod
@@ -241,13 +320,6 @@ def read_mark_weights(mark_weights: MarkWeights) -> Mapping[str, tuple[float, fl
                 f"at most 1; got {mark_weights.get(mark)}."
             )
     return mark_weights
-
-
-def _frequency(graphs: Sequence[np.ndarray], mark: str) -> np.ndarray:
-    """Return the share (d, d) of graphs in which i and j are joined by `mark` from i to j."""
-    at_source, at_target = MARKS[mark]
-    found = np.mean([(g == at_source) & (at_target == g.T) for g in graphs], axis=0)
-    return np.triu(found) if at_source == at_target else found
 
 
 def _tidy(frequency: dict[tuple[str, str], np.ndarray], names: Sequence[str]) -> pd.DataFrame:

@@ -7,7 +7,15 @@ from collections.abc import Iterable, Sequence
 from causalmix.discovery.edge_probabilities import MarkWeights, read_mark_weights
 from causalmix.discovery.independence import BASIS_FUNCTION, MIXED_TESTS, TESTS
 from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
-from causalmix.errors import CausalMixError, check_name, check_range, check_whole, checked_options
+from causalmix.errors import (
+    CausalMixError,
+    check_jobs,
+    check_name,
+    check_range,
+    check_seed,
+    check_whole,
+    checked_options,
+)
 
 ALGORITHMS = ("pc", "boss")
 """What a search runs by default, where the test comes with a score."""
@@ -36,6 +44,7 @@ class DiscoveryOptions:
     possible_dsep_seconds: float = 10.0
     boss_seconds: float = 60.0
     max_columns: int = 100
+    time_limit: float | None = None
     knowledge: BackgroundKnowledge = NO_KNOWLEDGE
     mark_weights: MarkWeights = "soft"
     seed: int = 0
@@ -49,9 +58,13 @@ class DiscoveryOptions:
         check_range(self.alpha, "(0, 1)", "alpha")
         for limit, hint in _WITHOUT.items():
             check_range(getattr(self, limit), "(0, inf)", limit, hint=hint)
+        if self.time_limit is not None:
+            check_range(self.time_limit, "(0, inf)", "time_limit")
         check_whole(self.n_bootstraps, 1, "n_bootstraps")
         check_whole(self.max_conditioning, 0, "max_conditioning")
         check_whole(self.max_columns, 1, "max_columns")
+        check_seed(self.seed)
+        check_jobs(self.n_jobs)
         read_mark_weights(self.mark_weights)
 
     def _check_algorithms(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -50,6 +51,7 @@ def search_bootstrap(
     known: Constraints,
     options: DiscoveryOptions,
     bootstrap: int,
+    deadline: float = math.inf,
 ) -> Findings:
     """Search one resample with each algorithm.
 
@@ -63,10 +65,17 @@ def search_bootstrap(
     options : DiscoveryOptions
     bootstrap : int
         The resample and the permutation of the columns depend on it and the options' seed alone.
+    deadline : float, optional
+        Of the search for the skeleton, on the clock of `time.monotonic`.
 
     Returns
     -------
     Findings
+
+    Raises
+    ------
+    OutOfTimeError
+        If the skeleton is not found before the deadline.
     """
     rng = np.random.default_rng([options.seed, bootstrap])
     n, d = values.shape
@@ -75,7 +84,7 @@ def search_bootstrap(
     with threadpool_limits(1):  # the sums of several threads differ in their last bits
         test = make_test(options.test, sample, categorical[order])
         known = known.take(order)
-        graphs, late = _search_by_tests(test, known, options)
+        graphs, late = _search_by_tests(test, known, options, deadline)
         timed_out = {"bounded_fci"} if late else set()
         if "boss" in options.algorithms:
             deadline = time.monotonic() + options.boss_seconds
@@ -86,13 +95,13 @@ def search_bootstrap(
 
 
 def _search_by_tests(
-    test: IndependenceTest, known: Constraints, options: DiscoveryOptions
+    test: IndependenceTest, known: Constraints, options: DiscoveryOptions, deadline: float
 ) -> tuple[dict[str, np.ndarray], bool]:
     """Return the graphs of PC and FCI, and whether there was no time to bound FCI's."""
     algorithms = [name for name in options.algorithms if name != "boss"]
     if not algorithms:
         return {}, False
-    skeleton = search_skeleton(test, known, options.alpha, options.max_conditioning)
+    skeleton = search_skeleton(test, known, options.alpha, options.max_conditioning, deadline)
     starts, late = dict.fromkeys(algorithms, skeleton), False
     if "bounded_fci" in algorithms:
         deadline = time.monotonic() + options.possible_dsep_seconds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from itertools import chain, combinations
 
 import numpy as np
@@ -9,17 +11,22 @@ import numpy as np
 from causalmix.discovery.independence import IndependenceTest
 from causalmix.discovery.knowledge import Constraints
 from causalmix.discovery.orientation import Skeleton
+from causalmix.discovery.possible_dsep import OutOfTimeError
 
 
 def search_skeleton(
-    test: IndependenceTest, known: Constraints, alpha: float, max_conditioning: int
+    test: IndependenceTest,
+    known: Constraints,
+    alpha: float,
+    max_conditioning: int,
+    deadline: float = math.inf,
 ) -> Skeleton:
     """Search the skeleton as causal-learn's stable `skeleton_discovery` does, only faster.
 
     Edges leave after all conditioning sets of one size have been tried, so that the result does
     not depend on the order of the tests. Required edges never leave; pairs with both directions
     forbidden are not adjacent from the start, and what comes nearest to separating them stands as
-    their separator.
+    their separator. After `deadline`, on the clock of `time.monotonic`, OutOfTimeError is raised.
     """
     d = len(known.forbidden)
     required, banned = known.required | known.required.T, known.forbidden & known.forbidden.T
@@ -28,6 +35,8 @@ def search_skeleton(
     for size in range(max_conditioning + 1):
         found: dict[tuple[int, int], set[int]] = {}
         for x, y in zip(*np.nonzero(np.triu(adjacent & ~required, 1)), strict=True):
+            if time.monotonic() > deadline:
+                raise OutOfTimeError
             sets = _neighbour_sets(adjacent, x, y, size)
             separating = test.separators(int(x), int(y), sets, alpha)
             if separating:

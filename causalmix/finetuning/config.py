@@ -102,8 +102,9 @@ class FinetuneConfig:
         Splits of the rule ``"repeated_splits"``; the time grows in proportion.
     time_limit : float, optional
         Seconds from the start of the run, generator included; the step that exceeds them is
-        validated and the last. The generator itself is not interrupted; where it takes them all, no
-        step is made. None means no limit.
+        validated and the last. A causal generator gets `causalmix.finetuning.run.GENERATOR_SHARE`
+        of them and makes do with less work; others are not interrupted, and where they take it all,
+        no step is made. None means no limit; only then is a run reproducible.
     """
 
     steps: int = 40

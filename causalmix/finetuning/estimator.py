@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
+from causalmix.data.own_settings import own_settings
 from causalmix.data.schema import TableSchema
 from causalmix.data.splitting import Split
 from causalmix.errors import CausalMixError, FinetuningWarning
@@ -55,8 +56,10 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     learning_rate : float, optional
         Of the optimiser.
     time_limit : float, optional
-        Seconds that fine-tuning may take, generator included. Fitting the generator is not
-        interrupted: where it takes them all, no step is made.
+        Seconds that fine-tuning may take, generator included. A causal generator gets a share of
+        them and makes do with fewer bootstraps, columns, graphs and simpler mechanisms, which the
+        report names; the step, fit or validation under way is not interrupted, and other generators
+        are not either. Only fits without a limit are reproducible.
     config : FinetuneConfig or mapping, optional
         All settings of fine-tuning: see :class:`causalmix.finetuning.config.FinetuneConfig`. A
         mapping has some of them by name, for example ``{"rule": "smoothed"}``; the others are as by
@@ -213,10 +216,11 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             unknown.
         """
         fit_parameters.check_fit_params(fit_params)
-        with fit_input.unchanged_on_failure(self):
+        with own_settings(), fit_input.unchanged_on_failure(self):
             self._fit(X, y)
         return self
 
+    @own_settings()
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities.
 
@@ -268,6 +272,29 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of rows that are predicted right.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            As in `predict_proba`.
+        y : array-like of shape (n_rows,)
+            True labels, read as `fit` reads them.
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            As `predict_proba`.
+        """
+        return super().score(X, fit_input.as_labels(y), sample_weight)
+
     def save(self, path: str | Path) -> Path:
         """Write the fitted classifier to a folder, in one step and without pickle.
 
@@ -277,7 +304,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         path : str or Path
-            Folder to write. An earlier classifier there is replaced.
+            Folder to write. An earlier classifier there is replaced, if nothing else is there; a
+            link is followed.
 
         Returns
         -------
@@ -288,9 +316,10 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         sklearn.exceptions.NotFittedError
             Before `fit`.
         CheckpointError
-            If `path` holds something else.
+            If `path` holds something else too, or its parent is no folder.
         CausalMixError
-            If a parameter or the class labels cannot be written as JSON.
+            If a parameter or the class labels cannot be written as JSON, or the folder cannot be
+            written.
         """
         check_is_fitted(self, "classes_")
         persistence.save_folder(Path(path), self, self._fitted)
@@ -315,7 +344,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         CheckpointError
-            If the folder is no saved classifier, or is damaged; says which file lacks what.
+            If the folder is no saved classifier, is damaged, or has a file that is not the one that
+            was saved; says which file lacks what.
         CausalMixError
             If the device is absent.
         """
@@ -388,4 +418,5 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     def _restore(self, fitted: persistence.Fitted) -> None:
         """Take over fitted state, and fit the ensemble's preprocessing on all rows."""
         self._fitted, self.tfm_ = fitted, fitted.tfm
-        self._encoder = fitted.encoder()
+        with own_settings():
+            self._encoder = fitted.encoder()

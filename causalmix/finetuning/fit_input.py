@@ -15,11 +15,12 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from causalmix.data.backing import numpy_backed
 from causalmix.data.columns import listed
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.files import check_columns
 from causalmix.data.splitting import holdout_split
-from causalmix.errors import CausalMixError, DataError
+from causalmix.errors import CausalMixError, DataError, check_seed
 from causalmix.generation.registry import GENERATORS, Generator, make_generator
 
 
@@ -40,7 +41,7 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int:
         If it is neither, or negative.
     """
     if isinstance(random_state, Integral) and random_state >= 0:
-        return int(random_state)
+        return int(check_seed(random_state, "random_state"))
     try:
         return int(check_random_state(random_state).randint(2**31 - 1))
     except ValueError:
@@ -140,6 +141,7 @@ def read_frame(
     """
     reset = columns is None
     if isinstance(X, pd.DataFrame):
+        X = numpy_backed(X)
         names = check_columns(list(X.columns), "X")
         if not reset:
             X = _in_order_of_fit(estimator, X, names, list(columns))
@@ -200,9 +202,7 @@ def read_labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
     """
     if y is None:
         raise DataError("CausalMixClassifier requires y to be passed, but the target y is None.")
-    labels = column_or_1d(y, warn=True)
-    if labels.dtype == object:
-        labels = pd.Series(labels).infer_objects().to_numpy()
+    labels = as_labels(y, warn=True)
     missing = np.flatnonzero(pd.isna(labels))
     if len(missing):
         raise DataError(
@@ -218,6 +218,27 @@ def read_labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
         only = f"only one class, {classes[0]!s}" if len(classes) else "no rows"
         raise DataError(f"y has {only}; classification needs two classes or more.")
     return classes, codes
+
+
+def as_labels(y: Any, *, warn: bool = False) -> np.ndarray:
+    """Return labels in an array, those of dtype object in the type that they have.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+    warn : bool, default=False
+        Whether to warn, as scikit-learn does, of a column in two dimensions.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+    """
+    if isinstance(y, pd.Series | pd.DataFrame):
+        y = numpy_backed(y)
+    labels = column_or_1d(y, warn=warn)
+    if labels.dtype == object:
+        labels = pd.Series(labels).infer_objects().to_numpy()
+    return labels
 
 
 def as_dataset(features: pd.DataFrame, classes: np.ndarray, codes: np.ndarray) -> TabularDataset:

@@ -1,7 +1,9 @@
 """A fitted classifier as a folder: weights and context rows as safetensors, the rest as JSON.
 
-Nothing in it is pickled, so that loading a folder runs no code of it. ``weights.safetensors`` is a
-checkpoint of its own, which ``TabPFNClassifier(model_path=...)`` and `load_tfm` take.
+Nothing in it is pickled, so that loading a folder runs no code of it. The JSON file has checksums
+of all, so that no other weights, rows or columns pass for those that were saved.
+``weights.safetensors`` is a checkpoint of its own, which ``TabPFNClassifier(model_path=...)`` and
+`load_tfm` take.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from causalmix import __version__
-from causalmix.atomic import hidden_content, replace_folder
+from causalmix.atomic import hidden_content, naming_output, replace_folder
 from causalmix.data.columns import listed
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.schema import TableSchema
@@ -28,11 +30,11 @@ from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.fit_input import as_dataset
 from causalmix.finetuning.report import FitReport
 from causalmix.finetuning.run import encoder_of
-from causalmix.manifest import package_versions, write_json
+from causalmix.manifest import file_hash, json_hash, package_versions, write_json
 from causalmix.tfm.encoding import Encoder
 from causalmix.tfm.model import FoundationModel, load_tfm
 
-FORMAT = 3
+FORMAT = 4
 """Version of the folder's layout; a folder of another version is refused."""
 
 _STATE, _WEIGHTS, _ROWS = "classifier.json", "weights.safetensors", "context.safetensors"
@@ -40,7 +42,7 @@ _STATE, _WEIGHTS, _ROWS = "classifier.json", "weights.safetensors", "context.saf
 # What the state has at least, and what some parts of it have.
 _KEYS = (
     *("parameters", "classes", "n_features_in", "feature_names_in", "columns", "schema"),
-    *("n_estimators", "seed", "report", "history"),
+    *("n_estimators", "seed", "report", "history", "checksums"),
 )
 _PARTS = {"classes": ("dtype", "values"), "report": [each.name for each in fields(FitReport)]}
 
@@ -109,7 +111,7 @@ def classifier_state(classifier: Any, fitted: Fitted) -> dict[str, Any]:
         "n_features_in": classifier.n_features_in_,
         "feature_names_in": list(getattr(classifier, "feature_names_in_", [])),
         "columns": fitted.columns,
-        "schema": classifier._schema.columns,
+        "schema": classifier._schema.as_json(),
         "n_estimators": fitted.n_estimators,
         "seed": fitted.seed,
         "report": asdict(classifier.report_),
@@ -134,12 +136,24 @@ def learned_attributes(state: dict[str, Any]) -> dict[str, Any]:
         "n_features_in_": state["n_features_in"],
         "history_": pd.DataFrame(state["history"]),
         "report_": FitReport(**state["report"]),
-        "classes_": np.array(classes["values"], dtype=np.dtype(classes["dtype"])),
-        "_schema": TableSchema(state["schema"]),
+        "classes_": np.array(classes["values"], dtype=_label_dtype(classes)),
+        "_schema": TableSchema.from_json(state["schema"]),
     }
     if state["feature_names_in"]:
         attributes["feature_names_in_"] = np.array(state["feature_names_in"], dtype=object)
     return attributes
+
+
+def _label_dtype(classes: Mapping[str, Any]) -> np.dtype:
+    """Return the type of class labels; raise ValueError where it is larger than they need."""
+    dtype = np.dtype(classes["dtype"])
+    longest = max((len(str(value)) for value in classes["values"]), default=0)
+    if dtype.itemsize > max(16, 4 * longest):  # 4 bytes a character; numbers have 16 at most
+        raise ValueError(
+            f"the labels' type {classes['dtype']!r} takes {dtype.itemsize:,} bytes a label, of "
+            f"{longest} characters at most"
+        )
+    return dtype
 
 
 def save_folder(path: Path, classifier: Any, fitted: Fitted) -> None:
@@ -156,23 +170,47 @@ def save_folder(path: Path, classifier: Any, fitted: Fitted) -> None:
     Raises
     ------
     CheckpointError
-        If `path` holds something else, or its parent is no folder.
+        If `path` holds something else too, or its parent is no folder.
     CausalMixError
-        As `classifier_state`.
+        As `classifier_state`; if the folder cannot be written.
     """
     state = classifier_state(classifier, fitted)
     path = path.absolute()
-    if path.exists() and not (path / _STATE).is_file():
-        raise CheckpointError(f"{path} exists and is no saved classifier; choose another path.")
-    if not path.parent.is_dir():
-        raise CheckpointError(f"There is no folder {path.parent}; make it first.")
+    with naming_output(path):
+        _check_place(path)
 
     def write(folder: Path) -> None:
         fitted.tfm.save(folder / _WEIGHTS)
         save_file(_arrays(fitted.context.frame()), folder / _ROWS)
-        write_json(folder / _STATE, state)
+        checksums = {name: file_hash(folder / name) for name in (_WEIGHTS, _ROWS)}
+        checksums[_STATE] = json_hash(state)
+        write_json(folder / _STATE, state | {"checksums": checksums})
 
     replace_folder(path, write)
+
+
+def _check_place(path: Path) -> None:
+    """Raise if a folder to write would replace anything but a saved classifier."""
+    if not path.parent.is_dir():
+        raise CheckpointError(f"There is no folder {path.parent}; make it first.")
+    if not path.exists():
+        return
+    here = sorted(each.name for each in path.iterdir()) if path.is_dir() else [path.name]
+    if here and not (path.is_dir() and _is_state(path / _STATE)):
+        raise CheckpointError(f"{path} exists and is no saved classifier; choose another path.")
+    if foreign := [name for name in here if name not in (_STATE, _WEIGHTS, _ROWS)]:
+        raise CheckpointError(
+            f"{path} holds what is no part of a saved classifier: {listed(foreign)}. Move that, or "
+            "choose another path."
+        )
+
+
+def _is_state(file: Path) -> bool:
+    try:
+        state = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(state, dict) and {"format", "versions", "classes"} <= state.keys()
 
 
 def load_folder(
@@ -200,19 +238,25 @@ def load_folder(
     Raises
     ------
     CheckpointError
-        If the folder is no saved classifier, is damaged, or is of another format.
+        If the folder is no saved classifier, is damaged, holds a file of another classifier, or is
+        of another format.
     """
-    if not (path / _STATE).is_file():
+    with _readable(path / _STATE):
+        found = (path / _STATE).is_file()
+    if not found:
         hidden = [] if path.exists() or not path.parent.is_dir() else hidden_content(path)
         complete = [other for other in hidden if (other / _STATE).is_file()]
         hint = f" A save was killed and left {complete[0]}: rename that." if complete else ""
         raise CheckpointError(f"{path} is no saved classifier: there is no {path / _STATE}.{hint}")
     with _readable(path / _STATE):
-        state = json.loads((path / _STATE).read_text(), object_hook=_unplain)
-        _check_state(path / _STATE, state, parameters)
+        text = (path / _STATE).read_text(encoding="utf-8")
+        plain = json.loads(text)
+        _check_state(path / _STATE, plain, parameters)
+        _check_content(path, plain)
+        state = json.loads(text, object_hook=_unplain)
         attributes = learned_attributes(state)
     with _readable(path / _ROWS):
-        context = _context(load_file(path / _ROWS), state["schema"], attributes["classes_"])
+        context = _context(load_file(path / _ROWS), attributes["_schema"], attributes["classes_"])
     tfm = load_tfm(path / _WEIGHTS, device=device)
     fitted = Fitted(tfm, context, *(state[k] for k in ("columns", "n_estimators", "seed")))
     return fitted, state["parameters"], attributes
@@ -246,6 +290,22 @@ def json_value(name: str, value: Any) -> Any:
             f"{name}={value!r} cannot be saved: {error}. Use plain values, or pickle."
         ) from error
     return plain
+
+
+def _check_content(path: Path, state: dict[str, Any]) -> None:
+    """Raise if a file of a saved classifier is not the one that was saved."""
+    checksums = state["checksums"]
+    found = {_STATE: json_hash({k: part for k, part in state.items() if k != "checksums"})}
+    for name in (_WEIGHTS, _ROWS):
+        with _readable(path / name):
+            found[name] = file_hash(path / name)
+    for name, checksum in found.items():
+        if checksum != checksums[name]:
+            raise CheckpointError(
+                f"{path / name} is not as it was saved: its content is another (SHA-256 "
+                f"{checksum[:8]}, not {checksums[name][:8]}). Copy the whole folder again, or save "
+                "the classifier again."
+            )
 
 
 @contextmanager
@@ -317,13 +377,13 @@ def _arrays(table: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _context(
-    arrays: dict[str, np.ndarray], schema: dict[str, list[str] | None], classes: np.ndarray
+    arrays: dict[str, np.ndarray], schema: TableSchema, classes: np.ndarray
 ) -> TabularDataset:
     """Undo `_arrays`."""
     features = {
         name: arrays[str(j)]
         if levels is None
         else pd.Categorical.from_codes(arrays[str(j)], pd.Index(levels, dtype=object))
-        for j, (name, levels) in enumerate(schema.items())
+        for j, (name, levels) in enumerate(schema.levels.items())
     }
-    return as_dataset(pd.DataFrame(features), classes, arrays[str(len(schema))])
+    return as_dataset(pd.DataFrame(features), classes, arrays[str(len(schema.columns))])

@@ -19,7 +19,7 @@ class FitReport:
     kept : {"zero_shot", "fine_tuned"}
         Which weights the classifier predicts with.
     reason : str
-        Why, and what ended the run.
+        Why, what ended the run, and what the generator left out to keep the limit of time.
     zero_shot : dict of str to float
         ``log_loss`` (nats) and ``auc`` of the weights before the first step; the latter NaN where
         all validation rows are of one class.
@@ -117,7 +117,8 @@ def make_report(result: FinetuneResult, *, n_train: int, n_val: int, seconds: fl
         seconds=seconds,
         generator_seconds=result.generator_seconds,
     )
-    return replace(report, reason=f"{_verdict(report, config)} {_ending(report, config)}".strip())
+    parts = (_verdict(report, config), _ending(report, config), *result.left_out)
+    return replace(report, reason=" ".join(filter(None, parts)))
 
 
 def _verdict(report: FitReport, config: FinetuneConfig) -> str:

@@ -9,6 +9,7 @@ step are always a candidate, so that a run that only does harm changes nothing.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,16 +20,20 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from causalmix.data.dataset import TabularDataset
+from causalmix.data.own_settings import own_settings
 from causalmix.data.splitting import Split, holdout_split
-from causalmix.errors import CausalMixError, check_name
+from causalmix.errors import CausalMixError, TimeLimitWarning, check_name, check_seed
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.mixing import Batch, TaskSampler, codes_of
 from causalmix.finetuning.monitor import Monitor
 from causalmix.finetuning.stopping import RULES, Choice
-from causalmix.generation.registry import Generator
+from causalmix.generation.registry import Generator, limit_time
 from causalmix.tfm.device import Portions, autocast_dtype
 from causalmix.tfm.encoding import Encoder, Member
 from causalmix.tfm.model import FoundationModel
+
+GENERATOR_SHARE = 0.4
+"""Of a limit of time, what fitting the generator should take at most."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class FinetuneResult:
         Which setting ended the run.
     config : FinetuneConfig
         The settings that it had.
+    left_out : tuple of str
+        What the generator left out to keep its share of the time limit, as its warnings say it.
     """
 
     tfm: FoundationModel
@@ -63,6 +70,7 @@ class FinetuneResult:
     generator_seconds: float
     stopped_by: str
     config: FinetuneConfig
+    left_out: tuple[str, ...] = ()
 
     @property
     def best_step(self) -> int:
@@ -70,6 +78,7 @@ class FinetuneResult:
         return int(self.history["step"].iloc[self.choice.kept])
 
 
+@own_settings()
 def finetune(
     tfm: FoundationModel,
     split: Split,
@@ -126,6 +135,7 @@ def finetune(
     only. On CUDA the network is trained in lower precision (`causalmix.tfm.device.autocast_dtype`);
     weights, loss and validation are in single precision everywhere.
     """
+    check_seed(seed)
     config = config or FinetuneConfig()
     if generator is None or not config.steps:  # then none is fitted
         config = config.without_generator()
@@ -147,6 +157,7 @@ def finetune(
     return run.on(split, seed, start + limit, others)
 
 
+@own_settings()
 def predict_proba(
     tfm: FoundationModel, context: TabularDataset, X: pd.DataFrame, *, random_state: int = 0
 ) -> np.ndarray:
@@ -168,7 +179,7 @@ def predict_proba(
     ndarray of float, shape (n_rows, n_classes)
         In the order of ``context.class_names``; the same as `TabPFNClassifier` gives.
     """
-    encoder = encoder_of(tfm, context, random_state)
+    encoder = encoder_of(tfm, context, check_seed(random_state, "random_state"))
     tfm.network.eval()
     return encoder.predict_proba(tfm.network, encoder.transform(X), context.n_classes)
 
@@ -217,8 +228,12 @@ class _Run:
         encoder = encoder_of(tuned, train, seed, self.n_estimators)
         start = time.perf_counter()
         generator = synthetic = None
+        left_out: tuple[str, ...] = ()
         if self.generator is not None and config.steps and (config.mixes or self.needs_synthetic):
-            generator = self.generator.fit(train.X, train.y)
+            generator = self.generator
+            if np.isfinite(deadline):
+                generator = limit_time(generator, max(deadline - start, 1.0) * GENERATOR_SHARE)
+            generator, left_out = _fit_and_hear(generator, train)
             if self.needs_synthetic:  # other rows than those of the pool
                 other_seed = int(np.random.default_rng([seed, 1]).integers(2**31))
                 source = generator.detached() if hasattr(generator, "detached") else generator
@@ -234,7 +249,7 @@ class _Run:
         tuned.network.load_state_dict(self.tfm.network.state_dict() if weights is None else weights)
         tuned.network.eval()
         return FinetuneResult(
-            tuned, monitor.history, monitor.choice, generator_seconds, stopped_by, config
+            tuned, monitor.history, monitor.choice, generator_seconds, stopped_by, config, left_out
         )
 
     def on_other_split(self, split: Split, seed: int, deadline: float) -> pd.DataFrame:
@@ -250,7 +265,9 @@ class _Run:
     def _run_steps(self, sampler: TaskSampler, monitor: Monitor, deadline: float) -> str:
         """Run the optimiser; return what ended it, as in `FinetuneResult.stopped_by`."""
         config, optimiser = self.config, _Optimiser(monitor.tfm, self.config)
+        start = time.perf_counter()
         monitor.evaluate(0, float("nan"), 0.0)
+        last_step_until = deadline - (time.perf_counter() - start)  # the last validation is as long
         losses: list[float] = []
         last = min(config.steps, monitor.last_comparable_step)
         bar = tqdm(range(1, last + 1), desc="fine-tuning", unit="step", disable=not self.progress)
@@ -264,7 +281,7 @@ class _Run:
                     f"The training loss became {losses[-1]} at step {step}; lower learning_rate "
                     f"(now {config.learning_rate:g})."
                 )
-            late = time.perf_counter() > deadline
+            late = time.perf_counter() > last_step_until
             if step % config.validate_every == 0 or step == last or late:
                 mean = float(np.mean(losses))
                 val_loss = monitor.evaluate(step, mean, sampler.synthetic_share(step))
@@ -277,6 +294,18 @@ class _Run:
                 if monitor.choice.stale >= config.patience:
                     return "patience"
         return "steps" if last == config.steps else "time_limit"
+
+
+def _fit_and_hear(generator: Generator, train: TabularDataset) -> tuple[Generator, tuple[str, ...]]:
+    """Fit a generator; return it and what it says it left out to keep its limit of time."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", TimeLimitWarning)
+        generator = generator.fit(train.X, train.y)
+    for told in heard:
+        if not issubclass(told.category, TimeLimitWarning):
+            warnings.warn_explicit(told.message, told.category, told.filename, told.lineno)
+    kept = (str(each.message) for each in heard if issubclass(each.category, TimeLimitWarning))
+    return generator, tuple(kept)
 
 
 class _Optimiser:

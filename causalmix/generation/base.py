@@ -9,8 +9,10 @@ from typing import Protocol, Self
 import numpy as np
 import pandas as pd
 
-from causalmix.data.codec import TableCodec
-from causalmix.errors import CausalMixError, DataError
+from causalmix.data.backing import as_it_was, numpy_backed
+from causalmix.data.codec import TableCodec, check_table
+from causalmix.data.own_settings import own_settings
+from causalmix.errors import CausalMixError, DataError, check_seed, check_whole, quoted
 from causalmix.scm.missingness import MissingnessModel
 
 
@@ -33,6 +35,7 @@ class Generator(Protocol):
 class TableGenerator(ABC):
     """The common part: one table with the target as its last column, checked and decoded."""
 
+    @own_settings()
     def fit(self, X: pd.DataFrame, y: pd.Series) -> Self:
         """Learn from a table.
 
@@ -51,15 +54,17 @@ class TableGenerator(ABC):
         Raises
         ------
         DataError
-            If the table is empty, X and y differ in length, a class is missing, a column appears
-            twice, contains an infinity, or has no name or one of several levels.
+            If X and y differ in length, a class is missing, a column has no name or one of several
+            levels, or X is not as :func:`causalmix.data.codec.check_table` demands.
         """
         _check(X, y)
-        self._columns, self._target_name, self._target_dtype = X.columns, y.name, y.dtype
+        self._dtypes, self._target_name, self._target_dtype = X.dtypes, y.name, y.dtype
+        X, y = numpy_backed(X), numpy_backed(y)
         self.target_ = unused_name("target" if y.name is None else y.name, X.columns)
         self._fit(with_target(X, y.astype("category"), self.target_))
         return self
 
+    @own_settings()
     def sample(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:
         """Draw rows.
 
@@ -78,15 +83,18 @@ class TableGenerator(ABC):
         Raises
         ------
         CausalMixError
-            If `n` is below 1 or the generator is not fitted.
+            If `n` is no whole number of at least 1, `seed` is none, or the generator is not fitted.
         """
         if not hasattr(self, "target_"):
             raise CausalMixError("The generator is not fitted; call fit(X, y) before sample.")
-        if n < 1:
-            raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
+        check_whole(n, 1, "n")
+        check_seed(seed)
         rows = self._sample(n, seed)
         y = rows.pop(self.target_).astype(self._target_dtype).rename(self._target_name)
-        return rows.set_axis(self._columns, axis=1), y
+        drawn = rows.set_axis(self._dtypes.index, axis=1)
+        for name, dtype in self._dtypes.items():
+            drawn[name] = as_it_was(drawn[name], dtype)
+        return drawn, y
 
     @abstractmethod
     def _fit(self, table: pd.DataFrame) -> None:
@@ -145,16 +153,15 @@ def _check(X: pd.DataFrame, y: pd.Series) -> None:
         )
     if len(X) != len(y):
         raise DataError(f"X has {len(X)} rows and y {len(y)}; they must have the same.")
-    if X.empty:
-        raise DataError(
-            f"X has {X.shape[0]} rows and {X.shape[1]} columns; at least one of each is needed."
-        )
     if X.columns.nlevels > 1:
         raise DataError("X has column names of several levels; join each to one, as 'a b'.")
     if X.columns.hasnans:
         raise DataError("A column of X has no name; name it or drop it.")
+    check_table(X)
     if y.isna().any():
-        raise DataError(f"The target {y.name!r} is missing in {y.isna().sum()} rows; drop them.")
+        raise DataError(
+            f"The target {quoted(y.name)} is missing in {y.isna().sum()} rows; drop them."
+        )
 
 
 def with_target(X: pd.DataFrame, y: pd.Series, name: Hashable) -> pd.DataFrame:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any, Self
 
 import networkx as nx
@@ -17,10 +20,17 @@ from causalmix.discovery.citest import DEGENERATE_GAUSSIAN
 from causalmix.discovery.dag_completion import complete_dags
 from causalmix.discovery.dag_sampling import TARGET_PARENTS, sample_dags
 from causalmix.discovery.options import PAPER_ALGORITHMS, DiscoveryOptions
-from causalmix.errors import CausalMixError, check_name, check_range, check_whole, checked_options
+from causalmix.errors import (
+    CausalMixError,
+    TimeLimitWarning,
+    check_name,
+    check_range,
+    check_whole,
+    checked_options,
+)
 from causalmix.generation.base import TableGenerator, apportion
-from causalmix.scm.mechanisms import MECHANISMS, NOISES
-from causalmix.scm.model import MISSING, StructuralCausalModel
+from causalmix.scm.mechanisms import MECHANISMS, NOISES, Pace
+from causalmix.scm.model import MISSING, Fitted, StructuralCausalModel
 
 PAPER_OPTIONS: dict[str, Any] = {
     "target_parents": "free",
@@ -33,6 +43,10 @@ PAPER_OPTIONS: dict[str, Any] = {
     "mark_weights": "strict",
 }
 """Of `CausalGenerator.paper`."""
+
+# Shares of a limit of time after which no further bootstrap starts, no graph is completed, and the
+# nodes of the first graph but its target should be fitted.
+_DISCOVERY_SHARE, _COMPLETION_SHARE, _NODES_SHARE = 0.3, 0.4, 0.7
 
 _MAX_ROUNDS = 50  # of drawing rows until a rare class has its share
 
@@ -80,6 +94,11 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         the use of generated rows and of fine-tuning were run with.
     max_conditioning, possible_dsep_seconds, boss_seconds, max_columns, knowledge, mark_weights
         See `causalmix.discovery.bootstrap.discover`.
+    time_limit : float, optional
+        Seconds that `fit` should take. It makes do with fewer bootstraps and searched columns,
+        graphs as they were drawn, fewer graphs, and linear mechanisms with residuals for noise; the
+        fit of a node is not interrupted. A `TimeLimitWarning` names what was left out. Rows depend
+        on `seed` alone only without a limit.
     seed : int, default=0
         Of the bootstraps and of the DAGs.
     n_jobs, progress
@@ -145,6 +164,9 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         self._shares = self._checked_shares(table[self.target_])
         self._last: tuple[int, int, np.ndarray] | None = None
         options = {field.name: getattr(self, field.name) for field in fields(DiscoveryOptions)}
+        limit, start = self.time_limit, time.perf_counter()
+        if limit is not None:
+            options["time_limit"] = limit * _DISCOVERY_SHARE
         self.edges_ = discover(table, target=self.target_, **options)
         dags = sample_dags(
             self.edges_,
@@ -153,17 +175,65 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
             target=self.target_,
             target_parents=self.target_parents,
         )
-        self.dags_ = complete_dags(
-            dags, table, alpha=self.completion_alpha, fixed=[self.target_], knowledge=self.knowledge
+        complete = partial(
+            complete_dags,
+            data=table,
+            alpha=self.completion_alpha,
+            fixed=[self.target_],
+            knowledge=self.knowledge,
         )
-        self.models_ = fit_models(
-            self.dags_,
-            table,
+        fit = partial(
+            fit_models,
+            table=table,
             mechanism=self.mechanism,
             node_mechanisms={self.target_: self.target_mechanism},
             noise=self.noise,
             missing=self.missing,
         )
+        if limit is None:
+            self.dags_ = complete(dags)
+            self.models_ = fit(self.dags_)
+        else:
+            self._fit_in_time(dags, complete, fit, start)
+
+    def _fit_in_time(
+        self,
+        dags: Sequence[nx.DiGraph],
+        complete: Callable[..., list[nx.DiGraph]],
+        fit: Callable[..., list[StructuralCausalModel]],
+        start: float,
+    ) -> None:
+        """Fit models to as many of the graphs as the limit allows, one at least."""
+        self.dags_, self.models_ = [], []
+        limit, fitted, simple, plain, seconds = self.time_limit, {}, 0, 0, 0.0
+        for dag in dags:
+            began = time.perf_counter()
+            if self.models_ and began + seconds > start + limit:
+                break
+            if began < start + limit * _COMPLETION_SHARE:
+                (dag,) = complete([dag])
+            else:
+                plain += 1
+            nodes_end = start + limit * (1.0 if self.models_ else _NODES_SHARE)
+            pace = Pace(nodes_end, start + limit, dag.number_of_nodes())
+            self.models_ += fit([dag], fitted=fitted, pace=pace)
+            self.dags_.append(dag)
+            simple += pace.simple
+            seconds = time.perf_counter() - began
+        left_out = []
+        if len(self.dags_) < len(dags):
+            left_out.append(f"{len(self.dags_)} of {len(dags)} graphs")
+        if plain:
+            left_out.append(f"{plain} graphs as they were drawn (completion_alpha=0)")
+        if simple:
+            left_out.append(f"{simple} mechanisms linear with residuals for noise")
+        if left_out:
+            warnings.warn(
+                f"To end within {limit:.3g} s (time_limit), the generator made do with "
+                f"{', '.join(left_out)}.",
+                TimeLimitWarning,
+                stacklevel=4,
+            )
 
     def detached(self) -> Self:
         """Return this fitted generator with ``noise_correlation=0``.
@@ -249,7 +319,12 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
 
 
 def fit_models(
-    dags: Sequence[nx.DiGraph], table: pd.DataFrame, **options: Any
+    dags: Sequence[nx.DiGraph],
+    table: pd.DataFrame,
+    *,
+    fitted: Fitted | None = None,
+    pace: Pace | None = None,
+    **options: Any,
 ) -> list[StructuralCausalModel]:
     """Fit a structural causal model to each graph; equal mechanisms are fitted once.
 
@@ -257,6 +332,8 @@ def fit_models(
     ----------
     dags : sequence of networkx.DiGraph
     table : pandas.DataFrame
+    fitted, pace
+        As `causalmix.scm.model.StructuralCausalModel.fit` takes them.
     **options
         Arguments of `causalmix.scm.model.StructuralCausalModel`.
 
@@ -264,8 +341,10 @@ def fit_models(
     -------
     list of StructuralCausalModel
     """
-    fitted: dict = {}
-    return [StructuralCausalModel(dag, **options).fit(table, fitted=fitted) for dag in dags]
+    fitted = {} if fitted is None else fitted
+    return [
+        StructuralCausalModel(dag, **options).fit(table, fitted=fitted, pace=pace) for dag in dags
+    ]
 
 
 def sample_mixture(

@@ -11,7 +11,9 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from causalmix.data.backing import numpy_backed
 from causalmix.data.gower import distance_to_closest_record
+from causalmix.data.own_settings import own_settings
 from causalmix.errors import GenerationWarning, check_range, check_whole, checked_options
 from causalmix.generation.base import Generator, TableGenerator, with_target
 
@@ -97,7 +99,7 @@ class Purified(TableGenerator):
                 f"{len(rows)} drawn, {(faults > 0).mean():.0%} are implausible, near-copies or out "
                 "of support. Lower least_lift or copy_distance, or raise max_rounds.",
                 GenerationWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         return rows.iloc[kept].reset_index(drop=True)
 
@@ -142,6 +144,7 @@ class Purified(TableGenerator):
         X, y = self.generator.sample(n, seed)
         return with_target(X, y, self.target_), pd.Series(self.faults(X, y))
 
+    @own_settings()
     def faults(self, X: pd.DataFrame, y: pd.Series) -> np.ndarray:
         """How bad rows are.
 
@@ -157,6 +160,7 @@ class Purified(TableGenerator):
             label's lift falls short of `least_lift` (a share of it), and of how far the row is on
             its way from the least distance to a copy.
         """
+        X, y = numpy_backed(X), numpy_backed(y)
         rows = with_target(X, y.astype(object), self.target_)
         faults = 4.0 * out_of_support(self._records, rows)
         if self._judge is not None:

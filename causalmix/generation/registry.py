@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +14,14 @@ import pandas as pd
 from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
 
 from causalmix.data.codec import TableCodec, names_as_text
-from causalmix.errors import CausalMixError, check_name, check_range, check_whole, checked_options
+from causalmix.errors import (
+    CausalMixError,
+    check_name,
+    check_range,
+    check_seed,
+    check_whole,
+    checked_options,
+)
 from causalmix.generation.base import ByClassGenerator, Generator, TableGenerator
 from causalmix.generation.by_column import TFMConditionalGenerator
 from causalmix.generation.causal import PAPER_OPTIONS, CausalGenerator
@@ -147,6 +156,7 @@ class CTGANGenerator(TableGenerator):
 
     def __post_init__(self) -> None:
         check_whole(self.epochs, 1, "epochs")
+        check_seed(self.seed)
 
     def _fit(self, table: pd.DataFrame) -> None:
         try:
@@ -192,6 +202,28 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     ),
 }
 """Generators by name, without purification."""
+
+
+def limit_time(generator: Generator, seconds: float) -> Generator:
+    """Return a copy of a generator whose fit takes about this long at most, where it can do so.
+
+    Parameters
+    ----------
+    generator : Generator
+        Not fitted. One that has a `time_limit` already, or knows none, is returned as it is.
+    seconds : float
+
+    Returns
+    -------
+    Generator
+    """
+    if isinstance(generator, Purified):
+        return replace(generator, generator=limit_time(generator.generator, seconds))
+    if getattr(generator, "time_limit", seconds) is not None:
+        return generator
+    limited = copy(generator)
+    limited.time_limit = seconds
+    return limited
 
 
 def make_generator(name: str, *, purified: bool = False, **options: Any) -> Generator:

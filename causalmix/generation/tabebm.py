@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from causalmix.errors import check_range, check_whole, checked_options
+from causalmix.errors import check_range, check_seed, check_whole, checked_options
 from causalmix.generation.base import ByClassGenerator
 from causalmix.scm.missingness import MissingnessModel
 
@@ -78,6 +78,7 @@ class TabEBMGenerator(ByClassGenerator):
 
     def __post_init__(self) -> None:
         check_whole(self.n_steps, 1, "n_steps")
+        check_seed(self.seed)
         check_range(self.step_size, "(0, inf)", "step_size")
         check_range(self.distance, "(0, inf)", "distance")
         check_range(self.noise, "[0, inf)", "noise")

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from causalmix.benchmarks.comparison import bootstrap_interval
 from causalmix.benchmarks.discovery import LABELS, METHODS, name_groups
 from causalmix.discovery.graph_comparison import GraphComparison
-from causalmix.plots.style import colours_of, legend_below
+from causalmix.plots.style import colours_of, label, legend_below
 
 METHOD_COLOURS = dict(zip(METHODS, colours_of(len(METHODS)), strict=True))
 _SOURCES = {"csuite": "CSuite", "random": "Random mixed models"}
@@ -46,7 +46,7 @@ def plot_calibration(compared: Mapping[str, GraphComparison]) -> Figure:
             area = 12 + _LARGEST * bins["n"] / bins["n"].sum()
             ax.plot(bins["probability"], bins["frequency"], color=colour, lw=1)
             place = (bins["probability"], bins["frequency"])
-            ax.scatter(*place, area, color=[colour], alpha=0.6, label=name)
+            ax.scatter(*place, area, color=[colour], alpha=0.6, label=label(name))
         ax.set(title=title, xlabel="Estimated probability", xlim=(-0.03, 1.03), ylim=(-0.05, 1.05))
     axes[0].set_ylabel("Share in the true graph")
     for handle in legend_below(axes[0]).legend_handles:
@@ -84,10 +84,10 @@ def plot_discovery_benchmark(rows: pd.DataFrame) -> Figure:
     )
     for column, source in enumerate(sources):
         part = rows[rows["source"] == source]
-        for line, (score, label) in enumerate(_SCORES.items()):
+        for line, (score, title) in enumerate(_SCORES.items()):
             ax = axes[line, column]
             _draw_scores(ax, part, score)
-            ax.set(ylabel=label if column == 0 else "", ylim=(-0.03, 1.03))
+            ax.set(ylabel=title if column == 0 else "", ylim=(-0.03, 1.03))
             ax.grid(axis="x", visible=False)
         axes[0, column].set_title(_SOURCES[source])
     legend_below(axes[0, 0], 3)
@@ -109,8 +109,8 @@ def _draw_scores(ax: Axes, part: pd.DataFrame, score: str) -> None:
             colour, last = METHOD_COLOURS[method], step == len(sizes) - 1
             look = {"fmt": "o" if last else "D", "mfc": colour if last else "white", "ms": 5.5}
             errors = [mean - ends[:, 0], ends[:, 1] - mean]
-            label = f"{LABELS[method]}, {n:,} rows"
-            ax.errorbar(place, mean, errors, color=colour, capsize=2, label=label, **look)
-    ax.set_xticks(range(len(groups)), [group.replace("_", "\n") for group in groups])
+            look["label"] = f"{LABELS[method]}, {n:,} rows"
+            ax.errorbar(place, mean, errors, color=colour, capsize=2, **look)
+    ax.set_xticks(range(len(groups)), [label(group).replace("_", "\n") for group in groups])
     for edge in range(1, len(groups)):
         ax.axvline(edge - 0.5, color="0.85", lw=1)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causalmix.benchmarks.csuite import GRAPHS, MEASURES
-from causalmix.plots.style import REAL_COLOUR, legend_below, make_panels
+from causalmix.plots.style import REAL_COLOUR, label, legend_below, make_panels
 
 _BETTER = {
     "CMD": "lower is better",
@@ -68,10 +68,10 @@ def plot_quality(report: pd.DataFrame) -> Figure:
     if "ATE error" in by_name:
         by_name["ATE error"].set_xlim(0)
     _share_limits([by_name[name] for name in learners])
-    handles = [plt.Line2D([], [], color=REAL_COLOUR, ls="--", lw=1.2, label=report.index[0])]
+    handles = [plt.Line2D([], [], color=REAL_COLOUR, ls="--", lw=1.2, label=label(report.index[0]))]
     for face, rows in (("0.4", "synthetic"), ("none", "real + synthetic")) if learners else ():
-        label = f"trained on {rows} rows"
-        handles.append(plt.Line2D([], [], ls="", marker="o", color="0.4", mfc=face, label=label))
+        look = {"ls": "", "marker": "o", "color": "0.4", "mfc": face}
+        handles.append(plt.Line2D([], [], label=f"trained on {rows} rows", **look))
     figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False)
     figure.tight_layout(rect=(0, 0.12 / n_lines, 1, 1))
     return figure
@@ -85,7 +85,7 @@ def _draw_dots(ax: Axes, scores: pd.Series, colours: list, filled: bool = True) 
     ax.scatter(scores.iloc[1:], position, **look)
     if np.isfinite(scores.iloc[0]):
         ax.axvline(scores.iloc[0], color=REAL_COLOUR, lw=1.2, ls="--")
-    ax.set_yticks(position, scores.index[1:])
+    ax.set_yticks(position, [label(name) for name in scores.index[1:]])
     ax.set_ylim(-0.6, len(position) - 0.4)
     ax.margins(x=0.15)
     ax.locator_params(axis="x", nbins=4)
@@ -121,7 +121,7 @@ def plot_csuite(summary: pd.DataFrame, graph: str, measure: str = "cmd") -> Figu
     figure, axes = make_panels(len(names), 3, (9.5, 2.9))
     for ax, name in zip(axes, names, strict=True):
         _csuite_panel(ax, rows[rows["dataset"] == name], graph)
-        ax.set(title=name, xlabel="Training rows", ylabel=_LABELS[measure])
+        ax.set(title=label(name), xlabel="Training rows", ylabel=_LABELS[measure])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
     figure.tight_layout(rect=(0, 0.12 / -(-len(names) // 3), 1, 1))
@@ -132,7 +132,7 @@ def _csuite_panel(ax: Axes, rows: pd.DataFrame, graph: str) -> None:
     by_method = rows.sort_values("n_train").groupby("method")
     for colour, (method, each) in zip(sns.color_palette("colorblind"), by_method, strict=False):
         n, middle = each["n_train"], each["median"]
-        ax.plot(n, middle, "o-", color=colour, label=f"CausalMix ({method})")
+        ax.plot(n, middle, "o-", color=colour, label=f"CausalMix ({label(method)})")
         ax.fill_between(n, each["low"], each["high"], color=colour, alpha=0.2, lw=0)
     ax.plot(n, each["published"], "s--", color="0.35", label=f"published ({GRAPHS[graph]})")
     ax.plot(n, each["floor"], ":", color="0.35", label="real rows")
@@ -192,11 +192,11 @@ def plot_utility(summary: pd.DataFrame, reference: str = "causal") -> Figure:
             part = rows.loc[n].loc[others]
             height = np.arange(len(others))[::-1] + 0.12 * (len(sizes) - 1 - 2 * k)
             errors = [part["difference"] - part["low"], part["high"] - part["difference"]]
-            label = f"{n} training rows"
-            ax.errorbar(part["difference"], height, xerr=errors, fmt="o", color=colour, label=label)
+            look = {"fmt": "o", "color": colour, "label": f"{n} training rows"}
+            ax.errorbar(part["difference"], height, xerr=errors, **look)
         ax.axvline(0, color="0.25", lw=1)
-        ax.set_yticks(np.arange(len(others))[::-1], [f"against {name}" for name in others])
-        ax.set(title=title, xlabel=f"ROC-AUC of {reference} minus the other's")
+        ax.set_yticks(np.arange(len(others))[::-1], [f"against {label(name)}" for name in others])
+        ax.set(title=title, xlabel=f"ROC-AUC of {label(reference)} minus the other's")
         # Linear around zero: one generator that fails would leave no room for the others.
         ax.set_xscale("symlog", linthresh=_LINEAR_WITHIN, linscale=2)
         ax.set_xticks([-0.02, -0.01, 0, 0.01, 0.02, 0.2], ["−0.02", "", "0", "", "0.02", "0.2"])

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from causalmix.benchmarks.arms import ARM_LABELS, ARMS, PURIFIED
 from causalmix.errors import CausalMixError, check_name
-from causalmix.plots.style import REAL_COLOUR, legend_below
+from causalmix.plots.style import REAL_COLOUR, label, legend_below
 
 _CURVES = {"gap_auc": "ROC-AUC", "gap_log_loss": "log-loss"}
 METRIC_LABELS = {"auc": "ROC-AUC", "log_loss": "log-loss (nats)"}
@@ -98,7 +98,8 @@ def plot_improvements(per_dataset: pd.DataFrame, ax: Axes | None = None) -> Axes
     ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
     order = _arms_of(per_dataset)
     look = {"hue": "dataset", "jitter": 0.18, "size": 7, "alpha": 0.85}
-    sns.stripplot(per_dataset, x="improvement", y="arm", order=order, ax=ax, **look)
+    named = per_dataset.assign(dataset=[label(name) for name in per_dataset["dataset"]])
+    sns.stripplot(named, x="improvement", y="arm", order=order, ax=ax, **look)
     medians = per_dataset.groupby("arm")["improvement"].median()
     for row, arm in enumerate(order):
         ax.plot([medians[arm]] * 2, [row - 0.33, row + 0.33], color=REAL_COLOUR, lw=2.5, zorder=5)
@@ -127,15 +128,15 @@ def plot_gaps(gaps: pd.DataFrame, ax: Axes | None = None) -> Axes:
     runs = gaps.rename(columns=_CURVES)
     tidy = runs.melt(["dataset", "seed", "arm"], list(_CURVES.values()), "monitored", "gap")
     tidy = tidy.dropna(subset="gap")
-    label = "Validation-test gap (0 = same order, 1 = unrelated, 2 = reversed)"
+    scale = "Validation-test gap (0 = same order, 1 = unrelated, 2 = reversed)"
     if tidy.empty:
-        ax.set(xlabel=label, xticks=[], yticks=[])
+        ax.set(xlabel=scale, xticks=[], yticks=[])
         ax.text(0.5, 0.5, "No run has three evaluations", ha="center", transform=ax.transAxes)
         return ax
     order = _arms_of(tidy)
     look = {"hue": "monitored", "hue_order": list(_CURVES.values()), "fliersize": 3}
     sns.boxplot(tidy, x="gap", y="arm", order=order, ax=ax, **look)
-    ax.set(xlabel=label)
+    ax.set(xlabel=scale)
     _name_arms(ax, order, "Curve")
     return ax
 

@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causalmix.errors import DataError, check_name
-from causalmix.plots.style import colours_of, make_panels
+from causalmix.plots.style import colours_of, label, make_panels
 from causalmix.quality.fidelity import association_matrix
 
 _MAX_LEVELS = 8
 _MAX_POINTS = 400
+_LEVEL = 14  # characters of the name of a level, or of a column among many
 
 
 def plot_marginals(
@@ -53,36 +54,37 @@ def plot_marginals(
     colours = colours_of(len(sources))
     figure, axes = make_panels(len(columns), 3, (9, 2.7))
     for ax, column in zip(axes, columns, strict=True):
-        parts = [frame[[column]].assign(rows=name) for name, frame in sources.items()]
+        parts = [
+            pd.DataFrame({"rows": k, "value": frame[column]})
+            for k, frame in enumerate(sources.values())
+        ]
         tidy = pd.concat(parts, ignore_index=True)
         if _is_categorical(real[column]):
-            _category_shares(tidy, column, ax, colours)
+            _category_shares(tidy, ax, colours)
         else:
-            sns.ecdfplot(tidy, x=column, hue="rows", palette=colours, ax=ax, legend=False)
+            look = {"hue": "rows", "palette": colours, "legend": False}
+            sns.ecdfplot(tidy, x="value", ax=ax, **look)
             ax.set_ylabel("Cumulative share")
+        ax.set_xlabel(label(column))
     handles = [
-        plt.Line2D([], [], color=c, lw=3, label=n) for n, c in zip(sources, colours, strict=True)
+        plt.Line2D([], [], color=colour, lw=3, label=label(name))
+        for name, colour in zip(sources, colours, strict=True)
     ]
     figure.legend(handles=handles, loc="lower center", ncols=len(sources), frameon=False)
     figure.tight_layout(rect=(0, 0.18 / -(-len(columns) // 3), 1, 1))
     return figure
 
 
-def _category_shares(tidy: pd.DataFrame, column: str, ax: Axes, colours: list) -> None:
-    shares = tidy.groupby("rows", sort=False)[column].value_counts(normalize=True)
+def _category_shares(tidy: pd.DataFrame, ax: Axes, colours: list) -> None:
+    shares = tidy.groupby("rows", sort=False)["value"].value_counts(normalize=True)
     shares = shares.rename("share").reset_index()
-    top = _frequent_levels(tidy[column].astype("category"))
-    shares = shares[shares[column].isin(top)].astype({column: str})
+    top = _frequent_levels(tidy["value"].astype("category"))
+    shares = shares[shares["value"].isin(top)].astype({"value": str})
     look = {"hue": "rows", "palette": colours, "legend": False}
-    sns.barplot(shares, x=column, y="share", order=top, ax=ax, **look)
+    sns.barplot(shares, x="value", y="share", order=[str(name) for name in top], ax=ax, **look)
     ax.set_ylabel("Share of rows")
-    if sum(len(str(name)) for name in top) > 30:
-        names = [_shorten(str(name)) for name in top]
-        ax.set_xticks(range(len(top)), names, rotation=35, ha="right")
-
-
-def _shorten(text: str, length: int = 14) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+    turn = {"rotation": 35, "ha": "right"} if sum(len(str(name)) for name in top) > 30 else {}
+    ax.set_xticks(range(len(top)), [label(name, _LEVEL) for name in top], **turn)
 
 
 def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
@@ -99,7 +101,7 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
         A heat map each, on one colour scale from -1 to 1 (see
         :func:`causalmix.quality.fidelity.association_matrix`).
     """
-    names = [_shorten(str(name)) for name in next(iter(frames.values())).columns]
+    names = [label(name, _LEVEL) for name in next(iter(frames.values())).columns]
     labels = names if len(names) <= 40 else False
     figure, axes = make_panels(len(frames), 2, (8.5, 3.9), layout="constrained")
     for k, (ax, (title, frame)) in enumerate(zip(axes, frames.items(), strict=True)):
@@ -108,11 +110,11 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
             "yticklabels": labels if k % 2 == 0 else False,
         }
         look = {"vmin": -1, "vmax": 1, "cmap": "vlag", "square": True, "cbar": False}
-        sns.heatmap(association_matrix(frame), ax=ax, **look, **names_of)
-        ax.set_title(title)
+        sns.heatmap(association_matrix(frame).to_numpy(), ax=ax, **look, **names_of)
+        ax.set_title(label(title))
         ax.tick_params(labelsize=8 if len(names) <= 15 else 6)
-    label = "Association (Spearman's ρ, Cramér's V² or η²)"
-    figure.colorbar(axes[0].collections[0], ax=figure.axes, label=label, shrink=0.6)
+    scale = "Association (Spearman's ρ, Cramér's V² or η²)"
+    figure.colorbar(axes[0].collections[0], ax=figure.axes, label=scale, shrink=0.6)
     return figure
 
 
@@ -156,10 +158,10 @@ def plot_pairs(
     for line, (x, y) in zip(axes, pairs, strict=True):
         for ax, frame, colour in zip(line, sources.values(), colours, strict=True):
             _draw_pair(ax, real[[x, y]], frame[[x, y]], colour)
-            ax.set(xlabel=_shorten(str(x), 24), ylabel="")
-        line[0].set_ylabel(_shorten(str(y), 24))
+            ax.set(xlabel=label(x), ylabel="")
+        line[0].set_ylabel(label(y))
     for ax, name in zip(axes[0], sources, strict=True):
-        ax.set_title(name)
+        ax.set_title(label(name))
     return figure
 
 
@@ -196,7 +198,7 @@ def _draw_pair(ax: Axes, real: pd.DataFrame, frame: pd.DataFrame, colour: object
         shares = pd.crosstab(frame[y], frame[x], normalize="index")
         shares = shares.reindex(index=down, columns=across)
         ax.imshow(shares.fillna(0), vmin=0, vmax=1, cmap="Blues", aspect="auto")
-        names = [_shorten(str(level), 30 // len(across)) for level in across]
+        names = [label(level, 30 // len(across)) for level in across]
         ax.set_xticks(range(len(across)), names)
         ax.grid(False)
     else:
@@ -206,7 +208,7 @@ def _draw_pair(ax: Axes, real: pd.DataFrame, frame: pd.DataFrame, colour: object
         lines = {"medianprops": {"color": "black", "linewidth": 2}}
         ax.boxplot(groups, flierprops={"markersize": 2}, **place, **box, **lines)
         ax.set(xlim=_limits(real[x]), ylim=(len(down) - 0.5, -0.5))
-    ax.set_yticks(range(len(down)), [_shorten(str(level)) for level in down])
+    ax.set_yticks(range(len(down)), [label(level, _LEVEL) for level in down])
 
 
 def _limits(column: pd.Series) -> tuple[float, float]:

@@ -30,6 +30,29 @@ def use_book_style() -> None:
         rc={"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlesize": "medium"},
     )
     pd.set_option("display.max_colwidth", None)  # cells wrap on the page
+    pd.set_option("display.html.use_mathjax", False)  # a name with "$" is no formula
+
+
+def label(text: object, length: int = 24) -> str:
+    """Return a name of a user's, of a column, level, file or dataset, as a figure can show it.
+
+    Parameters
+    ----------
+    text : object
+    length : int, default=24
+        Characters at most; of a longer name both ends stay.
+
+    Returns
+    -------
+    str
+        On one line. Matplotlib draws no part of it as mathematics, nor leaves it out of a legend.
+    """
+    line = " ".join(str(text).split())
+    if len(line) > length:
+        tail = (length - 1) // 2
+        line = f"{line[: length - 1 - tail]}…{line[len(line) - tail :]}"
+    hidden = line.startswith("_")  # Matplotlib's mark of what a legend leaves out
+    return (" " if hidden else "") + line.replace("$", r"\$")
 
 
 def colours_of(n: int) -> list:
@@ -110,15 +133,16 @@ def plot_edge_probabilities(edges: EdgeProbabilities, ax: Axes | None = None) ->
         there are at most 12 columns.
     """
     d = len(edges.names)
-    table = pd.DataFrame(edges.matrix, index=edges.names, columns=edges.names)
+    names = [label(name) for name in edges.names]
+    table = pd.DataFrame(edges.matrix, index=names, columns=names)
     shown = table.map(lambda p: f"{p:.2f}" if p >= 0.005 else "")
     size = min(max(4.5, 0.42 * d + 2), 14)
     ax = ax or plt.subplots(figsize=(size + 1, size))[1]
     cells = {"annot": shown if d <= 12 else None, "fmt": "", "annot_kws": {"size": 9}}
     bar = {"label": "Probability of the edge", "shrink": 0.7}
     look = {"vmin": 0, "vmax": 1, "cmap": "Blues", "square": True, "linewidths": 0.5}
-    names = {"xticklabels": True, "yticklabels": True}
-    sns.heatmap(table, cbar_kws=bar, ax=ax, **cells, **look, **names)
+    ticks = {"xticklabels": True, "yticklabels": True}
+    sns.heatmap(table, cbar_kws=bar, ax=ax, **cells, **look, **ticks)
     ax.set(xlabel="Effect", ylabel="Cause")
     ax.tick_params(axis="x", rotation=90)
     ax.tick_params(axis="y", rotation=0)
@@ -205,4 +229,4 @@ def _label_on_circle(ax: Axes, layout: Mapping[str, np.ndarray]) -> None:
         left = abs(angle) > 90
         turn = {"rotation": angle + 180 if left else angle, "rotation_mode": "anchor"}
         side = {"ha": "right" if left else "left", "va": "center"}
-        ax.text(1.09 * x, 1.09 * y, name, fontsize=9, **turn, **side)
+        ax.text(1.09 * x, 1.09 * y, label(name), fontsize=9, **turn, **side)

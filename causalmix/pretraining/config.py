@@ -17,19 +17,23 @@ PRETRAINING = Path(__file__).with_name("pretraining.yaml")
 
 ARCHITECTURE = "tabpfn_v3"
 
-# How TabPFNClassifier prepares a table for this network, how many members vote, and how sure they
-# are; chosen on the tuning tables that the model card names. Categories keep their codes: one-hot
-# columns and scaled codes hide what combinations of levels say. Without the components of a
-# singular value decomposition beside them, the network misses what many columns say together.
+# How TabPFNClassifier prepares a table for this network; chosen on the tuning tables that the
+# model card names. Without the components of a singular value decomposition beside the columns, the
+# network misses what many columns, or many levels of a category, say together.
 INFERENCE_CONFIG: dict[str, Any] = {
     "PREPROCESS_TRANSFORMS": [
-        {"name": name, "categorical_name": "none", "global_transformer_name": "svd"}
-        for name in ("squashing_scaler_default", "quantile_uni_coarse")
+        {
+            "name": "squashing_scaler_default",
+            "categorical_name": "onehot",
+            "max_onehot_cardinality": 10,
+            "global_transformer_name": "svd",
+        },
+        {"name": "none", "categorical_name": "numeric", "global_transformer_name": "svd"},
     ],
     "FINGERPRINT_FEATURE": False,
     "POLYNOMIAL_FEATURES": "no",
-    "N_ESTIMATORS": 4,
-    "SOFTMAX_TEMPERATURE": 0.9,
+    "N_ESTIMATORS": 2,
+    "SOFTMAX_TEMPERATURE": 1.0,
     "MAX_NUMBER_OF_CLASSES": 10,
     # The limits are wider than the trained range, so that ordinary tables are accepted; beyond
     # it quality is extrapolated.
@@ -113,12 +117,12 @@ def read_config(path: Path = PRETRAINING) -> PretrainConfig:
         If the file is missing, or is no such configuration.
     """
     try:
-        settings = yaml.safe_load(path.read_text())
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
         prior = settings.pop("prior", {})
         if "rows" in prior:
             prior["rows"] = tuple(prior["rows"])
         return PretrainConfig(prior=PriorConfig(**prior), **settings)
-    except (OSError, yaml.YAMLError, TypeError, AttributeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).replace("__init__()", "it")
         raise CheckpointError(
             f"{path} is no configuration of a pre-training run: {reason}. "

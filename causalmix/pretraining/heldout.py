@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.metrics import roc_auc_score
@@ -26,7 +25,7 @@ from sklearn.model_selection import train_test_split
 from torch.nn.functional import cross_entropy
 
 from causalmix.atomic import replace_file
-from causalmix.errors import CheckpointError
+from causalmix.errors import CausalMixError, CheckpointError, naming
 from causalmix.manifest import file_hash
 from causalmix.prior.columns import squash
 from causalmix.prior.tasks import NO_CLASS, TaskBatch
@@ -55,20 +54,19 @@ def read_tasks(path: Path = HELD_OUT_TASKS, content: str = HELD_OUT_HASH) -> lis
     CheckpointError
         If the file is missing or damaged, or holds other tasks.
     """
-    try:
+    advice = "Reinstall the package, or name the right file."
+    with naming(path, "held-out tasks", advice, CheckpointError):
         tensors = load_file(path)
         numbers = sorted({key.partition(".")[0] for key in tensors})
         batches = [
             TaskBatch(tensors[f"{n}.x"], tensors[f"{n}.y"], int(tensors[f"{n}.n_context"]))
             for n in numbers
         ]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise CheckpointError(f"{path} cannot be read as held-out tasks: {error}") from error
     found = content_hash(batches)
     if found != content:
         raise CheckpointError(
             f"The held-out tasks in {path.name} have the content hash {found}, not {content}: "
-            "losses on them compare with no other. Reinstall the package, or name the right file."
+            f"losses on them compare with no other. {advice}"
         )
     return batches
 
@@ -231,7 +229,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("checkpoint", type=Path, nargs="?", default=EMBEDDED_CHECKPOINT)
     path = parser.parse_args(arguments).checkpoint
-    tfm, batches = load_tfm(path), read_tasks()
+    try:
+        tfm, batches = load_tfm(path), read_tasks()
+    except CausalMixError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
     print(f"{path.name}: file {file_hash(path)}, content {tfm.content_hash}")
     print(f"{HELD_OUT_TASKS.name}: file {file_hash(HELD_OUT_TASKS)}, content {HELD_OUT_HASH}")
     print(f"held-out loss {held_out_loss(tfm.network, batches):.5f}")

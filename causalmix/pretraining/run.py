@@ -16,7 +16,7 @@ Writes to the folder given: ``state.pt`` (to resume), ``log.csv`` (one row an ev
 from __future__ import annotations
 
 import argparse
-import json
+import io
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,9 +31,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from causalmix.atomic import replace_file
-from causalmix.errors import CheckpointError
-from causalmix.manifest import file_hash, git_commit, write_json
+from causalmix.atomic import check_writable, make_folder, replace_file, sole_writer
+from causalmix.data.own_settings import own_settings
+from causalmix.errors import CausalMixError, CheckpointError, check_range, check_whole, naming
+from causalmix.manifest import file_hash, git_commit, read_json, write_json
 from causalmix.pretraining.config import (
     ARCHITECTURE,
     INFERENCE_CONFIG,
@@ -101,24 +102,32 @@ def pretrain(
     Raises
     ------
     CheckpointError
-        If the folder holds a run with another configuration, or `start_from` or `held_out` is not
-        the file that the configuration names.
+        If the folder holds a run with another configuration or a damaged state, or results without
+        one, or `start_from` or `held_out` is not the file that the configuration names.
     CausalMixError
-        If the device is unknown or absent.
+        If the device is unknown or absent, a number makes no sense, or the folder cannot be
+        written, or is being written by another process.
     """
     config, folder = config or read_config(), Path(folder)
-    run = _Run(config, start_from, find_device(device))
-    run.resume(folder / "state.pt")
-    tasks = [_moved(batch, run.device) for batch in read_tasks(Path(held_out), config.held_out)]
-    folder.mkdir(parents=True, exist_ok=True)
-    with (
-        tensor_cores(run.device),
-        closing(
-            task_stream(config, run.step + 1, producers=producers, pin=run.device.type == "cuda")
-        ) as stream,
-        tqdm(initial=run.step, total=config.steps, disable=not progress) as bar,
-    ):
-        _train(run, stream, tasks, folder, seconds, bar)
+    check_whole(producers, 0, "producers")
+    if seconds is not None:
+        check_range(seconds, "[0, inf)", "seconds")
+    check_writable(folder, folder=True)
+    make_folder(folder)
+    where = find_device(device)
+    with sole_writer(folder), own_settings(), tensor_cores(where):
+        run = _Run(config, start_from, where)
+        if not run.resume(folder / "state.pt"):
+            _check_empty(folder)
+            run.write_state(folder / "state.pt")  # from here on the folder's results are this run's
+        tasks = [_moved(batch, run.device) for batch in read_tasks(Path(held_out), config.held_out)]
+        pin = run.device.type == "cuda"
+        ahead = task_stream(config, run.step + 1, producers=producers, pin=pin)
+        with (
+            closing(ahead) as stream,
+            tqdm(initial=run.step, total=config.steps, disable=not progress) as bar,
+        ):
+            _train(run, stream, tasks, folder, seconds, bar)
     return run.log
 
 
@@ -228,13 +237,20 @@ class _Run:
             "losses": self.losses,
             "log": self.log.to_dict("list"),
         }
-        replace_file(path, lambda partial: torch.save(state, partial))
+        content = io.BytesIO()  # PyTorch's own writer says nothing of a full disk
+        torch.save(state, content)
+        replace_file(path, lambda partial: partial.write_bytes(content.getbuffer()))
 
-    def resume(self, path: Path) -> None:
-        """Take over the state in `path`, if there is one."""
+    def resume(self, path: Path) -> bool:
+        """Take over the state in `path`; say whether there is one."""
         if not path.is_file():
-            return
-        state = torch.load(path, map_location=self.device, weights_only=True)
+            return False
+        advice = "Delete it to begin anew, or take a copy of the folder."
+        with naming(path, "the state of a pre-training run", advice, CheckpointError):
+            self._take_over(torch.load(path, map_location=self.device, weights_only=True), path)
+        return True
+
+    def _take_over(self, state: Mapping[str, Any], path: Path) -> None:
         length = {"steps": self.config.steps, "decay_steps": self.config.decay_steps}
         if state["config"] | length != asdict(self.config):
             raise CheckpointError(
@@ -268,6 +284,16 @@ class _Run:
         }
 
 
+def _check_empty(folder: Path) -> None:
+    """Raise if a run would replace results that are not its own."""
+    for name in ("model.safetensors", "log.csv", "manifest.json"):
+        if (folder / name).exists():
+            raise CheckpointError(
+                f"{folder} holds {name}, but no state.pt of a run to go on with. Move it or choose "
+                "another folder."
+            )
+
+
 def _half(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights as the checkpoint stores them: half the size, and no loss changes by it."""
     return {key: w.half() if w.is_floating_point() else w for key, w in weights.items()}
@@ -297,7 +323,9 @@ def _load_weights(network: torch.nn.Module, path: Path, config: PretrainConfig) 
 def _earlier_run(start_from: str | Path | None) -> dict[str, Any] | None:
     """Manifest of the run that made the checkpoint to start from, where it lies beside it."""
     manifest = Path(start_from).with_name("manifest.json") if start_from is not None else None
-    return json.loads(manifest.read_text()) if manifest and manifest.is_file() else None
+    if manifest is None or not manifest.is_file():
+        return None
+    return read_json(manifest, "the manifest of a run", "Move it elsewhere to go on without it.")
 
 
 def _optimisers(
@@ -349,8 +377,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seconds", type=float, help="stop and save after this time")
     options = vars(parser.parse_args(arguments))
-    config = read_config(options.pop("config"))
-    log = pretrain(options.pop("folder"), config, progress=True, **options)
+    try:
+        config = read_config(options.pop("config"))
+        log = pretrain(options.pop("folder"), config, progress=True, **options)
+    except CausalMixError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
     print(log.tail(1).T.to_string(header=False))
 
 

@@ -9,15 +9,23 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-from causalmix.atomic import replace_folder
-from causalmix.errors import CausalMixError
+from causalmix.atomic import (
+    check_writable,
+    make_folder,
+    naming_output,
+    remove_stale,
+    replace_folder,
+    stage_folder,
+)
+from causalmix.data.columns import listed
+from causalmix.errors import CausalMixError, check_jobs, naming
+from causalmix.manifest import write_json
 from causalmix.publishing.execution import (
     Run,
     files_below,
@@ -34,11 +42,16 @@ from causalmix.publishing.notebooks import (
     save_notebook,
     strip_colour,
 )
-from causalmix.publishing.record import record_page
+from causalmix.publishing.record import code_span, record_page
 
-_JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
+# Jupyter Book, which ends too when its standard input does: with the process that started it.
+_JUPYTER_BOOK = """
+import os, threading
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+from jupyter_book.cli.main import main; main()
+"""
 _TEXT = {".html", ".ipynb", ".md", ".json", ".txt"}
-_MARK = ".causalmix-book"  # in every built book: the hash of all that went into it
+_MARK = ".causalmix-book"  # in every built book: the hash of all that went into it, and its files
 
 
 def build_book(
@@ -84,25 +97,29 @@ def build_book(
     """
     root = root or project_root()
     parameters = parameters or {}
-    runs = plan(parameters, smoke=smoke, root=root)
+    if workers is not None:
+        check_jobs(workers, "workers")
     target = _target(parameters, smoke, out, root)
+    runs = plan(parameters, smoke=smoke, root=root)
     run_notebooks([run for run in runs if not run.executed.exists()], root, workers, report)
     kept = [run.source.stem for run in runs if run.executed.exists()]
     report(f"notebooks ready: {', '.join(kept)}")
-    (root / BUILD).mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="stage-", dir=root / BUILD) as folder:
-        stage = Path(folder) / "source"
+    make_folder(root / BUILD)
+    remove_stale(root / BUILD / "stage")
+    with stage_folder(root / BUILD / "stage") as folder, naming_output(root / BUILD):
+        stage = folder / "source"
         fill_stage(stage, runs, _banner(parameters, smoke), root)
         mark = hash_files(files_below(stage), base=stage, extra=[package_hash(), *versions()])
         built = target / _MARK
-        if built.is_file() and built.read_text() == mark:
+        if _read_mark(built).get("hash") == mark:
             report("the book is up to date")
         else:
             report("rendering the pages")
-            html = render(stage, Path(folder) / "out")
+            html = render(stage, folder / "out")
             check_private_paths(html, root)
-            (html / _MARK).write_text(mark)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            write_json(html / _MARK, {"hash": mark, "files": _names_below(html)})
+            make_folder(target.parent)
+            _check_place(target, out)  # again: it has taken a while
             replace_folder(target, lambda new: shutil.copytree(html, new, dirs_exist_ok=True))
     return target / "index.html"
 
@@ -127,7 +144,8 @@ def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
         shutil.copy(root / name, stage)
     records = []
     for run in runs:
-        nb = nbformat.read(run.executed, as_version=4)
+        with naming(run.executed, "an executed notebook", "Delete it, and it is run again."):
+            nb = nbformat.read(run.executed, as_version=4)
         records.append(nb.metadata.pop("causalmix"))
         nb.metadata["mystnb"] = {"execution_mode": "off"}
         if run.parameters:  # the injected values are shown; the defaults fold away
@@ -151,7 +169,7 @@ def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
 def _banner(parameters: Mapping[str, Any], smoke: bool) -> str:
     if not parameters and not smoke:
         return ""
-    lines = [f"- `{name}` = `{value}`" for name, value in parameters.items()]
+    lines = [f"- {code_span(name)} = {code_span(value)}" for name, value in parameters.items()]
     if smoke:
         lines.append("- the small values of `notebooks/smoke.yml`, which only show that all runs")
     text = "\n".join(lines)
@@ -179,12 +197,18 @@ def render(stage: Path, out: Path) -> Path:
         If Jupyter Book fails or warns; shows the warnings.
     """
     options = ["--path-output", str(out), "-W", "-n", "--keep-going", "-q"]
-    done = subprocess.run(
-        [sys.executable, "-c", _JUPYTER_BOOK, "build", str(stage), *options],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONWARNINGS": "ignore"},  # those of Sphinx's own dependencies
-    )
+    watched, alive = os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _JUPYTER_BOOK, "build", str(stage), *options],
+            stdin=watched,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONWARNINGS": "ignore"},  # those of Sphinx's own dependencies
+        )
+    finally:
+        os.close(watched)
+        os.close(alive)
     html = out / "_build" / "html"
     if done.returncode or not (html / "index.html").is_file():
         text = strip_colour(done.stdout + done.stderr)
@@ -213,9 +237,43 @@ def _target(parameters: Mapping[str, Any], smoke: bool, out: str | Path | None, 
     if out is None:
         return root / BUILD / "books" / name / "html" if name else root / BUILD / "html"
     target = Path(out).expanduser().absolute()
-    if target.exists() and not (target / _MARK).exists() and any(target.iterdir()):
-        raise CausalMixError(f"{out} holds other things than a book: name an empty folder.")
+    _check_place(target, out)
     return target
+
+
+def _check_place(target: Path, out: str | Path | None) -> None:
+    """Raise if a folder that a user names cannot be written, or holds other things than a book.
+
+    Below `BUILD`, where the others lie, all is replaced.
+    """
+    check_writable(target, folder=True)
+    if out is None or not target.exists():
+        return
+    foreign = set(_names_below(target)) - set(_read_mark(target / _MARK).get("files", []))
+    if foreign:
+        raise CausalMixError(
+            f"{out} holds other things than a book: {listed(sorted(foreign), 5)}. Move them, or "
+            "name an empty folder."
+        )
+
+
+def _names_below(folder: Path) -> list[str]:
+    """Return the files of a book but its mark, as paths below its folder."""
+    return [
+        name
+        for file in folder.rglob("*")
+        if (file.is_symlink() or not file.is_dir())
+        and (name := file.relative_to(folder).as_posix()) != _MARK
+    ]
+
+
+def _read_mark(file: Path) -> dict[str, Any]:
+    """Return what a built book says of itself; nothing where it says nothing."""
+    try:
+        mark = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return mark if isinstance(mark, dict) else {}
 
 
 def book_name(parameters: Mapping[str, Any], smoke: bool) -> str:

@@ -6,20 +6,24 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import yaml
 from joblib import cpu_count
 
-from causalmix.errors import UnknownNameError, check_names
+from causalmix.errors import UnknownNameError, check_names, naming
 from causalmix.publishing.notebooks import (
     BUILD,
     PACKAGE,
@@ -93,7 +97,9 @@ def _where(name: str, valid: Mapping[Path, Mapping[str, Any]]) -> str:
 
 
 def _smoke_values(root: Path) -> dict[str, dict[str, Any]]:
-    values = yaml.safe_load((root / "notebooks" / "smoke.yml").read_text(encoding="utf-8")) or {}
+    path = root / "notebooks" / "smoke.yml"
+    with naming(path, "small values of parameters", "Restore it from the repository."):
+        values = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     check_names(values, [path.stem for path in notebook_paths(root)], "notebook in smoke.yml")
     return values
 
@@ -184,28 +190,56 @@ def run_notebooks(
         return
     cores = cpu_count()
     workers = min(workers or min(2, cores), len(runs))
-    failures: list[NotebookError] = []
     report(f"running {', '.join(run.source.stem for run in runs)} ({workers} at a time)")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _limit_threads, (max(1, cores // workers),)) as pool:
-        done = {pool.submit(_run, run, root, row): run for row, run in enumerate(runs)}
-        for future in as_completed(done):
-            stem = done[future].source.stem
-            try:
-                report(f"  {stem}: {future.result()}")
-            except NotebookError as error:
-                told = str(error) if isinstance(error, NotebookInputError) else f"{stem}: failed"
-                report(f"  {told}")
-                failures.append(error)
+    # Workers wait for the end of this pipe, which comes when this process closes it or dies.
+    watched, alive = context.Pipe(duplex=False)
+    starting = (watched, max(1, cores // workers))
+    with watched, alive, ProcessPoolExecutor(workers, context, _start_worker, starting) as pool:
+        try:
+            done = {pool.submit(_run, run, root, row): run for row, run in enumerate(runs)}
+            failures = _failures(done, report)
+        except BaseException:  # an interrupt above all: no other notebook starts
+            alive.close()
+            raise
     if failures:
         by_input = all(isinstance(error, NotebookInputError) for error in failures)
         kind = NotebookInputError if by_input else NotebookError
         raise kind("\n\n".join(map(str, failures)))
 
 
-def _limit_threads(threads: int) -> None:
+def _failures(
+    done: Mapping[Future[str], Run], report: Callable[[str], None]
+) -> list[NotebookError]:
+    """Report every notebook when it ends; return the errors of those that failed."""
+    failures: list[NotebookError] = []
+    for future in as_completed(done):
+        stem = done[future].source.stem
+        try:
+            report(f"  {stem}: {future.result()}")
+        except NotebookError as error:
+            told = str(error) if isinstance(error, NotebookInputError) else f"{stem}: failed"
+            report(f"  {told}")
+            failures.append(error)
+        except BrokenProcessPool:
+            raise NotebookError(
+                f"{stem}: a process that runs notebooks was killed, most often because memory ran "
+                "out; use fewer rows or close other programs."
+            ) from None
+    return failures
+
+
+def _start_worker(watched: Connection, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends this
+    threading.Thread(target=_end_with_parent, args=(watched,), daemon=True).start()
     for name in _THREADS:
         os.environ.setdefault(name, str(threads))
+
+
+def _end_with_parent(watched: Connection) -> None:
+    """End this process when the other end of the pipe is closed; kernels end with it."""
+    watched.poll(None)  # nothing is ever sent
+    os._exit(1)
 
 
 def _run(run: Run, root: Path, row: int) -> str:

@@ -16,7 +16,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from causalmix.benchmarks.comparison import calibration_by_method, compare_methods
+from causalmix.benchmarks.comparison import calibration_by_method
 from causalmix.benchmarks.zero_shot import LABELS, TFM, read_variant
 from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import SCORES
@@ -214,7 +214,7 @@ def _inference(found: Results) -> str:
     for row in found.inference.sort_values("seconds").to_dict("records"):
         members, temperature, preparations = read_variant(row["method"])
         cells = (members or own.N_ESTIMATORS, temperature or own.SOFTMAX_TEMPERATURE)
-        cells += (preparations or "its own",)
+        cells += (preparations.replace("+", " + ") if preparations else "its own",)
         scores = (f"{row['auc']:.4f}", f"{row['log_loss']:.4f}", f"{row['seconds']:.1f}")
         rows.append((*cells, *scores))
     return markdown_table(
@@ -222,11 +222,15 @@ def _inference(found: Results) -> str:
     )
 
 
-def _with_boosting(found: Results) -> str:
-    rows = found.with_boosting
-    splits = rows.groupby(["n_train", "dataset"])["seed"].nunique().groupby("n_train")
-    told = [f"{size} rows: {len(at)} tables, {at.mean():.2g} splits" for size, at in splits]
-    return f"{_scores(compare_methods(rows, TFM))}\n\n{'; '.join(told)} on average."
+def _codes(found: Results) -> str:
+    rows = []
+    for row in found.codes[found.codes["method"] != TFM].to_dict("records"):
+        gains = [-row[f"{name}_difference"] for name in ("auc", "log_loss")]
+        span = [-row[name] for name in ("auc_high", "auc_low")]
+        auc = f"{gains[0]:+.4f} [{span[0]:+.4f}, {span[1]:+.4f}]".replace("-", "−")
+        loss = f"{gains[1]:+.4f}".replace("-", "−")
+        rows.append((row["tables"], row["n_train"], int(row["datasets"]), auc, loss))
+    return markdown_table(["Group", "Rows", "Tables", "Δ ROC-AUC", "Δ log-loss"], rows)
 
 
 def _calibration(found: Results) -> str:
@@ -350,8 +354,7 @@ BLANKS: dict[str, Callable[[Results], str]] = {
     "small": lambda found: _scores(found.small),
     "traits": _traits,
     "inference": _inference,
-    "with_boosting": _with_boosting,
-    "share": lambda found: _scores(found.share[found.share["tables"] == "held-out"]),
+    "codes": _codes,
     "calibration": _calibration,
     "differences": _differences,
     "tuning": lambda found: _scores(found.of_tables("tuning")),

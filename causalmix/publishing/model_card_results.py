@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from causalmix.benchmarks.results import RESTORE
 from causalmix.benchmarks.zero_shot import METHODS
-from causalmix.errors import CausalMixError
+from causalmix.errors import CausalMixError, naming
+from causalmix.manifest import read_json
 from causalmix.tfm.model import FoundationModel, load_tfm
 
 
@@ -28,11 +29,12 @@ class Results:
     rows, summary, evaluation : DataFrame, DataFrame and mapping
         Scores of the evaluation, a row a table, size, split and method; their summary; and its
         manifest.
-    traits, small, inference, share : DataFrame
-        Summaries of the evaluation by traits of the tables, of that on truly small tables, of
-        the checkpoint with other inference settings, and with half of the rows labelled.
-    boosting, calibration : DataFrame
-        Rows of the boosting libraries on the same tables, and rows with `RELIABILITY`.
+    traits, small, inference : DataFrame
+        Summaries of the evaluation by traits of the tables, of that on truly small tables, and of
+        the checkpoint with other inference settings.
+    codes, calibration : DataFrame
+        Summary of the checkpoint with codes in place of one-hot columns, and rows with
+        `RELIABILITY`.
     speed : mapping
         Timings of the evaluation.
     """
@@ -46,8 +48,7 @@ class Results:
     traits: pd.DataFrame
     small: pd.DataFrame
     inference: pd.DataFrame
-    share: pd.DataFrame
-    boosting: pd.DataFrame
+    codes: pd.DataFrame
     calibration: pd.DataFrame
     speed: Mapping[str, Any]
 
@@ -78,8 +79,7 @@ class Results:
                 ("traits", "evaluation_traits"),
                 ("small", "small_summary"),
                 ("inference", "inference_summary"),
-                ("share", "share_summary"),
-                ("boosting", "boosting"),
+                ("codes", "codes_summary"),
                 ("calibration", "calibration"),
             )
         }
@@ -91,7 +91,7 @@ class Results:
                 "'causalmix evaluate-tfm' as the page says, or take the page out of _toc.yml."
             )
         evaluation = _json(f"{tfm}_manifest.json")
-        rows = pd.read_csv(f"{tfm}.csv", dtype={"dataset": str})
+        rows = _table(f"{tfm}.csv", dtype={"dataset": str})
         known = rows["dataset"].isin(evaluation["data"]) & rows["method"].isin(METHODS)
         sizes = rows["n_train"].isin(evaluation["settings"]["n_train"])
         return cls(
@@ -99,10 +99,10 @@ class Results:
             pretraining=_json(f"{folder}/pretrain/manifest.json"),
             log=_read_logs(folder / "pretrain"),
             rows=rows[known & sizes & (rows["seed"] < evaluation["settings"]["seeds"])],
-            summary=pd.read_csv(f"{tfm}_summary.csv"),
+            summary=_table(f"{tfm}_summary.csv"),
             evaluation=evaluation,
             speed=_json(f"{tfm}_speed.json"),
-            **{name: pd.read_csv(path) for name, path in others.items()},
+            **{name: _table(path) for name, path in others.items()},
         )
 
     @property
@@ -113,14 +113,6 @@ class Results:
     def of_tables(self, tables: str) -> pd.DataFrame:
         """Summary over one group of tables."""
         return self.summary[self.summary["tables"] == tables]
-
-    @property
-    def with_boosting(self) -> pd.DataFrame:
-        """Rows of all methods, the boosting libraries too, on the splits that every one has."""
-        rows = pd.concat([self.rows, self.boosting])
-        rows = rows[~rows["dataset"].isin(self.evaluation["settings"]["tuning"])]
-        split = rows.groupby(["dataset", "n_train", "seed"])["method"]
-        return rows[split.transform("nunique") == rows["method"].nunique()]
 
     @property
     def per_table(self) -> pd.DataFrame:
@@ -135,11 +127,16 @@ def _read_logs(folder: Path) -> pd.DataFrame:
     logs, step, seconds = [], 0, 0.0
     for path in (folder / "first" / "log.csv", folder / "second" / "log.csv", folder / "log.csv"):
         if path.is_file():
-            log = pd.read_csv(path)
+            log = _table(path)
             logs.append(log.assign(step=log["step"] + step, seconds=log["seconds"] + seconds))
             step, seconds = logs[-1]["step"].iloc[-1], logs[-1]["seconds"].iloc[-1]
     return pd.concat(logs, ignore_index=True)
 
 
+def _table(path: str | Path, **options: Any) -> pd.DataFrame:
+    with naming(Path(path), "a table of results", RESTORE):
+        return pd.read_csv(path, **options)
+
+
 def _json(path: str) -> dict[str, Any]:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    return read_json(Path(path), "a record of results", RESTORE)

@@ -13,7 +13,7 @@ from typing import Any
 
 import nbformat
 
-from causalmix.atomic import replace_file
+from causalmix.atomic import check_writable, make_folder, replace_file
 from causalmix.errors import CausalMixError, check_name
 from causalmix.publishing.parameters import check_parameters
 
@@ -123,7 +123,8 @@ def run_notebook(
     UnknownNameError
         If there is no such notebook or parameter.
     CausalMixError
-        If a value has the wrong type.
+        If a value has the wrong type, or the copy cannot be written there; what was run is kept
+        elsewhere then, and the message says where.
     NotebookInputError
         If a cell raises one of this package's errors, which say what to change.
     NotebookError
@@ -135,6 +136,9 @@ def run_notebook(
     target = Path(output) if output else root / BUILD / "runs" / source.name
     if target.suffix != ".ipynb":
         raise CausalMixError(f"The result is a notebook: end {str(output)!r} with .ipynb.")
+    if target.resolve() in map(Path.resolve, notebook_paths(root)):
+        raise CausalMixError(f"{target} is a chapter's source; name another file for the result.")
+    check_writable(target)
     save_notebook(execute(source, checked, root=root, bar={} if progress else None), target)
     return target
 
@@ -173,25 +177,24 @@ def execute(
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it knows no `int | None`
     os.environ.update(_kernel_environment())
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            nb = papermill.execute_notebook(
-                source,
-                Path(folder) / source.name,
-                parameters=dict(parameters),
-                kernel_name="python3",
-                language="python",
-                progress_bar={"desc": source.stem, **bar} if bar is not None else False,
-                request_save_on_cell_execute=False,
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no notices on our stderr
-            )
-        except papermill.PapermillExecutionError as error:
-            raise _as_notebook_error(source, error, root) from None
-        except DeadKernelError:
-            raise NotebookError(
-                f"{source.stem}: the kernel died, most often because memory ran out; "
-                "use fewer rows or close other programs."
-            ) from None
+    try:
+        nb = papermill.execute_notebook(
+            source,
+            None,  # nothing on the disk that a kill would leave there
+            parameters=dict(parameters),
+            kernel_name="python3",
+            language="python",
+            progress_bar={"desc": source.stem, **bar} if bar is not None else False,
+            request_save_on_cell_execute=False,
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no notices on our stderr
+        )
+    except papermill.PapermillExecutionError as error:
+        raise _as_notebook_error(source, error, root) from None
+    except DeadKernelError:
+        raise NotebookError(
+            f"{source.stem}: the kernel died, most often because memory ran out; "
+            "use fewer rows or close other programs."
+        ) from None
     return _without_paths(nb, root)
 
 
@@ -259,6 +262,31 @@ def private_folders(root: Path) -> set[str]:
 
 
 def save_notebook(nb: nbformat.NotebookNode, path: Path) -> None:
-    """Write a notebook so that `path` never holds half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, lambda partial: nbformat.write(nb, partial))
+    """Write a finished notebook so that `path` never holds half of it, or else somewhere else.
+
+    Parameters
+    ----------
+    nb : nbformat.NotebookNode
+    path : pathlib.Path
+        Its folder is made.
+
+    Raises
+    ------
+    CausalMixError
+        If it cannot be written there; says where it is kept.
+    """
+
+    def write(file: Path) -> None:
+        nbformat.write(nb, file)
+
+    try:
+        make_folder(path.parent)
+        replace_file(path, write)
+    except CausalMixError as error:
+        kept = Path(tempfile.mkdtemp(prefix="causalmix-")) / path.name
+        try:
+            replace_file(kept, write)
+        except CausalMixError:  # nowhere is room
+            kept.parent.rmdir()
+            raise error from None
+        raise CausalMixError(f"{error} The finished notebook is kept as {kept}.") from error

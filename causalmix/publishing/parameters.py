@@ -14,7 +14,14 @@ from typing import Any
 
 import nbformat
 
-from causalmix.errors import CausalMixError, UnknownNameError
+from causalmix.errors import (
+    CausalMixError,
+    UnknownNameError,
+    check_filled,
+    check_seed,
+    check_whole,
+    naming,
+)
 
 _SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -102,7 +109,8 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
     CausalMixError
         If a line of the cell is not of the form `name: type = literal  # help`.
     """
-    nb = nbformat.read(notebook, as_version=4)
+    with naming(notebook, "a notebook", "Restore it from the repository."):
+        nb = nbformat.read(notebook, as_version=4)
     cells = [cell for cell in nb.cells if "parameters" in cell.metadata.get("tags", [])]
     source = cells[0].source if cells else ""
     comments = {
@@ -146,7 +154,8 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
     UnknownNameError
         If the notebook has no parameter of a name; lists all, the nearest first.
     CausalMixError
-        If a value has the wrong type; lists all parameters, this one first.
+        If a value has the wrong type, or makes no sense as what it is called: a seed, a number of
+        things (``n_...``), a list of names; lists all parameters, this one first.
     """
     valid = read_parameters(notebook)
     checked = {}
@@ -158,10 +167,22 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
             )
         try:
             checked[name] = _relative(valid[name].convert(value))
+            _check_sense(name, checked[name])
         except CausalMixError as error:
             message = f"{notebook.stem}: {error} {_listing(valid, [name])}"
             raise CausalMixError(message) from None
     return checked
+
+
+def _check_sense(name: str, value: Any) -> None:
+    """Raise as the functions would that a chapter gives its parameters, before any of them runs."""
+    if isinstance(value, list):
+        check_filled(value, name)
+    if name in ("seed", "seeds"):
+        for seed in value if isinstance(value, list) else [value]:
+            check_seed(seed, name)
+    elif isinstance(value, int) and (name.startswith("n_") or name == "steps"):
+        check_whole(value, 0 if name == "steps" else 1, name)
 
 
 def _listing(parameters: Mapping[str, Parameter], first: list[str]) -> str:

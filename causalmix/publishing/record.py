@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -110,14 +111,16 @@ def record_page(records: list[dict[str, Any]]) -> str:
         for r in records
     ]
     values = [
-        [record["notebook"], f"`{name}`", f"`{value!r}`"]
+        [record["notebook"], code_span(name), code_span(repr(value))]
         for record in records
         for name, value in record["parameters"].items()
     ]
-    data = sorted({(name, code[:16]) for r in records for name, code in r["data"].items()})
+    data = sorted(
+        {(code_span(name), code[:16]) for r in records for name, code in r["data"].items()}
+    )
     models = sorted(
         {
-            (name, *(code[:16] for code in codes))
+            (code_span(name), *(code[:16] for code in codes))
             for r in records
             for name, codes in r["checkpoint"].items()
         }
@@ -143,6 +146,26 @@ def record_page(records: list[dict[str, Any]]) -> str:
 def _short(commit: str) -> str:
     """Return a commit's first 12 digits, and the + of a changed checkout."""
     return commit if " " in commit else commit[:12] + commit[40:]
+
+
+def code_span(text: object) -> str:
+    """Return a text of a user's, as a name or a value, so that Markdown shows it as it is.
+
+    Parameters
+    ----------
+    text : object
+        Anything; nothing of it is markup, HTML or mathematics on the page.
+
+    Returns
+    -------
+    str
+        Inline code on one line; white space of any length in it is one blank.
+    """
+    line = " ".join(str(text).split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    # Code that begins or ends with a backtick, or is empty, needs a blank, which is not shown.
+    pad = " " if not line or "`" in (line[0], line[-1]) else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
 
 
 def markdown_table(head: list[str], rows: Iterable[Sequence[str]]) -> str:

@@ -24,7 +24,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from threadpoolctl import threadpool_limits
 
 from causalmix.data.dataset import TabularDataset
-from causalmix.errors import CausalMixError, check_name
+from causalmix.data.own_settings import own_settings
+from causalmix.errors import CausalMixError, check_name, check_seed, check_whole
 
 _MAX_LEVELS = 255  # of a categorical column in scikit-learn's HistGradientBoosting
 
@@ -123,7 +124,10 @@ def _hist_gradient_boosting(seed: int, threads: int) -> Pipeline:
 def _number_long_columns(X: pd.DataFrame) -> pd.DataFrame:
     """Return the table with codes in place of columns of more levels than a histogram has bins."""
     long = [c for c in _CATEGORICAL(X) if len(X[c].cat.categories) > _MAX_LEVELS]
-    return X.assign(**{c: X[c].cat.codes.where(X[c].notna(), np.nan) for c in long})
+    coded = X.copy()
+    for c in long:
+        coded[c] = X[c].cat.codes.where(X[c].notna(), np.nan)
+    return coded
 
 
 def _xgboost(seed: int, threads: int) -> ClassifierMixin:
@@ -162,7 +166,10 @@ class _CatBoost(ClassifierMixin, BaseEstimator):
 
 
 def _gaps_as_levels(X: pd.DataFrame) -> pd.DataFrame:
-    return X.assign(**{c: X[c].astype(object).fillna("missing") for c in _CATEGORICAL(X)})
+    filled = X.copy()
+    for c in _CATEGORICAL(X):
+        filled[c] = X[c].astype(object).fillna("missing")
+    return filled
 
 
 def _k_neighbours(seed: int, threads: int) -> Pipeline:
@@ -182,6 +189,7 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
+@own_settings()
 def fit_predict_proba(
     name: str, train: TabularDataset, X: pd.DataFrame, *, seed: int = 0, threads: int = 1
 ) -> np.ndarray:
@@ -213,6 +221,8 @@ def fit_predict_proba(
         If its library is not installed.
     """
     baseline = BASELINES[check_name(name, BASELINES, "baseline")]
+    check_seed(seed)
+    check_whole(threads, 1, "threads")
     _ = baseline.version  # says what to install
     known = train.X.columns[train.X.notna().any()]
     neutral = [f"column{j}" for j in range(len(known))]  # XGBoost and LightGBM refuse some names

@@ -11,10 +11,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from causalmix.data.backing import numpy_backed
 from causalmix.data.gower import code_columns
 from causalmix.data.numpy_seed import numpy_seed
+from causalmix.data.own_settings import own_settings
+from causalmix.errors import check_seed, check_whole
 
 
+@own_settings()
 def association_matrix(frame: pd.DataFrame) -> pd.DataFrame:
     """Pairwise association of numeric and categorical columns.
 
@@ -32,6 +36,7 @@ def association_matrix(frame: pd.DataFrame) -> pd.DataFrame:
     DataFrame, shape (n_columns, n_columns)
         Symmetric with a unit diagonal; 0 where a pair has no spread.
     """
+    frame = numpy_backed(frame)
     columns = [_values(frame[name]) for name in frame]
     matrix = np.eye(len(columns))
     for (i, (a, a_is_code)), (j, (b, b_is_code)) in combinations(enumerate(columns), 2):
@@ -98,6 +103,7 @@ def correlation_matrix_difference(real: pd.DataFrame, synthetic: pd.DataFrame) -
     return float(np.linalg.norm(difference.to_numpy()))
 
 
+@own_settings()
 def k_marginal_tvd(real: pd.DataFrame, synthetic: pd.DataFrame, *, n_bins: int = 20) -> float:
     """Mean total variation distance over all pairs of columns (kMTVD with k = 2).
 
@@ -121,6 +127,8 @@ def k_marginal_tvd(real: pd.DataFrame, synthetic: pd.DataFrame, *, n_bins: int =
     ----------
     Tugnoli et al. (2026), arXiv 2603.10254.
     """
+    check_whole(n_bins, 2, "n_bins")
+    real, synthetic = numpy_backed(real), numpy_backed(synthetic)
     codes = [_level_codes(real[name], synthetic[name], n_bins) for name in real]
     distances = []
     for (real_a, made_a, n_a), (real_b, made_b, n_b) in combinations(codes, 2):
@@ -146,6 +154,7 @@ def _level_codes(
     return codes[: len(real)], codes[len(real) :], len(levels)
 
 
+@own_settings()
 def nearest_neighbour_adversarial_accuracy(
     real: pd.DataFrame, synthetic: pd.DataFrame, *, seed: int = 0, n_resample: int = 30
 ) -> float:
@@ -175,6 +184,9 @@ def nearest_neighbour_adversarial_accuracy(
     Yale et al. (2020), "Generation and evaluation of privacy preserving synthetic health data",
     Neurocomputing 416. Lautrup et al. (2025), "SynthEval", Data Mining and Knowledge Discovery 39.
     """
+    check_seed(seed)
+    check_whole(n_resample, 1, "n_resample")
+    real, synthetic = numpy_backed(real), numpy_backed(synthetic)
     evaluate = _syntheval("metrics.privacy.metric_nn_adversarial_accuracy").evaluate_dataset_nnaa
     both = pd.concat([real, synthetic], ignore_index=True)
     (a, b), categorical = code_columns([real, synthetic], scale=both)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from causalmix.data.backing import numpy_backed
 from causalmix.data.gower import distance_to_closest_record
+from causalmix.data.own_settings import own_settings
 from causalmix.errors import CausalMixError, DataError
 
 
+@own_settings()
 def near_copy_share(records: pd.DataFrame, rows: pd.DataFrame, *, fraction: float = 0.5) -> float:
     """Share of rows that lie suspiciously near a record.
 
@@ -47,6 +50,7 @@ def near_copy_share(records: pd.DataFrame, rows: pd.DataFrame, *, fraction: floa
     (2020), "Anonymization through data synthesis using generative adversarial networks
     (ADS-GAN)", IEEE Journal of Biomedical and Health Informatics 24.
     """
+    records, rows = numpy_backed(records), numpy_backed(rows)
     if len(records) < 2:
         raise DataError(f"Near-copies need two or more records to compare, got {len(records)}.")
     if len(rows) == 0:

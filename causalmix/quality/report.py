@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from causalmix.data.backing import numpy_backed
 from causalmix.data.dataset import TabularDataset
-from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.data.own_settings import own_settings
+from causalmix.errors import CausalMixError, DataError, check_name, check_seed
 from causalmix.finetuning.metrics import roc_auc
 from causalmix.finetuning.run import predict_proba
 from causalmix.quality.baselines import BASELINES
@@ -38,6 +40,7 @@ Rows = tuple[pd.DataFrame, pd.Series]
 """Features (n_rows, n_features) and target (n_rows,)."""
 
 
+@own_settings()
 def transfer_auc(
     rows: Rows,
     test: TabularDataset,
@@ -75,7 +78,8 @@ def transfer_auc(
         If the learner ``"tfm"`` has no model.
     """
     check_name(learner, LEARNERS, "learner")
-    X, y = rows
+    check_seed(seed)
+    X, y = (numpy_backed(each) for each in rows)
     codes = y.cat.codes.to_numpy(dtype=np.int64)
     if len(np.unique(codes)) < 2:
         return 0.5
@@ -97,6 +101,7 @@ def transfer_auc(
     return roc_auc(test.y.cat.codes.to_numpy(), proba)
 
 
+@own_settings()
 def quality_report(
     train: TabularDataset,
     test: TabularDataset,
@@ -153,6 +158,7 @@ def quality_report(
     """
     for learner in learners:
         check_name(learner, LEARNERS, "learner")
+    check_seed(seed)
     if REFERENCE in synthetic:
         raise CausalMixError(f"{REFERENCE!r} names the reference; call the generator otherwise.")
     for name in ate_error or ():
@@ -193,6 +199,7 @@ def _fidelity(test: pd.DataFrame, rows: pd.DataFrame, seed: int) -> list[float]:
 
 def _like(train: TabularDataset, name: str, X: pd.DataFrame, y: pd.Series) -> TabularDataset:
     """Return synthetic rows as a dataset with the training rows' columns, levels and classes."""
+    X, y = numpy_backed(X), numpy_backed(y)
     lacking = [column for column in train.X if column not in X]
     if lacking:
         raise DataError(f"The rows of {name!r} lack the columns {', '.join(lacking)}.")

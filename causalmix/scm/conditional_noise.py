@@ -53,12 +53,15 @@ class ConditionalNoise:
         np.fill_diagonal(even, 0)
         without = _ranked_score(even, scores)
         self._trees: list[Tree] = []
-        self._in_bag = np.empty((n, 0))
+        self._in_bag = np.empty(
+            (n, 0), dtype=np.uint8
+        )  # small: every node of every graph keeps one
         seeds = np.random.RandomState(0).randint(np.iinfo(np.int32).max, size=_TREES)
         for more in np.split(seeds, [_FIRST_TREES]):
             grown = [_grow_tree(X, targets, seed) for seed in more]
             self._trees += [tree for tree, _ in grown]
-            self._in_bag = np.column_stack([self._in_bag, *(counts for _, counts in grown)])
+            bags = [counts.astype(np.uint8) for _, counts in grown]
+            self._in_bag = np.column_stack([self._in_bag, *bags])
             self._leaves = self._leaves_of(X)
             gain = without - _ranked_score(self._weights(self._leaves, held_out=True), scores)
             self.gain_ = float(gain.mean() / (gain.std(ddof=1) / np.sqrt(n) + 1e-12))
@@ -85,7 +88,8 @@ class ConditionalNoise:
     def _leaves_of(self, X: np.ndarray) -> np.ndarray:
         """Leaf of each row in each tree (n, trees), numbered through all trees."""
         starts = np.cumsum([0, *(tree.node_count for tree in self._trees[:-1])])
-        return np.column_stack([tree.apply(X) for tree in self._trees]) + starts
+        leaves = np.column_stack([tree.apply(X) for tree in self._trees]) + starts
+        return leaves.astype(np.int32)
 
     def _weights(self, leaves: np.ndarray, held_out: bool = False) -> np.ndarray:
         """Weights (n, n_train) of the training residuals for rows in these leaves (n, trees).
@@ -93,7 +97,7 @@ class ConditionalNoise:
         With `held_out` the rows are the training rows, and only trees count that lack the row.
         """
         n_leaves = sum(tree.node_count for tree in self._trees)
-        counts = _by_leaf(self._leaves, self._in_bag, n_leaves)
+        counts = _by_leaf(self._leaves, self._in_bag.astype(float), n_leaves)
         used = self._in_bag == 0 if held_out else np.ones(leaves.shape, dtype=bool)
         share = used / np.maximum(used.sum(axis=1, keepdims=True), 1)
         share /= np.maximum(counts.sum(axis=0), 1)[leaves]

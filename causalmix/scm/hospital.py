@@ -14,6 +14,7 @@ import pandas as pd
 
 from causalmix.data.dataset import TabularDataset
 from causalmix.discovery.knowledge import BackgroundKnowledge
+from causalmix.errors import check_seed, check_whole
 from causalmix.scm.model import StructuralCausalModel
 
 TREATMENT, OUTCOME = "treated", "recovery"
@@ -66,7 +67,8 @@ def hospital_rows(n: int, seed: int, *, treated: bool | None = None) -> TabularD
         Numeric columns ``severity`` (standard normal), ``pressure`` (mmHg), ``recovery`` (points)
         and ``days`` in hospital; the target ``treated`` is ``no`` or ``yes``.
     """
-    rng = np.random.default_rng(seed)
+    check_whole(n, 1, "n")
+    rng = np.random.default_rng(check_seed(seed))
     severity, pressure, recovery = rng.normal(size=(3, n))
     days = rng.gamma(2.0, 1.0, n)
     # a logistic threshold: the chance of treatment rises with severity

@@ -5,6 +5,7 @@ Shapes: n rows, p predictors.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -268,6 +269,16 @@ class StackedClassifier(NodeClassifier):
         """Probabilities of the classes, shape (n, classes)."""
         parts = zip(self.weights_.values(), self._models, strict=True)
         return sum(weight * model.predict_proba(X) for weight, model in parts)
+
+
+def stacking_seconds(X: np.ndarray, y: np.ndarray) -> float:
+    """Return about how long `StackedClassifier` takes on these rows, from a few boosted trees."""
+    if len(y) < _STACKING_ROWS:
+        return 0.0
+    start = time.perf_counter()
+    HistGradientBoostingClassifier(**_boosting | {"max_iter": 2}).fit(X, y)
+    boosting = (time.perf_counter() - start) * _boosting["max_iter"] / 2
+    return 2 * boosting * (FOLDS + 1)  # the others take about as long as boosting
 
 
 class FoundationModelClassifier(NodeClassifier):

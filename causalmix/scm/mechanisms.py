@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 from causalmix.scm.conditional_noise import ConditionalNoise
 from causalmix.scm.density import Copied, Uniform, empirical, observed_quantiles, smooth
-from causalmix.scm.learners import choose_classifier, choose_regressor, predict_mean_and_scale
+from causalmix.scm.learners import (
+    choose_classifier,
+    choose_regressor,
+    predict_mean_and_scale,
+    stacking_seconds,
+)
 
 BINS = "bins"  # in place of a regressor: the classifier of a `BinnedModel`
 
@@ -88,9 +94,19 @@ class Columns:
 
 
 def make_mechanism(
-    node: str, parents: Sequence[str], columns: Columns, mechanism: str, noise: str
+    node: str,
+    parents: Sequence[str],
+    columns: Columns,
+    mechanism: str,
+    noise: str,
+    pace: Pace | None = None,
 ) -> Any:
-    """Return the fitted gcm mechanism of `node` given `parents` (none: a root)."""
+    """Return the fitted gcm mechanism of `node` given `parents` (none: a root).
+
+    Where `pace` leaves no time for it, it is a simple one instead.
+    """
+    if pace is not None:
+        return pace.fit(node, parents, columns, mechanism, noise)
     regressors, classifiers = MECHANISMS[mechanism]
     child = columns.values[node]
     observed = ~pd.isna(child)
@@ -115,6 +131,56 @@ def make_mechanism(
         warnings.filterwarnings("ignore", category=ConvergenceWarning)
         fitted.fit(predictors, child)
     return fitted
+
+
+@dataclass
+class Pace:
+    """Fits the mechanisms of a model's nodes, the later ones simpler where time gets short.
+
+    Simple mechanisms are linear, with residuals for noise.
+
+    Parameters
+    ----------
+    deadline, stacked_deadline : float
+        When all but stacked mechanisms should be fitted, and when those, on the clock of
+        `time.perf_counter`.
+    nodes : int
+        How many there are.
+
+    Attributes
+    ----------
+    simple : int
+        How many nodes were given a simple mechanism instead of another one.
+    """
+
+    deadline: float
+    stacked_deadline: float
+    nodes: int
+    simple: int = 0
+    _seconds: list[float] = field(default_factory=list)
+
+    def fit(
+        self, node: str, parents: Sequence[str], columns: Columns, mechanism: str, noise: str
+    ) -> Any:
+        """Do as `make_mechanism`, and note the time."""
+        start = time.perf_counter()
+        deadline, left, self.nodes = self.deadline, max(self.nodes, 1), self.nodes - 1
+        expected = float(np.mean(self._seconds)) if self._seconds else 0.0
+        if mechanism == "stacked" and parents and isinstance(columns.values[node][0], str):
+            predictors = side_by_side(columns.values, parents)
+            encoded = [columns.encoders[name](predictors[:, k]) for k, name in enumerate(parents)]
+            expected, left = (
+                stacking_seconds(np.hstack(encoded), columns.values[node].astype(str)),
+                1,
+            )
+            deadline = self.stacked_deadline
+        if start + expected * left <= deadline:
+            made = make_mechanism(node, parents, columns, mechanism, noise)
+            if mechanism != "stacked" and parents:
+                self._seconds.append(time.perf_counter() - start)
+            return made
+        self.simple += bool(parents)
+        return make_mechanism(node, parents, columns, "linear", "empirical")
 
 
 def side_by_side(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:

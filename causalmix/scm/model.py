@@ -15,10 +15,11 @@ from dowhy.graph import get_ordered_predecessors
 
 from causalmix.data.codec import TableCodec, names_as_text
 from causalmix.data.numpy_seed import numpy_seed
+from causalmix.data.own_settings import own_settings
 from causalmix.discovery.knowledge import check_acyclic
-from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.errors import CausalMixError, DataError, check_name, check_seed, check_whole, quoted
 from causalmix.scm.counterfactual import draw_rows, move_noise
-from causalmix.scm.mechanisms import MECHANISMS, NOISES, Columns, make_mechanism
+from causalmix.scm.mechanisms import MECHANISMS, NOISES, Columns, Pace, make_mechanism
 from causalmix.scm.missingness import MissingnessModel
 
 MISSING = ("modelled", "random", "none")
@@ -116,7 +117,10 @@ class StructuralCausalModel:
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
 
-    def fit(self, data: pd.DataFrame, *, fitted: Fitted | None = None) -> Self:
+    @own_settings()
+    def fit(
+        self, data: pd.DataFrame, *, fitted: Fitted | None = None, pace: Pace | None = None
+    ) -> Self:
         """Fit the mechanism of every node.
 
         Parameters
@@ -127,6 +131,8 @@ class StructuralCausalModel:
             What is already fitted to the same data: mechanisms by node and parents, and the model
             of the gaps. It is used where it fits and completed with what is missing: models of many
             graphs over one table share it.
+        pace : Pace, optional
+            Where time is limited, what fits the mechanisms.
 
         Returns
         -------
@@ -162,12 +168,15 @@ class StructuralCausalModel:
             parents = tuple(get_ordered_predecessors(graph, node))
             if (node, parents) not in fitted:
                 kind = self.node_mechanisms.get(name, self.mechanism)
-                fitted[node, parents] = make_mechanism(node, parents, columns, kind, self.noise)
+                fitted[node, parents] = make_mechanism(
+                    node, parents, columns, kind, self.noise, pace
+                )
             model.set_causal_mechanism(node, fitted[node, parents])
             graph.nodes[node][PARENTS_DURING_FIT] = list(parents)
         self.model_ = model
         return self
 
+    @own_settings()
     def sample(
         self,
         n: int,
@@ -202,8 +211,8 @@ class StructuralCausalModel:
         Raises
         ------
         CausalMixError
-            If `n` is below 1, the model is not fitted, or `noise_correlation` is not between 0
-            and 1, or given together with `do`.
+            If `n` is no whole number of at least 1, `seed` is none, the model is not fitted, or
+            `noise_correlation` is not between 0 and 1, or given together with `do`.
         DataError
             If `do` names an unknown column or level, or no finite number for a numeric column.
         """
@@ -223,6 +232,7 @@ class StructuralCausalModel:
             table[name] = self.codec_.constant(name, value, n)
         return table
 
+    @own_settings()
     def average_treatment_effect(
         self,
         treatment: str,
@@ -262,7 +272,7 @@ class StructuralCausalModel:
         Raises
         ------
         CausalMixError
-            If the model is not fitted.
+            If `n` or `seed` is none, or the model is not fitted.
         DataError
             If a column or level is unknown, a categorical outcome comes without `outcome_class`,
             or a numeric one with it.
@@ -294,8 +304,8 @@ class StructuralCausalModel:
     ) -> pd.DataFrame:
         """Draw coded rows without gaps."""
         self._check_fitted()
-        if n < 1:
-            raise CausalMixError(f"Cannot draw {n} rows; n must be at least 1.")
+        check_whole(n, 1, "n")
+        check_seed(seed)
         codes = dict(self._intervention(name, value) for name, value in do.items())
         rng = np.random.default_rng(seed)
         with numpy_seed(seed):  # DoWhy draws from the global generator
@@ -329,7 +339,9 @@ class StructuralCausalModel:
     def _check_column(self, name: Hashable) -> None:
         self._check_fitted()
         if name not in self.codec_.columns:
-            raise DataError(f"The table has no column {name!r} to intervene on or to look at.")
+            raise DataError(
+                f"The table has no column {quoted(name)} to intervene on or to look at."
+            )
 
 
 def _check_columns(dag: nx.DiGraph, data: pd.DataFrame) -> None:

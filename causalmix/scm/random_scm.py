@@ -6,6 +6,8 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
+from causalmix.errors import check_seed, check_whole
+
 _CURVES = (np.tanh, np.sin, np.square, np.abs, lambda x: np.maximum(x, 0.0))
 _NOISES = ("normal", "laplace", "uniform", "logistic")
 
@@ -73,7 +75,9 @@ def random_scm_table(
     dag : networkx.DiGraph
         On its columns.
     """
-    rng = np.random.default_rng([seed, n_nodes])
+    check_whole(n_nodes, 1, "n_nodes")
+    check_whole(n_rows, 1, "n_rows")
+    rng = np.random.default_rng([check_seed(seed), n_nodes])
     dag = random_dag(n_nodes, mean_degree, rng)
     columns: dict[str, pd.Series] = {}
     for node in nx.topological_sort(dag):

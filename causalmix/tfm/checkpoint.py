@@ -108,7 +108,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path.name} cannot be read as a checkpoint; it may be truncated. "
             f"Get the file again. ({str(error).splitlines()[0] if str(error) else 'empty file'})"
         ) from error
-    missing = [key for key in ("state_dict", "config") if key not in checkpoint]
+    parts = checkpoint if isinstance(checkpoint, Mapping) else {}
+    missing = [key for key in ("state_dict", "config") if not isinstance(parts.get(key), Mapping)]
     if missing:
         raise CheckpointError(f"{path.name} is no checkpoint: it lacks {' and '.join(missing)}.")
     return checkpoint

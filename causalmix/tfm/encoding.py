@@ -23,6 +23,7 @@ from tabpfn.preprocessing.clean import clean_data_transform
 from tabpfn.preprocessing.datamodel import FeatureModality
 from tabpfn.validation import ensure_compatible_predict_input_sklearn
 
+from causalmix.data.own_settings import own_settings
 from causalmix.tfm.device import Portions
 
 # Log-odds of a class that the context lacks, against all classes it has: a probability of about
@@ -138,6 +139,7 @@ class Encoder:
             most=_QUERY_ROWS,
         )
 
+    @own_settings()
     def transform(self, X: pd.DataFrame) -> list[torch.Tensor]:
         """Transform rows for every member.
 

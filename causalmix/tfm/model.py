@@ -28,7 +28,8 @@ from tabpfn.constants import ModelVersion
 from tabpfn.inference_config import InferenceConfig
 from tabpfn.model_loading import resolve_model_path
 
-from causalmix.errors import CheckpointError, DataError, check_name
+from causalmix.data.own_settings import own_settings
+from causalmix.errors import CheckpointError, DataError, check_name, naming
 from causalmix.manifest import file_hash
 from causalmix.tfm.checkpoint import build_network, read_checkpoint, write_checkpoint
 from causalmix.tfm.device import find_device
@@ -253,6 +254,7 @@ class FoundationModel:
         """
         return _classifier(self.copy(), n_estimators, random_state)
 
+    @own_settings()
     def encoder(
         self,
         X: pd.DataFrame,
@@ -294,6 +296,7 @@ class FoundationModel:
         return Encoder(classifier, codes, self.limits.max_classes)
 
 
+@own_settings()
 def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> FoundationModel:
     """Load a foundation model for classification.
 
@@ -330,7 +333,8 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
             f"{path.name} is of the unknown architecture {architecture_name!r}. Known: {known}."
         )
     config = dict(checkpoint["config"])
-    if config.get("max_num_classes", 0) < 2:
+    n_classes = config.get("max_num_classes", 0)
+    if not isinstance(n_classes, int) or n_classes < 2:
         raise CheckpointError(f"{path.name} is a regression checkpoint, not a classification one.")
     # A multi-task checkpoint may carry the regression loss; it is no part of the network.
     weights = {k: v for k, v in checkpoint["state_dict"].items() if "criterion." not in k}
@@ -405,7 +409,9 @@ def _checkpoint_path(name: str | Path) -> Path:
             "file from Prior Labs, put it there or set TABPFN_MODEL_CACHE_DIR, or pass its path "
             "instead of the version. 'embedded' needs no download."
         )
-    if not path.is_file():
+    with naming(path, "a checkpoint", hint, CheckpointError):
+        found = path.is_file()
+    if not found:
         raise CheckpointError(f"No checkpoint at {path}. {hint}")
     return path
 

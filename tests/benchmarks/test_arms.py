@@ -125,6 +125,29 @@ def test_results_of_other_settings_are_not_mixed_in(finished):
         run_benchmark(["iris"], out=out, **(SMALL | {"n_train": 31}))
 
 
+@pytest.mark.parametrize("name", ["settings.json", "runs/wine-0.json"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_damaged_files_are_named(tmp_path, name, content):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / name).write_text(content)
+    message = r"results of other settings|settings\.json" if "settings" in name else r"wine-0\.json"
+    with pytest.raises(CausalMixError, match=message):
+        run_benchmark(["wine"], arms=["zero_shot"], seeds=[0], out=tmp_path)
+
+
+def test_results_of_another_kind_are_left_alone(tmp_path):
+    (tmp_path / "scores.csv").write_text("mine")
+    with pytest.raises(CausalMixError, match=r"holds a scores\.csv that no benchmark has written"):
+        run_benchmark(["wine"], arms=["zero_shot"], seeds=[0], out=tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["scores.csv"]
+
+
+def test_where_nothing_can_be_written_is_found_before_a_table_is_read(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CausalMixError, match="file cannot be written: it is no folder"):
+        run_benchmark(["nowhere.csv"], out=tmp_path / "file")
+
+
 def test_every_generator_has_an_arm_with_and_without_purification():
     mixed = {name: arm for name, arm in ARMS.items() if arm.generator}
     assert set(mixed) == {f"{name}{end}" for name in GENERATORS for end in ("", "_purified")}

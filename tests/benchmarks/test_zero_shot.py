@@ -234,7 +234,7 @@ def test_a_run_goes_on_where_it_was_killed(folder, tmp_path, monkeypatch):
     scored = []
     score = evaluation._score
     monkeypatch.setattr(
-        evaluation, "_score", lambda task, models: scored.append(task) or score(task, models)
+        evaluation, "_score", lambda task, **options: scored.append(task) or score(task, **options)
     )
     again = small(folder, out)
     assert len(scored) == len(lines) - 9
@@ -254,9 +254,9 @@ def test_another_checkpoint_or_table_replaces_only_its_own_rows(folder, tmp_path
     methods = []
     score = evaluation._score
 
-    def noted(task, models):
+    def noted(task, **options):
         methods.append((task.row["dataset"], task.row["method"]))
-        return score(task, models)
+        return score(task, **options)
 
     monkeypatch.setattr(evaluation, "_score", noted)
     after = small(folder, out, seeds=1, tfm=path).rows

@@ -259,6 +259,91 @@ def test_named_index_of_a_parquet_file_is_a_column(tmp_path):
     assert load_dataset(tmp_path / "table.parquet").categorical == ("place",)
 
 
+def test_lines_that_end_in_carriage_returns_alone(tmp_path):
+    dataset = load_dataset(write(tmp_path, "a,target\r1.5,x\r2.5,y\r0.5,x\r"))
+    assert dataset.X["a"].tolist() == [1.5, 2.5, 0.5]
+    assert dataset.y.tolist() == ["x", "y", "x"]
+
+
+@pytest.mark.parametrize("first", ["sep=;\r\n", '"sep=;"\n', "SEP=;\n"])
+def test_the_separator_that_excel_states(tmp_path, first):
+    dataset = load_dataset(write(tmp_path, first + "a;b;target\n1,5;2,3;x\n2,5;x;y\n"))
+    assert dataset.X["a"].tolist() == [1.5, 2.5]
+    assert dataset.categorical == ("b",)
+    with pytest.raises(DataError, match="line 3: 2 cells, but the header has 3"):
+        load_dataset(write(tmp_path, first + "a;b;target\n1,5;2\n"))
+
+
+def test_a_cell_that_is_too_long_is_named_by_line_and_column(tmp_path):
+    long = "x" * 140_000
+    with pytest.raises(DataError, match=r"table\.csv, line 3, column 'b': a cell of 140000 "):
+        load_dataset(write(tmp_path, f"a,b,target\n1.5,u,x\n2.5,{long},y\n"))
+    unclosed = 'a,b,target\n1.5,"u,x\n' + "2.5,v,y\n" * 20_000
+    with pytest.raises(DataError, match=r"line 20002, column 'b': .* opened and not closed"):
+        load_dataset(write(tmp_path, unclosed))
+
+
+def test_numbers_that_cannot_be_computed_with_are_named_by_line(tmp_path):
+    with pytest.raises(DataError, match=r"'a' holds 1e\+200 \(line 4\)"):
+        load_dataset(write(tmp_path, "a,target\n1.5,u\n\n1e200,v\n2.5,v\n"))
+
+
+def test_decimal_commas_between_tabs(tmp_path):
+    path = write(tmp_path, "a\tb\ttarget\n1,5\t1,234\tu\n2,25\t2,345\tv\n", "table.tsv")
+    with pytest.warns(UserWarning, match="'b' .*'1,234' as 1.234"):
+        dataset = load_dataset(path)
+    assert dataset.X["a"].tolist() == [1.5, 2.25]
+    assert dataset.X["b"].tolist() == [1.234, 2.345]
+
+
+def test_a_class_that_is_a_missing_marker_is_named(tmp_path):
+    text = "a,target\n" + "".join(f"{i}.5,{'EU' if i % 2 else 'NA'}\n" for i in range(6))
+    with pytest.raises(DataError, match=r"only the class EU;.*3 of the cells are 'NA'.*line 2\)"):
+        load_dataset(write(tmp_path, text))
+    with pytest.warns(UserWarning, match=r"3 rows without .*are 'NA', the first line 2\)"):
+        dataset = load_dataset(write(tmp_path, text + "7.5,US\n"))
+    assert dataset.class_names == ("EU", "US")
+
+
+def test_labels_beyond_2_53_are_kept_apart(tmp_path):
+    labels = [2**53, 2**53 + 1, None, 2**53 + 1]
+    frame = pd.DataFrame({"a": [1.5, 2.5, 3.5, 4.5], "target": pd.array(labels, "Int64")})
+    frame.to_parquet(tmp_path / "table.parquet")
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    for name in ("table.parquet", "table.csv"):
+        with pytest.warns(UserWarning, match="Dropped 1 row"):
+            dataset = load_dataset(tmp_path / name)
+        assert dataset.y.tolist() == [str(labels[i]) for i in (0, 1, 3)]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_dates_of_parquet_beyond_nanoseconds(tmp_path, unit):
+    until = np.array(["2024-01-01", "9999-12-31", "2024-01-03"], f"M8[{unit}]")
+    pd.DataFrame({"until": until, "target": list("uvu")}).to_parquet(tmp_path / "t.parquet")
+    with pytest.warns(UserWarning, match="Converted dates"):
+        dataset = load_dataset(tmp_path / "t.parquet")
+    assert dataset.X["until"].tolist() == [19723, 2932896, 19725]
+
+
+def test_a_table_as_a_hospital_keeps_it(shared_data):
+    path = shared_data.parent / "cases" / "patients.csv"
+    raw = pd.read_csv(path)
+    with pytest.warns(UserWarning, match="^patients: ") as caught:
+        dataset = load_dataset(path, target="discharge")
+    odd = [str(each.message) for each in caught if "odd cells" in str(each.message)]
+    assert odd == [
+        "patients: Read odd cells of columns of numbers or dates: 'crp_mg_l' ('<5' as 5 in 71 "
+        "cells), 'weight_kg' ('n.a.' as missing in 10 cells)."
+    ]
+    crp = raw["crp_mg_l"].str.replace("<", "").astype(float)
+    np.testing.assert_array_equal(dataset.X["crp_mg_l"], crp)
+    assert dataset.X["weight_kg"].dtype == np.float64
+    for name, form in (("admitted", "%d.%m.%Y"), ("last_seen", "%Y-%m-%d")):
+        days = (pd.to_datetime(raw[name], format=form) - pd.Timestamp("1970-01-01")).dt.days
+        np.testing.assert_array_equal(dataset.X[name], days)
+    assert dataset.categorical == ("sex", "ward", "smoker")
+
+
 def test_rows_without_a_target_are_dropped_with_a_warning(tmp_path):
     path = write(tmp_path, "x,target\n1.5,u\n2.5,\n3.5,?\n4.5,v\n")
     with pytest.warns(UserWarning, match="Dropped 2 rows without a value of the target 'target'"):

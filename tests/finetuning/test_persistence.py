@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import stat
 
 import numpy as np
 import pandas as pd
@@ -10,9 +13,11 @@ import pytest
 
 import causalmix
 from causalmix.errors import CausalMixError, CheckpointError
+from causalmix.finetuning import persistence
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.estimator import CausalMixClassifier
 from causalmix.finetuning.persistence import FORMAT, json_value
+from causalmix.manifest import json_hash
 
 TINY = {"n_estimators": 1, "steps": 0, "random_state": 0, "device": "cpu"}
 
@@ -28,11 +33,14 @@ def folder(table, tmp_path):
     return CausalMixClassifier(**TINY).fit(*table).save(tmp_path / "model")
 
 
-def change(folder, change_state):
-    """Change the state in place."""
+def change(folder, change_state, *, sealed=True):
+    """Change the state in place, and its checksum with it, as one who means to."""
     file = folder / "classifier.json"
     state = json.loads(file.read_text())
     change_state(state)
+    if sealed and "checksums" in state:
+        plain = {name: part for name, part in state.items() if name != "checksums"}
+        state["checksums"]["classifier.json"] = json_hash(plain)
     file.write_text(json.dumps(state))
 
 
@@ -46,7 +54,7 @@ def refusal(folder):
     "key",
     [
         *("format", "versions", "parameters", "classes", "n_features_in", "feature_names_in"),
-        *("columns", "schema", "n_estimators", "seed", "report", "history"),
+        *("columns", "schema", "n_estimators", "seed", "report", "history", "checksums"),
     ],
 )
 def test_what_the_state_lacks_is_named(folder, key):
@@ -127,3 +135,74 @@ def test_keys_that_json_cannot_hold_are_refused():
     }
     with pytest.raises(CausalMixError, match=r"options={.* cannot be saved"):
         json_value("options", {"edges": {("a", "b"): 1}})
+
+
+def test_a_type_of_labels_that_would_take_gigabytes_is_refused():
+    with pytest.raises(ValueError, match="bytes a label, of 3 characters"):
+        persistence._label_dtype({"dtype": "<U500000000", "values": ["yes", "no"]})
+    assert persistence._label_dtype({"dtype": "<U3", "values": ["yes", "no"]}) == "<U3"
+
+
+def flip(file):
+    """Change one bit in the middle of a file."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "context.safetensors"])
+def test_a_flipped_bit_and_a_file_of_another_classifier_are_found(table, folder, tmp_path, name):
+    other = CausalMixClassifier(**TINY).fit(table[0] * 2, ~table[1]).save(tmp_path / "other")
+    whole = (folder / name).read_bytes()
+    flip(folder / name)
+    assert refusal(folder).startswith(f"{folder / name} is not as it was saved: its content is")
+    (folder / name).write_bytes(whole)
+    CausalMixClassifier.load(folder, device="cpu")
+    shutil.copy(other / "context.safetensors", folder)
+    assert f"{folder / 'context.safetensors'} is not as it was saved" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "change_state",
+    [
+        lambda state: state.update(schema=dict(reversed(state["schema"].items()))),
+        lambda state: state.update(columns=["b", "a"]),
+        lambda state: state["classes"]["values"].reverse(),
+        lambda state: state.update(seed=state["seed"] + 1),
+    ],
+)
+def test_a_state_that_was_changed_is_found(folder, change_state):
+    change(folder, lambda state: None, sealed=False)  # written anew, with the same content
+    CausalMixClassifier.load(folder, device="cpu")
+    change(folder, change_state, sealed=False)
+    assert f"{folder / 'classifier.json'} is not as it was saved" in refusal(folder)
+
+
+def test_a_file_that_is_gone_or_cut_short_is_named(folder):
+    for name in ("context.safetensors", "weights.safetensors"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[:-100])
+        assert f"{folder / name} is not as it was saved" in refusal(folder)
+        (folder / name).unlink()
+        assert f"{folder / name} cannot be read as part of a saved classifier" in refusal(folder)
+        (folder / name).write_bytes(content)
+
+
+def test_a_link_to_a_classifier_is_written_through(table, folder, tmp_path):
+    link = tmp_path / "current"
+    link.symlink_to(folder, target_is_directory=True)
+    before = (folder / "classifier.json").stat().st_ino
+    CausalMixClassifier(**TINY).fit(*table).save(link)
+    assert link.is_symlink()
+    assert (folder / "classifier.json").stat().st_ino != before
+    CausalMixClassifier.load(link, device="cpu")
+
+
+def test_files_are_readable_as_the_umask_says(table, tmp_path):
+    classifier, before = CausalMixClassifier(**TINY).fit(*table), os.umask(0o022)
+    try:
+        folder = classifier.save(tmp_path / "model")
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o644}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755

@@ -152,7 +152,7 @@ def test_errors_name_what_is_wrong():
     with pytest.raises(CausalMixError, match="not fitted"):
         pure.sample(3, 0)
     X, y = table()
-    with pytest.raises(CausalMixError, match="Cannot draw 0 rows"):
+    with pytest.raises(CausalMixError, match="n is 0; a whole number, at least 1"):
         pure.fit(X, y).sample(0, 0)
     with pytest.raises(DataError, match="one class"):
         make_generator("mixup", purified=True).fit(X, y.mask(y == "rare", "usual"))

@@ -294,7 +294,7 @@ def test_errors_name_what_is_wrong(name):
     X, y = TABLES["iris"]()
     with pytest.raises(CausalMixError, match="not fitted"):
         quick(name).sample(1, 0)
-    with pytest.raises(CausalMixError, match="Cannot draw 0 rows"):
+    with pytest.raises(CausalMixError, match="n is 0; a whole number, at least 1"):
         quick(name).fit(X, y).sample(0, 0)
     with pytest.raises(DataError, match="X is a DataFrame and y a ndarray"):
         quick(name).fit(X, y.to_numpy())
@@ -308,6 +308,9 @@ def test_errors_name_what_is_wrong(name):
         quick(name).fit(X, y.where(np.arange(60) > 0))
     with pytest.raises(DataError, match="infinities"):
         quick(name).fit(X * np.inf, y)
+    for dtype in (object, "category"):
+        with pytest.raises(DataError, match="infinities"):
+            quick(name).fit(X.assign(more=pd.Series([1.0, np.inf] * 30).astype(dtype)), y)
 
 
 def test_columns_named_by_numbers_are_known_to_the_causal_generator():

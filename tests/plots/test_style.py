@@ -12,7 +12,7 @@ from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.plots.quality import plot_quality
 from causalmix.plots.results import plot_gaps, plot_histories, plot_improvements
 from causalmix.plots.rows import plot_associations, plot_marginals, plot_pairs
-from causalmix.plots.style import plot_edge_probabilities, plot_graph
+from causalmix.plots.style import label, plot_edge_probabilities, plot_graph
 
 mpl.use("Agg")
 NO_MARKS = pd.DataFrame(columns=["algorithm", "source", "target", "mark", "frequency"])
@@ -184,3 +184,60 @@ def test_runs_too_short_for_a_gap_are_said_to_be():
     gaps = pd.DataFrame({"dataset": ["a"], "seed": [0], "arm": ["default"]})
     ax = plot_gaps(gaps.assign(gap_auc=np.nan, gap_log_loss=np.nan))
     assert [text.get_text() for text in ax.texts] == ["No run has three evaluations"]
+
+
+# Names as users have them
+
+ODD_NAMES = ["$a_1$ to $", "a$", "_hidden", "x" * 120 + "$" + "y" * 120, "two\nlines", "<img>"]
+
+
+def test_a_label_is_drawn_as_it_is_and_short():
+    assert label("plain name") == "plain name"
+    assert label(3) == "3"
+    assert label("$x$") == r"\$x\$"
+    assert label("_x") == " _x"
+    assert label("two\n lines") == "two lines"
+    ends = label("first of" + "-" * 250 + "arm, left", 20)
+    assert len(ends) == 20
+    assert (ends[:8], ends[-9:]) == ("first of", "arm, left")
+    figure, ax = mpl.pyplot.subplots()
+    for text in ODD_NAMES:
+        drawn = ax.text(0, 0, label(text, 300))
+        figure.canvas.draw()
+        assert not mpl.cbook.is_math_text(drawn.get_text())
+
+
+def odd_table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({name: rng.normal(size=40) for name in ODD_NAMES})
+    levels = pd.Categorical.from_codes(rng.integers(0, len(ODD_NAMES), 40), ODD_NAMES)
+    return frame.assign(rows=levels, value=levels, share=levels)
+
+
+@pytest.mark.parametrize("name", ["$x$ and $", "y" * 250])
+def test_figures_bear_names_of_every_kind(name):
+    frame = odd_table()
+    columns = list(frame)
+    d = len(columns)
+    edges = EdgeProbabilities(tuple(columns), np.triu(np.full((d, d), 0.5), 1), NO_MARKS)
+    plot_edge_probabilities(edges).figure.canvas.draw()
+    plot_graph(edges, target=columns[0]).figure.canvas.draw()
+    for draw in (plot_marginals, plot_pairs):
+        draw(frame, {name: frame}).canvas.draw()
+    plot_marginals(frame, {name: frame}, columns=["rows", "share", "value"]).canvas.draw()
+    plot_associations({name: frame, "other": frame}).canvas.draw()
+    table = pd.DataFrame(
+        {"dataset": [name, "_b", "$"], "arm": "causal", "improvement": [0.1, 0.4, -0.2]}
+    )
+    ax = plot_improvements(table)
+    ax.figure.canvas.draw()
+    assert len(ax.get_legend().get_texts()) == 3
+    report = pd.DataFrame(0.5, ["real", name, "$"], ["CMD", "kMTVD", "NNAA", "near-copies"])
+    plot_quality(report).canvas.draw()
+
+
+def test_a_wide_name_leaves_room_for_the_figure():
+    edges = EdgeProbabilities(("x" * 250, "y" * 250), np.zeros((2, 2)), NO_MARKS)
+    ax = plot_edge_probabilities(edges)
+    for text in (*ax.get_xticklabels(), *ax.get_yticklabels()):
+        assert len(text.get_text()) <= 24

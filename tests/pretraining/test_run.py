@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from causalmix.errors import CheckpointError
+from causalmix.errors import CausalMixError, CheckpointError
 from causalmix.pretraining import run as module
 from causalmix.pretraining.config import PRETRAINING, PretrainConfig, read_config
 from causalmix.pretraining.heldout import (
@@ -168,6 +168,38 @@ def test_another_configuration_does_not_take_over_a_run(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with two cores
+def test_a_damaged_state_is_named(tmp_path):
+    pretrain(tmp_path, TINY)
+    state, content = tmp_path / "state.pt", (tmp_path / "state.pt").read_bytes()
+    for damaged in (b"", content[:-500], b"PK" + content[2:500]):
+        state.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"state\.pt cannot be read as the state"):
+            pretrain(tmp_path, TINY)
+    torch.save({"config": asdict(TINY)}, state)
+    with pytest.raises(CheckpointError, match=r"state\.pt cannot be read as .*'network'"):
+        pretrain(tmp_path, TINY)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "log.csv", "manifest.json"])
+def test_results_that_are_not_the_runs_own_are_left_alone(tmp_path, name, capsys):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(CheckpointError, match=f"holds {name}, but no state"):
+        pretrain(tmp_path, TINY)
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path), "--device", "cpu", "--producers", "0"])
+    assert ended.value.code == 2
+    assert f"holds {name}" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_where_a_run_cannot_write_is_found_before_it_trains(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(module, "_Run", None)
+    for name in ("file", "file/deep"):
+        with pytest.raises(CausalMixError, match=rf"{name} cannot be written"):
+            pretrain(tmp_path / name, TINY)
+
+
 @pytest.mark.parametrize("producers", [1, 2, 3])
 def test_the_number_of_producers_does_not_change_the_tasks(producers):
     alone, ahead = task_stream(TINY, 3), task_stream(TINY, 3, producers=producers)

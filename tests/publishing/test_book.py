@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import tempfile
+from html import escape
 from pathlib import Path
 
 import nbformat
 import pytest
+from markdown_it import MarkdownIt
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from causalmix import atomic
 from causalmix.errors import CausalMixError, UnknownNameError
-from causalmix.publishing import execution
+from causalmix.publishing import execution, notebooks
 from causalmix.publishing.book import book_name, build_book
 from causalmix.publishing.execution import plan
 from causalmix.publishing.notebooks import (
@@ -20,6 +26,7 @@ from causalmix.publishing.notebooks import (
     run_notebook,
 )
 from causalmix.publishing.parameters import Parameter, check_parameters, read_parameters
+from causalmix.publishing.record import code_span, record_page
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
@@ -298,3 +305,97 @@ def test_output_folder_with_other_things_is_refused(project):
     with pytest.raises(CausalMixError, match="holds other things"):
         build_book(out=folder, root=project)
     assert (folder / "thesis.txt").exists()
+
+
+def test_a_second_build_replaces_only_what_a_build_wrote(project):
+    folder = project / "public"
+    build_book(out=folder, root=project)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(CausalMixError, match=r"holds other things than a book: 'notes\.txt'"):
+        build_book(out=folder, root=project)
+    assert (folder / "notes.txt").read_text() == "mine"
+    (folder / "notes.txt").unlink()
+    (project / "book" / "intro.md").write_text("# Other\n\nWords.\n")
+    page = build_book(out=folder, root=project)
+    assert "Words." in (folder / "book" / "intro.html").read_text()
+    assert page == folder / "index.html"
+
+
+def test_where_a_book_goes_is_checked_before_the_notebooks_run(project):
+    (project / "file").touch()
+    with pytest.raises(CausalMixError, match=r"file cannot be written: .*is no folder"):
+        build_book(out=project / "file", root=project)
+    assert not (project / "_build").exists()
+    with pytest.raises(CausalMixError, match=r"file/deep\.ipynb cannot be written"):
+        run_notebook("01", output=project / "file" / "deep.ipynb", root=project)
+
+
+def test_a_chapters_source_is_not_overwritten(project):
+    source = project / "notebooks" / "01_one.ipynb"
+    before = source.read_text()
+    with pytest.raises(CausalMixError, match="is a chapter's source; name another file"):
+        run_notebook("01", output=source, root=project)
+    assert source.read_text() == before
+
+
+def test_what_a_killed_build_has_left_goes_with_the_next(project, monkeypatch):
+    stage = project / "_build" / f".{os.getpid()}-{atomic._HOST}-new-stage"
+    stage.mkdir(parents=True)
+    (stage / "page.md").touch()
+    write_notebook(project / "notebooks" / "02_two.ipynb", "k: int = 2  # a number", "6 / (2 - k)")
+    build_book({"k": "1"}, root=project)
+    assert not list((project / "_build").glob(".*"))
+
+
+def test_a_finished_notebook_that_cannot_be_written_is_kept_elsewhere(project, monkeypatch):
+    def fail(path, write):
+        if path.parent == project / "out":
+            raise CausalMixError(f"{path} cannot be written: No space left on device.")
+        write(path)
+
+    monkeypatch.setattr(notebooks, "replace_file", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(project))
+    with pytest.raises(CausalMixError, match=r"No space left on device\. The finished") as caught:
+        run_notebook("01", output=project / "out" / "mine.ipynb", root=project)
+    kept = Path(str(caught.value).split("is kept as ")[1].removesuffix("."))
+    assert "content 3" in kept.read_text()
+
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.mark.parametrize(
+    "text", [HOSTILE, "[v2](final).csv", "`" + HOSTILE + "`", "a``b", "{{ x }}", "$x$", "a|b", "c`"]
+)
+def test_a_text_of_a_user_is_code_and_nothing_else(text):
+    html = MarkdownIt("commonmark", {"html": True}).render(code_span(text))
+    assert re.sub(r"<[^>]*>", "", html) == f"{escape(text, quote=False)}\n".replace('"', "&quot;")
+    assert html.count("<") == 4  # <p><code></code></p>
+    page = record_page([record(parameters={"target": text}, data={text: "0" * 64})])
+    tables = MarkdownIt("commonmark", {"html": True}).enable("table").render(page)
+    assert "<img" not in tables
+    assert "<a " not in tables
+    assert len(re.findall(r"<code>", tables)) >= 3
+
+
+def record(**changes):
+    return {
+        "notebook": "01_one",
+        "started": "2026-01-01 00:00 UTC",
+        "seconds": 1.0,
+        "commit": "0" * 40,
+        "machine": "Linux",
+        "checkpoint": {"model.safetensors": ["0" * 64, "1" * 64]},
+        "python": "3.11",
+        "packages": {},
+    } | changes
+
+
+def test_a_file_of_an_odd_name_is_shown_as_it_is_called(project):
+    name = f"[v2](final) {HOSTILE}.csv".replace("/", "")
+    (project / name).write_text("of the file")
+    index = build_book({"file": name}, root=project)
+    for page in ("intro", "record"):
+        text = (index.parent / "book" / f"{page}.html").read_text()
+        assert "<img src=x" not in text
+        assert "[v2](final)" in text

@@ -217,7 +217,7 @@ def test_errors_name_what_is_wrong():
             StructuralCausalModel(wrong)
     with pytest.raises(CausalMixError, match="not fitted"):
         StructuralCausalModel(CHAIN).sample(1, 0)
-    with pytest.raises(CausalMixError, match="Cannot draw 0 rows"):
+    with pytest.raises(CausalMixError, match="n is 0; a whole number, at least 1"):
         StructuralCausalModel(CHAIN).fit(data).sample(0, 0)
 
 

@@ -128,7 +128,7 @@ def test_embedded_checkpoint_predicts_as_tabpfn_predicts(embedded, table):
 def test_default_ensemble_is_the_checkpoints(embedded, table):
     X, y = table
     classifier = embedded.classifier().fit(X[:60], y[:60])
-    assert classifier.n_estimators_ == embedded.inference_config.N_ESTIMATORS == 4
+    assert classifier.n_estimators_ == embedded.inference_config.N_ESTIMATORS == 2
 
 
 def test_order_of_categories_does_not_matter_and_a_new_one_is_missing(embedded, table):

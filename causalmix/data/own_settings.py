@@ -1,0 +1,32 @@
+"""The settings of other libraries that this package's results rest on, whatever a user has set."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import pandas as pd
+from sklearn import config_context
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Run under the libraries' usual settings, and give the user's back afterwards.
+
+    Also a decorator. scikit-learn's steps return arrays, PyTorch computes in single precision and
+    records gradients, NumPy's floating-point errors raise nothing, pandas' text is of dtype object.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(
+            config_context(transform_output="default", enable_metadata_routing=False)
+        )
+        stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
+        stack.enter_context(pd.option_context("future.infer_string", False))
+        if torch := sys.modules.get("torch"):  # else its settings are still the usual ones
+            stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+            torch.set_default_dtype(torch.float32)
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.enable_grad())
+        yield
