@@ -383,9 +383,8 @@ def _here(
             return
         table, need = tables.get(run.table), _need(run)
         if need and need not in shared:
-            shared = {
-                need: prepare(run, KINDS[run.kind], table)
-            }  # those of one split stand together
+            # Those of one split stand together.
+            shared = {need: prepare(run, KINDS[run.kind], table)}
         yield run, perform(run, KINDS[run.kind], run.key, table, shared.get(need))
 
 
@@ -462,7 +461,7 @@ class _Session:
         # One run more than can be computed, so that no worker waits for the next.
         for run in self._next(waiting, self._threads + 1):
             at_work[self._submit(run)] = run
-        finished = as_completed(list(at_work))
+        finished = as_completed(list(at_work), loop=self._client.loop)
         for future in finished:
             run = at_work.pop(future)
             yield run, self._collect(future, run)
