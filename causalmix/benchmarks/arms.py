@@ -1,67 +1,71 @@
 """Arms compared on the same splits of several datasets.
 
-An *arm* is a way to adapt the foundation model: not at all, by fine-tuning on real rows, or by
-fine-tuning on real and synthetic rows. All arms of one dataset and seed share one split and one
-fine-tuning seed, so that their differences are paired.
+An *arm* is a way to predict with the rows of a small table: the foundation model as it is, after
+fine-tuning on real rows, after fine-tuning on real and other rows, or another classifier. All arms
+of a split have the same rows and the same fine-tuning seed, so that their differences are paired.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
-from causalmix.atomic import check_writable, make_folder, replace_file
+from causalmix.atomic import check_writable, replace_file
+from causalmix.benchmarks.engine import Outcome, Run, compute
+from causalmix.benchmarks.store import Store
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.splitting import Split, low_data_split
 from causalmix.errors import (
     CausalMixError,
     check_filled,
-    check_name,
     check_names,
     check_seed,
     check_whole,
-    naming,
 )
 from causalmix.finetuning.config import MIXED_ROWS, FinetuneConfig
 from causalmix.finetuning.fit_input import seeded_generator
 from causalmix.finetuning.metrics import score
 from causalmix.finetuning.report import make_report
 from causalmix.finetuning.run import finetune, predict_proba
-from causalmix.manifest import make_manifest, read_json, write_json
+from causalmix.manifest import make_manifest, write_json
+from causalmix.quality.baselines import BASELINES, fit_predict_proba
 from causalmix.tfm.model import FoundationModel, load_tfm
+
+ZERO_SHOT, FINETUNED = "zero_shot", "finetuned"
+"""Methods of an arm besides the names of `causalmix.quality.baselines.BASELINES`."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to adapt the foundation model to a table.
+    """One way to predict with the rows of a small table.
 
     Parameters
     ----------
     label : str
         As figures and tables name it.
-    finetuned : bool, default=True
-        Whether weights are updated at all.
+    method : str, default="finetuned"
+        ``"zero_shot"``, ``"finetuned"``, or the name of another classifier.
     generator : str or None, default=None
-        Name of the generator whose rows are mixed in.
+        Name of the generator whose rows are trained on.
     options : dict, optional
         Keyword arguments of the generator.
-    mixing : dict, optional
+    config : dict, optional
         Settings of the `FinetuneConfig` that belong to the arm.
+    members : int, optional
+        Of the ensemble; by default as many as the checkpoint asks for.
     """
 
     label: str
-    finetuned: bool = True
+    method: str = FINETUNED
     generator: str | None = None
     options: dict[str, object] = field(default_factory=dict)
-    mixing: dict[str, object] = field(default_factory=dict)
+    config: dict[str, object] = field(default_factory=dict)
+    members: int | None = None
 
 
 PURIFIED = "_purified"
@@ -85,11 +89,11 @@ _GENERATOR_LABELS = {
 def _arms() -> dict[str, Arm]:
     """Fine-tuning on real rows, and with each generator's rows as they are and purified."""
     unmixed = {
-        "zero_shot": Arm("Zero-shot", finetuned=False),
+        "zero_shot": Arm("Zero-shot", ZERO_SHOT),
         "default": Arm("Default fine-tuning"),
     }
     mixed = {name: Arm(label, generator=name) for name, label in _GENERATOR_LABELS.items()}
-    mixed["causal_paper"] = replace(mixed["causal_paper"], mixing=MIXED_ROWS)
+    mixed["causal_paper"] = replace(mixed["causal_paper"], config=MIXED_ROWS)
     purified = {
         name + PURIFIED: replace(arm, label=f"{arm.label}, purified", options={"purified": True})
         for name, arm in mixed.items()
@@ -103,6 +107,34 @@ ARMS = _arms()
 ARM_LABELS = {name: arm.label for name, arm in ARMS.items()}
 
 DEFAULT_ARMS = ("zero_shot", "default", "causal", "smote_nc", "perturbation")
+
+
+KIND = "finetuning"
+"""Of these runs, in `causalmix.benchmarks.engine.KINDS`."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of a table a run gets.
+
+    Attributes
+    ----------
+    n_train, n_val : int
+        Rows for training and for validation.
+    n_test : int or None
+        Test rows at most; None takes all that are left.
+    split : int
+        Seed that draws them.
+    """
+
+    n_train: int
+    n_val: int
+    n_test: int | None
+    split: int
+
+    def draw(self, table: TabularDataset) -> Split:
+        """Draw them as `causalmix.data.splitting.low_data_split` does."""
+        return low_data_split(table, self.n_train, self.n_val, self.split, n_test=self.n_test)
 
 
 @dataclass(frozen=True)
@@ -135,9 +167,10 @@ def run_benchmark(
     n_val: int = 30,
     n_test: int | None = 500,
     target: str | None = None,
-    tfm: FoundationModel | None = None,
+    tfm: str | Path = "embedded",
     config: FinetuneConfig | None = None,
     out: str | Path | None = None,
+    workers: int = 0,
     progress: bool = False,
 ) -> BenchmarkResult:
     """Run every arm on every split of every dataset.
@@ -156,13 +189,16 @@ def run_benchmark(
         Test rows at most; None takes all that are left.
     target : str, optional
         Target column of datasets given as files; embedded ones keep their own.
-    tfm : FoundationModel, optional
-        Defaults to the embedded one.
+    tfm : str or Path, default="embedded"
+        Checkpoint as :func:`causalmix.tfm.model.load_tfm` takes it.
     config : FinetuneConfig, optional
-        Settings shared by all arms.
+        Settings shared by all arms, but for the sizes of tasks: see `make_run`.
     out : str or Path, optional
-        Folder for ``scores.csv``, ``histories.csv`` and ``manifest.json``. Finished runs found
-        there are not run again, so an interrupted benchmark resumes.
+        Folder of a :class:`~causalmix.benchmarks.store.Store`. Runs found there are not made again,
+        so an interrupted benchmark resumes. ``scores.csv``, ``histories.csv`` and
+        ``manifest.json`` of the benchmark asked for are written into it.
+    workers : int, default=0
+        Processes; 0 runs in this one.
     progress : bool, default=False
         Whether to show a progress bar on standard error.
 
@@ -176,9 +212,8 @@ def run_benchmark(
     UnknownNameError
         If an arm or a dataset is unknown.
     CausalMixError
-        If `datasets`, `arms` or `seeds` is empty, a seed or a number of rows is none, `out` holds
-        results of other settings, has a damaged file or cannot be written, or two datasets share a
-        name.
+        If `datasets`, `arms` or `seeds` is empty, a seed or a number of rows is none, `out` cannot
+        be written, two datasets share a name, or a run fails.
     """
     for name, values in (("datasets", datasets), ("arms", arms), ("seeds", seeds)):
         check_filled(values, name)
@@ -190,85 +225,206 @@ def run_benchmark(
     check_names(arms, ARMS, "arm")
     if out is not None:
         check_writable(Path(out), folder=True)
-    tables = [_as_table(item, target) for item in datasets]
-    names = [table.name for table in tables]
-    if len(set(names)) < len(names):
-        raise CausalMixError(f"Two datasets share a name: {', '.join(sorted(names))}.")
-    tfm = tfm or load_tfm()
-    config = config or FinetuneConfig()
-    settings = {
-        "n_train": n_train,
-        "n_val": n_val,
-        "n_test": n_test,
-        "config": asdict(config),
-        "checkpoint": tfm.content_hash,
-    }
-    store = _RunStore(Path(out) if out is not None else None, settings)
-    plan = [(table, seed, arm) for table in tables for seed in seeds for arm in arms]
-    bar = tqdm(plan, desc="benchmark", unit="run", disable=not progress)
-    for table, seed, arm in bar:
-        bar.set_postfix_str(f"{table.name} seed {seed} {arm}")
-        key = (table.name, table.content_hash, seed, arm)
-        if key not in store.runs:
-            split = low_data_split(table, n_train, n_val, seed, n_test=n_test)
-            store.add(key, run_arm(arm, split, tfm=tfm, config=config))
+    tables = {table.name: table for table in (_as_table(item, target) for item in datasets)}
+    if len(tables) < len(datasets):
+        raise CausalMixError(f"Two datasets share a name: {', '.join(sorted(tables))}.")
+    model, config = load_tfm(tfm), config or FinetuneConfig()
+    runs = [
+        make_run(
+            name,
+            ARMS[name],
+            table,
+            Rows(n_train, n_val, n_test, seed),
+            seed,
+            model,
+            config,
+            tfm=tfm,
+        )
+        for table in tables.values()
+        for seed in seeds
+        for name in arms
+    ]
+    for table in tables.values():
+        Rows(n_train, n_val, n_test, seeds[0]).draw(table)
+    store = Store(out)
+    compute(runs, store, tables, workers=workers, progress=progress)
+    raise_failures(store, runs)
+    settings = {"n_train": n_train, "n_val": n_val, "n_test": n_test, "config": asdict(config)}
     manifest = make_manifest(
-        settings | {"arms": list(arms), "seeds": list(seeds)},
-        data={table.name: table.content_hash for table in tables},
+        settings | {"checkpoint": model.content_hash, "arms": list(arms), "seeds": list(seeds)},
+        data={table.name: table.content_hash for table in tables.values()},
     )
-    keys = [(table.name, table.content_hash, seed, arm) for table, seed, arm in plan]
-    return store.collect(keys, manifest)
+    return _collect(store, runs, manifest, out)
 
 
-def run_arm(
-    arm: str, split: Split, *, tfm: FoundationModel, config: FinetuneConfig
-) -> tuple[dict[str, object], pd.DataFrame]:
-    """Adapt the model by one arm and score it on the split's test rows.
+def make_run(
+    name: str,
+    arm: Arm,
+    table: TabularDataset,
+    data: str,
+    rows: Rows,
+    seed: int,
+    weights: str,
+    config: FinetuneConfig,
+    *,
+    tfm: str | Path = "embedded",
+    device: str = "cpu",
+    record_blends: bool = False,
+) -> Run:
+    """Describe the run of an arm on a split.
 
-    Training and validation rows together are the context of the final prediction, for every
-    arm. The split's seed is also the seed of the fine-tuning run.
+    The arms are alike in all but what they are about: tasks have as many rows as there are
+    training rows, a synthetic one too, and one rule chooses the weights.
 
     Parameters
     ----------
-    arm : str
-        Key of `ARMS`.
-    split : Split
-        Training, validation and test rows.
-    tfm : FoundationModel
-        The model to start from.
+    name : str
+        Of the arm.
+    arm : Arm
+    table : TabularDataset
+    data : str
+        Content hash of the table.
+    rows : Rows
+    seed : int
+        Of the generator and of the fine-tuning.
+    weights : str
+        `causalmix.tfm.model.FoundationModel.run_hash` of the model to start from.
     config : FinetuneConfig
-        Settings of the fine-tuning run.
+        Shared by all arms; an arm's own settings come on top.
+    tfm : str or Path, default="embedded"
+        Where workers find the model, as :func:`causalmix.tfm.model.load_tfm` takes it.
+    device : str, default="cpu"
+        Where they run it.
+    record_blends : bool, default=False
+        As :func:`causalmix.finetuning.run.finetune` takes it.
 
     Returns
     -------
-    scores : dict
-        As a row of `BenchmarkResult.scores`.
-    history : DataFrame
-        Of the run; empty for zero-shot.
+    Run
+    """
+    own = replace(config, **arm.config)
+    n_pool = rows.n_train * (2 if arm.options.get("purified") else 1)
+    n_models = getattr(seeded_generator(arm.generator, arm.options, seed), "n_dags", _NO_MODELS)
+    own = replace(own, rows_per_task=rows.n_train, n_synthetic=n_models * n_pool)
+    trains = arm.method == FINETUNED
+    settings = {
+        "dataset": table.name,
+        "data": data,
+        **asdict(rows),
+        "seed": seed,
+        "arm": name,
+        "method": arm.method,
+        "generator": arm.generator,
+        "options": dict(arm.options),
+        "config": asdict(own) if trains else None,
+        "members": arm.members,
+        "record_blends": record_blends and trains,
+        "weights": weights if arm.method in (ZERO_SHOT, FINETUNED) else None,
+    }
+    places = {"tfm": str(tfm), "device": device}
+    label = f"{table.name} split {rows.split} {name}"
+    return Run(KIND, settings, table.name, places, label, _seconds(arm, own, table, rows))
+
+
+def perform(run: Run, table: TabularDataset, prepared: object = None) -> Outcome:
+    """Make a run of `make_run`.
+
+    Training and validation rows together are the context of the final prediction, for every arm.
+
+    Parameters
+    ----------
+    run : Run
+    table : TabularDataset
+    prepared : object
+        Not used.
+
+    Returns
+    -------
+    Outcome
+        Scores, and the history of a fine-tuning run.
 
     Raises
     ------
-    UnknownNameError
-        If `arm` is unknown.
+    CausalMixError
+        If the model at the place that the run names is another one.
     """
-    spec = ARMS[check_name(arm, ARMS, "arm")]
-    start = time.perf_counter()
-    adapted, history = tfm, pd.DataFrame()
-    run = {"best_step": 0, "reason": "Nothing was trained.", "generator_seconds": 0.0}
-    if spec.finetuned:
-        generator = seeded_generator(spec.generator, spec.options, split.seed)
-        config = replace(config, **spec.mixing)
-        result = finetune(
-            tfm, split, generator=generator, config=config, seed=split.seed, record_test=True
-        )
-        adapted, history = result.tfm, result.history
-        sizes = {"n_train": split.train.n_rows, "n_val": split.val.n_rows}
-        report = make_report(result, **sizes, seconds=time.perf_counter() - start)
-        run = {name: getattr(report, name) for name in run}
-    # With the ensemble members that the run was validated with.
-    proba = predict_proba(adapted, split.context(), split.test.X, random_state=split.seed)
+    settings = run.settings
+    rows = Rows(**{name: settings[name] for name in Rows.__dataclass_fields__})
+    split, seed, method = rows.draw(table), settings["seed"], settings["method"]
     y = split.test.y.cat.codes.to_numpy()
-    return score(y, proba) | run | {"seconds": time.perf_counter() - start}, history
+    if method in BASELINES:
+        proba = fit_predict_proba(method, split.context(), split.test.X, seed=seed)
+        return Outcome(score(y, proba))
+    model = _load(**run.places)
+    if model.run_hash != settings["weights"]:
+        raise CausalMixError(
+            f"The checkpoint at {run.places['tfm']} has the hash {model.run_hash}; the run asks "
+            f"for {settings['weights']}."
+        )
+    if settings["members"]:
+        model = model.with_settings(N_ESTIMATORS=settings["members"])
+    if method == ZERO_SHOT:
+        proba = predict_proba(model, split.context(), split.test.X, random_state=seed)
+        return Outcome(score(y, proba), device=model.device.type)
+    generator = seeded_generator(settings["generator"], settings["options"], seed)
+    result = finetune(
+        model,
+        split,
+        generator=generator,
+        config=FinetuneConfig(**settings["config"]),
+        seed=seed,
+        record_test=True,
+        record_blends=settings["record_blends"],
+    )
+    proba = predict_proba(result.tfm, split.context(), split.test.X, random_state=seed)
+    report = make_report(result, n_train=rows.n_train, n_val=rows.n_val, seconds=0.0)
+    chosen = {"best_step": report.best_step, "reason": report.reason}
+    history = result.history
+    timings = {"generator_seconds": result.generator_seconds}
+    timings["validation_seconds"] = history["seconds"].tolist()
+    curves = history.drop(columns="seconds").round(7)
+    curves = curves.astype(object).where(curves.notna(), None).to_dict("list")
+    return Outcome(score(y, proba) | chosen, curves, timings, model.device.type)
+
+
+def raise_failures(store: Store, runs: Sequence[Run]) -> None:
+    """Raise if a run failed.
+
+    Parameters
+    ----------
+    store : Store
+    runs : sequence of Run
+
+    Raises
+    ------
+    CausalMixError
+        With the last line of the first failure, and the number of others.
+    """
+    failed = [run for run in runs if store[run.key]["status"] == "failed"]
+    if failed:
+        last = store[failed[0].key]["error"].strip().splitlines()[-1]
+        others = f" So did {len(failed) - 1} others." if len(failed) > 1 else ""
+        raise CausalMixError(f"The run {failed[0].label} failed: {last}{others}")
+
+
+_NO_MODELS = 10  # times the training rows is the pool of a generator without causal models
+
+
+@lru_cache(maxsize=2)
+def _load(tfm: str, device: str) -> FoundationModel:
+    return load_tfm(tfm, device=device)
+
+
+def _seconds(arm: Arm, config: FinetuneConfig, table: TabularDataset, rows: Rows) -> float:
+    """Estimate the time of a run on one core: cells that go through the network, and discovery."""
+    width = table.n_features + 16  # a row costs as much as 16 cells
+    cells = 2 * (rows.n_train + rows.n_val + (rows.n_test or table.n_rows)) * width
+    if arm.method == FINETUNED:
+        validations = 1 + config.steps // config.validate_every
+        cells *= 1 + validations
+        cells += 3 * config.steps * config.tasks_per_step * rows.n_train * width
+    seconds = 1 + 1e-5 * cells if arm.method not in BASELINES else 0.5
+    return seconds + (0.2 * table.n_features if "causal" in (arm.generator or "") else 0.0)
 
 
 def _as_table(item: str | TabularDataset, target: str | None) -> TabularDataset:
@@ -277,65 +433,28 @@ def _as_table(item: str | TabularDataset, target: str | None) -> TabularDataset:
     return load_dataset(item, target=None if item in dataset_names() else target)
 
 
-class _RunStore:
-    """Finished runs, kept in memory and, where there is a folder, in one JSON file each."""
-
-    def __init__(self, out: Path | None, settings: dict[str, object]) -> None:
-        self.out = out
-        self.runs: dict[tuple, dict] = {}
-        if out is None:
-            return
-        self._check_settings(settings)
-        make_folder(out / "runs")
-        for path in sorted((out / "runs").glob("*.json")):
-            run = read_json(path, "a finished run", "Delete it, and it is run again.")
-            with naming(path, "a finished run", "Delete it, and it is run again."):
-                key, *_ = tuple(run["key"]), run["scores"], run["history"]
-            self.runs[key] = run
-
-    def _check_settings(self, settings: dict[str, object]) -> None:
-        make_folder(self.out)
-        path = self.out / "settings.json"
-        wanted = json.loads(json.dumps(settings))
-        if not path.exists():
-            for name in ("scores.csv", "histories.csv", "manifest.json"):
-                if (self.out / name).exists():
-                    raise CausalMixError(
-                        f"{self.out} holds a {name} that no benchmark has written; choose another "
-                        "folder."
-                    )
-            write_json(path, wanted)
-            return
-        with naming(path, "the settings of these results", "Choose another folder."):
-            found = dict(json.loads(path.read_text(encoding="utf-8")))
-        if changed := [name for name in wanted if found.get(name) != wanted[name]]:
-            raise CausalMixError(
-                f"{self.out} holds results of other settings ({', '.join(changed)} differ); "
-                "choose another folder, or delete this one."
-            )
-
-    def add(self, key: tuple, result: tuple[dict[str, object], pd.DataFrame]) -> None:
-        scores, history = result
-        run = {"key": list(key), "scores": scores, "history": history.to_dict("list")}
-        self.runs[key] = run
-        if self.out is not None:
-            name, content_hash, seed, arm = key
-            called = re.sub(r"[^\w.-]+", "-", name)[:80]
-            write_json(self.out / "runs" / f"{called}-{content_hash[:8]}-{seed}-{arm}.json", run)
-
-    def collect(self, keys: Iterable[tuple], manifest: dict[str, object]) -> BenchmarkResult:
-        scores, histories = [], []
-        for key in keys:
-            name, _, seed, arm = key
-            where = {"dataset": name, "seed": seed, "arm": arm}
-            scores.append(where | self.runs[key]["scores"])
-            history = pd.DataFrame(self.runs[key]["history"])
-            if len(history):
-                histories.append(history.assign(**where)[[*where, *history.columns]])
-        history = pd.concat(histories) if histories else pd.DataFrame()
-        result = BenchmarkResult(pd.DataFrame(scores), history, manifest)
-        if self.out is not None:
-            for name, table in (("scores", result.scores), ("histories", result.histories)):
-                replace_file(self.out / f"{name}.csv", partial(table.to_csv, index=False))
-            write_json(self.out / "manifest.json", manifest)
-        return result
+def _collect(
+    store: Store, runs: Sequence[Run], manifest: dict[str, object], out: str | Path | None
+) -> BenchmarkResult:
+    scores, histories = [], []
+    for run in runs:
+        row, settings = store[run.key], run.settings
+        where = {name: settings[name] for name in ("dataset", "seed", "arm")}
+        timings = json.loads(row["timings"])
+        outcome = {"best_step": 0, "reason": "Nothing was trained."} | json.loads(row["outcome"])
+        times = {
+            "generator_seconds": timings.get("generator_seconds", 0.0),
+            "seconds": row["seconds"],
+        }
+        scores.append(where | outcome | times)
+        if row["curves"]:
+            history = pd.DataFrame(json.loads(row["curves"])).astype(float)
+            history["seconds"] = timings["validation_seconds"]
+            histories.append(history.assign(**where)[[*where, *history.columns]])
+    history = pd.concat(histories) if histories else pd.DataFrame()
+    result = BenchmarkResult(pd.DataFrame(scores), history, manifest)
+    if out is not None:
+        for name, table in (("scores", result.scores), ("histories", result.histories)):
+            replace_file(Path(out) / f"{name}.csv", partial(table.to_csv, index=False))
+        write_json(Path(out) / "manifest.json", manifest)
+    return result

@@ -60,7 +60,17 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "finetuning": Kind(
         "causalmix.benchmarks.arms:perform",
-        ("data", "tfm", "discovery", "scm", "generation", "finetuning", "benchmarks/arms"),
+        (
+            "data",
+            "tfm",
+            "prior",
+            "discovery",
+            "scm",
+            "generation",
+            "quality/baselines",
+            "finetuning",
+            "benchmarks/arms",
+        ),
     ),
 }
 """Kinds of runs by name."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from causalmix.errors import CausalMixError, check_name, check_types
+from causalmix.finetuning.parts import PARTS
 from causalmix.finetuning.stopping import EVEN, RULES
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -14,6 +16,12 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "synthetic_first": lambda progress: float(progress < 0.5),
 }
 """What the synthetic shares are multiplied with, by progress through the steps from 0 to 1."""
+
+RATE_SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda progress: 1.0,
+    "cosine": lambda progress: 0.5 + 0.5 * math.cos(math.pi * progress),
+}
+"""What the learning rate is multiplied with, by progress through the steps from 0 to 1."""
 
 MIXED_ROWS: dict[str, object] = {"synthetic_share": 0.5, "synthetic_tasks": 0.0}
 """Settings of the paper's way of mixing: real and synthetic rows within every task."""
@@ -29,9 +37,10 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "not be negative": (lambda value: value >= 0, "steps warmup_steps weight_decay"),
     "lie in (0, 1)": (lambda value: 0 < value < 1, "query_share"),
     f"lie in (0, 1], of which {EVEN} keeps any gain": (lambda value: 0 < value <= 1, "level"),
+    "lie in (0, 1]": (lambda value: 0 < value <= 1, "weight_share"),
     "lie in [0, 1]": (
         lambda value: 0 <= value <= 1,
-        "synthetic_share synthetic_query_share synthetic_tasks",
+        "synthetic_share synthetic_query_share synthetic_tasks rehearsal",
     ),
 }
 
@@ -59,6 +68,15 @@ class FinetuneConfig:
         Steps over which the rate rises linearly; the first already moves the weights.
     clip_norm : float, default=1.0
         Largest L2 norm of the gradient of a step.
+    rate_schedule : {"constant", "cosine"}, default="constant"
+        How the rate goes after warm-up: as it is, or falling to zero at the last step along half a
+        cosine.
+    trained : {"all", "columns", "vectors"}, default="all"
+        Which parameters move: see `causalmix.finetuning.parts.PARTS`.
+    weight_share : float, default=1.0
+        How far the weights that are validated and kept lie on the straight line from those passed
+        in to the trained ones, in (0, 1] (Wortsman et al., "Robust fine-tuning of zero-shot
+        models", CVPR 2022).
     tasks_per_step : int, default=4
         In-context tasks whose loss is averaged in a step.
     rows_per_task : int, default=512
@@ -75,6 +93,9 @@ class FinetuneConfig:
         Share of the tasks, on average over steps, whose rows are all synthetic; where a generator
         has several causal models, all from one of them. They have as many rows as each model has in
         the pool, and as there are training rows, at most.
+    rehearsal : float, default=0.0
+        Share of the tasks, on average over steps, that come from the prior that the embedded model
+        was pre-trained on, with as many rows as there are training rows.
     schedule : {"constant", "decaying", "synthetic_first"}, default="constant"
         How the three shares go over the steps: as they are, falling linearly to nothing, or as
         they are in the first half and real rows only in the second.
@@ -112,12 +133,16 @@ class FinetuneConfig:
     weight_decay: float = 0.01
     warmup_steps: int = 0
     clip_norm: float = 1.0
+    rate_schedule: str = "constant"
+    trained: str = "all"
+    weight_share: float = 1.0
     tasks_per_step: int = 4
     rows_per_task: int = 512
     query_share: float = 0.3
     synthetic_share: float = 0.0
     synthetic_query_share: float | None = None
     synthetic_tasks: float = 0.5
+    rehearsal: float = 0.0
     schedule: str = "constant"
     n_synthetic: int = 1000
     fresh_rows: bool = False
@@ -136,7 +161,14 @@ class FinetuneConfig:
                 value = getattr(self, name)
                 if value is not None and not holds(value):
                     raise CausalMixError(f"{name} must {wanted}, got {value}.")
+        if self.synthetic_tasks + self.rehearsal > 1:
+            raise CausalMixError(
+                f"synthetic_tasks={self.synthetic_tasks} and rehearsal={self.rehearsal} are shares "
+                "of the same tasks; their sum must be 1 at most."
+            )
         check_name(self.schedule, SCHEDULES, "schedule")
+        check_name(self.rate_schedule, RATE_SCHEDULES, "rate_schedule")
+        check_name(self.trained, PARTS, "part of the network")
         check_name(self.rule, RULES, "rule")
 
     @property

@@ -3,7 +3,8 @@
 A task is a context of labelled rows and query rows whose labels are to be predicted. A mixed task
 takes a share of each from the training rows and the rest from a pool of synthetic rows; a whole
 synthetic task takes all its rows from the pool, and where several causal models made that, from one
-of them, as the tasks of pre-training do.
+of them, as the tasks of pre-training do. A rehearsed task is one of those: it comes from the prior
+that the network was pre-trained on, and has nothing to do with the table but its number of rows.
 
 Shapes: R rows, B tasks, C columns after preprocessing.
 """
@@ -15,12 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn.functional import cross_entropy
 
 from causalmix.data.dataset import TabularDataset
 from causalmix.errors import DataError
 from causalmix.finetuning.config import SCHEDULES, FinetuneConfig
 from causalmix.generation.registry import Generator
+from causalmix.prior.tasks import NO_CLASS, PriorConfig, sample_batch
 from causalmix.tfm.encoding import Encoder, Member
+
+_REHEARSED_COLUMNS = 60
+_AMPLE = 10**9  # cells: the number of tasks is given
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,16 @@ class Batch:
 
     Attributes
     ----------
+    member : Member or None
+        That member; None for tasks of the prior, which need no preprocessing.
     x_context, x_query : torch.Tensor
         Shapes (R_context, B, C) and (R_query, B, C).
     y_context, y_query : torch.Tensor
-        Class codes, int64 of shapes (R_context, B) and (R_query, B).
+        Class codes, int64 of shapes (R_context, B) and (R_query, B). A query of a class that the
+        context lacks may be `causalmix.prior.tasks.NO_CLASS`; it does not count.
     """
 
+    member: Member | None
     x_context: torch.Tensor
     y_context: torch.Tensor
     x_query: torch.Tensor
@@ -63,8 +73,22 @@ class Batch:
 
     def split(self, size: int) -> list[Batch]:
         """Return the same tasks in batches of `size` at most."""
-        parts = zip(*(field.split(size, dim=1) for field in vars(self).values()), strict=True)
-        return [Batch(*part) for part in parts]
+        member, *fields = vars(self).values()
+        parts = zip(*(field.split(size, dim=1) for field in fields), strict=True)
+        return [Batch(member, *part) for part in parts]
+
+    def loss(self, network: torch.nn.Module) -> torch.Tensor:
+        """Return the mean log-loss of the queries (nats), with gradients."""
+        if not (self.y_query != NO_CLASS).any():  # a mean of nothing
+            return sum(parameter.sum() for parameter in network.parameters()) * 0.0
+        if self.member is None:
+            logits = network(torch.cat([self.x_context, self.x_query]), self.y_context.float())
+        else:
+            logits = self.member.logits(network, self.x_context, self.y_context, self.x_query)
+        # The logits (R, B, K) are in single precision again.
+        return cross_entropy(
+            logits.float().flatten(0, 1), self.y_query.flatten(), ignore_index=NO_CLASS
+        )
 
 
 def task_shape(
@@ -165,12 +189,8 @@ class TaskSampler:
             progress=self._progress(step),
         )
 
-    def member(self, step: int) -> Member:
-        """Return the ensemble member whose turn it is."""
-        return self.encoder.members[step % len(self.encoder.members)]
-
     def draw(self, step: int) -> list[Batch]:
-        """Draw the tasks of a step: mixed ones, and whole synthetic ones if there are any.
+        """Draw the tasks of a step: mixed, whole synthetic and rehearsed ones, if there are any.
 
         Parameters
         ----------
@@ -184,14 +204,18 @@ class TaskSampler:
         """
         if self._pool is not None and self.config.fresh_rows and step > 1:
             self._pool = self._draw_pool(int(self._rng.integers(2**31)))
-        n_whole, shape = self._count_whole(step), self.shape(step)
-        mixed = [self._mixed(shape) for _ in range(self.config.tasks_per_step - n_whole)]
+        share, shape = self._whole_share(step), self.shape(step)
+        n_whole = self._count(share, step)
+        n_rehearsed = self._count(share + self.config.rehearsal, step) - n_whole
+        n_mixed = self.config.tasks_per_step - n_whole - n_rehearsed
+        mixed = [self._mixed(shape) for _ in range(n_mixed)]
         whole = [self._whole() for _ in range(n_whole)]
-        return [self._batch(tasks, step) for tasks in (mixed, whole) if tasks]
+        batches = [self._batch(tasks, step) for tasks in (mixed, whole) if tasks]
+        return [*batches, self._rehearsed(n_rehearsed)] if n_rehearsed else batches
 
     def synthetic_share(self, step: int) -> float:
         """Return the share of synthetic rows in the tasks of a step, on average over tasks."""
-        whole = self._whole_share(step)
+        whole = self._whole_share(step) + self.config.rehearsal
         return whole + (1 - whole) * self.shape(step).synthetic_share
 
     def _progress(self, step: int) -> float:
@@ -202,9 +226,9 @@ class TaskSampler:
             return 0.0
         return self.config.synthetic_tasks * SCHEDULES[self.config.schedule](self._progress(step))
 
-    def _count_whole(self, step: int) -> int:
-        # Fractions of a task add up over the steps.
-        a_step = self.config.tasks_per_step * self._whole_share(step)
+    def _count(self, share: float, step: int) -> int:
+        """Count the tasks of a step of a kind with this share; fractions add up over the steps."""
+        a_step = self.config.tasks_per_step * share
         return int(a_step * step + 1e-9) - int(a_step * (step - 1) + 1e-9)
 
     def _draw_pool(self, seed: int) -> _Pool:
@@ -249,6 +273,22 @@ class TaskSampler:
         rows = _representatives_first(rows, self._pool.labels[rows])[:size] + len(self._labels)
         return rows[: size - n_query], rows[size - n_query :]
 
+    def _rehearsed(self, n_tasks: int) -> Batch:
+        """Draw tasks of the prior, as large as those of training rows."""
+        n_rows = min(self.config.rows_per_task, len(self._labels))
+        share = 1 - max(round(n_rows * self.config.query_share), 1) / n_rows
+        prior = PriorConfig(
+            rows=(n_rows, n_rows),
+            context_share=(share, share),
+            max_features=_REHEARSED_COLUMNS,
+            budget=_AMPLE,
+            max_tasks=n_tasks,
+        )
+        batch = sample_batch(prior, self._rng)
+        n = batch.n_context
+        parts = (batch.x[:n], batch.y[:n], batch.x[n:], batch.y[n:])
+        return Batch(None, *(part.to(self._real[0].device) for part in parts))
+
     def _batch(self, tasks: list[tuple[np.ndarray, np.ndarray]], step: int) -> Batch:
         turn = step % len(self.encoder.members)
         features, labels = self._real[turn], self._labels
@@ -258,7 +298,8 @@ class TaskSampler:
         codes = torch.as_tensor(labels, device=features.device)
         context = torch.as_tensor(np.stack([rows for rows, _ in tasks], axis=1))  # (R_context, B)
         query = torch.as_tensor(np.stack([rows for _, rows in tasks], axis=1))  # (R_query, B)
-        return Batch(features[context], codes[context], features[query], codes[query])
+        member = self.encoder.members[turn]
+        return Batch(member, features[context], codes[context], features[query], codes[query])
 
 
 @dataclass(frozen=True)

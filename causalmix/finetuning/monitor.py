@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,10 @@ class Monitor:
         Histories of runs on other splits.
     test_encoder : Encoder, optional
         Fitted on the context of the test rows, where these are recorded.
+    before : dict of str to torch.Tensor, default={}
+        The weights before training; needed where others are blended with them.
+    record_blends : bool, default=False
+        Whether the curves of such blends are kept beside those of the network.
 
     Attributes
     ----------
@@ -54,6 +59,8 @@ class Monitor:
     synthetic: tuple[pd.DataFrame, pd.Series] | None = None
     other_runs: Sequence[pd.DataFrame] = ()
     test_encoder: Encoder | None = None
+    before: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    record_blends: bool = False
 
     def __post_init__(self) -> None:
         X, self._codes = self.split.val.X, codes_of(self.split.val.y)
@@ -103,32 +110,67 @@ class Monitor:
             Log-loss of the validation rows (nats).
         """
         self.tfm.network.eval()
-        proba = self._predict(self.encoder, self._queries)
+        with self._between(self.config.weight_share):
+            proba, tested = self._predict_all()
+            record = {"step": step, "train_loss": train_loss, **self._scores(proba, tested)}
+            if self._other_runs:
+                record |= self._pooled(step, record)
+            if self.record_blends:
+                record |= self._of_blends(proba, tested)
+            record["seconds"] = time.perf_counter() - self._start
+            record["synthetic_share"] = synthetic_share
+            self._records.append(record)
+            self._judge()
+        return record["val_log_loss"]
+
+    def _scores(self, proba: np.ndarray, tested: np.ndarray | None) -> dict[str, float]:
         losses = row_losses(self._codes, proba)
         if self._losses_before is None:
-            self._losses_before = losses
+            self._losses_before, self._before_training = losses, (proba, tested)
         gains = self._losses_before - losses
         n_val = self.split.val.n_rows
         real, made = slice(n_val), slice(n_val, None)
-        record = {
-            "step": step,
-            "train_loss": train_loss,
+        scores = {
             "val_auc": roc_auc(self._codes[real], proba[real]),
             "val_log_loss": losses[real].mean(),
             "val_gain_se": _standard_error(gains[real]),
         }
         if len(losses) > n_val:
-            record["synthetic_val_log_loss"] = losses[made].mean()
-            record["synthetic_val_gain_se"] = _standard_error(gains[made])
-        if self._other_runs:
-            record |= self._pooled(step, record)
-        if self.test_encoder is not None:
-            record |= self._test_scores()
-        record["seconds"] = time.perf_counter() - self._start
-        record["synthetic_share"] = synthetic_share
-        self._records.append(record)
-        self._judge()
-        return record["val_log_loss"]
+            scores["synthetic_val_log_loss"] = losses[made].mean()
+            scores["synthetic_val_gain_se"] = _standard_error(gains[made])
+        if tested is not None:
+            codes = codes_of(self.split.test.y)
+            scores["test_auc"] = roc_auc(codes, tested)
+            scores["test_log_loss"] = log_loss(codes, tested)
+        return scores
+
+    def _of_blends(self, proba: np.ndarray, tested: np.ndarray | None) -> dict[str, float]:
+        """Score the means of the weights, and of the predictions, before and after training."""
+        first, first_tested = self._before_training
+        both = None if tested is None else (first_tested + tested) / 2
+        mean = self._scores((first + proba) / 2, both)
+        with self._between(0.5):
+            half = self._scores(*self._predict_all())
+        named = {"half": half, "mean": mean}
+        return {f"{name}_{k}": v for name, found in named.items() for k, v in found.items()}
+
+    @contextmanager
+    def _between(self, share: float) -> Iterator[None]:
+        """Move the weights to this share of the way from what they were before the run, for now."""
+        if share == 1.0:
+            yield
+            return
+        moved = [(n, p) for n, p in self.tfm.network.named_parameters() if p.requires_grad]
+        trained = [parameter.detach().clone() for _, parameter in moved]
+        with torch.no_grad():
+            for name, parameter in moved:
+                parameter.lerp_(self.before[name], 1.0 - share)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for (_, parameter), values in zip(moved, trained, strict=True):
+                    parameter.copy_(values)
 
     def _judge(self) -> None:
         rule, n_val = self.config.rule, self.split.val.n_rows
@@ -149,10 +191,12 @@ class Monitor:
         error = np.sqrt((found[:, 1] ** 2).sum()) / len(found)
         return {"splits_log_loss": found[:, 0].mean(), "splits_gain_se": error}
 
-    def _test_scores(self) -> dict[str, float]:
-        codes = codes_of(self.split.test.y)
-        proba = self._predict(self.test_encoder, self._test_queries)
-        return {"test_auc": roc_auc(codes, proba), "test_log_loss": log_loss(codes, proba)}
+    def _predict_all(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Class probabilities of the validation and, where they are recorded, the test rows."""
+        proba, tested = self._predict(self.encoder, self._queries), None
+        if self.test_encoder is not None:
+            tested = self._predict(self.test_encoder, self._test_queries)
+        return proba, tested
 
     def _predict(self, encoder: Encoder, queries: list[torch.Tensor]) -> np.ndarray:
         return encoder.predict_proba(self.tfm.network, queries, self.split.train.n_classes)

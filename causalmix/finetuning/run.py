@@ -16,20 +16,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.own_settings import own_settings
 from causalmix.data.splitting import Split, holdout_split
 from causalmix.errors import CausalMixError, TimeLimitWarning, check_name, check_seed
-from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.config import RATE_SCHEDULES, FinetuneConfig
 from causalmix.finetuning.mixing import Batch, TaskSampler, codes_of
 from causalmix.finetuning.monitor import Monitor
+from causalmix.finetuning.parts import only
 from causalmix.finetuning.stopping import RULES, Choice
 from causalmix.generation.registry import Generator, limit_time
 from causalmix.tfm.device import Portions, autocast_dtype
-from causalmix.tfm.encoding import Encoder, Member
+from causalmix.tfm.encoding import Encoder
 from causalmix.tfm.model import FoundationModel
 
 GENERATOR_SHARE = 0.4
@@ -89,6 +89,7 @@ def finetune(
     seed: int = 0,
     record_test: bool = False,
     record_rules: Sequence[str] = (),
+    record_blends: bool = False,
     progress: bool = False,
 ) -> FinetuneResult:
     """Fine-tune a copy of a foundation model on a split's training rows.
@@ -112,6 +113,10 @@ def finetune(
         Whether the history holds test scores, for analysis; they never influence the run.
     record_rules : sequence of str, default=()
         Rules besides the config's whose curves the history is to hold, for analysis.
+    record_blends : bool, default=False
+        Whether the history also holds, for analysis, the curves of what lies half-way between the
+        network before and after training: ``half_…`` of their weights, ``mean_…`` of their
+        predictions.
     progress : bool, default=False
         Whether to show a progress bar on standard error.
 
@@ -146,7 +151,9 @@ def finetune(
             "The rule 'augmented' in record_rules validates with synthetic rows and needs a "
             "generator; give one, or record other rules."
         )
-    run = _Run(tfm, generator, config, n_estimators, needs_synthetic, record_test, progress)
+    run = _Run(
+        tfm, generator, config, n_estimators, needs_synthetic, record_test, record_blends, progress
+    )
     start = time.perf_counter()
     limit = np.inf if config.time_limit is None else config.time_limit
     others = []
@@ -217,6 +224,7 @@ class _Run:
     n_estimators: int | None
     needs_synthetic: bool
     record_test: bool
+    record_blends: bool
     progress: bool
 
     def on(
@@ -243,7 +251,17 @@ class _Run:
         test_encoder = None
         if self.record_test:
             test_encoder = encoder_of(tuned, split.context(), seed, self.n_estimators)
-        monitor = Monitor(tuned, encoder, split, config, synthetic, other_runs, test_encoder)
+        monitor = Monitor(
+            tuned,
+            encoder,
+            split,
+            config,
+            synthetic,
+            other_runs,
+            test_encoder,
+            before=self.tfm.network.state_dict(),
+            record_blends=self.record_blends,
+        )
         stopped_by = self._run_steps(sampler, monitor, deadline)
         weights = monitor.chosen_weights
         tuned.network.load_state_dict(self.tfm.network.state_dict() if weights is None else weights)
@@ -258,13 +276,23 @@ class _Run:
         train, val = holdout_split(rows, split.train.n_rows, split.val.n_rows, seed)
         # The rule that keeps nothing back: all steps are needed, and no weights.
         whole = replace(self.config, rule="last")
-        run = replace(self, config=whole, needs_synthetic=False, record_test=False)
+        run = replace(
+            self, config=whole, needs_synthetic=False, record_test=False, record_blends=False
+        )
         other = replace(split, train=train, val=val)
         return run.on(other, seed, deadline).history
 
     def _run_steps(self, sampler: TaskSampler, monitor: Monitor, deadline: float) -> str:
         """Run the optimiser; return what ended it, as in `FinetuneResult.stopped_by`."""
-        config, optimiser = self.config, _Optimiser(monitor.tfm, self.config)
+        with only(monitor.tfm.network, self.config.trained) as parameters:
+            return self._run_steps_of(
+                _Optimiser(monitor.tfm, parameters, self.config), sampler, monitor, deadline
+            )
+
+    def _run_steps_of(
+        self, optimiser: _Optimiser, sampler: TaskSampler, monitor: Monitor, deadline: float
+    ) -> str:
+        config = self.config
         start = time.perf_counter()
         monitor.evaluate(0, float("nan"), 0.0)
         last_step_until = deadline - (time.perf_counter() - start)  # the last validation is as long
@@ -275,7 +303,8 @@ class _Run:
             if step == 1 and time.perf_counter() > deadline:  # the generator took it all
                 return "time_limit"
             rate = config.learning_rate * min(step / max(config.warmup_steps, 1), 1.0)
-            losses.append(optimiser.step(sampler.member(step), sampler.draw(step), rate))
+            rate *= RATE_SCHEDULES[config.rate_schedule]((step - 1) / config.steps)
+            losses.append(optimiser.step(sampler.draw(step), rate))
             if not np.isfinite(losses[-1]):
                 raise CausalMixError(
                     f"The training loss became {losses[-1]} at step {step}; lower learning_rate "
@@ -311,9 +340,14 @@ def _fit_and_hear(generator: Generator, train: TabularDataset) -> tuple[Generato
 class _Optimiser:
     """AdamW on in-context tasks, in the precision and the portions that the device allows."""
 
-    def __init__(self, tfm: FoundationModel, config: FinetuneConfig) -> None:
+    def __init__(
+        self,
+        tfm: FoundationModel,
+        parameters: list[torch.nn.Parameter],
+        config: FinetuneConfig,
+    ) -> None:
         self._network, self._clip_norm = tfm.network, config.clip_norm
-        self._parameters = [p for p in tfm.network.parameters() if p.requires_grad]
+        self._parameters = parameters
         self._adamw = torch.optim.AdamW(
             self._parameters, weight_decay=config.weight_decay, fused=True
         )
@@ -325,12 +359,12 @@ class _Optimiser:
             f"Lower rows_per_task (now {config.rows_per_task}), or use another device.",
         )
 
-    def step(self, member: Member, batches: list[Batch], rate: float) -> float:
+    def step(self, batches: list[Batch], rate: float) -> float:
         """Take a step on the mean loss of the tasks; return that loss (nats)."""
         self._network.train()
         loss = self._portions.run(
             max(batch.n_tasks for batch in batches),
-            lambda size: self._set_gradient(member, batches, size),
+            lambda size: self._set_gradient(batches, size),
         )
         self._scaler.unscale_(self._adamw)
         torch.nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
@@ -340,16 +374,13 @@ class _Optimiser:
         self._scaler.update()
         return loss
 
-    def _set_gradient(self, member: Member, batches: list[Batch], size: int) -> float:
+    def _set_gradient(self, batches: list[Batch], size: int) -> float:
         """Sum the gradient up over `size` tasks at a time."""
         self._adamw.zero_grad()
         n_tasks, total = sum(batch.n_tasks for batch in batches), 0.0
         for part in (part for batch in batches for part in batch.split(size)):
             with torch.autocast(self._device, dtype=self._dtype, enabled=self._dtype is not None):
-                logits = member.logits(self._network, part.x_context, part.y_context, part.x_query)
-            # The logits (R, B, K) are in single precision again.
-            loss = cross_entropy(logits.flatten(0, 1), part.y_query.flatten())
-            loss = loss * (part.n_tasks / n_tasks)
+                loss = part.loss(self._network) * (part.n_tasks / n_tasks)
             self._scaler.scale(loss).backward()
             total += loss.item()
         return total

@@ -119,8 +119,8 @@ def read_config(path: Path = PRETRAINING) -> PretrainConfig:
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
         prior = settings.pop("prior", {})
-        if "rows" in prior:
-            prior["rows"] = tuple(prior["rows"])
+        for name in {"rows", "context_share"} & prior.keys():
+            prior[name] = tuple(prior[name])
         return PretrainConfig(prior=PriorConfig(**prior), **settings)
     except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).replace("__init__()", "it")

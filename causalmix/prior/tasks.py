@@ -40,6 +40,8 @@ class PriorConfig:
     ----------
     rows : tuple of int
         Smallest and largest number of rows in a task, context and query together.
+    context_share : tuple of float
+        Smallest and largest share of a task's rows that are context.
     max_features : int
         Largest number of columns.
     max_classes : int
@@ -66,6 +68,7 @@ class PriorConfig:
     """
 
     rows: tuple[int, int] = (48, 1024)
+    context_share: tuple[float, float] = (0.4, 0.85)
     max_features: int = 60
     max_classes: int = 10
     budget: int = 22_000
@@ -184,7 +187,7 @@ def _draw_shape(config: PriorConfig, difficulty: float, rng: np.random.Generator
     # Half of the batches favour few rows, half do not: 500 rows are as common as 50.
     even = rng.random() < 0.5
     n_rows = round(rng.uniform(low, high) if even else np.exp(rng.uniform(*np.log([low, high]))))
-    n_context = round(n_rows * rng.uniform(0.4, 0.85))
+    n_context = round(n_rows * rng.uniform(*config.context_share))
     n_tasks = int(np.clip(affordable // n_rows, 1, config.max_tasks))
     n_components = 0
     if n_features >= 3 and rng.random() < config.component_share * difficulty:

@@ -170,7 +170,7 @@ def test_a_synthetic_task_has_every_class_in_its_context_or_is_refused(encoder, 
 @pytest.mark.parametrize(("tasks", "share"), [(1, 0.5), (4, 0.3), (3, 1.0), (2, 0.0)])
 def test_fractions_of_whole_tasks_add_up(encoder, train, tasks, share):
     drawn = sampler(encoder, train, tasks_per_step=tasks, synthetic_tasks=share)
-    counts = [drawn._count_whole(step) for step in range(1, 11)]
+    counts = [drawn._count(share, step) for step in range(1, 11)]
     assert sum(counts) == int(10 * tasks * share)
     assert set(counts) <= {int(tasks * share), int(tasks * share) + 1}
 

@@ -1,0 +1,267 @@
+"""Benchmarks described by a file: which arms, on which splits of which tables."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from causalmix.benchmarks.arms import ARMS, Arm, Rows, make_run
+from causalmix.benchmarks.engine import Run
+from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
+from causalmix.data.folder import read_tables
+from causalmix.data.own_settings import own_settings
+from causalmix.errors import (
+    CausalMixError,
+    DataError,
+    check_filled,
+    check_name,
+    check_type,
+    check_whole,
+    naming,
+)
+from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.fit_input import seeded_generator
+from causalmix.quality.baselines import BASELINES
+from causalmix.tfm.model import load_tfm
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A benchmark, as its file describes it.
+
+    Parameters
+    ----------
+    name : str
+        Of the benchmark.
+    tables : sequence of str, default=()
+        Names of tables, embedded ones or files of the folder that goes with the plan; all of the
+        folder by default.
+    arms : mapping of str to mapping
+        By the name that results have: ``arm``, the key of `ARMS` that it starts from (by default
+        its name), and what differs from it: ``config``, ``options`` and ``members`` of
+        :class:`~causalmix.benchmarks.arms.Arm`.
+    sizes : sequence of (int, int), default=((120, 30),)
+        Training and validation rows; the first that leave `least_test` rows for testing are taken.
+    n_test : int, default=500
+        Test rows at most.
+    least_test : int, default=60
+    splits : int, default=5
+    seeds : int, default=1
+        Fine-tuning runs of every split.
+    config : mapping, default={}
+        Settings of `FinetuneConfig` for all arms.
+    tfm : str, default="embedded"
+    record_blends : bool, default=False
+        As :func:`causalmix.finetuning.run.finetune` takes it.
+    """
+
+    name: str
+    arms: Mapping[str, Any]
+    tables: Sequence[str] = ()
+    sizes: Sequence[Sequence[int]] = ((120, 30),)
+    n_test: int = 500
+    least_test: int = 60
+    splits: int = 5
+    seeds: int = 1
+    config: Mapping[str, Any] = field(default_factory=dict)
+    tfm: str = "embedded"
+    record_blends: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("arms", "config"):
+            check_type(name, getattr(self, name), "Mapping")
+        check_type("record_blends", self.record_blends, "bool")
+        check_filled(list(self.arms), "arms")
+        for name in ("n_test", "least_test", "splits", "seeds"):
+            check_whole(getattr(self, name), 1, name)
+        for size in self.sizes:
+            if not isinstance(size, Sequence) or len(size) != 2:
+                raise CausalMixError(
+                    f"sizes holds {size!r}; it lists pairs of training and validation rows, as "
+                    "[[120, 30], [90, 22]]."
+                )
+            for rows in size:
+                check_whole(rows, 1, "sizes")
+
+    @property
+    def arms_by_name(self) -> dict[str, Arm]:
+        """The arms, with what they change.
+
+        Raises
+        ------
+        UnknownNameError
+            If an arm, a setting or an option is unknown.
+        """
+        found = {}
+        for name, changes in self.arms.items():
+            check_type(f"arms: {name}", changes, "Mapping | None")
+            changes = dict(changes or {})
+            for key in changes:
+                check_name(key, ("arm", "config", "options", "members"), f"key of the arm {name!r}")
+            arm = ARMS[check_name(changes.pop("arm", name), ARMS, "arm")]
+            config = {**arm.config, **changes.get("config", {})}
+            options = {**arm.options, **changes.get("options", {})}
+            for setting in config:
+                check_name(setting, vars(FinetuneConfig()), f"setting of the arm {name!r}")
+            seeded_generator(arm.generator, options, 0)
+            found[name] = replace(arm, **changes | {"config": config, "options": options})
+        return found
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a plan asks for on given tables.
+
+    Attributes
+    ----------
+    runs : list of Run
+        Split by split over all tables and arms, so that it can be stopped anywhere.
+    tables : dict of str to TabularDataset
+    skipped : dict of str to str
+        Tables and arms that are left out, with the reason.
+    """
+
+    runs: list[Run]
+    tables: dict[str, TabularDataset]
+    skipped: dict[str, str]
+
+
+def preset_names() -> tuple[str, ...]:
+    """List the plans that come with the package."""
+    return tuple(sorted(path.stem for path in PRESETS.glob("*.yml")))
+
+
+def read_plan(source: str | Path) -> Plan:
+    """Read a plan.
+
+    Parameters
+    ----------
+    source : str or Path
+        A YAML file, or one of `preset_names`.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such file or preset, or it has an unknown key.
+    CausalMixError
+        If it cannot be read, or a value makes no sense.
+    """
+    path = Path(source)
+    if path.suffix not in (".yml", ".yaml"):
+        path = PRESETS / f"{check_name(str(source), preset_names(), 'preset or .yml file')}.yml"
+    with naming(path, "a plan of a benchmark", "See causalmix benchmark --help."):
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(read, dict):
+            raise ValueError("it holds no mapping")
+    for key in read:
+        check_name(key, Plan.__dataclass_fields__, f"key of {path.name}")
+    return Plan(**{"name": path.stem, **read})
+
+
+@own_settings()
+def plan_runs(plan: Plan, folder: str | Path | None = None, *, device: str = "auto") -> Planned:
+    """List the runs of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    folder : str or Path, optional
+        Of CSV and Parquet files, where the tables are looked for that are not embedded.
+    device : str, default="auto"
+        Where the foundation model runs.
+
+    Returns
+    -------
+    Planned
+
+    Raises
+    ------
+    UnknownNameError
+        If a table, an arm or a setting is unknown.
+    DataError
+        If no table is left.
+    """
+    tables, skipped = _read_tables(plan, folder)
+    arms = plan.arms_by_name
+    for name, arm in list(arms.items()):
+        if reason := _why_not(arm):
+            skipped[name] = reason
+            del arms[name]
+    sizes = {}
+    for name, table in tables.items():
+        fits = [s for s in plan.sizes if table.n_rows - sum(s) >= plan.least_test]
+        try:
+            if not fits:
+                raise DataError(f"{table.n_rows} rows leave fewer than {plan.least_test} to test.")
+            sizes[name] = Rows(*fits[0], plan.n_test, 0)
+            sizes[name].draw(table)
+        except DataError as error:
+            skipped[name] = str(error)
+            sizes.pop(name, None)
+    if not sizes:
+        raise DataError(
+            "No table is left:\n" + "\n".join(f"  {k}: {v}" for k, v in skipped.items())
+        )
+    options = {
+        "weights": load_tfm(plan.tfm).run_hash,
+        "config": FinetuneConfig(**plan.config),
+        "tfm": plan.tfm,
+        "device": device,
+        "record_blends": plan.record_blends,
+    }
+    hashes = {name: tables[name].content_hash for name in sizes}
+    runs = [
+        make_run(
+            arm, arms[arm], tables[name], data, replace(sizes[name], split=split), s, **options
+        )
+        for split in range(plan.splits)
+        for name, data in hashes.items()
+        for s in range(split * plan.seeds, (split + 1) * plan.seeds)
+        for arm in arms
+    ]
+    return Planned(runs, {name: tables[name] for name in sizes}, skipped)
+
+
+def _read_tables(
+    plan: Plan, folder: str | Path | None
+) -> tuple[dict[str, TabularDataset], dict[str, str]]:
+    found, skipped = {}, {}
+    if folder is not None:
+        found, left = read_tables(folder)
+        skipped = {str(entry["dataset"]): str(entry["reason"]) for entry in left}
+    elif not plan.tables:
+        raise DataError("The plan names no tables; give a folder of them with --data.")
+    if not plan.tables:
+        return found, skipped
+    known = [*found, *skipped, *dataset_names()]
+    tables = {}
+    for name in plan.tables:
+        if check_name(name, known, "table") in found:
+            tables[name] = found[name]
+        elif name not in skipped:
+            with warnings.catch_warnings(action="ignore"):
+                tables[name] = load_dataset(name)
+    return tables, {name: reason for name, reason in skipped.items() if name in plan.tables}
+
+
+def _why_not(arm: Arm) -> str:
+    """Say which library an arm lacks; empty for none."""
+    try:
+        if arm.method in BASELINES:
+            return "" if BASELINES[arm.method].version else "no version"
+        if arm.generator == "ctgan":
+            import ctgan  # noqa: F401
+    except (CausalMixError, ImportError) as error:
+        return str(error)
+    return ""
