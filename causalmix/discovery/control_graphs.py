@@ -103,7 +103,7 @@ def _random_edges(
 
 
 def n_changed_edges(dag: nx.DiGraph, other: nx.DiGraph) -> int:
-    """Number of edges that one of two graphs has and the other lacks; a reversed one counts twice.
+    """Count the edges that one of two graphs has and the other lacks; a reversed one counts twice.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ PAPER_OPTIONS: dict[str, Any] = {
 }
 """Of `CausalGenerator.paper`."""
 
-POSTERIOR_OPTIONS: dict[str, Any] = {"n_dags": 20, "resampled": True, "noise": "stacked"}
+POSTERIOR_OPTIONS: dict[str, Any] = {"n_dags": 16, "resampled": True, "noise": "stacked"}
 """Of a posterior of models: held-out rows that are in the fit too would overrate other noise."""
 
 # Shares of a limit of time after which no further bootstrap starts, no graph is completed, and the
@@ -129,8 +129,8 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
     Attributes
     ----------
     edges_ : EdgeProbabilities or None
-        None where `graph` takes no search: an empty or complete one, the target's parents not from
-        an empty one's.
+        None where none are needed: for complete graphs, and for empty ones with
+        ``target_parents="all"``.
     n_changed_edges_ : float
         Edges that a graph has and the one it stands for lacks, or the other way round; mean over
         graphs. NaN where nothing was discovered.
@@ -287,7 +287,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
                     f"target last, has {listed(list(table))}. Give edges found in its rows."
                 )
             return self.edges
-        whole = self.graph == "complete" or self.graph == "empty" and self.target_parents == "all"
+        whole = self.graph == "complete" or (self.graph == "empty" and self.target_parents == "all")
         return None if whole else self._discover(table, self.target_)
 
     def _fit_in_time(
