@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "copula": ["CopulaGenerator"],
         "mixup": ["MixupGenerator"],
         "purification": ["Purified"],
+        "relabelling": ["Relabelled"],
         "registry": ["GENERATORS", "make_generator"],
         "tabebm": ["TabEBMGenerator"],
     },

@@ -57,11 +57,10 @@ class TableGenerator(ABC):
             If X and y differ in length, a class is missing, a column has no name or one of several
             levels, or X is not as :func:`causalmix.data.codec.check_table` demands.
         """
-        _check(X, y)
+        table, target = labelled_table(X, y)
         self._dtypes, self._target_name, self._target_dtype = X.dtypes, y.name, y.dtype
-        X, y = numpy_backed(X), numpy_backed(y)
-        self.target_ = unused_name("target" if y.name is None else y.name, X.columns)
-        self._fit(with_target(X, y.astype("category"), self.target_))
+        self.target_ = target
+        self._fit(table)
         return self
 
     @own_settings()
@@ -162,6 +161,33 @@ def _check(X: pd.DataFrame, y: pd.Series) -> None:
         raise DataError(
             f"The target {quoted(y.name)} is missing in {y.isna().sum()} rows; drop them."
         )
+
+
+def labelled_table(X: pd.DataFrame, y: pd.Series) -> tuple[pd.DataFrame, Hashable]:
+    """Check features and target, and join them as generators learn from them.
+
+    Parameters
+    ----------
+    X : pandas.DataFrame of shape (n_rows, n_features)
+    y : pandas.Series of shape (n_rows,)
+        As `TableGenerator.fit` takes both.
+
+    Returns
+    -------
+    table : pandas.DataFrame of shape (n_rows, n_features + 1)
+        With the target, a category, as its last column.
+    target : hashable
+        The name of that column.
+
+    Raises
+    ------
+    DataError
+        As `TableGenerator.fit`.
+    """
+    _check(X, y)
+    X, y = numpy_backed(X), numpy_backed(y)
+    target = unused_name("target" if y.name is None else y.name, X.columns)
+    return with_target(X, y.astype("category"), target), target
 
 
 def with_target(X: pd.DataFrame, y: pd.Series, name: Hashable) -> pd.DataFrame:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any, Self
@@ -14,21 +15,26 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from causalmix.data.columns import listed
+from causalmix.data.columns import identifiers, listed
+from causalmix.data.own_settings import own_settings
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.citest import DEGENERATE_GAUSSIAN
+from causalmix.discovery.control_graphs import GRAPHS, control_dag, n_changed_edges
 from causalmix.discovery.dag_completion import complete_dags
 from causalmix.discovery.dag_sampling import TARGET_PARENTS, sample_dags
+from causalmix.discovery.edge_probabilities import EdgeProbabilities
+from causalmix.discovery.knowledge import NO_KNOWLEDGE
 from causalmix.discovery.options import PAPER_ALGORITHMS, DiscoveryOptions
 from causalmix.errors import (
     CausalMixError,
     TimeLimitWarning,
     check_name,
     check_range,
+    check_type,
     check_whole,
     checked_options,
 )
-from causalmix.generation.base import TableGenerator, apportion
+from causalmix.generation.base import TableGenerator, apportion, labelled_table
 from causalmix.scm.mechanisms import MECHANISMS, NOISES, Pace
 from causalmix.scm.model import MISSING, Fitted, StructuralCausalModel
 
@@ -43,6 +49,9 @@ PAPER_OPTIONS: dict[str, Any] = {
     "mark_weights": "strict",
 }
 """Of `CausalGenerator.paper`."""
+
+POSTERIOR_OPTIONS: dict[str, Any] = {"n_dags": 16, "resampled": True, "noise": "stacked"}
+"""Of a posterior of models: held-out rows that are in the fit too would overrate other noise."""
 
 # Shares of a limit of time after which no further bootstrap starts, no graph is completed, and the
 # nodes of the first graph but its target should be fitted.
@@ -84,6 +93,19 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         from (`causalmix.scm.counterfactual.move_noise`). With 0 rows owe nothing to single training
         rows: learners make less of them on average over tables, but they tell less of anyone in
         the table.
+    graph : {"discovered", "empty", "shuffled", "random", "complete"}, default="discovered"
+        Graphs to fit the models to: those that are drawn and completed, or a control in place of
+        each, by which one sees what they are worth. See
+        `causalmix.discovery.control_graphs.control_dag`. With ``target_parents="all"`` a control is
+        about the edges among features, else the target's parents change too; only an empty graph
+        leaves it those it has. Controls heed no `knowledge`.
+    resampled : bool, default=False
+        Whether every model is fitted to a bootstrap resample of its own, drawn within classes, and
+        shares no mechanism with others. With more graphs and ``noise="stacked"`` this is a
+        posterior of models (`POSTERIOR_OPTIONS`).
+    edges : EdgeProbabilities, optional
+        What `discover` has returned for the same rows: `fit` then searches nothing, and its result
+        is the same. The options of the search count for nothing; `knowledge` is that of the edges.
     class_shares : mapping of class to float, optional
         Shares of the classes among synthetic rows, summing to 1; by default they come as the
         models give them, which is as in the data but for chance. Rows of a class that is too
@@ -106,7 +128,12 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
 
     Attributes
     ----------
-    edges_ : EdgeProbabilities
+    edges_ : EdgeProbabilities or None
+        None where none are needed: for complete graphs, and for empty ones with
+        ``target_parents="all"``.
+    n_changed_edges_ : float
+        Edges that a graph has and the one it stands for lacks, or the other way round; mean over
+        graphs. NaN where nothing was discovered.
     dags_ : list of networkx.DiGraph
     models_ : list of StructuralCausalModel
         One for each of the graphs.
@@ -127,6 +154,9 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
     noise: str = "conditional"
     missing: str = "modelled"
     noise_correlation: float = 0.9
+    graph: str = "discovered"
+    resampled: bool = False
+    edges: EdgeProbabilities | None = None
     class_shares: Mapping[Any, float] | None = None
     n_bootstraps: int = 10
     algorithms: Sequence[str] | None = PAPER_ALGORITHMS
@@ -143,6 +173,19 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         check_name(self.target_mechanism, MECHANISMS, "mechanism")
         check_name(self.noise, NOISES, "noise")
         check_name(self.missing, MISSING, "choice of missing")
+        check_name(self.graph, GRAPHS, "graph")
+        check_type("resampled", self.resampled, "bool")
+        if self.edges is not None and self.knowledge != NO_KNOWLEDGE:
+            raise CausalMixError(
+                "knowledge is given together with edges, which were found with theirs. Give it to "
+                "the search of the edges instead."
+            )
+        known = self.knowledge if self.edges is None else self.edges.knowledge
+        if self.graph != "discovered" and known != NO_KNOWLEDGE:
+            raise CausalMixError(
+                f"Background knowledge does not apply to graph={self.graph!r}, whose edges are no "
+                "findings. Leave it out, or use graph='discovered'."
+            )
 
     @classmethod
     def paper(cls, **options: Any) -> Self:
@@ -160,52 +203,107 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         """
         return cls(**PAPER_OPTIONS | options)
 
+    @own_settings()
+    def discover(self, X: pd.DataFrame, y: pd.Series) -> EdgeProbabilities:
+        """Search a table as `fit` does, and fit nothing.
+
+        Generators that differ in other things than the search can share its result, as `edges`.
+
+        Parameters
+        ----------
+        X : pandas.DataFrame of shape (n_rows, n_features)
+        y : pandas.Series of shape (n_rows,)
+            As `fit` takes both.
+
+        Returns
+        -------
+        EdgeProbabilities
+
+        Raises
+        ------
+        DataError
+            As `fit`.
+        """
+        return self._discover(*labelled_table(X, y))
+
+    def _discover(self, table: pd.DataFrame, target: str) -> EdgeProbabilities:
+        options = {field.name: getattr(self, field.name) for field in fields(DiscoveryOptions)}
+        if self.time_limit is not None:
+            options["time_limit"] = self.time_limit * _DISCOVERY_SHARE
+        return discover(table, target=target, **options)
+
     def _fit(self, table: pd.DataFrame) -> None:
+        start = time.perf_counter()
         self._shares = self._checked_shares(table[self.target_])
         self._last: tuple[int, int, np.ndarray] | None = None
-        options = {field.name: getattr(self, field.name) for field in fields(DiscoveryOptions)}
-        limit, start = self.time_limit, time.perf_counter()
-        if limit is not None:
-            options["time_limit"] = limit * _DISCOVERY_SHARE
-        self.edges_ = discover(table, target=self.target_, **options)
+        self.edges_ = self._edges_of(table)
+        edges = self.edges_ or _no_edges(table, self.target_)
         dags = sample_dags(
-            self.edges_,
-            self.n_dags,
-            self.seed,
-            target=self.target_,
-            target_parents=self.target_parents,
+            edges, self.n_dags, self.seed, target=self.target_, target_parents=self.target_parents
         )
         complete = partial(
             complete_dags,
             data=table,
-            alpha=self.completion_alpha,
+            alpha=self.completion_alpha if self.edges_ else 0.0,
             fixed=[self.target_],
-            knowledge=self.knowledge,
+            knowledge=edges.knowledge,
+        )
+        replace = partial(
+            control_dag,
+            graph=self.graph,
+            rng=np.random.default_rng([self.seed, 1]),
+            target=self.target_,
+            moved=self.target_parents != "all",
+            apart=edges.identifiers,
+        )
+        how = (
+            partial(fit_resampled, rng=np.random.default_rng([self.seed, 2]), within=self.target_)
+            if self.resampled
+            else partial(fit_models, fitted={})
         )
         fit = partial(
-            fit_models,
+            how,
             table=table,
             mechanism=self.mechanism,
             node_mechanisms={self.target_: self.target_mechanism},
             noise=self.noise,
             missing=self.missing,
         )
-        if limit is None:
-            self.dags_ = complete(dags)
+        if self.time_limit is None:
+            dags = complete(dags)
+            self.dags_ = [replace(dag) for dag in dags]
             self.models_ = fit(self.dags_)
         else:
-            self._fit_in_time(dags, complete, fit, start)
+            dags = self._fit_in_time(dags, complete, replace, fit, start)
+        changed = map(n_changed_edges, dags, self.dags_)
+        self.n_changed_edges_ = float(np.mean(list(changed))) if self.edges_ else math.nan
+
+    def _edges_of(self, table: pd.DataFrame) -> EdgeProbabilities | None:
+        """Return the given edges, those found, or None where the graph takes none."""
+        if self.edges is not None:
+            if self.edges.names != tuple(table):
+                raise CausalMixError(
+                    f"The edges are among the columns {listed(self.edges.names)}; the table, its "
+                    f"target last, has {listed(list(table))}. Give edges found in its rows."
+                )
+            return self.edges
+        whole = self.graph == "complete" or (self.graph == "empty" and self.target_parents == "all")
+        return None if whole else self._discover(table, self.target_)
 
     def _fit_in_time(
         self,
         dags: Sequence[nx.DiGraph],
         complete: Callable[..., list[nx.DiGraph]],
+        replace: Callable[[nx.DiGraph], nx.DiGraph],
         fit: Callable[..., list[StructuralCausalModel]],
         start: float,
-    ) -> None:
-        """Fit models to as many of the graphs as the limit allows, one at least."""
-        self.dags_, self.models_ = [], []
-        limit, fitted, simple, plain, seconds = self.time_limit, {}, 0, 0, 0.0
+    ) -> list[nx.DiGraph]:
+        """Fit models to as many of the graphs as the limit allows, one at least.
+
+        Returns the graphs that those fitted stand for.
+        """
+        self.dags_, self.models_, found = [], [], []
+        limit, simple, plain, seconds = self.time_limit, 0, 0, 0.0
         for dag in dags:
             began = time.perf_counter()
             if self.models_ and began + seconds > start + limit:
@@ -216,8 +314,9 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
                 plain += 1
             nodes_end = start + limit * (1.0 if self.models_ else _NODES_SHARE)
             pace = Pace(nodes_end, start + limit, dag.number_of_nodes())
-            self.models_ += fit([dag], fitted=fitted, pace=pace)
-            self.dags_.append(dag)
+            found.append(dag)
+            self.dags_.append(replace(dag))
+            self.models_ += fit(self.dags_[-1:], pace=pace)
             simple += pace.simple
             seconds = time.perf_counter() - began
         left_out = []
@@ -234,6 +333,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
                 TimeLimitWarning,
                 stacklevel=4,
             )
+        return found
 
     def detached(self) -> Self:
         """Return this fitted generator with ``noise_correlation=0``.
@@ -347,6 +447,43 @@ def fit_models(
     ]
 
 
+def fit_resampled(
+    dags: Sequence[nx.DiGraph],
+    table: pd.DataFrame,
+    *,
+    within: Hashable,
+    rng: np.random.Generator,
+    pace: Pace | None = None,
+    **options: Any,
+) -> list[StructuralCausalModel]:
+    """Fit a model to each graph, with nothing shared, on a bootstrap resample of its own.
+
+    Parameters
+    ----------
+    dags : sequence of networkx.DiGraph
+    table : pandas.DataFrame
+    within : hashable
+        Column of classes, of which every resample has as many rows as the table.
+    rng : numpy.random.Generator
+        Of the resamples.
+    pace
+        As `causalmix.scm.model.StructuralCausalModel.fit` takes it.
+    **options
+        Arguments of `causalmix.scm.model.StructuralCausalModel`.
+
+    Returns
+    -------
+    list of StructuralCausalModel
+    """
+    classes = list(table.groupby(within, observed=True).indices.values())
+    models = []
+    for dag in dags:
+        rows = np.concatenate([rng.choice(own, len(own)) for own in classes])
+        resample = table.iloc[np.sort(rows)].reset_index(drop=True)
+        models.append(StructuralCausalModel(dag, **options).fit(resample, pace=pace))
+    return models
+
+
 def sample_mixture(
     models: Sequence[StructuralCausalModel], n: int, seed: int, **options: Any
 ) -> pd.DataFrame:
@@ -381,3 +518,14 @@ def sample_mixture(
 def _assign_models(n: int, n_models: int, rng: np.random.Generator) -> np.ndarray:
     # Shuffled, so that the first rows of a sample come from all models.
     return rng.permutation(np.arange(n) % n_models)
+
+
+def _no_edges(table: pd.DataFrame, target: Hashable) -> EdgeProbabilities:
+    """Return probabilities of 0, where no search is needed."""
+    names = tuple(table)
+    return EdgeProbabilities(
+        names,
+        np.zeros((len(names), len(names))),
+        pd.DataFrame(),
+        identifiers=identifiers(table, besides=[target]),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import field
 from typing import Self
 
@@ -197,10 +197,15 @@ class LabelJudge:
         self._model = load_tfm(tfm)
         self._encoder = self._model.encoder(_categories(X), codes)
 
-    def lift(self, X: pd.DataFrame, y: pd.Series) -> np.ndarray:
-        """Probabilities of labels in units of their classes' shares, shape (n,); 0 if unknown."""
+    def probabilities(self, X: pd.DataFrame, classes: Sequence[Hashable]) -> np.ndarray:
+        """Probabilities of classes that the labelled rows have, shape (n, n_classes)."""
         queries = self._encoder.transform(_categories(X))
         proba = self._encoder.predict_proba(self._model.network, queries, len(self._classes))
+        return proba[:, self._classes.get_indexer(classes)]
+
+    def lift(self, X: pd.DataFrame, y: pd.Series) -> np.ndarray:
+        """Probabilities of labels in units of their classes' shares, shape (n,); 0 if unknown."""
+        proba = self.probabilities(X, self._classes)
         codes = self._classes.get_indexer(y.astype(object))
         lift = proba[np.arange(len(codes)), codes] / self._shares[codes]
         return np.where(codes >= 0, lift, 0.0)

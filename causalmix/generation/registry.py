@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import pandas as pd
 from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
 
 from causalmix.data.codec import TableCodec, names_as_text
+from causalmix.discovery.control_graphs import GRAPHS
 from causalmix.errors import (
     CausalMixError,
     check_name,
@@ -24,10 +25,11 @@ from causalmix.errors import (
 )
 from causalmix.generation.base import ByClassGenerator, Generator, TableGenerator
 from causalmix.generation.by_column import TFMConditionalGenerator
-from causalmix.generation.causal import PAPER_OPTIONS, CausalGenerator
+from causalmix.generation.causal import PAPER_OPTIONS, POSTERIOR_OPTIONS, CausalGenerator
 from causalmix.generation.copula import CopulaGenerator
 from causalmix.generation.mixup import MixupGenerator
 from causalmix.generation.purification import Purified
+from causalmix.generation.relabelling import Relabelled
 from causalmix.generation.tabebm import TabEBMGenerator
 from causalmix.scm.missingness import MissingnessModel
 
@@ -186,10 +188,34 @@ class CTGANGenerator(TableGenerator):
         return self._codec.decode(self._gaps.mask(rows, np.random.default_rng(seed)))
 
 
+def _relabelled(make: Callable[..., Generator], labels: str) -> Callable[..., Relabelled]:
+    """Return what makes such a generator with other labels; its options are as they were."""
+
+    @wraps(make, updated=())
+    def made(**options: Any) -> Relabelled:
+        return Relabelled(make(**options), labels=labels)
+
+    return made
+
+
+_LABEL_OF_GRAPH = {"target_parents": "adjacent"}  # parents in every graph, as it can have none
+
 GENERATORS: dict[str, Callable[..., Generator]] = {
     "causal": CausalGenerator,
     "causal_sampled": partial(CausalGenerator, noise_correlation=0.0),
     "causal_paper": partial(CausalGenerator, **PAPER_OPTIONS),
+    "causal_label": partial(CausalGenerator, **_LABEL_OF_GRAPH),
+    **{
+        f"causal_{graph}{suffix}": partial(CausalGenerator, graph=graph, **options)
+        for graph in GRAPHS
+        if graph != "discovered"
+        for suffix, options in (("", {}), ("_label", _LABEL_OF_GRAPH))
+    },
+    "causal_posterior": partial(CausalGenerator, **POSTERIOR_OPTIONS),
+    "causal_tfm_label": partial(CausalGenerator, target_mechanism="tfm"),
+    "causal_permuted": _relabelled(CausalGenerator, "permuted"),
+    "causal_base_labels": _relabelled(CausalGenerator, "base"),
+    "copula_base_labels": _relabelled(CopulaGenerator, "base"),
     "smote_nc": SMOTENCGenerator,
     "perturbation": PerturbationGenerator,
     "mixup": MixupGenerator,
@@ -217,7 +243,7 @@ def limit_time(generator: Generator, seconds: float) -> Generator:
     -------
     Generator
     """
-    if isinstance(generator, Purified):
+    if isinstance(generator, Purified | Relabelled):
         return replace(generator, generator=limit_time(generator.generator, seconds))
     if getattr(generator, "time_limit", seconds) is not None:
         return generator
@@ -226,13 +252,18 @@ def limit_time(generator: Generator, seconds: float) -> Generator:
     return limited
 
 
-def make_generator(name: str, *, purified: bool = False, **options: Any) -> Generator:
+def make_generator(
+    name: str, *, labels: str | None = None, purified: bool = False, **options: Any
+) -> Generator:
     """Return a new generator.
 
     Parameters
     ----------
     name : str
         A key of `GENERATORS`.
+    labels : {"base", "permuted"}, optional
+        Other labels than the generator's own, as `causalmix.generation.relabelling.Relabelled` has
+        them.
     purified : bool, default=False
         Whether implausible rows and near-copies are drawn anew, as
         `causalmix.generation.purification.Purified` does by default.
@@ -245,4 +276,6 @@ def make_generator(name: str, *, purified: bool = False, **options: Any) -> Gene
         If the name or an option is unknown.
     """
     made = GENERATORS[check_name(name, GENERATORS, "generator")](**options)
+    if labels is not None:
+        made = Relabelled(made, labels=labels)
     return Purified(made) if purified else made

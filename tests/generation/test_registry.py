@@ -25,11 +25,9 @@ from causalmix.generation.registry import (
 
 Table = tuple[pd.DataFrame, pd.Series]
 SLOW = [  # on two tables only
-    "causal_sampled",
-    "causal_paper",
+    *(name for name in GENERATORS if name.startswith(("causal_", "tfm_"))),
+    "copula_base_labels",
     "tabebm",
-    "tfm_conditional",
-    "tfm_conditional_dag",
 ]
 FAST = [name for name in GENERATORS if name not in [*SLOW, "ctgan"]]  # an extra, tested by itself
 
@@ -97,9 +95,7 @@ TABLES = {
 
 FEW_GRAPHS = {"n_dags": 2, "n_bootstraps": 2}
 QUICK = {
-    "causal": FEW_GRAPHS,
-    "causal_sampled": FEW_GRAPHS,
-    "causal_paper": FEW_GRAPHS,
+    **{name: FEW_GRAPHS for name in GENERATORS if name.startswith("causal")},
     "tfm_conditional_dag": FEW_GRAPHS,
     "tabebm": {"n_steps": 2},
 }
