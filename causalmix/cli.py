@@ -261,6 +261,26 @@ def benchmark_finetuning(
 
 
 @main.command()
+@click.argument("plan")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")
+@click.option("--workers", type=int, help="Processes; by default one a core.")
+@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler.")
+@click.option("--hours", type=float, help="Begin no run that would end later than this.")
+@click.option("--retry", is_flag=True, help="Make failed runs again.")
+@click.option("--device", default="auto", show_default=True, help="Of the foundation model.")
+@click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
+def benchmark(plan: str, out: Path, data: Path | None, dry_run: bool, **options: object) -> None:
+    """Compare ways of fine-tuning on many splits: PLAN is a YAML file or a preset.
+
+    Finished runs go to the folder as they come. Ctrl-C stops; the same command goes on.
+    """
+    from causalmix.benchmarks.plan import benchmark
+
+    click.echo(benchmark(plan, out, data, dry_run=dry_run, **options), nl=False)
+
+
+@main.command()
 def doctor() -> None:
     """Check the installation; exit code 1 with the reason if something is broken."""
     problems = []

@@ -8,10 +8,12 @@ of a split have the same rows and the same fine-tuning seed, so that their diffe
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -20,6 +22,7 @@ from causalmix.benchmarks.engine import Outcome, Run, compute
 from causalmix.benchmarks.store import Store
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.splitting import Split, low_data_split
+from causalmix.discovery.options import DiscoveryOptions
 from causalmix.errors import (
     CausalMixError,
     check_filled,
@@ -32,6 +35,10 @@ from causalmix.finetuning.fit_input import seeded_generator
 from causalmix.finetuning.metrics import score
 from causalmix.finetuning.report import make_report
 from causalmix.finetuning.run import finetune, predict_proba
+from causalmix.generation.causal import CausalGenerator
+from causalmix.generation.purification import Purified
+from causalmix.generation.registry import Generator
+from causalmix.generation.relabelling import Relabelled
 from causalmix.manifest import make_manifest, write_json
 from causalmix.quality.baselines import BASELINES, fit_predict_proba
 from causalmix.tfm.model import FoundationModel, load_tfm
@@ -71,38 +78,62 @@ class Arm:
 PURIFIED = "_purified"
 """At the end of the name of an arm whose generator is purified."""
 
-_GENERATOR_LABELS = {
+_LABELS = {
     "causal": "CausalMixFT",
+    "causal_sampled": "CausalMixFT, sampled",
+    "causal_paper": "CausalMixFT (paper)",
+    "causal_label": "CausalMixFT, causes of the label",
+    "causal_posterior": "CausalMixFT, posterior",
+    "causal_tfm_label": "CausalMixFT, labels by a TFM",
+    "causal_base_labels": "CausalMixFT, labels of the base model",
+    "causal_permuted": "Permuted labels",
     "smote_nc": "SMOTE-NC",
     "perturbation": "Row perturbation",
     "mixup": "Mixup",
     "copula": "Gaussian copula",
-    "causal_sampled": "CausalMixFT, sampled",
-    "causal_paper": "CausalMixFT (paper)",
+    "copula_base_labels": "Copula, labels of the base model",
     "ctgan": "CTGAN",
     "tabebm": "TabEBM",
     "tfm_conditional": "TFM by column",
     "tfm_conditional_dag": "TFM by cause",
 }
+_GRAPHS = {
+    "empty": "No edges",
+    "shuffled": "Shuffled graph",
+    "random": "Random graph",
+    "complete": "Complete graph",
+}
+_PURIFIED = ("causal", "causal_paper", "ctgan", "tabebm")
 
 
 def _arms() -> dict[str, Arm]:
-    """Fine-tuning on real rows, and with each generator's rows as they are and purified."""
-    unmixed = {
+    """Fine-tuning on real rows, with tasks of the prior, and with each generator's rows."""
+    arms = {
         "zero_shot": Arm("Zero-shot", ZERO_SHOT),
         "default": Arm("Default fine-tuning"),
+        "rehearsal": Arm("Rehearsal", config={"rehearsal": 0.5}),
     }
-    mixed = {name: Arm(label, generator=name) for name, label in _GENERATOR_LABELS.items()}
-    mixed["causal_paper"] = replace(mixed["causal_paper"], config=MIXED_ROWS)
-    purified = {
-        name + PURIFIED: replace(arm, label=f"{arm.label}, purified", options={"purified": True})
-        for name, arm in mixed.items()
-    }
-    return unmixed | mixed | purified
+    arms |= {name: Arm(label, generator=name) for name, label in _LABELS.items()}
+    for graph, label in _GRAPHS.items():
+        name, other = f"causal_{graph}", f"causal_{graph}_label"
+        arms |= {
+            name: Arm(label, generator=name),
+            other: Arm(f"{label}, label's too", generator=other),
+        }
+    arms["causal_rehearsal"] = Arm(
+        "CausalMixFT and rehearsal",
+        generator="causal",
+        config={"synthetic_tasks": 0.25, "rehearsal": 0.25},
+    )
+    arms["causal_paper"] = replace(arms["causal_paper"], config=MIXED_ROWS)
+    for name in _PURIFIED:
+        label = f"{arms[name].label}, purified"
+        arms[name + PURIFIED] = replace(arms[name], label=label, options={"purified": True})
+    return arms | {name: Arm(each.label, name) for name, each in BASELINES.items()}
 
 
 ARMS = _arms()
-"""By name: ``zero_shot``, ``default``, and ``GENERATOR`` and ``GENERATOR_purified`` for each."""
+"""By name: without fine-tuning, with it by the name of the generator, and other classifiers."""
 
 ARM_LABELS = {name: arm.label for name, arm in ARMS.items()}
 
@@ -304,7 +335,8 @@ def make_run(
     """
     own = replace(config, **arm.config)
     n_pool = rows.n_train * (2 if arm.options.get("purified") else 1)
-    n_models = getattr(seeded_generator(arm.generator, arm.options, seed), "n_dags", _NO_MODELS)
+    causal = _causal(seeded_generator(arm.generator, arm.options, seed))
+    n_models = causal.n_dags if causal else _NO_MODELS
     own = replace(own, rows_per_task=rows.n_train, n_synthetic=n_models * n_pool)
     trains = arm.method == FINETUNED
     settings = {
@@ -316,6 +348,7 @@ def make_run(
         "method": arm.method,
         "generator": arm.generator,
         "options": dict(arm.options),
+        "search": _search(causal) if causal else None,
         "config": asdict(own) if trains else None,
         "members": arm.members,
         "record_blends": record_blends and trains,
@@ -326,7 +359,33 @@ def make_run(
     return Run(KIND, settings, table.name, places, label, _seconds(arm, own, table, rows))
 
 
-def perform(run: Run, table: TabularDataset, prepared: object = None) -> Outcome:
+def prepare(run: Run, table: TabularDataset) -> dict[str, object] | None:
+    """Search the graph that all arms of a split with the same search share.
+
+    Parameters
+    ----------
+    run : Run
+        One of those arms.
+    table : TabularDataset
+
+    Returns
+    -------
+    dict or None
+        ``edges`` and ``seconds``; None where no graph is needed.
+    """
+    settings = run.settings
+    if settings["search"] is None:
+        return None
+    start = time.perf_counter()
+    train = _rows(settings).draw(table).train
+    generator = seeded_generator(settings["generator"], settings["options"], settings["seed"])
+    edges = _causal(generator).discover(train.X, train.y)
+    return {"edges": edges, "seconds": time.perf_counter() - start}
+
+
+def perform(
+    run: Run, table: TabularDataset, prepared: Mapping[str, object] | None = None
+) -> Outcome:
     """Make a run of `make_run`.
 
     Training and validation rows together are the context of the final prediction, for every arm.
@@ -335,8 +394,8 @@ def perform(run: Run, table: TabularDataset, prepared: object = None) -> Outcome
     ----------
     run : Run
     table : TabularDataset
-    prepared : object
-        Not used.
+    prepared : mapping, optional
+        As `prepare` returns it; without it an arm that needs a graph searches it.
 
     Returns
     -------
@@ -349,8 +408,8 @@ def perform(run: Run, table: TabularDataset, prepared: object = None) -> Outcome
         If the model at the place that the run names is another one.
     """
     settings = run.settings
-    rows = Rows(**{name: settings[name] for name in Rows.__dataclass_fields__})
-    split, seed, method = rows.draw(table), settings["seed"], settings["method"]
+    rows, seed, method = _rows(settings), settings["seed"], settings["method"]
+    split = rows.draw(table)
     y = split.test.y.cat.codes.to_numpy()
     if method in BASELINES:
         proba = fit_predict_proba(method, split.context(), split.test.X, seed=seed)
@@ -366,7 +425,10 @@ def perform(run: Run, table: TabularDataset, prepared: object = None) -> Outcome
     if method == ZERO_SHOT:
         proba = predict_proba(model, split.context(), split.test.X, random_state=seed)
         return Outcome(score(y, proba), device=model.device.type)
-    generator = seeded_generator(settings["generator"], settings["options"], seed)
+    options = dict(settings["options"])
+    if prepared:
+        options["edges"] = prepared["edges"]
+    generator = seeded_generator(settings["generator"], options, seed)
     result = finetune(
         model,
         split,
@@ -381,6 +443,7 @@ def perform(run: Run, table: TabularDataset, prepared: object = None) -> Outcome
     chosen = {"best_step": report.best_step, "reason": report.reason}
     history = result.history
     timings = {"generator_seconds": result.generator_seconds}
+    timings["search_seconds"] = prepared["seconds"] if prepared else 0.0
     timings["validation_seconds"] = history["seconds"].tolist()
     curves = history.drop(columns="seconds").round(7)
     curves = curves.astype(object).where(curves.notna(), None).to_dict("list")
@@ -406,6 +469,27 @@ def raise_failures(store: Store, runs: Sequence[Run]) -> None:
         others = f" So did {len(failed) - 1} others." if len(failed) > 1 else ""
         raise CausalMixError(f"The run {failed[0].label} failed: {last}{others}")
 
+
+def _rows(settings: Mapping[str, Any]) -> Rows:
+    return Rows(**{name: settings[name] for name in Rows.__dataclass_fields__})
+
+
+def _causal(generator: Generator | None) -> CausalGenerator | None:
+    """Return the causal generator within a generator, if there is one."""
+    while isinstance(generator, Purified | Relabelled):
+        generator = generator.generator
+    return generator if isinstance(generator, CausalGenerator) else None
+
+
+def _search(causal: CausalGenerator) -> dict[str, Any] | None:
+    """Return what decides the search of a generator; None for one that needs none."""
+    if not causal.searches:
+        return None
+    names = [each.name for each in fields(DiscoveryOptions)]
+    return {name: getattr(causal, name) for name in names if name not in _NO_RESULT}
+
+
+_NO_RESULT = ("n_jobs", "progress", "time_limit", "knowledge")  # arms have none of the last two
 
 _NO_MODELS = 10  # times the training rows is the pool of a generator without causal models
 

@@ -71,6 +71,8 @@ KINDS: dict[str, Kind] = {
             "finetuning",
             "benchmarks/arms",
         ),
+        "causalmix.benchmarks.arms:prepare",
+        ("data", "n_train", "n_val", "n_test", "split", "search"),
     ),
 }
 """Kinds of runs by name."""
@@ -393,9 +395,13 @@ def _here(
             return
         table, need = tables.get(run.table), _need(run)
         if need and need not in shared:
-            # Those of one split stand together.
-            shared = {need: prepare(run, KINDS[run.kind], table)}
+            shared = _latest(shared, need, prepare(run, KINDS[run.kind], table))
         yield run, perform(run, KINDS[run.kind], run.key, table, shared.get(need))
+
+
+def _latest(kept: Mapping[str, Any], name: str, value: object) -> dict[str, Any]:
+    """Add a value to the latest few: what is shared is used by runs that stand together."""
+    return {**dict(list(kept.items())[-2:]), name: value}
 
 
 def _need(run: Run) -> str:
@@ -496,7 +502,7 @@ class _Session:
             shared = self._client.submit(
                 prepare, run, KINDS[run.kind], table, key=f"prepare-{need}"
             )
-            self._prepared = {**dict(list(self._prepared.items())[-1:]), need: shared}
+            self._prepared = _latest(self._prepared, need, shared)
         return self._client.submit(
             perform,
             run,
@@ -512,7 +518,7 @@ class _Session:
         if name and name not in self._sent:
             # A single one at a time: tables come one after the other, and are let go.
             (sent,) = self._client.scatter([self._tables[name]], broadcast=True)
-            self._sent = {**dict(list(self._sent.items())[-1:]), name: sent}
+            self._sent = _latest(self._sent, name, sent)
         return self._sent.get(name)
 
     def _collect(self, future: Any, run: Run) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from joblib import cpu_count
 
-from causalmix.benchmarks.arms import ARMS, Arm, Rows, make_run
-from causalmix.benchmarks.engine import Run
+from causalmix.benchmarks.arms import ARMS, KIND, Arm, Rows, make_run
+from causalmix.benchmarks.engine import Progress, Run, compute
+from causalmix.benchmarks.store import Store
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.folder import read_tables
 from causalmix.data.own_settings import own_settings
@@ -26,6 +29,7 @@ from causalmix.errors import (
 )
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.fit_input import seeded_generator
+from causalmix.finetuning.metrics import SCORES
 from causalmix.quality.baselines import BASELINES
 from causalmix.tfm.model import load_tfm
 
@@ -265,3 +269,115 @@ def _why_not(arm: Arm) -> str:
     except (CausalMixError, ImportError) as error:
         return str(error)
     return ""
+
+
+def benchmark(
+    source: str | Path,
+    out: str | Path,
+    folder: str | Path | None = None,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    hours: float | None = None,
+    retry: bool = False,
+    device: str = "auto",
+    dry_run: bool = False,
+) -> str:
+    """Make the runs of a plan that a store lacks.
+
+    Parameters
+    ----------
+    source : str or Path
+        As `read_plan` takes it.
+    out : str or Path
+        Folder of a :class:`~causalmix.benchmarks.store.Store`.
+    folder : str or Path, optional
+        As `plan_runs` takes it.
+    workers : int, optional
+        Processes; by default one a core.
+    scheduler, hours, retry
+        As :func:`causalmix.benchmarks.engine.compute` takes them.
+    device : str, default="auto"
+        Where the foundation model runs.
+    dry_run : bool, default=False
+        Whether to make none.
+
+    Returns
+    -------
+    str
+        What there was to do, what became of it, and scores by arm.
+
+    Raises
+    ------
+    CausalMixError
+        As `read_plan`, `plan_runs` and `compute` raise it.
+    """
+    planned, store = plan_runs(read_plan(source), folder, device=device), Store(out)
+    missing = [run for run in planned.runs if run.key not in store]
+    n = cpu_count() if workers is None else workers
+    hours_left = sum(expected_seconds(missing, store)) / 3600 / max(n, 1)
+    arms = {run.settings["arm"] for run in planned.runs}
+    lines = [
+        f"{len(planned.runs)} runs: {len(planned.tables)} tables, {len(arms)} arms. "
+        f"{len(planned.runs) - len(missing)} are there already.",
+        *(f"Left out: {name}: {reason}" for name, reason in planned.skipped.items()),
+        f"The {len(missing)} others take about {hours_left:.1f} h with {max(n, 1)} workers.",
+    ]
+    if dry_run:
+        return "\n".join(lines) + "\n"
+    print("\n".join(lines), file=sys.stderr)
+    done = compute(
+        planned.runs,
+        store,
+        planned.tables,
+        workers=n,
+        scheduler=scheduler,
+        hours=hours,
+        retry=retry,
+        progress=True,
+    )
+    store.compact()
+    return _summary(planned, store, done)
+
+
+def expected_seconds(runs: Sequence[Run], store: Store) -> list[float]:
+    """Estimate the time of runs by those of the store, or by their size where it has none.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    store : Store
+
+    Returns
+    -------
+    list of float
+        Seconds on one core.
+    """
+    known = store.runs(KIND)
+    if known.empty:
+        return [run.cost for run in runs]
+    by_both = known.groupby(["arm", "dataset"])["run_seconds"].median()
+    by_arm = known.groupby("arm")["run_seconds"].mean()
+    usual = known["run_seconds"].mean()
+
+    def seconds(run: Run) -> float:
+        arm, dataset = run.settings["arm"], run.settings["dataset"]
+        return by_both.get((arm, dataset), by_arm.get(arm, usual))
+
+    return [float(seconds(run)) for run in runs]
+
+
+def _summary(planned: Planned, store: Store, done: Progress) -> str:
+    keys = {run.key for run in planned.runs}
+    lines = [f"{done.done} runs are done, {done.failed} failed, {done.missing} are missing."]
+    failed = store.runs(KIND, status="failed")
+    for _, row in failed[failed.index.isin(keys)].iterrows():
+        last = row["error"].strip().splitlines()[-1]
+        lines.append(f"Failed: {row['arm']} on {row['dataset']}, split {row['split']}: {last}")
+    rows = store.runs(KIND)
+    rows = rows[rows.index.isin(keys)]
+    if len(rows):
+        scores = rows.groupby("arm")[list(SCORES)].mean()
+        scores["runs"] = rows.groupby("arm").size()
+        lines.append(scores.sort_values("auc", ascending=False).round(4).to_string())
+    return "\n".join(lines) + "\n"

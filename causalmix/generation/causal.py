@@ -203,6 +203,13 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         """
         return cls(**PAPER_OPTIONS | options)
 
+    @property
+    def searches(self) -> bool:
+        """Whether the graphs depend on a search of the table."""
+        if self.graph == "complete":
+            return False
+        return self.graph != "empty" or self.target_parents != "all"
+
     @own_settings()
     def discover(self, X: pd.DataFrame, y: pd.Series) -> EdgeProbabilities:
         """Search a table as `fit` does, and fit nothing.
@@ -287,8 +294,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
                     f"target last, has {listed(list(table))}. Give edges found in its rows."
                 )
             return self.edges
-        whole = self.graph == "complete" or (self.graph == "empty" and self.target_parents == "all")
-        return None if whole else self._discover(table, self.target_)
+        return self._discover(table, self.target_) if self.searches else None
 
     def _fit_in_time(
         self,
