@@ -25,11 +25,16 @@ from causalmix.generation.registry import (
 
 Table = tuple[pd.DataFrame, pd.Series]
 SLOW = [  # on two tables only
-    *(name for name in GENERATORS if name.startswith(("causal_", "tfm_"))),
-    "copula_base_labels",
+    "causal_sampled",
+    "causal_paper",
+    "causal_random_label",
+    "causal_posterior",
+    "causal_base_labels",
     "tabebm",
+    "tfm_conditional",
+    "tfm_conditional_dag",
 ]
-FAST = [name for name in GENERATORS if name not in [*SLOW, "ctgan"]]  # an extra, tested by itself
+FAST = ["causal", "smote_nc", "perturbation", "mixup", "copula"]
 
 
 def from_sklearn(loader, n: int) -> Table:
