@@ -65,6 +65,8 @@ class Arm:
         Settings of the `FinetuneConfig` that belong to the arm.
     members : int, optional
         Of the ensemble; by default as many as the checkpoint asks for.
+    reseeded : bool, default=False
+        Whether its seed is another than that of the other arms: what chance alone changes.
     """
 
     label: str
@@ -73,6 +75,7 @@ class Arm:
     options: dict[str, object] = field(default_factory=dict)
     config: dict[str, object] = field(default_factory=dict)
     members: int | None = None
+    reseeded: bool = False
 
 
 PURIFIED = "_purified"
@@ -110,6 +113,7 @@ def _arms() -> dict[str, Arm]:
     """Fine-tuning on real rows, with tasks of the prior, and with each generator's rows."""
     arms = {
         "zero_shot": Arm("Zero-shot", ZERO_SHOT),
+        "zero_shot_reseeded": Arm("Zero-shot, other members", ZERO_SHOT, reseeded=True),
         "default": Arm("Default fine-tuning"),
         "rehearsal": Arm("Rehearsal", config={"rehearsal": 0.5}),
     }
@@ -258,25 +262,21 @@ def run_benchmark(
         check_writable(Path(out), folder=True)
     tables = {table.name: table for table in (_as_table(item, target) for item in datasets)}
     if len(tables) < len(datasets):
-        raise CausalMixError(f"Two datasets share a name: {', '.join(sorted(tables))}.")
-    model, config = load_tfm(tfm), config or FinetuneConfig()
-    runs = [
-        make_run(
-            name,
-            ARMS[name],
-            table,
-            Rows(n_train, n_val, n_test, seed),
-            seed,
-            model,
-            config,
-            tfm=tfm,
+        raise CausalMixError(
+            f"{len(datasets)} datasets have {len(tables)} names: {', '.join(sorted(tables))}. Two "
+            "of them share one."
         )
-        for table in tables.values()
-        for seed in seeds
-        for name in arms
-    ]
+    model, config = load_tfm(tfm), config or FinetuneConfig()
+    splits = {seed: Rows(n_train, n_val, n_test, seed) for seed in seeds}
+    weights, runs = model.run_hash, []
     for table in tables.values():
-        Rows(n_train, n_val, n_test, seeds[0]).draw(table)
+        splits[seeds[0]].draw(table)  # what cannot be drawn is an error before any work
+        data = table.content_hash
+        runs += [
+            make_run(name, ARMS[name], table, data, rows, seed, weights, config, tfm=tfm)
+            for seed, rows in splits.items()
+            for name in arms
+        ]
     store = Store(out)
     compute(runs, store, tables, workers=workers, progress=progress)
     raise_failures(store, runs)
@@ -333,6 +333,7 @@ def make_run(
     -------
     Run
     """
+    seed += _RESEEDED if arm.reseeded else 0
     own = replace(config, **arm.config)
     n_pool = rows.n_train * (2 if arm.options.get("purified") else 1)
     causal = _causal(seeded_generator(arm.generator, arm.options, seed))
@@ -490,6 +491,8 @@ def _search(causal: CausalGenerator) -> dict[str, Any] | None:
 
 
 _NO_RESULT = ("n_jobs", "progress", "time_limit", "knowledge")  # arms have none of the last two
+
+_RESEEDED = 1_000_000
 
 _NO_MODELS = 10  # times the training rows is the pool of a generator without causal models
 

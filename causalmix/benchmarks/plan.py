@@ -83,6 +83,8 @@ class Plan:
             check_type(name, getattr(self, name), "Mapping")
         check_type("record_blends", self.record_blends, "bool")
         check_filled(list(self.arms), "arms")
+        for setting in self.config:
+            check_name(setting, vars(FinetuneConfig()), "setting in config")
         for name in ("n_test", "least_test", "splits", "seeds"):
             check_whole(getattr(self, name), 1, name)
         for size in self.sizes:
@@ -167,7 +169,7 @@ def read_plan(source: str | Path) -> Plan:
     with naming(path, "a plan of a benchmark", "See causalmix benchmark --help."):
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(read, dict):
-            raise ValueError("it holds no mapping")
+            raise ValueError("it must hold names and their values")
     for key in read:
         check_name(key, Plan.__dataclass_fields__, f"key of {path.name}")
     return Plan(**{"name": path.stem, **read})

@@ -20,10 +20,12 @@ METRIC_LABELS = {"auc": "ROC-AUC", "log_loss": "log-loss (nats)"}
 def _arm_colours() -> dict[str, tuple[float, ...]]:
     """Give each arm a colour, and a purified one a lighter shade of its generator's."""
     plain = [arm for arm in ARMS if not arm.endswith(PURIFIED)]
-    palette = [*sns.color_palette("colorblind"), *sns.color_palette("dark")]
-    colours = dict(zip(plain, palette, strict=False))
-    lighter = {f"{arm}{PURIFIED}": tuple((1 + c) / 2 for c in colours[arm]) for arm in plain}
-    return colours | {arm: colour for arm, colour in lighter.items() if arm in ARMS}
+    few = [*sns.color_palette("colorblind"), *sns.color_palette("dark")]
+    many = sns.husl_palette(len(plain) - len(few), s=0.6, l=0.5)
+    colours = dict(zip(plain, [*few, *many], strict=True))
+    for arm in ARMS.keys() - colours.keys():
+        colours[arm] = tuple((1 + c) / 2 for c in colours[arm.removesuffix(PURIFIED)])
+    return colours
 
 
 ARM_COLOURS = _arm_colours()

@@ -11,12 +11,21 @@ import pandas as pd
 import pytest
 
 from causalmix.benchmarks import arms as benchmark
-from causalmix.benchmarks.arms import ARMS, BenchmarkResult, run_benchmark
+from causalmix.benchmarks import engine
+from causalmix.benchmarks.arms import (
+    ARMS,
+    BenchmarkResult,
+    Rows,
+    make_run,
+    perform,
+    prepare,
+    run_benchmark,
+)
 from causalmix.benchmarks.summary import improvements, mean_ranks, run_gaps, run_table, summarise
 from causalmix.data.dataset import load_dataset
-from causalmix.data.splitting import low_data_split
 from causalmix.errors import CausalMixError, UnknownNameError
 from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.mixing import TaskSampler
 from causalmix.finetuning.run import finetune
 from causalmix.generation.purification import Purified
 from causalmix.generation.registry import GENERATORS, make_generator
@@ -90,56 +99,35 @@ def test_target_is_that_of_files_only(tmp_path):
 
 def test_finished_runs_are_not_run_again(finished, monkeypatch):
     out, result = finished
-    monkeypatch.setattr(benchmark, "run_arm", lambda *a, **k: pytest.fail("ran again"))
+    monkeypatch.setattr(engine, "perform", lambda *a, **k: pytest.fail("ran again"))
     again = run_benchmark(["iris", "wine"], out=out, **SMALL)
     pd.testing.assert_frame_equal(again.scores, result.scores)
-    pd.testing.assert_frame_equal(
-        again.histories.reset_index(drop=True), result.histories.reset_index(drop=True)
-    )
-    pd.testing.assert_frame_equal(pd.read_csv(out / "scores.csv"), result.scores)
+    pd.testing.assert_frame_equal(again.histories, result.histories)
     assert json.loads((out / "manifest.json").read_text())["settings"]["n_train"] == 30
 
 
-def test_an_interrupted_benchmark_resumes(finished, tmp_path, monkeypatch):
-    _, result = finished
-    run_arm, calls = benchmark.run_arm, []
-
-    def dies_at_the_third(arm, split, **options):
-        calls.append(arm)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return run_arm(arm, split, **options)
-
-    monkeypatch.setattr(benchmark, "run_arm", dies_at_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        run_benchmark(["iris", "wine"], out=tmp_path, **SMALL)
-    resumed = run_benchmark(["iris", "wine"], out=tmp_path, **SMALL)
-    assert len(calls) == 3 + 4  # two were kept
-    columns = ["dataset", "arm", "auc", "log_loss", "best_step"]
-    pd.testing.assert_frame_equal(resumed.scores[columns], result.scores[columns])
-
-
-def test_results_of_other_settings_are_not_mixed_in(finished):
+def test_results_of_other_settings_are_other_runs(finished, monkeypatch):
     out, _ = finished
-    with pytest.raises(CausalMixError, match="n_train"):
+    made = []
+
+    def perform(run, *_):
+        made.append(run.settings["arm"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "perform", perform)
+    with pytest.raises(KeyboardInterrupt):
         run_benchmark(["iris"], out=out, **(SMALL | {"n_train": 31}))
+    assert made == ["zero_shot"]
 
 
-@pytest.mark.parametrize("name", ["settings.json", "runs/wine-0.json"])
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
-def test_damaged_files_are_named(tmp_path, name, content):
-    (tmp_path / "runs").mkdir()
-    (tmp_path / name).write_text(content)
-    message = r"results of other settings|settings\.json" if "settings" in name else r"wine-0\.json"
+def test_a_run_that_fails_is_named_with_its_reason(monkeypatch):
+    def fails(*_, **__):
+        raise CausalMixError("No luck.")
+
+    monkeypatch.setattr(benchmark, "finetune", fails)
+    message = "The run iris split 0 default failed: .*No luck.* So did 1 others"
     with pytest.raises(CausalMixError, match=message):
-        run_benchmark(["wine"], arms=["zero_shot"], seeds=[0], out=tmp_path)
-
-
-def test_results_of_another_kind_are_left_alone(tmp_path):
-    (tmp_path / "scores.csv").write_text("mine")
-    with pytest.raises(CausalMixError, match=r"holds a scores\.csv that no benchmark has written"):
-        run_benchmark(["wine"], arms=["zero_shot"], seeds=[0], out=tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == ["scores.csv"]
+        run_benchmark(["iris"], **SMALL)
 
 
 def test_where_nothing_can_be_written_is_found_before_a_table_is_read(tmp_path):
@@ -148,9 +136,9 @@ def test_where_nothing_can_be_written_is_found_before_a_table_is_read(tmp_path):
         run_benchmark(["nowhere.csv"], out=tmp_path / "file")
 
 
-def test_every_generator_has_an_arm_with_and_without_purification():
+def test_every_generator_has_an_arm_and_some_are_purified():
     mixed = {name: arm for name, arm in ARMS.items() if arm.generator}
-    assert set(mixed) == {f"{name}{end}" for name in GENERATORS for end in ("", "_purified")}
+    assert {arm.generator for arm in mixed.values()} == set(GENERATORS)
     assert len({arm.label for arm in ARMS.values()}) == len(ARMS)
     for name, arm in mixed.items():
         generator = make_generator(arm.generator, **arm.options)
@@ -160,41 +148,84 @@ def test_every_generator_has_an_arm_with_and_without_purification():
 
 
 def test_a_purified_arm_is_named_in_the_table_of_runs():
-    options = SMALL | {"arms": ["zero_shot", "mixup_purified"]}
+    options = SMALL | {"arms": ["zero_shot", "causal_purified"]}
     result = run_benchmark(["iris"], **options)
     assert result.histories["synthetic_share"].max() > 0.3
-    assert "Mixup, purified" in run_table(result).index.get_level_values("arm")
+    assert "CausalMixFT, purified" in run_table(result).index.get_level_values("arm")
+
+
+def settings_of(arm, table, config, *, rows, seed=1, **options):
+    run = make_run(arm, ARMS[arm], table, "data", rows, seed, WEIGHTS, config, **options)
+    return replace(run, settings=json.loads(json.dumps(run.settings)))
+
+
+WEIGHTS = load_tfm().run_hash
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_every_arm_runs_to_scores_and_a_reason(arm):
+def test_every_arm_runs_to_scores_and_has_tasks_and_validations_alike(arm, monkeypatch):
     if ARMS[arm].generator == "ctgan":
         pytest.importorskip("ctgan")
-    split = low_data_split(load_dataset("iris"), 30, 12, seed=1, n_test=40)
-    config = FinetuneConfig(steps=1, n_synthetic=60, n_synthetic_val=20)
+    if arm in ("catboost", "lightgbm"):
+        pytest.importorskip(arm)
+    drawn, draw = [], TaskSampler.draw
+
+    def watched(self, step):
+        drawn.append(draw(self, step))
+        return drawn[-1]
+
+    monkeypatch.setattr(TaskSampler, "draw", watched)
+    table, config = load_dataset("iris"), FinetuneConfig(steps=2, validate_every=1, rule="last")
+    run = settings_of(arm, table, config, rows=Rows(30, 12, 40, split=1))
+    shared = prepare(run, table)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of purified generators, and of discovery in few rows
-        scores, history = benchmark.run_arm(arm, split, tfm=load_tfm(), config=config)
-    assert 0.5 < scores["auc"] <= 1
-    assert (scores["reason"] == "Nothing was trained.") == history.empty == (arm == "zero_shot")
-    if ARMS[arm].generator:
-        assert history["synthetic_share"].iloc[1] > 0.3
+        outcome = perform(run, table, shared)
+    assert 0.5 < outcome.values["auc"] <= 1
+    trains = ARMS[arm].method == "finetuned"
+    assert (outcome.curves is not None) == trains
+    if trains:
+        assert outcome.curves["step"] == [0, 1, 2]
+        assert [sum(batch.n_tasks for batch in step) for step in drawn] == [4, 4]
+        sizes = {(len(b.y_context), len(b.y_query)) for step in drawn for b in step}
+        assert sizes == {(21, 9)}
+        other = ARMS[arm].generator is not None or "rehearsal" in arm
+        assert (outcome.curves["synthetic_share"][1] > 0.3) == other
+
+
+def test_a_shared_search_changes_nothing():
+    table, config = load_dataset("iris"), FinetuneConfig(steps=1, rule="last")
+    run = settings_of("causal", table, config, rows=Rows(30, 12, 40, split=1))
+    shared = prepare(run, table)
+    assert perform(run, table, shared).values == perform(run, table).values
+    other = settings_of("causal_shuffled", table, config, rows=Rows(30, 12, 40, split=1))
+    assert other.settings["search"] == run.settings["search"]
+    assert (
+        settings_of("causal_empty", table, config, rows=Rows(30, 12, 40, 1)).settings["search"]
+        is None
+    )
 
 
 def test_scores_are_those_of_the_kept_step_of_the_curve():
     """With the ensemble members of the run, whatever its seed."""
-    split = low_data_split(load_dataset("fair"), 60, 20, seed=3, n_test=100)
+    table, rows = load_dataset("fair"), Rows(60, 20, 100, split=3)
     config = FinetuneConfig(steps=4, validate_every=2, learning_rate=1e-3, rule="last", level=1)
-    scores, history = benchmark.run_arm("default", split, tfm=load_tfm(), config=config)
-    kept = history.set_index("step").loc[scores["best_step"]]
-    assert scores["best_step"] == 4
-    assert scores["auc"] == pytest.approx(kept["test_auc"], abs=1e-6)
-    assert scores["log_loss"] == pytest.approx(kept["test_log_loss"], abs=1e-6)
-    zero_shot, _ = benchmark.run_arm("zero_shot", split, tfm=load_tfm(), config=config)
-    assert zero_shot["auc"] == pytest.approx(history["test_auc"].iloc[0], abs=1e-6)
+    run = settings_of("default", table, config, rows=rows, seed=3, record_blends=True)
+    outcome = perform(run, table)
+    history = pd.DataFrame(outcome.curves)
+    kept = history.set_index("step").loc[outcome.values["best_step"]]
+    assert outcome.values["best_step"] == 4
+    assert outcome.values["auc"] == pytest.approx(kept["test_auc"], abs=1e-6)
+    assert outcome.values["log_loss"] == pytest.approx(kept["test_log_loss"], abs=1e-6)
+    zero_shot = perform(settings_of("zero_shot", table, config, rows=rows, seed=3), table)
+    for name in ("", "half_", "mean_"):
+        assert zero_shot.values["auc"] == pytest.approx(history[f"{name}test_auc"][0], abs=1e-6)
+    half = replace(config, weight_share=0.5)
+    blended = perform(settings_of("default", table, half, rows=rows, seed=3), table)
+    assert blended.values["log_loss"] == pytest.approx(kept["half_test_log_loss"], abs=1e-6)
 
 
-def test_the_paper_arm_mixes_rows_and_generators_get_the_seed_of_the_split(monkeypatch):
+def test_the_paper_arm_mixes_rows_and_generators_have_the_seed_of_the_run(monkeypatch):
     seen = {}
 
     def watched(tfm, split, *, generator, config, **options):
@@ -202,23 +233,32 @@ def test_the_paper_arm_mixes_rows_and_generators_get_the_seed_of_the_split(monke
         return finetune(tfm, split, config=replace(config, steps=0), **options)
 
     monkeypatch.setattr(benchmark, "finetune", watched)
-    split = low_data_split(load_dataset("iris"), 30, 12, seed=5, n_test=40)
     for arm, mixing in (("causal_paper", (0.5, 0.0)), ("causal", (0.0, 0.5))):
-        benchmark.run_arm(arm, split, tfm=load_tfm(), config=FinetuneConfig())
+        rows = Rows(30, 12, 40, split=1)
+        run = settings_of(arm, load_dataset("iris"), FinetuneConfig(rule="last"), rows=rows, seed=5)
+        perform(run, load_dataset("iris"))
         config = seen["config"]
         assert (config.synthetic_share, config.synthetic_tasks) == mixing
         assert seen["generator"].seed == 5
 
 
+def test_weights_that_are_not_those_asked_for_are_refused():
+    table = load_dataset("iris")
+    run = settings_of("zero_shot", table, FinetuneConfig(), rows=Rows(30, 12, 40, split=1))
+    other = replace(run, settings=run.settings | {"weights": "0"})
+    with pytest.raises(CausalMixError, match=r"embedded has the hash .*; the run asks for 0"):
+        perform(other, table)
+
+
 def test_unknown_names_are_answered_with_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"'smote_nc'.*Valid: zero_shot.*tabebm_purified"):
+    with pytest.raises(UnknownNameError, match=r"'smote_nc'.*Valid: zero_shot.*causal_paper"):
         run_benchmark(["iris"], arms=["smote"])
     with pytest.raises(UnknownNameError, match="'wine'"):
         run_benchmark(["wines"])
 
 
 def test_two_tables_of_one_name_are_refused():
-    with pytest.raises(CausalMixError, match="share a name: iris, iris"):
+    with pytest.raises(CausalMixError, match="2 datasets have 1 names: iris"):
         run_benchmark(["iris", "iris"])
 
 

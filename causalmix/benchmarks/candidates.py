@@ -1,0 +1,239 @@
+"""What ways of fine-tuning are worth on the tables that may choose among them.
+
+A *candidate* is an arm together with what is done with its run: which network predicts, that of a
+validated step or something half-way to the one before training, and which step that is. All of it
+follows from the curves of the runs, so that one run serves many candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from causalmix.benchmarks.arms import KIND
+from causalmix.benchmarks.comparison import mean_and_interval
+from causalmix.benchmarks.store import Store
+from causalmix.errors import CausalMixError
+from causalmix.finetuning.stopping import choose
+
+VIEWS = {"": "tuned weights", "half_": "weights half-way", "mean_": "mean of predictions"}
+"""Which network predicts, by the beginning of its columns in the curves."""
+
+RULES = {"last": ("last", 1.0), "tested": ("last", 0.5), "best": ("log_loss", 0.5)}
+"""Which step is kept: the last one, that unless validation is against it, the best validated."""
+
+AUC_HARM, LOSS_HARM = 0.005, 0.01
+"""By how much a run, or the mean of a table, may fall: ROC-AUC, and log-loss in nats."""
+
+_SPLIT = ["dataset", "split", "seed"]
+_CANDIDATE = ["arm", "view", "rule"]
+
+
+def candidate_gains(store: Store, reference: str = "zero_shot") -> pd.DataFrame:
+    """Compare every candidate with the model as it was, on the same splits.
+
+    Parameters
+    ----------
+    store : Store
+        With the runs of a plan; the blends of those that recorded them.
+    reference : str, default="zero_shot"
+        The arm to compare with.
+
+    Returns
+    -------
+    DataFrame
+        A row per ``dataset``, ``split``, ``seed`` and candidate (``arm``, ``view``, ``rule``, the
+        last two empty where nothing was trained): ``auc_gain`` and ``log_loss_gain`` (nats,
+        positive is better), ``kept`` (whether trained weights are used) and ``seconds``.
+
+    Raises
+    ------
+    CausalMixError
+        If the store lacks the reference.
+    """
+    runs = store.runs(KIND)
+    if runs.empty or reference not in set(runs["arm"]):
+        raise CausalMixError(f"The store has no runs of the arm {reference!r} to compare with.")
+    before = runs[runs["arm"] == reference].set_index(_SPLIT)[["auc", "log_loss"]]
+    rows = []
+    for key, run in runs[runs["arm"] != reference].iterrows():
+        split = tuple(run[_SPLIT])
+        if split not in before.index:
+            continue
+        found = _of_curves(store.curves([key]), int(run["n_val"])) if store[key]["curves"] else []
+        if not found:
+            found = [{"view": "", "rule": "", "kept": True, **run[["auc", "log_loss"]]}]
+        auc, log_loss = before.loc[split]
+        rows += [
+            {
+                **dict(zip(_SPLIT, split, strict=True)),
+                "arm": run["arm"],
+                "view": each["view"],
+                "rule": each["rule"],
+                "auc_gain": each["auc"] - auc,
+                "log_loss_gain": log_loss - each["log_loss"],
+                "kept": each["kept"],
+                "seconds": run["run_seconds"],
+            }
+            for each in found
+        ]
+    return pd.DataFrame(rows)
+
+
+def _of_curves(curves: pd.DataFrame, n_val: int) -> list[dict[str, object]]:
+    found = []
+    for view in VIEWS:
+        if f"{view}test_auc" not in curves:
+            continue
+        history = pd.DataFrame(
+            {name: curves[f"{view}{name}"] for name in ("val_log_loss", "val_gain_se")}
+        )
+        for name, (rule, level) in RULES.items():
+            kept = choose(history, rule, level=level, n_val=n_val).kept
+            scores = {k: curves[f"{view}test_{k}"].iloc[kept] for k in ("auc", "log_loss")}
+            found.append({"view": view, "rule": name, "kept": kept > 0, **scores})
+    return found
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Whether a candidate is ever silently worse, as far as its runs can tell.
+
+    Attributes
+    ----------
+    worse_tables : tuple of str
+        Tables whose mean is below the reference by more than `AUC_HARM` or `LOSS_HARM`, with a 95 %
+        interval over splits that excludes 0.
+    worse_runs : float
+        Share of the runs that fall by more than either.
+    noise_floor : float
+        The same of the reference with other members of its ensemble.
+    """
+
+    worse_tables: tuple[str, ...]
+    worse_runs: float
+    noise_floor: float
+
+    @property
+    def kept(self) -> bool:
+        """No table is worse, and runs are so no more often than by chance, by two points."""
+        return not self.worse_tables and self.worse_runs <= self.noise_floor + 0.02
+
+
+def check_promise(gains: pd.DataFrame, noise_floor: float) -> Promise:
+    """Look for harm in the runs of one candidate.
+
+    Parameters
+    ----------
+    gains : DataFrame
+        Rows of one candidate, as `candidate_gains` returns them.
+    noise_floor : float
+        As `harm` gives it of the reference with another seed.
+
+    Returns
+    -------
+    Promise
+    """
+    worse = []
+    for dataset, rows in gains.groupby("dataset"):
+        limits = {"auc_gain": AUC_HARM, "log_loss_gain": LOSS_HARM}
+        if any(_is_worse(rows[name].to_numpy(), limit) for name, limit in limits.items()):
+            worse.append(str(dataset))
+    return Promise(tuple(worse), harm(gains), noise_floor)
+
+
+def _is_worse(values: np.ndarray, limit: float) -> bool:
+    if len(values) < 2 or values.mean() >= -limit:
+        return False
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return values.mean() + stats.t.ppf(0.975, len(values) - 1) * error < 0
+
+
+def harm(gains: pd.DataFrame) -> float:
+    """Share of runs that fall by more than `AUC_HARM` or `LOSS_HARM`.
+
+    Parameters
+    ----------
+    gains : DataFrame
+        As `candidate_gains` returns them.
+
+    Returns
+    -------
+    float
+    """
+    return float(((gains["auc_gain"] < -AUC_HARM) | (gains["log_loss_gain"] < -LOSS_HARM)).mean())
+
+
+def judge_candidates(gains: pd.DataFrame, noise: str = "zero_shot_reseeded") -> pd.DataFrame:
+    """Say what each candidate is worth.
+
+    Parameters
+    ----------
+    gains : DataFrame
+        As `candidate_gains` returns them.
+    noise : str, default="zero_shot_reseeded"
+        The arm that shows what chance alone does to the reference.
+
+    Returns
+    -------
+    DataFrame
+        A row per candidate, the largest gain in log-loss first: ``tables``, ``runs``, means over
+        tables ``auc_gain`` and ``log_loss_gain`` with 95 % intervals over tables (``auc_low``, …),
+        ``worse_tables`` (how many), ``worse_runs``, ``noise_floor``, ``promise`` (whether it is
+        kept) and the median ``seconds`` of a run.
+    """
+    floor = harm(gains[gains["arm"] == noise])
+    rows = []
+    for candidate, own in gains.groupby(_CANDIDATE, sort=False):
+        tables = own.groupby("dataset")[["auc_gain", "log_loss_gain"]].mean()
+        promise = check_promise(own, floor)
+        rows.append(
+            dict(zip(_CANDIDATE, candidate, strict=True))
+            | {"tables": len(tables), "runs": len(own)}
+            | mean_and_interval(tables["auc_gain"].to_numpy(), "auc_gain", "auc_")
+            | mean_and_interval(tables["log_loss_gain"].to_numpy(), "log_loss_gain", "log_loss_")
+            | {
+                "worst_table": tables["log_loss_gain"].min(),
+                "worse_tables": len(promise.worse_tables),
+                "worse_runs": promise.worse_runs,
+                "noise_floor": promise.noise_floor,
+                "promise": promise.kept,
+                "seconds": own["seconds"].median(),
+            }
+        )
+    table = pd.DataFrame(rows).sort_values("log_loss_gain", ascending=False)
+    return table.reset_index(drop=True)
+
+
+def nested_choice(gains: pd.DataFrame, candidates: Sequence[tuple[str, str, str]]) -> pd.DataFrame:
+    """Choose among candidates without the table that the choice is judged on.
+
+    For every table the candidate with the largest mean gain in log-loss over the others is taken.
+    The mean of what it gains on the table left out is what choosing is worth; that of the best of
+    all is larger by the winner's luck.
+
+    Parameters
+    ----------
+    gains : DataFrame
+        As `candidate_gains` returns them.
+    candidates : sequence of (arm, view, rule)
+        To choose from.
+
+    Returns
+    -------
+    DataFrame
+        A row per table: the chosen ``arm``, ``view`` and ``rule``, and what they gain on it,
+        ``auc_gain`` and ``log_loss_gain``.
+    """
+    means = gains.groupby([*_CANDIDATE, "dataset"])[["auc_gain", "log_loss_gain"]].mean()
+    rows = []
+    for dataset in sorted(gains["dataset"].unique()):
+        others = means["log_loss_gain"].drop(dataset, level="dataset").groupby(_CANDIDATE).mean()
+        chosen = others.loc[list(candidates)].idxmax()
+        gained = means.loc[(*chosen, dataset)]
+        rows.append({"dataset": dataset, **dict(zip(_CANDIDATE, chosen, strict=True)), **gained})
+    return pd.DataFrame(rows)

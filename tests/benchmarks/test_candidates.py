@@ -1,0 +1,109 @@
+"""Candidates: what curves become under a rule, harm, and a choice that knows no winner's luck."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix.benchmarks.arms import KIND
+from causalmix.benchmarks.candidates import (
+    candidate_gains,
+    check_promise,
+    harm,
+    judge_candidates,
+    nested_choice,
+)
+from causalmix.benchmarks.store import COLUMNS, Store
+from causalmix.errors import CausalMixError
+
+
+def add(store, arm, dataset="t", split=0, auc=0.8, log_loss=0.5, curves=None):
+    settings = {"arm": arm, "dataset": dataset, "split": split, "seed": split, "n_val": 30}
+    row = dict.fromkeys(COLUMNS, "{}") | {"key": json.dumps(settings), "kind": KIND}
+    row |= {"settings": json.dumps(settings), "status": "ok", "seconds": 1.0, "error": None}
+    row |= {"outcome": json.dumps({"auc": auc, "log_loss": log_loss}), "finished": time.time()}
+    store.add(row | {"curves": curves and json.dumps(curves)})
+
+
+CURVES = {
+    "step": [0, 10, 20],
+    "val_log_loss": [0.6, 0.5, 0.7],
+    "val_gain_se": [0.0, 0.01, 0.01],
+    "test_auc": [0.8, 0.85, 0.7],
+    "test_log_loss": [0.5, 0.45, 0.6],
+    "mean_val_log_loss": [0.6, 0.55, 0.5],
+    "mean_val_gain_se": [0.0, 0.01, 0.01],
+    "mean_test_auc": [0.8, 0.82, 0.83],
+    "mean_test_log_loss": [0.5, 0.48, 0.47],
+}
+
+
+def test_one_run_gives_a_candidate_a_view_and_rule():
+    store = Store()
+    add(store, "zero_shot")
+    add(store, "default", curves=CURVES)
+    add(store, "zero_shot_8", auc=0.81, log_loss=0.49)
+    add(store, "default", split=1, curves=CURVES)  # nothing to compare with
+    gains = candidate_gains(store).set_index(["arm", "view", "rule"])
+    assert len(gains) == 7
+    found = gains.loc["default"][["auc_gain", "log_loss_gain", "kept"]].round(9)
+    assert found.loc[("", "last")].tolist() == [-0.1, -0.1, True]
+    assert found.loc[("", "tested")].tolist() == [0.0, 0.0, False]
+    assert found.loc[("", "best")].tolist() == [0.05, 0.05, True]
+    assert found.loc[("mean_", "last")].tolist() == [0.03, 0.03, True]
+    assert gains.loc[("zero_shot_8", "", ""), "auc_gain"] == pytest.approx(0.01)
+    with pytest.raises(CausalMixError, match="no runs of the arm 'zero_shot'"):
+        candidate_gains(Store())
+
+
+def made(arm: str, gains: dict[str, list[float]]) -> pd.DataFrame:
+    rows = [
+        {"arm": arm, "view": "", "rule": "last", "dataset": dataset, "split": i, "seed": i}
+        | {"auc_gain": 0.0, "log_loss_gain": value, "seconds": 1.0}
+        for dataset, values in gains.items()
+        for i, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_harm_is_of_tables_and_of_runs():
+    surely = {"a": [-0.02, -0.021, -0.019], "b": [0.05, 0.04, -0.005]}
+    promise = check_promise(made("x", surely), noise_floor=0.6)
+    assert promise.worse_tables == ("a",)
+    assert promise.worse_runs == pytest.approx(3 / 6)
+    assert not promise.kept
+    perhaps = check_promise(made("x", {"a": [-0.2, 0.1, 0.02]}), noise_floor=0.32)
+    assert perhaps.worse_tables == ()
+    assert perhaps.kept
+    assert not check_promise(made("x", {"a": [-0.2, 0.1, 0.02]}), noise_floor=0.3).kept
+    assert harm(made("x", {"a": [-0.0099, -0.011]})) == 0.5
+
+
+def test_candidates_are_judged_by_the_mean_over_tables():
+    # Two splits of one table count as much as one of the other.
+    rows = made("x", {"a": [0.1, 0.3], "b": [0.0]})
+    rows = pd.concat([rows, made("zero_shot_reseeded", {"a": [0.0, -0.02], "b": [0.0]})])
+    judged = judge_candidates(rows).set_index("arm")
+    assert judged.loc["x", "log_loss_gain"] == pytest.approx(0.1)
+    assert judged.loc["x", "noise_floor"] == pytest.approx(1 / 3)
+    assert judged.index.tolist() == ["x", "zero_shot_reseeded"]
+
+
+def test_a_nested_choice_does_not_see_the_winners_luck():
+    """Fifty candidates of no worth: the best of all looks good, the choice does not."""
+    rng = np.random.default_rng(0)
+    names = [f"c{i}" for i in range(50)]
+    tables = [f"t{i}" for i in range(12)]
+    rows = pd.concat(made(c, {t: [rng.normal(0, 0.02)] for t in tables}) for c in names)
+    best = rows.groupby("arm")["log_loss_gain"].mean().max()
+    chosen = nested_choice(rows, [(c, "", "last") for c in names])
+    assert best > 0.01
+    assert abs(chosen["log_loss_gain"].mean()) < 0.008
+    good = pd.concat([rows, made("good", {t: [0.05] for t in tables})])
+    picked = nested_choice(good, [(c, "", "last") for c in [*names, "good"]])
+    assert set(picked["arm"]) == {"good"}
+    assert picked["log_loss_gain"].mean() == pytest.approx(0.05)

@@ -1,0 +1,151 @@
+"""Plans of benchmarks: what they ask for, what they leave out, and what they do not take."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from causalmix.benchmarks import plan as module
+from causalmix.benchmarks.engine import Progress
+from causalmix.benchmarks.plan import (
+    Plan,
+    benchmark,
+    expected_seconds,
+    plan_runs,
+    preset_names,
+    read_plan,
+)
+from causalmix.benchmarks.store import COLUMNS, Store
+from causalmix.cli import main
+from causalmix.errors import CausalMixError, DataError
+
+SMALL = {"arms": {"zero_shot": None, "default": None}, "tables": ["iris"], "sizes": [[30, 12]]}
+
+
+def made(tmp_path, **changes):
+    path = tmp_path / "plan.yml"
+    path.write_text(
+        yaml.safe_dump({**SMALL, "n_test": 40, "least_test": 20} | changes, sort_keys=False)
+    )
+    return path
+
+
+def test_runs_go_split_by_split_and_the_first_size_that_fits_is_taken(tmp_path):
+    path = made(tmp_path, tables=["iris", "wine"], sizes=[[130, 20], [90, 30]], splits=2, seeds=2)
+    planned = plan_runs(read_plan(path))
+    order = [
+        (r.settings["split"], r.table, r.settings["seed"], r.settings["arm"]) for r in planned.runs
+    ]
+    expected = [
+        (split, table, 2 * split + k, arm)
+        for split in (0, 1)
+        for table in ("iris", "wine")
+        for k in (0, 1)
+        for arm in ("zero_shot", "default")
+    ]
+    assert order == expected
+    sizes = {r.table: (r.settings["n_train"], r.settings["n_val"]) for r in planned.runs}
+    assert sizes == {"iris": (90, 30), "wine": (130, 20)}
+
+
+def test_variants_of_an_arm_differ_in_what_they_say(tmp_path):
+    arms = {
+        "low": {"arm": "default", "config": {"learning_rate": 1e-5}},
+        "few": {"arm": "causal", "options": {"n_dags": 3}},
+        "more": {"arm": "zero_shot", "members": 5},
+    }
+    runs = {
+        r.settings["arm"]: r.settings
+        for r in plan_runs(read_plan(made(tmp_path, arms=arms, splits=1))).runs
+    }
+    assert runs["low"]["config"]["learning_rate"] == 1e-5
+    assert runs["few"]["config"]["n_synthetic"] == 3 * 30
+    assert (runs["few"]["generator"], runs["few"]["options"]) == ("causal", {"n_dags": 3})
+    assert runs["more"]["members"] == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"split": 3}, r"key of plan\.yml 'split'.*'splits'"),
+        ({"arms": {"defualt": None}}, "arm 'defualt'.*'default'"),
+        ({"arms": {"default": {"confg": {}}}}, "key of the arm 'default' 'confg'"),
+        ({"arms": {"default": {"config": {"rate": 1}}}}, "setting of the arm 'default' 'rate'"),
+        ({"arms": {"causal": {"options": {"n_dag": 1}}}}, "n_dags"),
+        ({"arms": {"default": {"config": {"steps": -1}}}}, "steps must not be negative"),
+        ({"arms": {}}, "arms is empty"),
+        ({"tables": ["irsi"]}, "table 'irsi'.*'iris'"),
+        ({"sizes": [120]}, "sizes holds 120"),
+        ({"splits": 0}, "splits is 0"),
+        ({"config": {"stpes": 3}}, "stpes"),
+        ({"sizes": [[140, 30]]}, "No table is left:\n  iris: 150 rows leave fewer than 20 to test"),
+    ],
+)
+def test_what_makes_no_sense_is_named(tmp_path, changes, message):
+    with pytest.raises(CausalMixError, match=message):
+        plan_runs(read_plan(made(tmp_path, **changes)))
+
+
+def test_files_that_are_no_plans_are_named(tmp_path):
+    with pytest.raises(CausalMixError, match=r"'smok'.*Did you mean 'smoke'"):
+        read_plan("smok")
+    (tmp_path / "a.yml").write_text("- 1\n")
+    with pytest.raises(CausalMixError, match=r"a\.yml cannot be read as a plan of a benchmark"):
+        read_plan(tmp_path / "a.yml")
+    with pytest.raises(DataError, match="names no tables"):
+        plan_runs(Plan(name="x", arms={"zero_shot": None}))
+
+
+def test_tables_that_cannot_be_used_are_left_out_with_the_reason(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    frame = pd.DataFrame({"x": [i % 9 / 4 for i in range(200)], "target": ["a", "b"] * 100})
+    frame.to_csv(folder / "good.csv", index=False)
+    frame.head(40).to_csv(folder / "short.csv", index=False)
+    frame.rename(columns={"target": "y"}).to_csv(folder / "none.csv", index=False)
+    planned = plan_runs(read_plan(made(tmp_path, tables=[])), folder)
+    assert set(planned.tables) == {"good"}
+    assert "40 rows leave fewer than 20" in planned.skipped["short"]
+    assert "target" in planned.skipped["none"]
+
+
+def test_an_arm_whose_library_is_not_installed_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_why_not", lambda arm: "no luck" if arm.generator else "")
+    planned = plan_runs(read_plan(made(tmp_path, arms={"zero_shot": None, "smote_nc": None})))
+    assert planned.skipped == {"smote_nc": "no luck"}
+    assert {run.settings["arm"] for run in planned.runs} == {"zero_shot"}
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_are_plans(name):
+    plan = read_plan(name)
+    assert plan.name == name
+    assert plan.arms_by_name["zero_shot"].method == "zero_shot"
+
+
+def test_the_time_is_estimated_by_what_was_measured(tmp_path):
+    runs = plan_runs(read_plan(made(tmp_path))).runs
+    store = Store()
+    assert expected_seconds(runs, store) == [run.cost for run in runs]
+    for run, seconds in zip(runs[:2], (3.0, 50.0), strict=True):
+        row = dict.fromkeys(COLUMNS, "{}") | {"key": run.key, "kind": run.kind, "status": "ok"}
+        row |= {"settings": json.dumps(run.settings), "seconds": seconds, "finished": 0.0}
+        store.add(row)
+    assert expected_seconds(runs, store) == [3.0, 50.0] * 5
+
+
+def test_a_benchmark_is_planned_run_and_summed_up(tmp_path, monkeypatch):
+    path = made(tmp_path, arms={"zero_shot": None, "logistic_regression": None}, splits=2)
+    out = tmp_path / "store"
+    said = CliRunner().invoke(main, ["benchmark", str(path), "--out", str(out), "--dry-run"])
+    assert "4 runs: 1 tables, 2 arms. 0 are there already." in said.output
+    assert not out.exists()
+    summary = benchmark(path, out, workers=0)
+    assert "4 runs are done, 0 failed, 0 are missing." in summary
+    assert "logistic_regression" in summary
+    monkeypatch.setattr(module, "compute", lambda *a, **k: Progress(3, 1, 0))
+    assert "4 are there already" in benchmark(path, out, workers=0, dry_run=True)
