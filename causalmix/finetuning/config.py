@@ -102,9 +102,11 @@ class FinetuneConfig:
         Splits of the rule ``"repeated_splits"``; the time grows in proportion.
     time_limit : float, optional
         Seconds from the start of the run, generator included; the step that exceeds them is
-        validated and the last. A causal generator gets `causalmix.finetuning.run.GENERATOR_SHARE`
-        of them and makes do with less work; others are not interrupted, and where they take it all,
-        no step is made. None means no limit; only then is a run reproducible.
+        validated and the last. A causal generator gets 40% of them at most and makes do with less
+        work; others are not interrupted. Where time is short there are fewer ensemble members,
+        fewer tasks a step, and smaller ones; the first step may begin up to a fifth of the limit
+        late. Where a generator took even that, no step is made. None means no limit; only then is
+        a run reproducible.
     """
 
     steps: int = 40

@@ -23,6 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from causalmix.scm.conditional_noise import ConditionalNoise
 from causalmix.scm.density import Copied, Uniform, empirical, observed_quantiles, smooth
 from causalmix.scm.learners import (
+    SEARCHED,
     choose_classifier,
     choose_regressor,
     predict_mean_and_scale,
@@ -44,6 +45,9 @@ MECHANISMS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "tfm_bins": ([BINS], ["tfm"]),
     "auto": (["linear", "gp", "boosting"], ["linear", "boosting"]),
 }
+
+_PLAIN = "plain"  # linear too, without cross-validation
+_LEARNERS = MECHANISMS | {_PLAIN: ([_PLAIN], [_PLAIN])}
 
 NOISES = ("conditional", "stacked", "empirical")
 _MOST_BINS = 10
@@ -107,7 +111,7 @@ def make_mechanism(
     """
     if pace is not None:
         return pace.fit(node, parents, columns, mechanism, noise)
-    regressors, classifiers = MECHANISMS[mechanism]
+    regressors, classifiers = _LEARNERS[mechanism]
     child = columns.values[node]
     observed = ~pd.isna(child)
     child = child[observed]
@@ -137,7 +141,8 @@ def make_mechanism(
 class Pace:
     """Fits the mechanisms of a model's nodes, the later ones simpler where time gets short.
 
-    Simple mechanisms are linear, with residuals for noise.
+    Simple mechanisms are linear, with residuals for noise. Only a category whose search for a
+    penalty should still end in time gets one.
 
     Parameters
     ----------
@@ -180,7 +185,13 @@ class Pace:
                 self._seconds.append(time.perf_counter() - start)
             return made
         self.simple += bool(parents)
-        return make_mechanism(node, parents, columns, "linear", "empirical")
+        start = time.perf_counter()
+        plain = make_mechanism(node, parents, columns, _PLAIN, "empirical")
+        now = time.perf_counter()
+        searches = parents and isinstance(columns.values[node][0], str)
+        if searches and now + SEARCHED * (now - start) <= deadline:
+            return make_mechanism(node, parents, columns, "linear", "empirical")
+        return plain
 
 
 def side_by_side(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
