@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from causalmix.discovery import bootstrap
 from causalmix.discovery.bootstrap import discover
 from causalmix.errors import DataError, TimeLimitWarning
 from causalmix.generation.causal import CausalGenerator
+from causalmix.scm import mechanisms
+from causalmix.scm.learners import REGRESSORS, held_out_mean_and_scale
 
 
 def table(n=60, d=12):
@@ -31,6 +36,39 @@ def test_a_generator_without_time_still_draws_rows_and_says_what_it_left_out():
     assert set(labels) == {"yes", "no"}
     for part in ("6 of 13 columns", "1 of 10 bootstraps", "1 of 10 graphs", "mechanisms linear"):
         assert part in told
+
+
+@pytest.mark.parametrize("n_predictors", [1, 6])
+def test_plain_ridge_leaves_each_row_out_as_fitting_the_others_does(n_predictors):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, n_predictors)) + 5
+    y = X @ np.ones(n_predictors) + rng.normal(size=30)
+    learner = REGRESSORS["plain"](30, []).fit(X, y)
+    left_out, scale = held_out_mean_and_scale(learner, X, y)
+    each = cross_val_predict(Ridge(learner.alpha_), X, y, cv=LeaveOneOut())
+    np.testing.assert_allclose(left_out, each)
+    assert (scale == 1).all()
+
+
+@pytest.mark.parametrize(("deadline", "searches"), [(100.0, True), (0.0, False)])
+def test_the_penalty_of_a_category_is_searched_where_that_fits_into_the_time(
+    monkeypatch, deadline, searches
+):
+    """A fit takes a second here, and the search many."""
+    made, now = [], [0.0]
+
+    def make(node, parents, columns, mechanism, noise, pace=None):
+        made.append(mechanism)
+        now[0] += 1.0
+
+    monkeypatch.setattr(mechanisms, "make_mechanism", make)
+    clock = SimpleNamespace(perf_counter=lambda: now[0])
+    monkeypatch.setattr(mechanisms, "time", clock)
+    columns = mechanisms.Columns({"c": np.array(["0", "1"], dtype=object)}, {})
+    pace = mechanisms.Pace(deadline, deadline, nodes=1, _seconds=[1000.0])
+    pace.fit("c", ["p"], columns, "linear", "conditional")
+    assert made == ["plain", "linear"][: 1 + searches]
+    assert pace.simple == 1
 
 
 def test_with_time_enough_the_limit_changes_nothing():
