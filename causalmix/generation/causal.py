@@ -206,6 +206,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         """Fit models to as many of the graphs as the limit allows, one at least."""
         self.dags_, self.models_ = [], []
         limit, fitted, simple, plain, seconds = self.time_limit, {}, 0, 0, 0.0
+        hurried = False
         for dag in dags:
             began = time.perf_counter()
             if self.models_ and began + seconds > start + limit:
@@ -218,7 +219,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
             pace = Pace(nodes_end, start + limit, dag.number_of_nodes())
             self.models_ += fit([dag], fitted=fitted, pace=pace)
             self.dags_.append(dag)
-            simple += pace.simple
+            simple, hurried = simple + pace.simple, hurried or pace.hurried_gaps
             seconds = time.perf_counter() - began
         left_out = []
         if len(self.dags_) < len(dags):
@@ -227,6 +228,8 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
             left_out.append(f"{plain} graphs as they were drawn (completion_alpha=0)")
         if simple:
             left_out.append(f"{simple} mechanisms linear with residuals for noise")
+        if hurried:
+            left_out.append("gaps that depend less on other columns")
         if left_out:
             warnings.warn(
                 f"To end within {limit:.3g} s (time_limit), the generator made do with "

@@ -237,7 +237,9 @@ class CalibratedLogistic(NodeClassifier):
             many = len(y) >= _ROWS_PER_PREDICTOR * X.shape[1]
             best = _weakest_penalty(scores) if many else scores.mean(axis=1).argmax()
             penalty = _PENALTIES[best]
-        self._model = LogisticRegression(C=penalty, **_newton).fit(X, y)
+        # With many classes and predictors a single step of Newton's takes seconds.
+        how = _newton if self.penalty is None else {"max_iter": 100}
+        self._model = LogisticRegression(C=penalty, **how).fit(X, y)
         self.classes_ = self._model.classes_
         return self
 

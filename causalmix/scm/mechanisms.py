@@ -156,13 +156,21 @@ class Pace:
     ----------
     simple : int
         How many nodes were given a simple mechanism instead of another one.
+    hurried_gaps : bool
+        Whether gaps were filled and modelled with less than all regressions.
     """
 
     deadline: float
     stacked_deadline: float
     nodes: int
     simple: int = 0
+    hurried_gaps: bool = False
     _seconds: list[float] = field(default_factory=list)
+
+    def gaps_deadline(self) -> float:
+        """When gaps should be filled: half of the time for the nodes has gone by."""
+        now = time.perf_counter()
+        return now + max(self.deadline - now, 0.0) / 2
 
     def fit(
         self, node: str, parents: Sequence[str], columns: Columns, mechanism: str, noise: str
