@@ -45,8 +45,6 @@ _newton = {"solver": "newton-cholesky", "max_iter": 1000}
 _RIDGE_PENALTIES = np.logspace(-2, 4, 7)
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # inverse strength, scikit-learn's C
 _PLAIN_PENALTY = 0.1  # where there is no time to choose
-SEARCHED = FOLDS * len(_PENALTIES) + 1
-"""Fits of a logistic regression whose penalty is chosen, at most."""
 
 # Small trees and few of them: the tables have a few hundred rows, and there is one learner for
 # each node of each graph. Steps are larger, and bins fewer, than scikit-learn's, for speed.

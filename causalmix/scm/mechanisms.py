@@ -23,7 +23,6 @@ from sklearn.exceptions import ConvergenceWarning
 from causalmix.scm.conditional_noise import ConditionalNoise
 from causalmix.scm.density import Copied, Uniform, empirical, observed_quantiles, smooth
 from causalmix.scm.learners import (
-    SEARCHED,
     choose_classifier,
     choose_regressor,
     predict_mean_and_scale,
@@ -141,8 +140,7 @@ def make_mechanism(
 class Pace:
     """Fits the mechanisms of a model's nodes, the later ones simpler where time gets short.
 
-    Simple mechanisms are linear, with residuals for noise. Only a category whose search for a
-    penalty should still end in time gets one.
+    Simple mechanisms are linear, with one penalty for categories and residuals for noise.
 
     Parameters
     ----------
@@ -193,13 +191,7 @@ class Pace:
                 self._seconds.append(time.perf_counter() - start)
             return made
         self.simple += bool(parents)
-        start = time.perf_counter()
-        plain = make_mechanism(node, parents, columns, _PLAIN, "empirical")
-        now = time.perf_counter()
-        searches = parents and isinstance(columns.values[node][0], str)
-        if searches and now + SEARCHED * (now - start) <= deadline:
-            return make_mechanism(node, parents, columns, "linear", "empirical")
-        return plain
+        return make_mechanism(node, parents, columns, _PLAIN, "empirical")
 
 
 def side_by_side(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:

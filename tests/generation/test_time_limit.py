@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from causalmix.discovery import bootstrap
 from causalmix.discovery.bootstrap import discover
 from causalmix.errors import DataError, TimeLimitWarning
 from causalmix.generation.causal import CausalGenerator
-from causalmix.scm import mechanisms
-from causalmix.scm.learners import REGRESSORS, held_out_mean_and_scale
+from causalmix.scm.learners import CLASSIFIERS, REGRESSORS, held_out_mean_and_scale
+from causalmix.scm.missingness import MissingnessModel
 
 
 def table(n=60, d=12):
@@ -50,25 +50,26 @@ def test_plain_ridge_leaves_each_row_out_as_fitting_the_others_does(n_predictors
     assert (scale == 1).all()
 
 
-@pytest.mark.parametrize(("deadline", "searches"), [(100.0, True), (0.0, False)])
-def test_the_penalty_of_a_category_is_searched_where_that_fits_into_the_time(
-    monkeypatch, deadline, searches
-):
-    """A fit takes a second here, and the search many."""
-    made, now = [], [0.0]
+def test_with_a_penalty_given_logistic_regression_searches_none():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = (X[:, 0] + rng.logistic(size=200) > 0).astype(int)
+    given = CLASSIFIERS["plain"](None).fit(X, y)
+    reference = LogisticRegression(C=0.1, tol=1e-8).fit(X, y)
+    np.testing.assert_allclose(given.predict_proba(X), reference.predict_proba(X), atol=1e-3)
 
-    def make(node, parents, columns, mechanism, noise, pace=None):
-        made.append(mechanism)
-        now[0] += 1.0
 
-    monkeypatch.setattr(mechanisms, "make_mechanism", make)
-    clock = SimpleNamespace(perf_counter=lambda: now[0])
-    monkeypatch.setattr(mechanisms, "time", clock)
-    columns = mechanisms.Columns({"c": np.array(["0", "1"], dtype=object)}, {})
-    pace = mechanisms.Pace(deadline, deadline, nodes=1, _seconds=[1000.0])
-    pace.fit("c", ["p"], columns, "linear", "conditional")
-    assert made == ["plain", "linear"][: 1 + searches]
-    assert pace.simple == 1
+def test_gaps_are_drawn_from_their_column_after_the_deadline_and_this_is_told():
+    X = table()
+    X = X.mask(np.random.default_rng(1).random(X.shape) < 0.2)
+    late = MissingnessModel().fit(X, deadline=-math.inf)
+    assert late.hurried
+    assert not late.filled.isna().any(axis=None)
+    assert all(late.filled[name].isin(X[name]).all() for name in X)
+    assert not MissingnessModel().fit(X).hurried
+    y = pd.Series(np.arange(60) % 2, name="label")
+    with pytest.warns(TimeLimitWarning, match="gaps that depend less on other columns"):
+        CausalGenerator(time_limit=1e-6).fit(X, y)
 
 
 def test_with_time_enough_the_limit_changes_nothing():
