@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import tempfile
@@ -27,6 +26,7 @@ from causalmix.prior.tasks import TaskBatch
 from causalmix.publishing.notebooks import run_notebook, save_notebook
 from causalmix.tfm.model import load_tfm
 
+resource = pytest.importorskip("resource", reason="needs limits of a process")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes to break")
 
 BIG = 40_000  # characters of content, more than `LITTLE` bytes

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from causalmix.errors import DataError, quoted
 
@@ -288,6 +289,21 @@ def refuse_complex(column: pd.Series) -> None:
 def has_infinity(values: pd.Series) -> bool:
     """Say whether one of the numbers of a column is infinite."""
     return bool(np.isinf(values.to_numpy(np.float64, na_value=np.nan)).any())
+
+
+def all_whole(values: ArrayLike) -> bool:
+    """Say whether all of some numbers are finite and whole.
+
+    Parameters
+    ----------
+    values : array-like
+
+    Returns
+    -------
+    bool
+    """
+    numbers = np.asarray(values, dtype=float)
+    return bool((np.isfinite(numbers) & (np.trunc(numbers) == numbers)).all())
 
 
 def check_size(column: pd.Series) -> None:

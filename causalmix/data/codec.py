@@ -11,7 +11,14 @@ import numpy as np
 import pandas as pd
 
 from causalmix.data.backing import as_it_was, numpy_backed
-from causalmix.data.cells import check_size, check_spread, distinct, has_infinity, refuse_complex
+from causalmix.data.cells import (
+    all_whole,
+    check_size,
+    check_spread,
+    distinct,
+    has_infinity,
+    refuse_complex,
+)
 from causalmix.errors import DataError, quoted
 
 
@@ -63,7 +70,7 @@ class TableCodec:
             and max(-self._low[name], self._high[name]) > 2**53
         }
         # Counts stored as floats, as columns with missing cells are, are whole numbers too.
-        self._whole = {name for name in numeric if (numeric[name].dropna() % 1 == 0).all()}
+        self._whole = {name for name in numeric if all_whole(numeric[name].dropna())}
 
     def range(self, name: str) -> tuple[float, float]:
         """Return the smallest and the largest observed number of a column."""

@@ -28,7 +28,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from causalmix.data.cells import check_size, check_spread, has_infinity, name_of
+from causalmix.data.cells import all_whole, check_size, check_spread, has_infinity, name_of
 from causalmix.data.codec import is_number
 from causalmix.data.diagnosis import Diagnosis, Kind, Want, diagnose
 from causalmix.errors import DataError, check_name, quoted
@@ -89,7 +89,7 @@ def is_code(values: pd.Series) -> bool:
     """
     counts = values.value_counts().sort_index()
     levels = counts.index.to_numpy(dtype=np.float64)
-    if len(levels) < 2 or len(levels) > MAX_CODES or (levels % 1).any():
+    if len(levels) < 2 or len(levels) > MAX_CODES or not all_whole(levels):
         return False
     if len(levels) == 2:
         return True
@@ -313,7 +313,7 @@ def numbers_rows(values: pd.Series, *, first: bool) -> bool:
         True if the values are whole and all different, and either the column is named like an
         identifier, or it is the first and counts the rows from 0 or 1.
     """
-    if values.nunique() < len(values) or not (values % 1 == 0).all():
+    if values.nunique() < len(values) or not all_whole(values):
         return False
     counts_rows = first and values.iloc[0] in (0, 1) and (values.diff().iloc[1:] == 1).all()
     return bool(counts_rows or _ID_NAME.fullmatch(str(values.name)))

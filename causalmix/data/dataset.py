@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.data.backing import numpy_backed
-from causalmix.data.cells import has_infinity, place
+from causalmix.data.cells import all_whole, has_infinity, place
 from causalmix.data.columns import as_category, clean_columns, levels_of, listed, notes_on
 from causalmix.data.datasets import EMBEDDED, load_embedded
 from causalmix.data.diagnosis import diagnose
@@ -363,7 +363,7 @@ def _classes(column: pd.Series, declared: bool, decimal_comma: bool) -> pd.Serie
             f"The target {quoted(name)} holds infinite values; correct or remove the rows."
         )
     if kind == "number" and not declared:
-        whole = bool((values.dropna() % 1 == 0).all())
+        whole = all_whole(values.dropna())
         limit = MAX_WHOLE_CLASSES if whole else MAX_FRACTIONAL_CLASSES
     else:
         limit = max(MAX_WHOLE_CLASSES, n_rows // 2)

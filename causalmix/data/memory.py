@@ -13,7 +13,7 @@ _CGROUPS = (
 
 
 def free_memory() -> float:
-    """Return the bytes that are free on the machine and in the container, if this is in one.
+    """Return the bytes that are free on the machine, in the container and under ``ulimit -v``.
 
     Returns
     -------
@@ -21,7 +21,21 @@ def free_memory() -> float:
         Files in the cache count as free. Infinite where nothing tells.
     """
     machine = 1024 * _entry(Path("/proc/meminfo"), "MemAvailable:", math.inf)
-    return min(machine, *(_left(Path("/sys/fs/cgroup"), *names) for names in _CGROUPS))
+    return min(
+        machine, _left_of_limit(), *(_left(Path("/sys/fs/cgroup"), *names) for names in _CGROUPS)
+    )
+
+
+def _left_of_limit() -> float:
+    """Return what the limit of this process's address space leaves it."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return math.inf
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return math.inf
+    return limit - 1024 * _entry(Path("/proc/self/status"), "VmSize:", 0.0)
 
 
 def _left(folder: Path, limit: str, used: str, stat: str) -> float:

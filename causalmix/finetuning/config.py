@@ -95,7 +95,7 @@ class FinetuneConfig:
         the pool, and as there are training rows, at most.
     rehearsal : float, default=0.0
         Share of the tasks, on average over steps, that come from the prior that the embedded model
-        was pre-trained on, with as many rows as there are training rows.
+        was pre-trained on, with as many rows as there are training rows, and no more columns.
     schedule : {"constant", "decaying", "synthetic_first"}, default="constant"
         How the three shares go over the steps: as they are, falling linearly to nothing, or as
         they are in the first half and real rows only in the second.
@@ -123,9 +123,11 @@ class FinetuneConfig:
         Splits of the rule ``"repeated_splits"``; the time grows in proportion.
     time_limit : float, optional
         Seconds from the start of the run, generator included; the step that exceeds them is
-        validated and the last. A causal generator gets `causalmix.finetuning.run.GENERATOR_SHARE`
-        of them and makes do with less work; others are not interrupted, and where they take it all,
-        no step is made. None means no limit; only then is a run reproducible.
+        validated and the last. A causal generator gets 40% of them at most and makes do with less
+        work; others are not interrupted. Where time is short there are fewer ensemble members,
+        fewer tasks a step, and smaller ones; the first step may begin up to a fifth of the limit
+        late. Where a generator took even that, no step is made. None means no limit; only then is
+        a run reproducible.
     """
 
     steps: int = 40

@@ -25,7 +25,7 @@ from causalmix.generation.registry import Generator
 from causalmix.prior.tasks import NO_CLASS, PriorConfig, sample_batch
 from causalmix.tfm.encoding import Encoder, Member
 
-_REHEARSED_COLUMNS = 60
+_LEAST_COLUMNS = 4  # that tasks of the prior range up to
 _AMPLE = 10**9  # cells: the number of tasks is given
 
 
@@ -274,13 +274,13 @@ class TaskSampler:
         return rows[: size - n_query], rows[size - n_query :]
 
     def _rehearsed(self, n_tasks: int) -> Batch:
-        """Draw tasks of the prior, as large as those of training rows."""
+        """Draw tasks of the prior, with as many rows as the others and no more columns."""
         n_rows = min(self.config.rows_per_task, len(self._labels))
         share = 1 - max(round(n_rows * self.config.query_share), 1) / n_rows
         prior = PriorConfig(
             rows=(n_rows, n_rows),
             context_share=(share, share),
-            max_features=_REHEARSED_COLUMNS,
+            max_features=max(self._real[0].shape[1], _LEAST_COLUMNS),
             budget=_AMPLE,
             max_tasks=n_tasks,
         )

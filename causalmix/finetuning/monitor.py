@@ -83,6 +83,15 @@ class Monitor:
         return pd.DataFrame(self._records)
 
     @property
+    def n_passes(self) -> int:
+        """Rows that go through the network in a validation, each once a member."""
+        n = (len(self._codes) + self.split.train.n_rows) * len(self.encoder.members)
+        if self.test_encoder is not None:
+            rows = self.split.context().n_rows + self.split.test.n_rows
+            n += rows * len(self.test_encoder.members)
+        return n
+
+    @property
     def last_comparable_step(self) -> float:
         """Last step up to which the runs on other splits went; infinite without any."""
         return min((run.index[-1] for run in self._other_runs), default=np.inf)

@@ -27,13 +27,18 @@ from causalmix.finetuning.mixing import Batch, TaskSampler, codes_of
 from causalmix.finetuning.monitor import Monitor
 from causalmix.finetuning.parts import only
 from causalmix.finetuning.stopping import RULES, Choice
+from causalmix.finetuning.time_budget import (
+    GENERATOR_SHARE,
+    GRACE,
+    affordable_members,
+    affordable_tasks,
+    generator_seconds,
+    what_was_left_out,
+)
 from causalmix.generation.registry import Generator, limit_time
 from causalmix.tfm.device import Portions, autocast_dtype
 from causalmix.tfm.encoding import Encoder
 from causalmix.tfm.model import FoundationModel
-
-GENERATOR_SHARE = 0.4
-"""Of a limit of time, what fitting the generator should take at most."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,9 @@ class FinetuneResult:
     stopped_by : {"steps", "patience", "time_limit"}
         Which setting ended the run.
     config : FinetuneConfig
-        The settings that it had.
+        The settings that it had, with fewer or smaller tasks where time was short.
     left_out : tuple of str
-        What the generator left out to keep its share of the time limit, as its warnings say it.
+        What the run and the generator left out to keep the time limit, in sentences.
     """
 
     tfm: FoundationModel
@@ -230,24 +235,41 @@ class _Run:
     def on(
         self, split: Split, seed: int, deadline: float, other_runs: Sequence[pd.DataFrame] = ()
     ) -> FinetuneResult:
-        train, config = split.train, self.config
+        train = split.train
         self.tfm.check(train.n_rows + split.val.n_rows, train.n_features, train.n_classes)
         tuned = self.tfm.copy()
+        with only(tuned.network, self.config.trained) as parameters:
+            # The first one in a process takes seconds to import.
+            optimiser = _Optimiser(tuned, parameters, self.config)
+            return self._tune(tuned, optimiser, split, seed, deadline, other_runs)
+
+    def _tune(
+        self,
+        tuned: FoundationModel,
+        optimiser: _Optimiser,
+        split: Split,
+        seed: int,
+        deadline: float,
+        other_runs: Sequence[pd.DataFrame],
+    ) -> FinetuneResult:
+        train, config = split.train, self.config
         encoder = encoder_of(tuned, train, seed, self.n_estimators)
         start = time.perf_counter()
         generator = synthetic = None
         left_out: tuple[str, ...] = ()
-        if self.generator is not None and config.steps and (config.mixes or self.needs_synthetic):
+        if config.steps and (config.mixes or self.needs_synthetic):
             generator = self.generator
-            if np.isfinite(deadline):
-                generator = limit_time(generator, max(deadline - start, 1.0) * GENERATOR_SHARE)
+        n_members = len(encoder.members)
+        if np.isfinite(deadline) and config.steps:
+            encoder, generator = self._limited(encoder, generator, tuned, split, deadline - start)
+        if generator is not None:
             generator, left_out = _fit_and_hear(generator, train)
             if self.needs_synthetic:  # other rows than those of the pool
                 other_seed = int(np.random.default_rng([seed, 1]).integers(2**31))
                 source = generator.detached() if hasattr(generator, "detached") else generator
                 synthetic = source.sample(config.n_synthetic_val, other_seed)
         sampler = TaskSampler(encoder, train, generator, config, seed)
-        generator_seconds = time.perf_counter() - start if generator else 0.0
+        seconds = time.perf_counter() - start if generator else 0.0
         test_encoder = None
         if self.record_test:
             test_encoder = encoder_of(tuned, split.context(), seed, self.n_estimators)
@@ -262,13 +284,40 @@ class _Run:
             before=self.tfm.network.state_dict(),
             record_blends=self.record_blends,
         )
-        stopped_by = self._run_steps(sampler, monitor, deadline)
+        stopped_by = self._run_steps(optimiser, sampler, monitor, deadline)
+        members = n_members, len(encoder.members)
+        left_out = (*what_was_left_out(config, sampler.config, members), *left_out)
         weights = monitor.chosen_weights
         tuned.network.load_state_dict(self.tfm.network.state_dict() if weights is None else weights)
         tuned.network.eval()
         return FinetuneResult(
-            tuned, monitor.history, monitor.choice, generator_seconds, stopped_by, config, left_out
+            tuned,
+            monitor.history,
+            monitor.choice,
+            seconds,
+            stopped_by,
+            sampler.config,
+            left_out,
         )
+
+    def _limited(
+        self,
+        encoder: Encoder,
+        generator: Generator | None,
+        tfm: FoundationModel,
+        split: Split,
+        seconds: float,
+    ) -> tuple[Encoder, Generator | None]:
+        """Return fewer members and a quicker generator, where validations and a step need it."""
+        n_rows = split.train.n_rows + split.val.n_rows
+        n_rows += self.config.n_synthetic_val if self.needs_synthetic else 0
+        member_seconds, seconds = encoder.row_seconds(tfm.network) * n_rows, max(seconds, 1.0)
+        share = 1.0 if generator is None else 1.0 - GENERATOR_SHARE
+        n_members = affordable_members(len(encoder.members), member_seconds, seconds * share)
+        if generator is not None:
+            fit_seconds = generator_seconds(seconds, n_members * member_seconds)
+            generator = limit_time(generator, fit_seconds)
+        return encoder.first(n_members), generator
 
     def on_other_split(self, split: Split, seed: int, deadline: float) -> pd.DataFrame:
         """Run all steps on another split of training and validation rows; return the history."""
@@ -282,26 +331,29 @@ class _Run:
         other = replace(split, train=train, val=val)
         return run.on(other, seed, deadline).history
 
-    def _run_steps(self, sampler: TaskSampler, monitor: Monitor, deadline: float) -> str:
-        """Run the optimiser; return what ended it, as in `FinetuneResult.stopped_by`."""
-        with only(monitor.tfm.network, self.config.trained) as parameters:
-            return self._run_steps_of(
-                _Optimiser(monitor.tfm, parameters, self.config), sampler, monitor, deadline
-            )
-
-    def _run_steps_of(
+    def _run_steps(
         self, optimiser: _Optimiser, sampler: TaskSampler, monitor: Monitor, deadline: float
     ) -> str:
-        config = self.config
-        start = time.perf_counter()
+        """Run the optimiser; return what ended it, as in `FinetuneResult.stopped_by`."""
+        config, start = self.config, time.perf_counter()
         monitor.evaluate(0, float("nan"), 0.0)
-        last_step_until = deadline - (time.perf_counter() - start)  # the last validation is as long
+        now = time.perf_counter()
+        last_step_until = deadline - (now - start)  # the last validation is as long
+        first_until = last_step_until + GRACE * (config.time_limit or 0.0)
+        if config.steps and now > first_until:  # the generator took it all
+            return "time_limit"
+        if np.isfinite(deadline):
+            sampler.config = affordable_tasks(
+                config,
+                n_rows=sampler.train.n_rows,
+                n_classes=sampler.train.n_classes,
+                row_seconds=(now - start) / monitor.n_passes,
+                seconds=last_step_until - now,
+            )
         losses: list[float] = []
         last = min(config.steps, monitor.last_comparable_step)
         bar = tqdm(range(1, last + 1), desc="fine-tuning", unit="step", disable=not self.progress)
         for step in bar:
-            if step == 1 and time.perf_counter() > deadline:  # the generator took it all
-                return "time_limit"
             rate = config.learning_rate * min(step / max(config.warmup_steps, 1), 1.0)
             rate *= RATE_SCHEDULES[config.rate_schedule]((step - 1) / config.steps)
             losses.append(optimiser.step(sampler.draw(step), rate))

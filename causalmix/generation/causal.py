@@ -310,6 +310,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         """
         self.dags_, self.models_, found = [], [], []
         limit, simple, plain, seconds = self.time_limit, 0, 0, 0.0
+        hurried = False
         for dag in dags:
             began = time.perf_counter()
             if self.models_ and began + seconds > start + limit:
@@ -323,7 +324,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
             found.append(dag)
             self.dags_.append(replace(dag))
             self.models_ += fit(self.dags_[-1:], pace=pace)
-            simple += pace.simple
+            simple, hurried = simple + pace.simple, hurried or pace.hurried_gaps
             seconds = time.perf_counter() - began
         left_out = []
         if len(self.dags_) < len(dags):
@@ -332,6 +333,8 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
             left_out.append(f"{plain} graphs as they were drawn (completion_alpha=0)")
         if simple:
             left_out.append(f"{simple} mechanisms linear with residuals for noise")
+        if hurried:
+            left_out.append("gaps that depend less on other columns")
         if left_out:
             warnings.warn(
                 f"To end within {limit:.3g} s (time_limit), the generator made do with "

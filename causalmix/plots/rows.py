@@ -11,6 +11,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from causalmix.data.backing import numpy_backed
+from causalmix.data.cells import all_whole
 from causalmix.errors import DataError, check_name
 from causalmix.plots.style import colours_of, label, make_panels
 from causalmix.quality.fidelity import association_matrix
@@ -46,6 +48,8 @@ def plot_marginals(
         Cumulative shares for numeric columns, shares of the (at most 8 most frequent) categories
         for categorical ones.
     """
+    real = _plottable(real)
+    synthetic = {name: _plottable(frame) for name, frame in synthetic.items()}
     if columns is None:
         columns = [*real.columns[: n_columns - 1], real.columns[-1]]
     for column in columns:
@@ -73,6 +77,15 @@ def plot_marginals(
     figure.legend(handles=handles, loc="lower center", ncols=len(sources), frameon=False)
     figure.tight_layout(rect=(0, 0.18 / -(-len(columns) // 3), 1, 1))
     return figure
+
+
+def _plottable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return NumPy's numbers, and other columns but dates as categories."""
+    frame = numpy_backed(frame)
+    numbers = frame.select_dtypes("number")
+    with_gaps = [name for name in numbers if not isinstance(frame[name].dtype, np.dtype)]
+    others = frame.select_dtypes(["object", "string", "bool", "boolean"])
+    return frame.astype(dict.fromkeys(with_gaps, float) | dict.fromkeys(others, "category"))
 
 
 def _category_shares(tidy: pd.DataFrame, ax: Axes, colours: list) -> None:
@@ -147,6 +160,8 @@ def plot_pairs(
     DataError
         If there are fewer than two columns.
     """
+    real = _plottable(real)
+    synthetic = {name: _plottable(frame) for name, frame in synthetic.items()}
     if real.shape[1] < 2:
         raise DataError("Pairs of columns need two of them; the table has fewer.")
     pairs = _strongest_pairs(real, n_pairs)
@@ -227,7 +242,7 @@ def _spread(pair: pd.DataFrame) -> list[pd.Series]:
     rng = np.random.default_rng(0)
     return [
         column + rng.uniform(-0.3, 0.3, len(column))
-        if (column.dropna() % 1 == 0).all() and column.nunique() <= 30
+        if all_whole(column.dropna()) and column.nunique() <= 30
         else column
         for _, column in pair.items()
     ]

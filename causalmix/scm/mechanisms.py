@@ -45,6 +45,9 @@ MECHANISMS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "auto": (["linear", "gp", "boosting"], ["linear", "boosting"]),
 }
 
+_PLAIN = "plain"  # linear too, without cross-validation
+_LEARNERS = MECHANISMS | {_PLAIN: ([_PLAIN], [_PLAIN])}
+
 NOISES = ("conditional", "stacked", "empirical")
 _MOST_BINS = 10
 _CONDITIONAL_ROWS = 50  # fewer rows do not show that noise depends on the parents
@@ -107,7 +110,7 @@ def make_mechanism(
     """
     if pace is not None:
         return pace.fit(node, parents, columns, mechanism, noise)
-    regressors, classifiers = MECHANISMS[mechanism]
+    regressors, classifiers = _LEARNERS[mechanism]
     child = columns.values[node]
     observed = ~pd.isna(child)
     child = child[observed]
@@ -137,7 +140,7 @@ def make_mechanism(
 class Pace:
     """Fits the mechanisms of a model's nodes, the later ones simpler where time gets short.
 
-    Simple mechanisms are linear, with residuals for noise.
+    Simple mechanisms are linear, with one penalty for categories and residuals for noise.
 
     Parameters
     ----------
@@ -151,13 +154,21 @@ class Pace:
     ----------
     simple : int
         How many nodes were given a simple mechanism instead of another one.
+    hurried_gaps : bool
+        Whether gaps were filled and modelled with less than all regressions.
     """
 
     deadline: float
     stacked_deadline: float
     nodes: int
     simple: int = 0
+    hurried_gaps: bool = False
     _seconds: list[float] = field(default_factory=list)
+
+    def gaps_deadline(self) -> float:
+        """When gaps should be filled: half of the time for the nodes has gone by."""
+        now = time.perf_counter()
+        return now + max(self.deadline - now, 0.0) / 2
 
     def fit(
         self, node: str, parents: Sequence[str], columns: Columns, mechanism: str, noise: str
@@ -180,7 +191,7 @@ class Pace:
                 self._seconds.append(time.perf_counter() - start)
             return made
         self.simple += bool(parents)
-        return make_mechanism(node, parents, columns, "linear", "empirical")
+        return make_mechanism(node, parents, columns, _PLAIN, "empirical")
 
 
 def side_by_side(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Self
 
 import numpy as np
@@ -36,11 +38,18 @@ class MissingnessModel:
         Columns with gaps, in the order they are modelled.
     filled : pandas.DataFrame
         The coded table with its gaps filled.
+    hurried : bool
+        Whether the deadline came before the last regression.
     """
 
-    def fit(self, coded: pd.DataFrame, categorical: tuple[str, ...] = ()) -> Self:
-        """Learn from a table as `TableCodec.encode` gives it."""
-        self.filled = fill_gaps(coded, categorical)
+    def fit(
+        self, coded: pd.DataFrame, categorical: tuple[str, ...] = (), deadline: float = math.inf
+    ) -> Self:
+        """Learn from a table as `TableCodec.encode` gives it.
+
+        After the deadline (on the clock of `time.perf_counter`) no further regression starts.
+        """
+        self.filled = fill_gaps(coded, categorical, deadline)
         self._encoding = _Encoding(self.filled, categorical)
         share = coded.isna().mean().sort_values(ascending=False, kind="stable")
         self.columns = list(share.index[share > 0])
@@ -50,8 +59,10 @@ class MissingnessModel:
         for k, gap in enumerate(self._gaps.T):
             x = self._predictors(k, self._values, self._gaps)
             random = min(gap.sum(), (~gap).sum()) < _LEAST_GAPS or not x.shape[1]
+            random = random or time.perf_counter() > deadline
             model = DummyClassifier() if random else LogisticRegression(max_iter=1000)
             self._models.append(model.fit(x if x.shape[1] else gap[:, None], gap))
+        self.hurried = bool(self.columns) and time.perf_counter() > deadline
         return self
 
     def mask(
@@ -107,7 +118,9 @@ class MissingnessModel:
         return np.hstack([values[:, others], gaps[:, :k]])
 
 
-def fill_gaps(coded: pd.DataFrame, categorical: tuple[str, ...] = ()) -> pd.DataFrame:
+def fill_gaps(
+    coded: pd.DataFrame, categorical: tuple[str, ...] = (), deadline: float = math.inf
+) -> pd.DataFrame:
     """Draw the missing numbers of a table from what it knows of their rows.
 
     Chained regressions (van Buuren 2018, section 4.5): for each column with gaps in turn, and five
@@ -121,6 +134,9 @@ def fill_gaps(coded: pd.DataFrame, categorical: tuple[str, ...] = ()) -> pd.Data
         As `TableCodec.encode` gives it.
     categorical : tuple of str
         Columns of codes, in which "missing" is a level.
+    deadline : float, optional
+        After it (on the clock of `time.perf_counter`) no further regression starts: gaps are then
+        as they were drawn last, at first from the known numbers of their column.
 
     Returns
     -------
@@ -139,11 +155,13 @@ def fill_gaps(coded: pd.DataFrame, categorical: tuple[str, ...] = ()) -> pd.Data
         filled.loc[gaps[name], name] = rng.choice(known, gaps[name].sum()) if len(known) else 0.0
     encoding = _Encoding(filled, categorical)
     learnable = [name for name in incomplete if coded[name].count() >= _LEAST_KNOWN]
-    for _ in range(_ROUNDS if len(learnable) > 1 else 1):
-        for name in learnable:
-            x = encoding.predictors(filled)[:, encoding.owners != name]
-            if x.shape[1]:
-                filled[name] = _fill_column(x, coded[name].to_numpy(), rng)
+    values = encoding.predictors(filled)
+    for name in learnable * (_ROUNDS if len(learnable) > 1 else 1):
+        own = encoding.owners == name
+        if own.all() or time.perf_counter() > deadline:
+            break
+        filled[name] = _fill_column(values[:, ~own], coded[name].to_numpy(), rng)
+        values[:, own] = encoding.standardised(filled, name)
     return filled
 
 
@@ -187,6 +205,11 @@ class _Encoding:
         for name, each in self._levels.items():
             owners += [name] * len(each)
         self.owners = np.array(owners, dtype=object)
+
+    def standardised(self, coded: pd.DataFrame, name: str) -> np.ndarray:
+        """Return the predictor of a numeric column, (n, 1)."""
+        j = self._numeric.index(name)
+        return (coded[[name]].to_numpy(float) - self._median[j]) / self._spread[j]
 
     def predictors(self, coded: pd.DataFrame) -> np.ndarray:
         """Return rows without gaps as predictors, (n, n_predictors)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any, Self
@@ -149,7 +150,10 @@ class StructuralCausalModel:
         self.codec_ = TableCodec(data)
         if _GAPS not in fitted:
             coded = self.codec_.encode(data)
-            fitted[_GAPS] = MissingnessModel().fit(coded, self.codec_.categorical)
+            deadline = math.inf if pace is None else pace.gaps_deadline()
+            fitted[_GAPS] = MissingnessModel().fit(coded, self.codec_.categorical, deadline)
+            if pace is not None:
+                pace.hurried_gaps = fitted[_GAPS].hurried
         self._gaps = fitted[_GAPS]
         # DoWhy sorts parents by name, which names of several types cannot be.
         self._nodes = names_as_text(data)

@@ -7,6 +7,7 @@ A checkpoint holds `state_dict`, `config` (of the architecture), `architecture_n
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,9 @@ from tabpfn.checkpoint import Checkpoint, save_as_safetensors
 from causalmix.atomic import replace_file
 from causalmix.errors import CheckpointError
 from causalmix.tfm.device import exclude_cudnn_attention
+
+_MOST_BUCKETS = 10**6  # of a regression's distribution, which has 5,000
+_SPARE_BYTES = 2**28  # of tables that a network computes for itself
 
 
 def build_network(architecture_name: str, config: Mapping[str, Any]) -> torch.nn.Module:
@@ -40,6 +44,46 @@ def build_network(architecture_name: str, config: Mapping[str, Any]) -> torch.nn
     architecture = ARCHITECTURES[architecture_name]
     parsed, _ = architecture.parse_config(dict(config))
     return architecture.get_architecture(parsed)
+
+
+def check_sizes(
+    architecture_name: str, config: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
+) -> None:
+    """Raise if a configuration asks for a network that is much larger than its weights.
+
+    Nothing is allocated for it.
+
+    Parameters
+    ----------
+    architecture_name : str
+        Name in `tabpfn.architectures`.
+    config : mapping
+        Configuration.
+    weights : mapping of str to torch.Tensor
+        What the network is to hold.
+
+    Raises
+    ------
+    ValueError
+        Says which setting is too large, or how large the network would be.
+    """
+    for name, value in config.items():
+        most = math.inf
+        if "layers" in name or "blocks" in name:  # each has a tensor at least
+            most = len(weights)
+        elif "buckets" in name:
+            most = _MOST_BUCKETS
+        if isinstance(value, int) and value > most:
+            raise ValueError(f"{name} is {value:,}, and {most:,} at most can be.")
+    with torch.device("meta"):
+        network = build_network(architecture_name, config)
+    needed = sum(each.nbytes for each in (*network.parameters(), *network.buffers()))
+    stored = sum(each.nbytes for each in weights.values())
+    if needed > 2 * stored + _SPARE_BYTES:
+        raise ValueError(
+            f"a network of {needed / 2**30:,.1f} GiB is asked for, and its weights have "
+            f"{stored / 2**30:,.3f} GiB."
+        )
 
 
 def write_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:

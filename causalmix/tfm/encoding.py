@@ -11,8 +11,10 @@ Shapes: R rows, C columns after preprocessing, B tasks, K classes (as many as th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -29,6 +31,8 @@ from causalmix.tfm.device import Portions
 # Log-odds of a class that the context lacks, against all classes it has: a probability of about
 # 1e-7, finite so that the loss of a query row of that class is too.
 _ABSENT_LOG_ODDS = -16.0
+
+_TIMED_ROWS = 100
 
 _QUERY_ROWS = 2048  # in one forward pass; rows do not see each other, so this only bounds memory
 
@@ -197,6 +201,32 @@ class Encoder:
             return np.concatenate([self._predict(network, part, n_classes) for part in parts])
 
         return self._portions.run(len(x_query[0]), predict)
+
+    def first(self, n: int) -> Self:
+        """Return the encoder of the first `n` members alone."""
+        fewer = copy(self)
+        fewer.members = self.members[:n]
+        return fewer
+
+    @torch.no_grad()
+    def row_seconds(self, network: torch.nn.Module) -> float:
+        """Time a forward pass of a few rows; return about what each row takes a member.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            Architecture of TabPFN.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
+        for n in (8, _TIMED_ROWS):  # the first pass prepares the device
+            rows, labels = self.members[0].context[:n, None].to(self._device), self._y[:n, None]
+            start = time.perf_counter()
+            self.members[0].logits(network, rows, labels, rows).cpu()
+        return (time.perf_counter() - start) / (2 * len(rows))
 
     def _predict(
         self, network: torch.nn.Module, x_query: Sequence[torch.Tensor], n_classes: int

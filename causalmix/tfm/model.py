@@ -31,7 +31,12 @@ from tabpfn.model_loading import resolve_model_path
 from causalmix.data.own_settings import own_settings
 from causalmix.errors import CheckpointError, DataError, check_name, naming
 from causalmix.manifest import file_hash
-from causalmix.tfm.checkpoint import build_network, read_checkpoint, write_checkpoint
+from causalmix.tfm.checkpoint import (
+    build_network,
+    check_sizes,
+    read_checkpoint,
+    write_checkpoint,
+)
 from causalmix.tfm.device import find_device
 from causalmix.tfm.encoding import Encoder
 
@@ -43,6 +48,11 @@ _SUFFIXES = (".safetensors", ".ckpt")
 
 # Checkpoints of the first releases name no architecture, or call it "base".
 _OLD_ARCHITECTURE_NAMES = {None: "tabpfn_v2", "base": "tabpfn_v2_5"}
+
+# What building a network from a configuration that is not its own may raise.
+_MISFITS = (RuntimeError, TypeError, ValueError, ArithmeticError, AssertionError, MemoryError)
+
+_MOST_ESTIMATORS = 1024
 
 
 @dataclass(frozen=True)
@@ -339,13 +349,14 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
     # A multi-task checkpoint may carry the regression loss; it is no part of the network.
     weights = {k: v for k, v in checkpoint["state_dict"].items() if "criterion." not in k}
     try:
+        check_sizes(architecture_name, config, weights)
         network = build_network(architecture_name, config)
         network.load_state_dict(weights)
         inference_config = _inference_config(checkpoint, architecture_name)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except _MISFITS as error:
+        why = str(error).splitlines()[0] if str(error) else "its sizes do not go together."
         raise CheckpointError(
-            f"{path.name} does not fit the architecture {architecture_name}: "
-            f"{str(error).splitlines()[0]}"
+            f"{path.name} does not fit the architecture {architecture_name}: {why}"
         ) from error
     return FoundationModel(
         network.eval().to(where),
@@ -425,4 +436,7 @@ def _inference_config(checkpoint: Mapping[str, Any], architecture_name: str) -> 
     if "CONSTANT_FEATURE_COUNT" in stored:  # the name until version 8 of the library
         count = stored.pop("CONSTANT_FEATURE_COUNT")
         stored["FEATURE_SUBSAMPLING_CONSTANT_FEATURE_COUNT"] = count
+    estimators = stored.get("N_ESTIMATORS")  # or "auto"
+    if isinstance(estimators, int) and not 1 <= estimators <= _MOST_ESTIMATORS:
+        raise ValueError(f"N_ESTIMATORS is {estimators:,}, not from 1 to {_MOST_ESTIMATORS:,}.")
     return InferenceConfig(**stored)

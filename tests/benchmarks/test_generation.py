@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from causalmix.benchmarks.csuite import REAL, benchmark_csuite, summarise_csuite
 from causalmix.benchmarks.csuite_data import PUBLISHED_COLUMNS
 from causalmix.benchmarks.utility import SCORES, benchmark_utility, summarise_utility
+from causalmix.cli import main
 from causalmix.errors import DataError, UnknownNameError
 from causalmix.plots.quality import csuite_wins, plot_csuite, plot_utility
 
@@ -95,6 +97,24 @@ def test_nnaa_is_held_against_a_half():
         [0.1, 0.05]
     )
     assert summary["better"].tolist() == [False, True, False, False]
+
+
+def test_mixup_is_compared_as_any_generator_is(tmp_path):
+    """From the command, where its rows lack the reference of the summary."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(160, 2))
+    (tmp_path / "tables").mkdir()
+    table = pd.DataFrame(x, columns=list("ab")).assign(target=np.where(x[:, 0] > 0, "p", "n"))
+    table.to_csv(tmp_path / "tables" / "one.csv", index=False)
+    command = ["benchmark-generation", "--data", str(tmp_path / "tables"), "--generators", "mixup"]
+    command += ["--n-train", "60", "--seeds", "1", "--out", str(tmp_path / "out.csv")]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    rows = pd.read_csv(tmp_path / "out.csv").set_index("generator")
+    assert rows.loc["mixup", "linear_synthetic"] > 0.9
+    summary = pd.read_csv(tmp_path / "out_summary.csv")
+    assert summary["difference"].isna().all()
+    assert summary["auc"].notna().all()
 
 
 def test_utility_is_compared_on_the_same_splits(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 from statsmodels.datasets import fair, modechoice
 
+from causalmix.data.cells import all_whole
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.splitting import allocate, low_data_split
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
@@ -600,3 +601,22 @@ def test_errors_are_of_one_family():
     assert issubclass(DataError, CausalMixError)
     with pytest.raises(CausalMixError):
         load_dataset("no such thing")
+
+
+@pytest.mark.filterwarnings("error")
+def test_infinite_classes_are_read_without_a_warning_of_numpy():
+    frame = pd.DataFrame({"a": np.arange(20.0) % 7, "b": np.arange(20.0) ** 0.5})
+    target = pd.Series([0.0, 1.0, np.inf, -np.inf] * 5)
+    with pytest.raises(DataError, match=r"'target' holds infinite values"):
+        TabularDataset.from_frame(frame.assign(target=target), "target", name="t")
+    for dtype in (object, str):  # names, as any text is
+        made = TabularDataset.from_frame(frame.assign(target=target.astype(dtype)), "target")
+        assert made.n_classes == 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_whole_numbers_are_finite():
+    assert all_whole([1, 2.0, -3e300])
+    assert all_whole([])
+    for odd in (0.5, np.nan, np.inf, -np.inf):
+        assert not all_whole([1.0, odd])

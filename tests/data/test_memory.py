@@ -13,7 +13,7 @@ import pytest
 from causalmix.data import files
 from causalmix.data.dataset import load_dataset
 from causalmix.data.files import read_table
-from causalmix.data.memory import _left, free_memory
+from causalmix.data.memory import _left, _left_of_limit, free_memory
 from causalmix.discovery.bootstrap import discover
 from causalmix.errors import CausalMixError, DataError
 
@@ -64,3 +64,12 @@ def test_long_names_are_cut_in_messages(tmp_path, target):
             work()
         assert "measured m" in str(caught.value)
         assert len(str(caught.value)) < 500
+
+
+def test_a_limit_of_the_address_space_counts(monkeypatch):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (2**40, 2**41))
+    limited = _left_of_limit()
+    assert 0 <= 2**40 - limited < 2**40
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY,) * 2)
+    assert _left_of_limit() == math.inf

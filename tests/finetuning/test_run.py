@@ -158,7 +158,7 @@ def clock(monkeypatch):
     monkeypatch.setattr(sys.modules["causalmix.finetuning.run"], "time", time)
 
 
-@pytest.mark.parametrize(("limit", "end"), [(14, 3), (40, 6)])
+@pytest.mark.parametrize(("limit", "end"), [(12, 3), (40, 6)])
 def test_a_run_goes_no_further_than_those_on_other_splits(tfm, split, clock, limit, end):
     config = FinetuneConfig(
         steps=6,
@@ -245,11 +245,11 @@ def test_without_steps_the_weights_are_validated_and_kept(tfm, split):
 
 
 def test_the_step_that_exceeds_the_time_limit_is_validated_and_the_last(tfm, split, clock):
-    config = FinetuneConfig(steps=50, validate_every=10, time_limit=6)
+    config = FinetuneConfig(steps=50, validate_every=10, time_limit=5)
     result = finetune(tfm, split, config=config)
     assert result.history["step"].tolist() == [0, 2]
     assert result.stopped_by == "time_limit"
-    config = FinetuneConfig(steps=2, patience=1, learning_rate=1.0, time_limit=6, **LOWEST)
+    config = FinetuneConfig(steps=2, patience=1, learning_rate=1.0, time_limit=5, **LOWEST)
     assert finetune(tfm, split, config=config).stopped_by == "steps"  # none were left
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from causalmix.discovery import bootstrap
 from causalmix.discovery.bootstrap import discover
 from causalmix.errors import DataError, TimeLimitWarning
 from causalmix.generation.causal import CausalGenerator
+from causalmix.scm.learners import CLASSIFIERS, REGRESSORS, held_out_mean_and_scale
+from causalmix.scm.missingness import MissingnessModel
 
 
 def table(n=60, d=12):
@@ -31,6 +36,40 @@ def test_a_generator_without_time_still_draws_rows_and_says_what_it_left_out():
     assert set(labels) == {"yes", "no"}
     for part in ("6 of 13 columns", "1 of 10 bootstraps", "1 of 10 graphs", "mechanisms linear"):
         assert part in told
+
+
+@pytest.mark.parametrize("n_predictors", [1, 6])
+def test_plain_ridge_leaves_each_row_out_as_fitting_the_others_does(n_predictors):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, n_predictors)) + 5
+    y = X @ np.ones(n_predictors) + rng.normal(size=30)
+    learner = REGRESSORS["plain"](30, []).fit(X, y)
+    left_out, scale = held_out_mean_and_scale(learner, X, y)
+    each = cross_val_predict(Ridge(learner.alpha_), X, y, cv=LeaveOneOut())
+    np.testing.assert_allclose(left_out, each)
+    assert (scale == 1).all()
+
+
+def test_with_a_penalty_given_logistic_regression_searches_none():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = (X[:, 0] + rng.logistic(size=200) > 0).astype(int)
+    given = CLASSIFIERS["plain"](None).fit(X, y)
+    reference = LogisticRegression(C=0.1, tol=1e-8).fit(X, y)
+    np.testing.assert_allclose(given.predict_proba(X), reference.predict_proba(X), atol=1e-3)
+
+
+def test_gaps_are_drawn_from_their_column_after_the_deadline_and_this_is_told():
+    X = table()
+    X = X.mask(np.random.default_rng(1).random(X.shape) < 0.2)
+    late = MissingnessModel().fit(X, deadline=-math.inf)
+    assert late.hurried
+    assert not late.filled.isna().any(axis=None)
+    assert all(late.filled[name].isin(X[name]).all() for name in X)
+    assert not MissingnessModel().fit(X).hurried
+    y = pd.Series(np.arange(60) % 2, name="label")
+    with pytest.warns(TimeLimitWarning, match="gaps that depend less on other columns"):
+        CausalGenerator(time_limit=1e-6).fit(X, y)
 
 
 def test_with_time_enough_the_limit_changes_nothing():

@@ -214,6 +214,33 @@ def odd_table() -> pd.DataFrame:
     return frame.assign(rows=levels, value=levels, share=levels)
 
 
+@pytest.mark.parametrize("draw", [plot_marginals, plot_pairs])
+def test_rows_that_arrow_holds_are_drawn_as_those_that_numpy_holds(draw):
+    rng = np.random.default_rng(0)
+    plain = pd.DataFrame(
+        {
+            "x": rng.normal(size=40),
+            "k": rng.integers(0, 5, 40),
+            "g": pd.Categorical(rng.choice(["u", "v"], 40)),
+            "t": pd.Categorical(rng.random(40) < 0.5),
+        }
+    )
+    arrow = plain.astype({"g": str, "t": bool}).convert_dtypes(dtype_backend="pyarrow")
+    assert all(isinstance(dtype, pd.ArrowDtype) for dtype in arrow.dtypes)
+    figures = [draw(frame, {"made": frame[::-1]}) for frame in (plain, arrow)]
+    drawn = [
+        [[line.get_xydata() for line in ax.lines], [p.get_bbox().bounds for p in ax.patches]]
+        for figure in figures
+        for ax in figure.axes
+    ]
+    half = len(drawn) // 2
+    for ours, theirs in zip(drawn[:half], drawn[half:], strict=True):
+        for before, after in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(np.array(before, float), np.array(after, float))
+    arrow.loc[3, "k"] = pd.NA
+    draw(arrow, {"made": arrow}).canvas.draw()
+
+
 @pytest.mark.parametrize("name", ["$x$ and $", "y" * 250])
 def test_figures_bear_names_of_every_kind(name):
     frame = odd_table()

@@ -299,6 +299,7 @@ def test_files_that_are_no_classifier_are_refused(tmp_path):
         ({"architecture_name": "tabpfn_v9"}, "unknown architecture 'tabpfn_v9'"),
         ({"config": config | {"nlayers": 2}}, "does not fit the architecture tabpfn_v3"),
         ({"inference_config": {"NO_SUCH_OPTION": 1}}, "does not fit"),
+        ({"inference_config": INFERENCE_CONFIG | {"N_ESTIMATORS": 10**9}}, "N_ESTIMATORS is 1,0"),
     ):
         torch.save(whole | change, path)
         with pytest.raises(CheckpointError, match=message):
@@ -306,6 +307,37 @@ def test_files_that_are_no_classifier_are_refused(tmp_path):
     torch.save({"state_dict": {}}, path)
     with pytest.raises(CheckpointError, match="lacks config"):
         load_tfm(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("tabpfn_v2", "nlayers", 10**9),
+        ("tabpfn_v2_6", "emsize", 10**6),
+        ("tabpfn_v2_6", "num_thinking_rows", 10**10),
+        ("tabpfn_v3", "nlayers", 10**9),
+        ("tabpfn_v3", "dist_embed_num_blocks", 10**9),
+        ("tabpfn_v3", "embed_dim", 10**6),
+        ("tabpfn_v3", "embed_dim", 10**30),
+        ("tabpfn_v3", "icl_num_heads", 10**9),
+        ("tabpfn_v3", "num_buckets", 10**12),
+        ("tabpfn_v3", "max_num_classes", 10**12),
+        ("tabpfn_v3", "decoder_head_dim", 10**9),
+        ("tabpfn_v3_5", "feat_agg_num_cls_tokens", 10**11),
+    ],
+)
+def test_a_network_far_larger_than_its_weights_is_refused_before_it_is_built(
+    name, setting, value, tmp_path, monkeypatch
+):
+    def build(architecture, config):
+        raise AssertionError("was built")
+
+    network, config = random_network(name)
+    whole = {"state_dict": network.state_dict(), "config": config | {setting: value}}
+    torch.save(whole | {"architecture_name": name}, tmp_path / "model.ckpt")
+    monkeypatch.setattr("causalmix.tfm.model.build_network", build)
+    with pytest.raises(CheckpointError, match=rf"model.ckpt does not fit the architecture {name}"):
+        load_tfm(tmp_path / "model.ckpt")
 
 
 def test_a_model_is_saved_as_safetensors_only(embedded, tmp_path):
