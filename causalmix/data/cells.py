@@ -21,7 +21,22 @@ MISSING = frozenset(
 """Cells that mean "missing" in any column, in lower case."""
 
 MISSING_AMONG_MEASURES = frozenset(
-    {"-", "--", "---", "\u2013", "\u2014", ".", "..", "...", "none", "nil", "missing", "unknown", "pending", "tbd"}
+    {
+        "-",
+        "--",
+        "---",
+        "\u2013",
+        "\u2014",
+        ".",
+        "..",
+        "...",
+        "none",
+        "nil",
+        "missing",
+        "unknown",
+        "pending",
+        "tbd",
+    }
     | {"n.a.", "n.a", "na.", "n. a.", "n.d.", "n.d", "nd", "n/d", "k.a.", "k. a.", "n.v.", "nat"}
     | {"not available", "not applicable", "not done", "not measured", "0000-00-00"}
     | {"-nan", "1.#qnan", "-1.#qnan", "1.#ind", "-1.#ind"}
@@ -36,7 +51,9 @@ Decimals = Literal[".", ","]
 
 _ERROR = re.compile(r"#[^\W\d_]+(/[^\W_]+)?[!?]?|err:\d+", re.IGNORECASE)  # of a spreadsheet
 _CURRENCY = r"(?:[A-Z]{0,2}\$|[€£¥₹₽₩₪₺]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN)"
-_NO_UNIT = "(?!plus$)(?![\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2079\u2150-\u215f])"  # powers, fractions
+_NO_UNIT = (
+    "(?!plus$)(?![\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2079\u2150-\u215f])"  # powers, fractions
+)
 _UNIT = rf"(?:{_CURRENCY}|[%‰°]|[°µμ]?[^\W\d_][^\s\d,;:]{{0,14}}[23]?)"
 _MULTIPLES = frozenset({"k", "K", "T", "M", "B", "bn", "mn", "Mio", "Mio.", "Mrd", "Mrd."})
 _BOUND = r"below|under|less than|up to|at most|above|over|more than|at least"
@@ -49,7 +66,9 @@ def _pattern(decimal: Decimals) -> re.Pattern[str]:
     between = {".": ",", ",": "."}[decimal] + "'’ \u00a0\u202f\u2009"
     grouped = rf"[1-9]\d{{0,2}}(?P<group>[{between}])\d{{3}}(?:(?P=group)\d{{3}})*"
     lakhs = r"[1-9]\d?(?:,\d{2})+,\d{3}" if decimal == "." else r"(?!)"  # of India
-    written = rf"(?:(?:{grouped}|(?P<lakhs>{lakhs})|\d+)(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
+    written = (
+        rf"(?:(?:{grouped}|(?P<lakhs>{lakhs})|\d+)(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
+    )
     return re.compile(
         rf"(?P<bound>[<>≤≥]=?|=[<>]|{_BOUND})?\s*(?P<sign>[+-])?\s*(?P<before>{_CURRENCY})?\s*"
         rf"(?P<inner>(?(before)[+-]|(?!)))?"
@@ -101,7 +120,11 @@ def tidy(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text.translate(_INVISIBLE))
     text = text.strip()
-    return text[2:-1].strip() if text.startswith('="') and text.endswith('"') and len(text) > 2 else text
+    return (
+        text[2:-1].strip()
+        if text.startswith('="') and text.endswith('"') and len(text) > 2
+        else text
+    )
 
 
 def is_gap(text: str) -> bool:

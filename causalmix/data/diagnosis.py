@@ -395,7 +395,7 @@ def _are_whole(values: np.ndarray) -> bool:
 
 
 def _are_versions(texts: np.ndarray) -> bool:
-    """Say whether fractions differ in length and one ends with 0: 3.9 and 3.10, not 0.50 and 1.25."""
+    """Say whether fractions differ in length and one ends with 0: 3.9, 3.10; not 0.50, 1.25."""
     fractions = [text.partition(".")[2] for text in texts if "." in text]
     ends = any(part.endswith("0") and part.strip("0") for part in fractions)
     return ends and len({len(part) for part in fractions}) > 1
@@ -574,8 +574,8 @@ def _read_levels(column: pd.Series, levels: Sequence[str], unread: Unread) -> pd
 def _finder(levels: Sequence[str]) -> Callable[[str], int]:
     """Return a function that gives the position of a text among levels, -1 if it is none.
 
-    A text is a level as it is; else without blanks around it; else as it looks; else as the truth value or the number
-    that it says, where one level only says that too.
+    A text is a level as it is; else without blanks around it; else as it looks; else as the truth
+    value or the number that it says, where one level only says that too.
     """
     keys = (str, str.strip, cells.tidy, _truth, _number)
     by_key = [_positions(levels, key) for key in keys]

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from causalmix.data.cells import tidy
 from causalmix.data.columns import listed
 from causalmix.data.memory import free_memory
-from causalmix.errors import DataError
+from causalmix.errors import DataError, naming
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
 """File name endings that `read_table` knows."""
@@ -271,8 +271,11 @@ def _has_decimal_comma(rows: list[list[str]], separator: str) -> bool:
 
 def _decode(path: Path) -> str:
     """Return the text of a UTF-8 file, with or without a byte order mark."""
-    content = path.read_bytes().removesuffix(b"\x1a")  # the end of a text, to DOS
-    if kind := next((kind for start, kind in _OTHER_FILES.items() if content.startswith(start)), ""):
+    with naming(path, "a table", "Mend that, or give a copy of the file.", DataError):
+        content = path.read_bytes().removesuffix(b"\x1a")  # the end of a text, to DOS
+    if kind := next(
+        (kind for start, kind in _OTHER_FILES.items() if content.startswith(start)), ""
+    ):
         raise DataError(f"{path.name} is {kind}.")
     byte = max(content.find(b"\0"), 0)
     found = next((found for mark, found in _MARKS.items() if content.startswith(mark)), "")
