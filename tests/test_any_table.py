@@ -123,6 +123,19 @@ def test_a_table_is_read_or_refused_with_a_reason(checkpoint, tmp_path_factory, 
         assert again == pytest.approx(probabilities, abs=1e-6)
 
 
+def test_one_row_is_predicted_as_among_others_whatever_its_size(checkpoint):
+    small = [None, 4, None, 97, -86, 67, -6, None, -67, None, -16, None, 4]
+    counts = [None, 2, 1, None, 2, None, 0, 4, None, None, 0, None, None, None]
+    spans = [None, 7468.33, None, None, 1000.01, None, -290.93, *[None] * 6]
+    columns = small, counts, [2.7e16, -1.36e17], spans
+    X = pd.DataFrame({f"c{j}": (each * 14)[:28] for j, each in enumerate(columns)}, dtype=float)
+    model = CausalMixClassifier(
+        tfm=checkpoint, generator=None, steps=0, n_estimators=1, random_state=0
+    ).fit(X, list("abccccbcabaaaaccabbbaacbcbab"))
+    alone = np.concatenate([model.predict_proba(X.iloc[[i]]) for i in range(len(X))])
+    assert alone == pytest.approx(model.predict_proba(X), abs=1e-5)
+
+
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
