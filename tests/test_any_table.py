@@ -139,7 +139,7 @@ def test_one_row_is_predicted_as_among_others_whatever_its_size(checkpoint):
         tfm=checkpoint, generator=None, steps=0, n_estimators=1, random_state=0
     ).fit(
         X,
-        "NA no yes yes yes yes no yes NA no NA NA NA NA yes yes NA no no no NA NA yes no yes no NA no".split(),
+        [{"A": "NA", "n": "no", "y": "yes"}[c] for c in "AnyyyynyAnAAAAyyAnnnAAynynAn"],
     )
     alone = np.concatenate([model.predict_proba(X.iloc[[i]]) for i in range(len(X))])
     assert alone == pytest.approx(model.predict_proba(X), abs=1e-5)
