@@ -123,6 +123,28 @@ def test_a_table_is_read_or_refused_with_a_reason(checkpoint, tmp_path_factory, 
         assert again == pytest.approx(probabilities, abs=1e-6)
 
 
+def test_one_row_is_predicted_as_among_others_whatever_its_size(checkpoint):
+    small = [None, 4, None, 97, -86, 67, -6, None, -67, None, -16]
+    counts = [None, 2, 1, None, 2, None, 0, 4, None, None, 0, *[None] * 5]
+    spans = [None, 645235681001128, None, None, 86401095000132, None, -25142309992506, *[None] * 6]
+    X = pd.DataFrame(
+        {
+            0: pd.array((small * 3)[:28], "Int16"),
+            1: pd.Series((counts * 2)[:28], dtype=object).astype("category"),
+            2: [27320345227430720, -135989637993965040] * 14,
+            3: pd.to_timedelta((spans * 3)[:28], "us"),
+        }
+    )
+    model = CausalMixClassifier(
+        tfm=checkpoint, generator=None, steps=0, n_estimators=1, random_state=0
+    ).fit(
+        X,
+        [{"A": "NA", "n": "no", "y": "yes"}[c] for c in "AnyyyynyAnAAAAyyAnnnAAynynAn"],
+    )
+    alone = np.concatenate([model.predict_proba(X.iloc[[i]]) for i in range(len(X))])
+    assert alone == pytest.approx(model.predict_proba(X), abs=1e-5)
+
+
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

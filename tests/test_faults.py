@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 
 from causalmix.atomic import check_writable, hidden_content, replace_folder, sole_writer
 from causalmix.benchmarks.rowstore import RowStore
+from causalmix.data.files import read_table
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.errors import CausalMixError
 from causalmix.finetuning.estimator import CausalMixClassifier
@@ -311,7 +313,7 @@ def test_a_name_as_long_as_the_system_takes_is_written(writer):
     assert [file.name for file in path.parent.iterdir()] == [long.name]
 
 
-DAMAGE = [b"", b"{", b"\xff\xfe\x00", b"[1, 2]"]
+DAMAGE = [b"", b"{", b"\xff\xfe\x00", b"[1, 2]", b"[" * 100_000]
 
 
 @pytest.mark.parametrize("content", DAMAGE)
@@ -328,3 +330,37 @@ def test_damaged_files_are_named(tmp_path, classifiers, content):
         file.write_bytes(content)
         with pytest.raises(CausalMixError, match=file.name.replace(".", r"\.")):
             read(file)
+
+
+def without_files(work):
+    """Do some work in this process where no further file can be opened."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+    with contextlib.suppress(OSError):
+        while True:
+            os.dup(0)
+    work()
+
+
+def test_no_file_left_to_open_is_told(writer, tmp_path):
+    path, write, read = writer
+    write(path, 1)
+    (tmp_path / "t.csv").write_text("a,target\n1,x\n2,y\n")
+    for work in (lambda: write(path, 2), lambda: read_table(tmp_path / "t.csv")):
+        status, said = child(lambda work=work: without_files(work))
+        assert os.waitstatus_to_exitcode(status) == 2, said
+        assert "Too many open files" in said
+    assert read(path) == 1
+
+
+def test_a_folder_that_is_gone_is_told(writer, tmp_path):
+    path, write, _ = writer
+
+    def work():
+        (tmp_path / "gone").mkdir()
+        os.chdir(tmp_path / "gone")
+        os.rmdir(tmp_path / "gone")
+        write(Path(path.name), 1)
+
+    status, said = child(work)
+    assert os.waitstatus_to_exitcode(status) == 2, said
+    assert path.name in said

@@ -31,8 +31,10 @@ def numpy_backed(table: _Table) -> _Table:
     Raises
     ------
     DataError
-        If Arrow holds nested values; names the column.
+        If it is neither, or Arrow holds nested values; names the column.
     """
+    if not isinstance(table, pd.DataFrame | pd.Series):
+        raise DataError(f"A table or column of pandas is needed, not {type(table).__name__}.")
     if isinstance(table, pd.Series):
         return _convert(table) if _is_arrow(table.dtype) else table
     held = [j for j, dtype in enumerate(table.dtypes) if _is_arrow(dtype)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import unicodedata
 from collections.abc import Hashable
 from decimal import Decimal
 from numbers import Integral, Real
@@ -15,13 +16,31 @@ from numpy.typing import ArrayLike
 
 from causalmix.errors import DataError, quoted
 
-MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "<na>", "null"})
+MISSING = frozenset(
+    {"", "?", "na", "n/a", "#n/a", "nan", "<na>", "null", "(null)", "<null>", "[null]", "\\n"}
+)
 """Cells that mean "missing" in any column, in lower case."""
 
 MISSING_AMONG_MEASURES = frozenset(
-    {"-", "--", "---", ".", "..", "...", "none", "nil", "missing", "unknown", "pending", "tbd"}
+    {
+        "-",
+        "--",
+        "---",
+        "\u2013",
+        "\u2014",
+        ".",
+        "..",
+        "...",
+        "none",
+        "nil",
+        "missing",
+        "unknown",
+        "pending",
+        "tbd",
+    }
     | {"n.a.", "n.a", "na.", "n. a.", "n.d.", "n.d", "nd", "n/d", "k.a.", "k. a.", "n.v.", "nat"}
     | {"not available", "not applicable", "not done", "not measured", "0000-00-00"}
+    | {"-nan", "1.#qnan", "-1.#qnan", "1.#ind", "-1.#ind"}
 )
 """Cells that mean "missing" where the others of the column are numbers or dates, in lower case."""
 
@@ -32,7 +51,10 @@ Decimals = Literal[".", ","]
 """What separates whole from fraction."""
 
 _ERROR = re.compile(r"#[^\W\d_]+(/[^\W_]+)?[!?]?|err:\d+", re.IGNORECASE)  # of a spreadsheet
-_CURRENCY = r"(?:[$€£¥₹₽₩]|US\$|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN)"
+_CURRENCY = r"(?:[A-Z]{0,2}\$|[€£¥₹₽₩₪₺]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN)"
+_NO_UNIT = (
+    "(?!plus$)(?![\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2079\u2150-\u215f])"  # powers, fractions
+)
 _UNIT = rf"(?:{_CURRENCY}|[%‰°]|[°µμ]?[^\W\d_][^\s\d,;:]{{0,14}}[23]?)"
 _MULTIPLES = frozenset({"k", "K", "T", "M", "B", "bn", "mn", "Mio", "Mio.", "Mrd", "Mrd."})
 _BOUND = r"below|under|less than|up to|at most|above|over|more than|at least"
@@ -44,11 +66,15 @@ def _pattern(decimal: Decimals) -> re.Pattern[str]:
     point = re.escape(decimal)
     between = {".": ",", ",": "."}[decimal] + "'’ \u00a0\u202f\u2009"
     grouped = rf"[1-9]\d{{0,2}}(?P<group>[{between}])\d{{3}}(?:(?P=group)\d{{3}})*"
-    written = rf"(?:(?:{grouped}|\d+)(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
+    lakhs = r"[1-9]\d?(?:,\d{2})+,\d{3}" if decimal == "." else r"(?!)"  # of India
+    written = (
+        rf"(?:(?:{grouped}|(?P<lakhs>{lakhs})|\d+)(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
+    )
     return re.compile(
         rf"(?P<bound>[<>≤≥]=?|=[<>]|{_BOUND})?\s*(?P<sign>[+-])?\s*(?P<before>{_CURRENCY})?\s*"
+        rf"(?P<inner>(?(before)[+-]|(?!)))?"
         rf"(?:(?P<number>{written})|(?P<plain>\d*\.\d+(?:[eE][+-]?\d+)?))"
-        rf"\s*(?P<after>(?!plus$){_UNIT})?(?P<more>\+|plus)?"
+        rf"\s*(?P<after>{_NO_UNIT}{_UNIT})?(?P<more>\+|plus|(?P<behind>-))?"
     )
 
 
@@ -57,7 +83,10 @@ _DATE = re.compile(
     r"(?:(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})"
     r"|(?P<a>\d{1,2})(?P<sep>[-/.])(?P<b>\d{1,2})[-/.](?P<end>\d{4}))"
     r"(?:[ T](?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<part>\d+))?)?"
-    r"(?P<zone>Z|[+-]\d{2}:?\d{2})?)?"
+    r"(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?(?: ?(?P<zone>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?)?"
+)
+_INVISIBLE = {0xA0: " "} | dict.fromkeys(
+    (0xAD, 0x200B, 0x200E, 0x200F, 0x202A, 0x202C, 0x2060, 0xFEFF)
 )
 _EPOCH = dt.datetime(1970, 1, 1)
 _DAY = 86_400 * 10**9
@@ -74,16 +103,34 @@ class Number(NamedTuple):
         Whether the cell says "below", "above" or "and more".
     unit : str
         Unit, percent or currency sign; "" for none.
+    ledger : bool
+        Whether it is negative as in ledgers: in brackets, or with the minus at its end.
     """
 
     value: float
     bound: bool
     unit: str
+    ledger: bool = False
+
+
+def tidy(text: str) -> str:
+    """Return a text as it looks: composed, without invisible characters and blanks around it.
+
+    Hard blanks count as blanks; ``="x"``, with which files force a spreadsheet to text, is x.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.translate(_INVISIBLE))
+    text = text.strip()
+    return (
+        text[2:-1].strip()
+        if text.startswith('="') and text.endswith('"') and len(text) > 2
+        else text
+    )
 
 
 def is_gap(text: str) -> bool:
     """Say whether a cell stands for a missing value in any column."""
-    return text.strip().lower() in MISSING
+    return tidy(text).lower() in MISSING
 
 
 def is_gap_among_measures(text: str) -> bool:
@@ -106,19 +153,26 @@ def read_number(text: str, decimal: Decimals) -> Number | None:
     Number or None
         None if it is none, or a multiple such as ``5k``.
     """
-    text = text.replace("\u2212", "-")
+    text = text.translate({0x2212: "-", 0x2013: "-", 0x66B: decimal, 0x66C: ""})
+    brackets = text[:1] == "(" and text[-1:] == ")"
+    text = text[1:-1].strip() if brackets else text
     if text[:1].isalpha() and not _BEGINNING.match(text):
         return None  # the quick way for most texts
     found = _NUMBER[decimal].fullmatch(text)
     if not found or found["after"] in _MULTIPLES or (found["before"] and found["after"]):
         return None
+    signs = [sign for sign in (found["sign"], found["inner"], found["behind"]) if sign]
+    if len(signs) + brackets > 1:
+        return None
     written = found["plain"]
     if not written:
-        written = found["number"].replace(found["group"] or " ", "").replace(decimal, ".")
+        written = found["number"].replace(found["group"] or " ", "")
+        written = written.replace(",", "") if found["lakhs"] else written.replace(decimal, ".")
     return Number(
-        float((found["sign"] or "") + written),
-        bool(found["bound"] or found["more"]),
+        float(("-" if brackets else "".join(signs)) + written),
+        bool(found["bound"] or (found["more"] and not found["behind"])),
         found["before"] or found["after"] or "",
+        bool(brackets or found["behind"]),
     )
 
 
@@ -177,6 +231,10 @@ def read_date(text: str, day_first: bool) -> float:
     month, day = ("b", "a") if day_first else ("a", "b")
     names = ("end", month, day) if found["a"] else ("year", "month", "day")
     clock = [int(found[name] or 0) for name in ("hour", "minute", "second")]
+    if half := (found["half"] or "").lower():
+        if not 1 <= clock[0] <= 12:
+            return np.nan
+        clock[0] = clock[0] % 12 + 12 * (half == "p")
     try:
         since = dt.datetime(*(int(found[name]) for name in names), *clock) - _EPOCH
     except ValueError:
@@ -187,9 +245,9 @@ def read_date(text: str, day_first: bool) -> float:
 
 def _offset(zone: str | None) -> int:
     """Return the seconds that a time zone is ahead of UTC."""
-    if zone in (None, "Z"):
+    if zone in (None, "Z", "UTC", "GMT"):
         return 0
-    seconds = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
+    seconds = int(zone[1:3]) * 3600 + int(zone[3:].lstrip(":") or 0) * 60
     return -seconds if zone[0] == "-" else seconds
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -290,7 +291,7 @@ def _find(name_or_path: str | Path) -> tuple[str, RawTable]:
     if text in EMBEDDED:
         return text, load_embedded(text)
     path = Path(text).expanduser()
-    if isinstance(name_or_path, Path) or path.suffix or len(path.parts) > 1 or path.exists():
+    if isinstance(name_or_path, Path) or path.suffix or len(path.parts) > 1 or os.path.exists(path):
         return path.stem, read_table(path)
     forms = f"a file ({', '.join(SUFFIXES)})", "openml:<id or name>"
     check_name(text, [*dataset_names(), *forms], "dataset")

@@ -30,7 +30,7 @@ Kind = Literal["number", "date", "duration", "category", "text"]
 Want = Literal["category", "number", "label"]
 """What a user declared a column to be; a `label` is a target, whose numbers are kept exact."""
 
-_ODD = ("bound", "unit", "thousands", "gap", "other", "unread")
+_ODD = ("bound", "unit", "ledger", "thousands", "gap", "other", "unread")
 _EXAMPLES = 3
 _MANY = 10  # distinct numbers or dates, of which a column of text is said to have almost been one
 _LEADING_ZERO = re.compile(r"0\d+")
@@ -44,8 +44,9 @@ class Odd:
 
     Attributes
     ----------
-    kind : {"bound", "unit", "thousands", "gap", "other", "unread"}
-        A bound (``<5``); a number with a unit, a percent or a currency sign; a number of which no
+    kind : {"bound", "unit", "ledger", "thousands", "gap", "other", "unread"}
+        A bound (``<5``); a number with a unit, a percent or a currency sign; a negative number as
+        in ledgers (``(5)``, ``5-``); a number of which no
         cell of the column says whether a comma sets off thousands or a fraction; a missing marker
         or an error code; anything else; anything else in a column that is text because of it.
     count : int
@@ -54,7 +55,7 @@ class Odd:
         The most frequent of them, and what each was taken as; None is a missing value.
     """
 
-    kind: Literal["bound", "unit", "thousands", "gap", "other", "unread"]
+    kind: Literal["bound", "unit", "ledger", "thousands", "gap", "other", "unread"]
     count: int
     examples: dict[str, float | None]
 
@@ -275,10 +276,10 @@ class _Levels(NamedTuple):
     def of(cls, values: Sequence[object], codes: np.ndarray) -> Self:
         texts = np.empty(len(values), dtype=object)
         try:  # the quick way for most columns
-            texts[:], written = list(map(str.strip, values)), np.ones(len(texts), dtype=bool)
-        except TypeError:
+            texts[:], written = list(map(cells.tidy, values)), np.ones(len(texts), dtype=bool)
+        except AttributeError:  # numbers or dates among them
             written = np.array([isinstance(v, str) for v in values], dtype=bool)
-            texts[:] = [v.strip() if isinstance(v, str) else str(v) for v in values]
+            texts[:] = [cells.tidy(v) if isinstance(v, str) else str(v) for v in values]
         plain, gaps = cells.plain_floats(texts), np.zeros(len(texts), dtype=bool)
         for i in np.flatnonzero(np.isnan(plain)):
             gaps[i] = is_gap(texts[i])
@@ -379,12 +380,21 @@ def _numbers_fit(levels: _Levels, known: np.ndarray, how: np.ndarray, want: Want
         return False
     if want == "number":
         return True
-    signs, rounded = np.isin(how, ("bound", "unit")).any(), _is_rounded(known)
+    signs, rounded = np.isin(how, ("bound", "unit", "ledger")).any(), _is_rounded(known)
     if want is not None:  # what is a category is not to lose a name
-        return not (signs or rounded or (how == "other").any())
-    only_bounds = np.isin(how[~levels.gaps], ("bound", "gap", "other")).all()
-    merged = (signs or rounded) and len(np.unique(known)) == 1 < len(known)
-    return not (only_bounds or merged)
+        return not (signs or rounded or (how == "other").any() or _are_versions(levels.texts))
+    only_signs = np.isin(how[~levels.gaps], ("bound", "ledger", "gap", "other")).all()
+    n_distinct = len(np.unique(known))
+    few = np.isin(how[~levels.gaps], ("unit", "gap", "other")).all() and n_distinct <= 2  # 2D, 3D
+    merged = (signs and n_distinct == 1 < len(known)) or (rounded and n_distinct < len(known))
+    return not (only_signs or few or merged)
+
+
+def _are_versions(texts: np.ndarray) -> bool:
+    """Say whether fractions differ in length and one ends with 0: 3.9, 3.10; not 0.50, 1.25."""
+    fractions = [text.partition(".")[2] for text in texts if "." in text]
+    ends = any(part.endswith("0") and part.strip("0") for part in fractions)
+    return ends and len({len(part) for part in fractions}) > 1
 
 
 def _exact(texts: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -410,6 +420,9 @@ def _decimal(levels: _Levels, decimal_comma: bool) -> tuple[Decimals, bool]:
         for_point += sum(
             levels.counts[i] for i in fractions if not _THOUSANDS.fullmatch(levels.texts[i])
         )
+    pointed = [i for i in np.flatnonzero(plain & levels.written) if "." in levels.texts[i]]
+    grouped = bool(pointed) and all(_THOUSANDS.fullmatch(levels.texts[i]) for i in pointed)
+    is_open |= grouped
     comma = for_comma > for_point or (decimal_comma and is_open and for_comma == for_point)
     return "," if comma else ".", bool(for_comma != for_point)
 
@@ -429,8 +442,10 @@ def _number_cells(levels: _Levels, decimal: Decimals) -> tuple[np.ndarray, np.nd
     for i, number in found.items():
         if number and number.unit in ("", unit):
             values[i] = number.value
-            grouped = "thousands" if "," in levels.texts[i] else ""
-            how[i] = "bound" if number.bound else "unit" if number.unit else grouped
+            names = ("bound", "unit", "ledger", "thousands")
+            open_ = {*levels.texts[i]} & ({","} | ({"."} if decimal == "," else set()))
+            says = (number.bound, number.unit, number.ledger, open_)
+            how[i] = next((name for name, said in zip(names, says, strict=True) if said), "")
     return values, how, unit
 
 
@@ -473,7 +488,7 @@ def _read_measures(column: pd.Series, diagnosis: Diagnosis, unread: Unread) -> p
     numbers = np.full(len(values) + 1, np.nan)  # the last one is that of missing cells
     counts = np.bincount(codes[codes >= 0], minlength=len(values))
     for i, (value, count) in enumerate(zip(values, counts, strict=True)):
-        cell = value.strip() if isinstance(value, str) else value
+        cell = cells.tidy(value) if isinstance(value, str) else value
         if cells.is_gap_among_measures(str(cell)):
             continue
         unread.known += int(count)
@@ -555,13 +570,13 @@ def _read_levels(column: pd.Series, levels: Sequence[str], unread: Unread) -> pd
 def _finder(levels: Sequence[str]) -> Callable[[str], int]:
     """Return a function that gives the position of a text among levels, -1 if it is none.
 
-    A text is a level as it is; else without blanks around it; else as the truth value or the number
-    that it says, where one level only says that too.
+    A text is a level as it is; else without blanks around it; else as it looks; else as the truth
+    value or the number that it says, where one level only says that too.
     """
-    keys = (str, str.strip, _truth, _number)
+    keys = (str, str.strip, cells.tidy, _truth, _number)
     by_key = [_positions(levels, key) for key in keys]
-    if not {True, False} <= by_key[2].keys():  # one truth value alone is a number
-        by_key[2] = {}
+    if not {True, False} <= by_key[3].keys():  # one truth value alone is a number
+        by_key[3] = {}
 
     def find(text: str) -> int:
         found = (each.get(key(text), -1) for key, each in zip(keys, by_key, strict=True))

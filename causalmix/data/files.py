@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -17,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from causalmix.data.cells import tidy
 from causalmix.data.columns import listed
 from causalmix.data.memory import free_memory
-from causalmix.errors import DataError
+from causalmix.errors import DataError, naming
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
 """File name endings that `read_table` knows."""
@@ -28,7 +30,23 @@ MAX_CELL = 131_072
 """Most characters in a cell of a CSV file."""
 
 _STATED_SEPARATOR = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\n|\r)', re.IGNORECASE)  # of Excel
-_DECIMAL_COMMA = re.compile(r"[+-]?(0,\d+|\d+,\d{1,2}|\d+,\d{4,})")
+_FRACTION = {
+    mark: re.compile(rf"[+-]?(0?{mark}\d+|\d+{mark}\d{{1,2}}|\d+{mark}\d{{4,}}|\d{{4,}}{mark}\d+)")
+    for mark in (",", "[.]")
+}
+_OTHER_FILES = {
+    b"\x1f\x8b": "compressed by gzip; unpack it: gunzip",
+    b"PK\x03\x04": "an Excel workbook or zip archive; save the sheet as CSV (UTF-8), or unpack it",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV (UTF-8)",
+    b"PAR1": "a Parquet file; rename it to .parquet",
+}
+"""What files that are no text begin with."""
+_MARKS = {
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
 
 
 # A table is in memory as Arrow has it, as pandas has it, and again while its columns are read.
@@ -75,21 +93,22 @@ def read_table(path: Path) -> RawTable:
     Returns
     -------
     RawTable
-        The table; its default target is the column ``target``, in upper or lower case.
+        The table; its default target is the column ``target``, else the only one that is called so
+        in upper case.
 
     Raises
     ------
     DataError
         If there is no such file, or it cannot be read as a table with named columns and rows.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike those of Path, these say no where the name is none
         raise DataError(f"{path} is a folder; give a file in it.")
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(
             f"{path.name}: cannot read files of type {path.suffix or 'without an ending'!r}; "
             f"use one of {', '.join(SUFFIXES)}."
         )
-    if not path.is_file():
+    if not os.path.isfile(path):
         near = get_close_matches(path.name, (p.name for p in path.parent.glob("*")), n=3)
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise DataError(f"There is no file {path}.{hint}")
@@ -97,7 +116,8 @@ def read_table(path: Path) -> RawTable:
     frame, how = read(path)
     if frame.empty:
         raise DataError(f"{path.name} has columns but no rows.")
-    target = next((name for name in frame.columns if name.lower() == "target"), None)
+    named = [name for name in frame.columns if name.lower() == "target"]
+    target = "target" if "target" in named else named[0] if len(named) == 1 else None
     return RawTable(frame, f"file {path.name}; licence not stated", target, **how)
 
 
@@ -192,6 +212,8 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
         try:
             for row in filter(None, reader):  # an empty line is no row
                 line = reader.line_num + n_before
+                if len(row) == 1 < len(header) and not tidy(row[0]):
+                    continue
                 _check_row(row, header, f"{path.name}, line {line}", separator)
                 if header:
                     rows.append(row)
@@ -201,10 +223,10 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
         except csv.Error as error:
             line = reader.line_num + n_before
             raise DataError(f"{path.name}, line {line}: {error}.") from error
-    names = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(header)]
+    names = [tidy(name) or f"Unnamed: {i}" for i, name in enumerate(header)]
     columns = check_columns(names, path.name)
     frame = pd.DataFrame(rows, pd.Index(lines, name="line"), columns, dtype=object)
-    return frame, {"decimal_comma": separator == ";" or _shows_decimal_comma(rows)}
+    return frame, {"decimal_comma": _has_decimal_comma(rows, separator)}
 
 
 def _check_row(row: list[str], header: list[str], where: str, separator: str) -> None:
@@ -216,6 +238,10 @@ def _check_row(row: list[str], header: list[str], where: str, separator: str) ->
         raise DataError(
             f"{where}, {column}: a cell of {sizes[j]} characters ends here, and {MAX_CELL} are the "
             "most. If a quote is opened and not closed, close it; else shorten the cell."
+        )
+    if row == header:
+        raise DataError(
+            f"{where} is the header again, as in files that were joined. Remove the line."
         )
     if header and len(row) != len(header):
         raise DataError(
@@ -234,17 +260,34 @@ def _cells_of_any_size() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _shows_decimal_comma(rows: list[list[str]]) -> bool:
-    """Say whether numbers have decimal commas, as the first rows show."""
-    return any(_DECIMAL_COMMA.fullmatch(cell.strip()) for row in rows[:1000] for cell in row)
+def _has_decimal_comma(rows: list[list[str]], separator: str) -> bool:
+    """Say whether numbers have decimal commas, as the first rows or else the separator show."""
+    shown = {
+        mark: any(pattern.fullmatch(cell.strip()) for row in rows[:1000] for cell in row)
+        for mark, pattern in _FRACTION.items()
+    }
+    return shown[","] or (separator == ";" and not shown["[.]"])
 
 
 def _decode(path: Path) -> str:
     """Return the text of a UTF-8 file, with or without a byte order mark."""
-    content = path.read_bytes()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        found, byte = "UTF-16", 0
-    else:
+    with naming(path, "a table", "Mend that, or give a copy of the file.", DataError):
+        content = path.read_bytes().removesuffix(b"\x1a")  # the end of a text, to DOS
+    if kind := next(
+        (kind for start, kind in _OTHER_FILES.items() if content.startswith(start)), ""
+    ):
+        raise DataError(f"{path.name} is {kind}.")
+    byte = max(content.find(b"\0"), 0)
+    found = next((found for mark, found in _MARKS.items() if content.startswith(mark)), "")
+    if not found and content[byte : byte + 1] == b"\0":
+        if content[:64].count(b"\0") < len(content[:64]) // 3:
+            line = content.count(b"\n", 0, byte) + 1
+            raise DataError(
+                f"{path.name}, line {line}: there is a null byte at position {byte}, which no text "
+                "has. The file is damaged, or is no CSV file: get it again."
+            )
+        found = "UTF-16BE" if content.startswith(b"\0") else "UTF-16LE"
+    if not found:
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:

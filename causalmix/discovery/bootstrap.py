@@ -143,6 +143,8 @@ def discover(data: pd.DataFrame, *, target: str | None = None, **options: Any) -
         ``"boss"`` no score.
     """
     how, start = DiscoveryOptions(**options), time.monotonic()
+    if not isinstance(data, pd.DataFrame):
+        raise DataError(f"discover needs a pandas DataFrame, not {type(data).__name__}.")
     _check_memory(data.shape[1])
     data = numpy_backed(data)
     codec = TableCodec(data)

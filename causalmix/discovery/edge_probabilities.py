@@ -273,14 +273,14 @@ class EdgeProbabilities:
             return cls(
                 tuple(content["names"]),
                 np.array(content["matrix"], dtype=float).reshape(len(content["matrix"]), -1),
-                pd.DataFrame(content["marks"]),
+                pd.DataFrame({**content["marks"]}),
                 BackgroundKnowledge(**content["knowledge"]),
                 int(content["timeouts"]),
                 tuple(content["identifiers"]),
             )
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise DataError(
                 f"{path.name} does not hold edge probabilities, or is damaged ({error}). Save them "
                 "again with EdgeProbabilities.save."

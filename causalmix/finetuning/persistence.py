@@ -174,9 +174,9 @@ def save_folder(path: Path, classifier: Any, fitted: Fitted) -> None:
     CausalMixError
         As `classifier_state`; if the folder cannot be written.
     """
-    state = classifier_state(classifier, fitted)
-    path = path.absolute()
     with naming_output(path):
+        state = classifier_state(classifier, fitted)
+        path = path.absolute()
         _check_place(path)
 
     def write(folder: Path) -> None:
@@ -208,7 +208,7 @@ def _check_place(path: Path) -> None:
 def _is_state(file: Path) -> bool:
     try:
         state = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(state, dict) and {"format", "versions", "classes"} <= state.keys()
 
@@ -315,7 +315,15 @@ def _readable(file: Path) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except (OSError, SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        SafetensorError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,  # of JSON in JSON in JSON
+    ) as error:
         raise CheckpointError(
             f"{file} cannot be read as part of a saved classifier: {type(error).__name__}: "
             f"{error}. Save it again."

@@ -166,7 +166,10 @@ class Encoder:
             cat_indices=schema.indices_for(FeatureModality.CATEGORICAL),
             ord_encoder=classifier.ordinal_encoder_,
         )
-        return [member.transform(cleaned).to(self._device) for member in self.members]
+        # One row alone is rounded otherwise than among others, and TabPFN's hash of it another one.
+        rows = np.concatenate([cleaned] * 2) if len(X) == 1 else cleaned
+        made = (member.transform(rows) for member in self.members)
+        return [each[: len(X)].to(self._device) for each in made]
 
     @torch.no_grad()
     def predict_proba(

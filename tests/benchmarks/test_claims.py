@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from causalmix.benchmarks import claims
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.claims import (
     CLAIMS,
@@ -21,6 +22,12 @@ from causalmix.benchmarks.claims import (
     quantities_of,
 )
 from causalmix.benchmarks.store import COLUMNS, Store
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    monkeypatch.setattr(claims, "N_BOOTSTRAP", 400)
+
 
 TABLES = [f"t{i}" for i in range(20)]
 ARMS = ("zero_shot", "default", "causal_paper", "smote_nc")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 import warnings
@@ -295,6 +296,50 @@ def test_decimal_commas_between_tabs(tmp_path):
         dataset = load_dataset(path)
     assert dataset.X["a"].tolist() == [1.5, 2.25]
     assert dataset.X["b"].tolist() == [1.234, 2.345]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"a,target\n1,x\n"), "compressed by gzip"),
+        (b"PK\x03\x04\xff", "Excel workbook"),
+        (b"PAR1\xff", "a Parquet file"),
+        ("a,target\n1,x\n".encode("utf-16-le"), "UTF-16LE"),
+        ("a,target\n1,x\n".encode("utf-16-be"), "UTF-16BE"),
+        ("a,target\n1,x\n".encode("utf-32"), "UTF-32"),
+        (b"a,target\n1,x\n2\x00,y\n", "line 3: there is a null byte"),
+        (b"a,target\n1,x\n2,y\na,target\n3,x\n", "line 4 is the header again"),
+        (b"a,Target,TARGET\n1,x,y\n", "say which column is the target"),
+    ],
+)
+def test_files_that_are_no_table_say_what_they_are(tmp_path, content, message):
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        load_dataset(path)
+
+
+def test_lines_of_blanks_invisible_characters_and_the_end_of_a_dos_file(tmp_path):
+    text = "\u200ba,Target,target\u00a0\r\n1.5,u,x\r\n   \r\n2.5,v,y\r\n3.5,v,y\r\n\x1a"
+    dataset = load_dataset(write(tmp_path, text))
+    assert list(dataset.X) == ["a", "Target"]
+    assert list(dataset.y) == ["x", "y", "y"]
+
+
+@pytest.mark.parametrize(
+    ("other", "value"), [("0,5", [1234, 2345]), ("0.5", [1.234, 2.345]), ("u", [1234, 2345])]
+)
+def test_points_between_semicolons_are_what_the_file_shows(tmp_path, other, value):
+    rows = "".join(
+        f"{cell};{other};{'xy'[i % 2]}\n" for i, cell in enumerate(["1.234", "2.345"] * 9)
+    )
+    dataset = load_dataset(write(tmp_path, "a;b;target\n" + rows), numeric=["a"])
+    assert list(dataset.X["a"]) == value * 9
+
+
+def test_a_path_that_no_system_takes():
+    with pytest.raises(DataError, match="There is no file"):
+        load_dataset("a" * 5000 + ".csv")
 
 
 def test_a_class_that_is_a_missing_marker_is_named(tmp_path):

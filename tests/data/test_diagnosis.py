@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from causalmix.data.cells import read_date
 from causalmix.data.columns import clean_columns, notes_on
 from causalmix.data.diagnosis import Diagnosis, Odd, diagnose, read
 from causalmix.errors import DataError
@@ -51,7 +52,23 @@ def cleaned(column, **options):
         ("1 234", 1234),
         ("1'234.5", 1234.5),
         ("\u22125", -5),
+        ("\u20135", -5),
+        ("1,23,456", 123456),
+        ("-$5.50", -5.5),
+        ("$-5.50", -5.5),
+        ("R$ 5", 5),
+        ("(5.5)", -5.5),
+        ("($5.50)", -5.5),
+        ("5.5-", -5.5),
+        ("12\u066b5", 12.5),
+        ('="7.25"', 7.25),
+        ("\u200b7.25\ufeff", 7.25),
         ("n.a.", np.nan),
+        ("\\N", np.nan),
+        ("(null)", np.nan),
+        ("1.#QNAN", np.nan),
+        ("\u200b", np.nan),
+        ("\u2014", np.nan),
         ("-", np.nan),
         ("unknown", np.nan),
         ("#DIV/0!", np.nan),
@@ -123,7 +140,8 @@ def test_names_that_hold_numbers_stay_categories(cells):
         (["1.234.567", "12"], False, [1234567, 12], 0),
         (["1,234", "12,345"], False, [1234, 12345], 1),
         (["1,234", "12,345"], True, [1.234, 12.345], 1),
-        (["1.234", "2.345"], True, [1.234, 2.345], 0),
+        (["1.234", "2.345"], False, [1.234, 2.345], 0),
+        (["1.234", "2.345"], True, [1234, 2345], 1),
     ],
 )
 def test_commas_by_what_the_column_shows(texts, comma, values, notes):
@@ -318,3 +336,48 @@ def test_unseen_levels_are_counted_apart_from_gaps():
 def test_a_diagnosis_survives_json(column):
     _, found = diagnose(pd.Series(column))
     assert Diagnosis.from_json(json.loads(json.dumps(found.as_json()))) == found
+
+
+@pytest.mark.parametrize(
+    ("cells", "want"),
+    [
+        (["2D", "3D"], None),
+        (["1\u00bd", "2\u00bd", "3"], None),
+        (["5\u00b2", "6\u00b2", "7\u00b2"], None),
+        (["(1)", "(2)", "(3)"], None),
+        (["3.9", "3.10", "3.1"], "category"),
+        (["12345678901234567890", "12345678901234567891", "12345678901234567892", "5"], None),
+    ],
+)
+def test_no_two_names_become_one_number(cells, want):
+    column, _, _ = cleaned(pd.Series(cells * 9), categorical=["x"] if want else [])
+    assert list(column) == cells * 9
+
+
+def test_texts_that_look_alike_are_one_level():
+    looks = {
+        "caf\u00e9": ["caf\u00e9", "cafe\u0301", "caf\u00e9\u200b"],
+        "New York": ["New\u00a0York"],
+    }
+    column, _, diagnosis = cleaned(
+        pd.Series([text for each in looks.values() for text in each] * 9)
+    )
+    assert list(column) == [name for name, each in looks.items() for _ in each] * 9
+    later, unread = read(pd.Series([" cafe\u0301", "New\u202fYork", "New\u00a0York"]), diagnosis)
+    assert list(later.cat.codes) == [1, -1, 0]
+    assert unread.cells.total() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        ("3/13/1970 2:05 PM", 14 + 5 / 60),
+        ("3/13/1970 12:05 am", 5 / 60),
+        ("1970-03-13 14:00:00+02", 12),
+        ("1970-03-13 14:00:00 -0230", 16.5),
+        ("1970-03-13 14:00 UTC", 14),
+        ("3/13/1970 13:05 PM", np.nan),
+    ],
+)
+def test_clocks_and_zones(text, hours):
+    assert read_date(text, day_first=False) == pytest.approx(71 + hours / 24, nan_ok=True)
