@@ -6,11 +6,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "arms": ["ARMS", "run_benchmark"],
+        "candidates": ["candidate_gains", "describe_choice", "judge_candidates"],
         "csuite": ["benchmark_csuite"],
         "csuite_data": ["load_csuite", "load_published"],
         "discovery": ["run_discovery_benchmark"],
         "fitting_speed": ["tabulate_fitting"],
-        "results": ["describe_base_model", "load_record", "load_result"],
+        "results": ["describe_base_model", "load_record", "load_result", "load_store"],
         "rule_summary": ["gains_by_dataset", "judge_runs", "rule_table"],
         "search_comparison": ["compare_searches", "tabulate_comparisons"],
         "stopping_rules": ["benchmark_rules"],

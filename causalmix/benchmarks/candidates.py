@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from causalmix.benchmarks.arms import KIND
+from causalmix.benchmarks.arms import ARM_LABELS, KIND
 from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.store import Store
 from causalmix.errors import CausalMixError
@@ -29,7 +29,7 @@ RULES = {"last": ("last", 1.0), "tested": ("last", 0.5), "best": ("log_loss", 0.
 AUC_HARM, LOSS_HARM = 0.005, 0.01
 """By how much a run, or the mean of a table, may fall: ROC-AUC, and log-loss in nats."""
 
-_SPLIT = ["dataset", "split", "seed"]
+_SPLIT = ["dataset", "split"]
 _CANDIDATE = ["arm", "view", "rule"]
 
 
@@ -46,9 +46,9 @@ def candidate_gains(store: Store, reference: str = "zero_shot") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row per ``dataset``, ``split``, ``seed`` and candidate (``arm``, ``view``, ``rule``, the
-        last two empty where nothing was trained): ``auc_gain`` and ``log_loss_gain`` (nats,
-        positive is better), ``kept`` (whether trained weights are used) and ``seconds``.
+        A row per ``dataset``, ``split``, run and candidate (``arm``, ``view``, ``rule``, the last
+        two empty where nothing was trained): ``auc_gain`` and ``log_loss_gain`` (nats, positive is
+        better), ``kept`` (whether trained weights are used) and ``seconds``.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def candidate_gains(store: Store, reference: str = "zero_shot") -> pd.DataFrame:
     runs = store.runs(KIND)
     if runs.empty or reference not in set(runs["arm"]):
         raise CausalMixError(f"The store has no runs of the arm {reference!r} to compare with.")
-    before = runs[runs["arm"] == reference].set_index(_SPLIT)[["auc", "log_loss"]]
+    before = runs[runs["arm"] == reference].groupby(_SPLIT)[["auc", "log_loss"]].mean()
     rows = []
     for key, run in runs[runs["arm"] != reference].iterrows():
         split = tuple(run[_SPLIT])
@@ -207,6 +207,35 @@ def judge_candidates(gains: pd.DataFrame, noise: str = "zero_shot_reseeded") -> 
         )
     table = pd.DataFrame(rows).sort_values("log_loss_gain", ascending=False)
     return table.reset_index(drop=True)
+
+
+def describe_choice(gains: pd.DataFrame) -> str:
+    """Say in a few sentences what choosing among the candidates is worth.
+
+    Parameters
+    ----------
+    gains : DataFrame
+        As `candidate_gains` returns them. What trains nothing, and what was not run on all tables,
+        is not chosen from.
+
+    Returns
+    -------
+    str
+    """
+    judged = judge_candidates(gains)
+    whole = judged[(judged["rule"] != "") & (judged["tables"] == judged["tables"].max())]
+    best = whole.iloc[0]
+    chosen = nested_choice(gains, list(whole[_CANDIDATE].itertuples(index=False, name=None)))
+    auc = mean_and_interval(chosen["auc_gain"].to_numpy(), "mean")
+    loss = mean_and_interval(chosen["log_loss_gain"].to_numpy(), "mean")
+    return (
+        f"The best of {len(whole)} candidates is {ARM_LABELS.get(best['arm'], best['arm'])} "
+        f"({VIEWS[best['view']]}, rule {best['rule']!r}): {best['auc_gain']:+.4f} ROC-AUC and "
+        f"{best['log_loss_gain']:+.4f} nats against zero-shot on the tables that chose it. Chosen "
+        f"without the table it is judged on, the gain is {auc['mean']:+.4f} ROC-AUC "
+        f"[{auc['low']:.4f}, {auc['high']:.4f}] and {loss['mean']:+.4f} nats "
+        f"[{loss['low']:.4f}, {loss['high']:.4f}] ({len(chosen)} tables)."
+    )
 
 
 def nested_choice(gains: pd.DataFrame, candidates: Sequence[tuple[str, str, str]]) -> pd.DataFrame:

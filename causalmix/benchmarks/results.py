@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from causalmix.benchmarks.store import Store
 from causalmix.errors import CausalMixError, naming
 from causalmix.manifest import read_json
 from causalmix.tfm.model import load_tfm
@@ -55,6 +56,32 @@ def load_record(name: str) -> dict[str, object]:
         If there is no such file, as in an installation without the checkout.
     """
     return read_json(_find(name, "json"), "a record of results", RESTORE)
+
+
+def load_store(name: str) -> Store:
+    """Read the runs of a benchmark.
+
+    Parameters
+    ----------
+    name : str
+        Path below the folder of results, as ``"finetuning/candidates"``.
+
+    Returns
+    -------
+    Store
+
+    Raises
+    ------
+    CausalMixError
+        If there is no such folder, as in an installation without the checkout.
+    """
+    folder = _RESULTS / name
+    if not any(folder.glob("part-*.parquet")):
+        raise CausalMixError(
+            f"There are no runs {name!r} among the results. Results are part of the checkout, not "
+            "of the installed package."
+        )
+    return Store(folder)
 
 
 def describe_base_model(name: str) -> str:

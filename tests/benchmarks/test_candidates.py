@@ -13,6 +13,7 @@ from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.candidates import (
     candidate_gains,
     check_promise,
+    describe_choice,
     harm,
     judge_candidates,
     nested_choice,
@@ -21,8 +22,8 @@ from causalmix.benchmarks.store import COLUMNS, Store
 from causalmix.errors import CausalMixError
 
 
-def add(store, arm, dataset="t", split=0, auc=0.8, log_loss=0.5, curves=None):
-    settings = {"arm": arm, "dataset": dataset, "split": split, "seed": split, "n_val": 30}
+def add(store, arm, dataset="t", split=0, seed=0, auc=0.8, log_loss=0.5, curves=None):
+    settings = {"arm": arm, "dataset": dataset, "split": split, "seed": seed, "n_val": 30}
     row = dict.fromkeys(COLUMNS, "{}") | {"key": json.dumps(settings), "kind": KIND}
     row |= {"settings": json.dumps(settings), "status": "ok", "seconds": 1.0, "error": None}
     row |= {"outcome": json.dumps({"auc": auc, "log_loss": log_loss}), "finished": time.time()}
@@ -47,9 +48,10 @@ def test_one_run_gives_a_candidate_a_view_and_rule():
     add(store, "zero_shot")
     add(store, "default", curves=CURVES)
     add(store, "zero_shot_8", auc=0.81, log_loss=0.49)
+    add(store, "zero_shot_reseeded", seed=7, auc=0.79)
     add(store, "default", split=1, curves=CURVES)  # nothing to compare with
     gains = candidate_gains(store).set_index(["arm", "view", "rule"])
-    assert len(gains) == 7
+    assert len(gains) == 8
     found = gains.loc["default"][["auc_gain", "log_loss_gain", "kept"]].round(9)
     assert found.loc[("", "last")].tolist() == [-0.1, -0.1, True]
     assert found.loc[("", "tested")].tolist() == [0.0, 0.0, False]
@@ -106,4 +108,6 @@ def test_a_nested_choice_does_not_see_the_winners_luck():
     good = pd.concat([rows, made("good", {t: [0.05] for t in tables})])
     picked = nested_choice(good, [(c, "", "last") for c in [*names, "good"]])
     assert set(picked["arm"]) == {"good"}
+    assert "the gain is +0.0000 ROC-AUC" in describe_choice(good)
+    assert "+0.0500 nats [0.0500, 0.0500] (12 tables)" in describe_choice(good)
     assert picked["log_loss_gain"].mean() == pytest.approx(0.05)
