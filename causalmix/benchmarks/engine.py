@@ -18,6 +18,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -386,6 +387,9 @@ def _hash(value: object) -> str:
 # ---- where they run ------------------------------------------------------------------------------
 
 
+_ANSWERS_WITHIN = "20s"
+
+
 def _here(
     runs: Sequence[Run], tables: Mapping[str, TabularDataset], clock: _Clock
 ) -> Iterator[tuple[Run, dict[str, Any]]]:
@@ -421,7 +425,6 @@ def _on_dask(
 ) -> Iterator[tuple[Run, dict[str, Any]]]:
     import dask
     from distributed import Client, LocalCluster, as_completed
-    from distributed.comm import CommClosedError
 
     quiet = {
         "distributed.scheduler.allowed-failures": 2,
@@ -438,7 +441,7 @@ def _on_dask(
         else:
             cluster = scheduler
         try:
-            client = Client(cluster, set_as_default=False, timeout="20s")
+            client = Client(cluster, set_as_default=False, timeout=_ANSWERS_WITHIN)
         except (OSError, TimeoutError) as error:
             raise CausalMixError(
                 f"No Dask scheduler answers at {scheduler}: {error}. Start one with 'dask "
@@ -446,10 +449,12 @@ def _on_dask(
             ) from None
         try:
             yield from _Session(client, tables, clock).compute(runs, as_completed)
-        except CommClosedError as error:
+        except Exception as error:
+            if client.status == "running" and not isinstance(error, CancelledError):
+                raise
             raise CausalMixError(
-                f"The Dask scheduler at {scheduler} went away ({error}). What is done is kept; "
-                "start the benchmark again."
+                f"The Dask scheduler at {client.scheduler.address} went away. What is done is "
+                "kept; start the benchmark again."
             ) from None
         finally:
             client.close()
@@ -524,6 +529,9 @@ class _Session:
     def _collect(self, future: Any, run: Run) -> dict[str, Any]:
         try:
             return future.result()
-        except Exception as error:  # its workers died, each time
+        except Exception as error:
+            if self._client.status != "running" or isinstance(error, CancelledError):
+                raise  # there is no scheduler any more
+            # Its workers died, each time.
             text = f"{type(error).__name__}: {error}"
             return _row(run, run.key, None, text, 0.0)

@@ -162,7 +162,7 @@ def settings_of(arm, table, config, *, rows, seed=1, **options):
 WEIGHTS = load_tfm().run_hash
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", sorted(ARMS.keys() - {"tabebm_purified"}))  # a minute
 def test_every_arm_runs_to_scores_and_has_tasks_and_validations_alike(arm, monkeypatch):
     if ARMS[arm].generator == "ctgan":
         pytest.importorskip("ctgan")

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -166,8 +168,10 @@ def start(folder: Path, workers: int) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("workers", "how"),
+    [(0, signal.SIGKILL), (0, signal.SIGINT), (2, signal.SIGKILL), (2, signal.SIGTERM)],
+)
 def test_a_benchmark_that_is_stopped_goes_on_to_the_same_store(tmp_path, monkeypatch, workers, how):
     whole = Store(tmp_path / "whole")
     compute(numbers(12), whole, {})
@@ -180,6 +184,47 @@ def test_a_benchmark_that_is_stopped_goes_on_to_the_same_store(tmp_path, monkeyp
     printed, _ = second.communicate(timeout=60)
     assert printed.strip() == "Progress(done=12, failed=0, missing=0)"
     assert Store(folder).equals(whole)
+
+
+CLUSTER = """
+import time
+from distributed import LocalCluster
+if __name__ == "__main__":
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        time.sleep(120)
+"""
+
+
+def test_any_scheduler_gives_the_same_store_and_one_that_dies_costs_nothing_done(tmp_path):
+    whole, store = Store(tmp_path / "whole"), Store(tmp_path / "store")
+    compute(numbers(12), whole, {})
+    (tmp_path / "cluster.py").write_text(CLUSTER)
+    path = os.pathsep.join([str(HERE), *sys.path])
+    cluster = subprocess.Popen(
+        [sys.executable, str(tmp_path / "cluster.py")],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        address = cluster.stdout.readline().strip()
+        assert compute(numbers(4), store, {}, scheduler=address).done == 4
+        slow = [Run("quick", {"number": i}, places={"seconds": 0.5}) for i in range(12)]
+        killer = threading.Timer(2.0, lambda: os.killpg(cluster.pid, signal.SIGKILL))
+        killer.start()
+        with pytest.raises(CausalMixError, match="went away"):
+            compute(slow, store, {}, scheduler=address)
+        killer.join()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(cluster.pid, signal.SIGKILL)
+        cluster.wait()
+    again = Store(tmp_path / "store")
+    assert 4 <= len(again) < 12
+    assert compute(numbers(12), again, {}).done == 12
+    assert again.equals(whole)
 
 
 def test_small_files_are_put_together_without_a_loss(tmp_path):
@@ -249,6 +294,7 @@ def test_no_run_begins_that_would_end_too_late(tmp_path):
     assert done.missing == 20 - done.done
 
 
-def test_a_scheduler_that_does_not_answer_is_named():
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
+    monkeypatch.setattr(engine, "_ANSWERS_WITHIN", "1s")
     with pytest.raises(CausalMixError, match="No Dask scheduler answers at tcp"):
         compute(numbers(1), Store(), {}, scheduler="tcp://127.0.0.1:9")
