@@ -114,7 +114,7 @@ class Run:
         and weights are among them.
     table : str, default=""
         Name of its table among those that `compute` is given; none by default.
-    places : mapping, default={}
+    places : mapping, optional
         Where to find what the settings name by hash, as the file of a checkpoint. Decides nothing.
     label : str, default=""
         What is shown while it runs.

@@ -59,7 +59,7 @@ class Plan:
     splits : int, default=5
     seeds : int, default=1
         Fine-tuning runs of every split.
-    config : mapping, default={}
+    config : mapping, optional
         Settings of `FinetuneConfig` for all arms.
     tfm : str, default="embedded"
     record_blends : bool, default=False

@@ -41,7 +41,7 @@ class Monitor:
         Histories of runs on other splits.
     test_encoder : Encoder, optional
         Fitted on the context of the test rows, where these are recorded.
-    before : dict of str to torch.Tensor, default={}
+    before : dict of str to torch.Tensor, optional
         The weights before training; needed where others are blended with them.
     record_blends : bool, default=False
         Whether the curves of such blends are kept beside those of the network.

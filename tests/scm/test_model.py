@@ -305,7 +305,7 @@ def test_columns_may_be_named_by_numbers():
 
 def test_mistakes_in_interventions_are_named():
     model = StructuralCausalModel(LINE).fit(line())
-    with pytest.raises(DataError, match="'group' has no level 'maybe'; it has no, yes"):
+    with pytest.raises(DataError, match="'group' has no level 'maybe'; it has 'no', 'yes'"):
         model.sample(5, 0, do={"group": "maybe"})
     with pytest.raises(DataError, match="no column 'z'"):
         model.sample(5, 0, do={"z": 1})
