@@ -111,16 +111,24 @@ class Promise:
     worse_runs : float
         Share of the runs that fall by more than either.
     noise_floor : float
-        The same of the reference with other members of its ensemble.
+        The same of the reference with other members of its ensemble; NaN where that was not run.
+    splits : int
+        Of the table that has the fewest.
     """
 
     worse_tables: tuple[str, ...]
     worse_runs: float
     noise_floor: float
+    splits: int
 
     @property
-    def kept(self) -> bool:
-        """No table is worse, and runs are so no more often than by chance, by two points."""
+    def kept(self) -> bool | None:
+        """No table is worse, and runs are so no more often than by chance, by two points.
+
+        None where that cannot be said: with one split of a table, or without a noise floor.
+        """
+        if self.splits < 2 or np.isnan(self.noise_floor):
+            return None
         return not self.worse_tables and self.worse_runs <= self.noise_floor + 0.02
 
 
@@ -143,7 +151,8 @@ def check_promise(gains: pd.DataFrame, noise_floor: float) -> Promise:
         limits = {"auc_gain": AUC_HARM, "log_loss_gain": LOSS_HARM}
         if any(_is_worse(rows[name].to_numpy(), limit) for name, limit in limits.items()):
             worse.append(str(dataset))
-    return Promise(tuple(worse), harm(gains), noise_floor)
+    splits = gains.groupby("dataset").size().min()
+    return Promise(tuple(worse), harm(gains), noise_floor, int(splits))
 
 
 def _is_worse(values: np.ndarray, limit: float) -> bool:
@@ -184,7 +193,7 @@ def judge_candidates(gains: pd.DataFrame, noise: str = "zero_shot_reseeded") -> 
         A row per candidate, the largest gain in log-loss first: ``tables``, ``runs``, means over
         tables ``auc_gain`` and ``log_loss_gain`` with 95 % intervals over tables (``auc_low``, …),
         ``worse_tables`` (how many), ``worse_runs``, ``noise_floor``, ``promise`` (whether it is
-        kept) and the median ``seconds`` of a run.
+        kept; None where that cannot be said) and the median ``seconds`` of a run.
     """
     floor = harm(gains[gains["arm"] == noise])
     rows = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -317,13 +318,13 @@ def benchmark(
     planned, store = plan_runs(read_plan(source), folder, device=device), Store(out)
     missing = [run for run in planned.runs if run.key not in store]
     n = cpu_count() if workers is None else workers
-    hours_left = sum(expected_seconds(missing, store)) / 3600 / max(n, 1)
+    seconds = sum(expected_seconds(missing, store)) / max(n, 1)
     arms = {run.settings["arm"] for run in planned.runs}
     lines = [
         f"{len(planned.runs)} runs: {len(planned.tables)} tables, {len(arms)} arms. "
         f"{len(planned.runs) - len(missing)} are there already.",
         *(f"Left out: {name}: {reason}" for name, reason in planned.skipped.items()),
-        f"The {len(missing)} others take about {hours_left:.1f} h with {max(n, 1)} workers.",
+        f"The {len(missing)} others take about {_in_words(seconds)} with {max(n, 1)} workers.",
     ]
     if dry_run:
         return "\n".join(lines) + "\n"
@@ -340,6 +341,12 @@ def benchmark(
     )
     store.compact()
     return _summary(planned, store, done)
+
+
+def _in_words(seconds: float) -> str:
+    if seconds < 5400:
+        return f"{math.ceil(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def expected_seconds(runs: Sequence[Run], store: Store) -> list[float]:

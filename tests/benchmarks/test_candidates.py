@@ -82,6 +82,10 @@ def test_harm_is_of_tables_and_of_runs():
     assert perhaps.worse_tables == ()
     assert perhaps.kept
     assert not check_promise(made("x", {"a": [-0.2, 0.1, 0.02]}), noise_floor=0.3).kept
+    once = check_promise(made("x", {"a": [0.1], "b": [0.1, 0.2]}), noise_floor=0.3)
+    unknown = check_promise(made("x", {"a": [0.1, 0.2]}), noise_floor=float("nan"))
+    assert once.kept is None
+    assert unknown.kept is None
     assert harm(made("x", {"a": [-0.0099, -0.011]})) == 0.5
 
 

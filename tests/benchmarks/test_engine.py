@@ -164,7 +164,12 @@ def start(folder: Path, workers: int) -> subprocess.Popen:
     path = os.pathsep.join([str(HERE), *sys.path])
     command = [sys.executable, str(script), str(folder), str(workers)]
     return subprocess.Popen(
-        command, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True
+        command,
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore it, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

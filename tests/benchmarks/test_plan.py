@@ -143,6 +143,7 @@ def test_a_benchmark_is_planned_run_and_summed_up(tmp_path, monkeypatch):
     out = tmp_path / "store"
     said = CliRunner().invoke(main, ["benchmark", str(path), "--out", str(out), "--dry-run"])
     assert "4 runs: 1 tables, 2 arms. 0 are there already." in said.output
+    assert "The 4 others take about 1 min with" in said.output
     assert not out.exists()
     summary = benchmark(path, out, workers=0)
     assert "4 runs are done, 0 failed, 0 are missing." in summary
