@@ -373,6 +373,8 @@ def test_dates_of_parquet_beyond_nanoseconds(tmp_path, unit):
 
 def test_a_table_as_a_hospital_keeps_it(shared_data):
     path = shared_data.parent / "cases" / "patients.csv"
+    if not path.is_file():
+        pytest.skip("the measuring cases are not beside this checkout")
     raw = pd.read_csv(path)
     with pytest.warns(UserWarning, match="^patients: ") as caught:
         dataset = load_dataset(path, target="discharge")

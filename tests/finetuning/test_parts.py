@@ -101,11 +101,12 @@ def test_queries_of_no_known_class_count_for_nothing(tfm):
     partly[2] = NO_CLASS
     query = torch.randn(3, 1, 3)
     tfm.network.eval()
-    first_two = Batch(None, x, y, query[:2], known[:2]).loss(tfm.network)
-    assert float(Batch(None, x, y, query, partly).loss(tfm.network)) == pytest.approx(
-        float(first_two), abs=1e-5
-    )
-    assert float(Batch(None, x, y, query, unknown).loss(tfm.network)) == 0.0
+
+    def loss(query: torch.Tensor, classes: torch.Tensor) -> float:
+        return Batch(None, x, y, query, classes).loss(tfm.network).item()
+
+    assert loss(query, partly) == pytest.approx(loss(query[:2], known[:2]), abs=1e-5)
+    assert loss(query, unknown) == 0.0
 
 
 def test_shares_of_tasks_that_exceed_the_whole_are_refused():

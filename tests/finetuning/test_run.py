@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_checkpoints import write_official
 
 from causalmix.data.dataset import load_dataset
 from causalmix.data.splitting import low_data_split
@@ -29,7 +30,13 @@ SHORT = FinetuneConfig(steps=4, validate_every=2, n_synthetic=60)
 
 
 @pytest.fixture(scope="module")
-def tfm():
+def tfm(tmp_path_factory):
+    """A small random network: most of what follows holds for any."""
+    return load_tfm(write_official("tabpfn_v3", tmp_path_factory.mktemp("small")))
+
+
+@pytest.fixture(scope="module")
+def embedded():
     return load_tfm()
 
 
@@ -79,19 +86,19 @@ def test_the_model_passed_in_is_untouched_and_the_result_differs(tfm, split):
     assert any(not torch.equal(before[name], tuned[name]) for name in before)
 
 
-def test_fine_tuning_lowers_the_loss_it_minimises(tfm, split):
+def test_fine_tuning_lowers_the_loss_it_minimises(embedded, split):
     config = FinetuneConfig(steps=30, validate_every=10, learning_rate=1e-3, patience=30)
-    losses = finetune(tfm, split, config=config).history["train_loss"].dropna()
+    losses = finetune(embedded, split, config=config).history["train_loss"].dropna()
     assert losses.iloc[-1] < 0.8 * losses.iloc[0]
 
 
-def test_a_run_that_only_does_harm_changes_nothing(tfm, split):
+def test_a_run_that_only_does_harm_changes_nothing(embedded, split):
     ruinous = FinetuneConfig(steps=6, validate_every=2, learning_rate=1.0, warmup_steps=0)
-    result = finetune(tfm, split, config=ruinous)
+    result = finetune(embedded, split, config=ruinous)
     assert result.best_step == 0
     np.testing.assert_array_equal(
         predict_proba(result.tfm, split.train, split.test.X),
-        predict_proba(tfm, split.train, split.test.X),
+        predict_proba(embedded, split.train, split.test.X),
     )
 
 
