@@ -281,24 +281,16 @@ def benchmark(plan: str, out: Path, data: Path | None, dry_run: bool, **options:
     click.echo(benchmark(plan, out, data, dry_run=dry_run, **options), nl=False)
 
 
-_CHOICES = (
-    click.option("--arms", multiple=True, help="Only these; all by default."),
-    click.option("--datasets", multiple=True, help="Only these tables; all by default."),
-    click.option("--where", multiple=True, metavar="NAME=VALUE", help="Only runs set so."),
+_WHERE = click.option(
+    "--where", multiple=True, metavar="NAME=VALUES", help="Only such runs, as arm=default,causal."
 )
-
-
-def _chooses(command: Callable) -> Callable:
-    for option in reversed(_CHOICES):
-        command = option(command)
-    return command
 
 
 @main.command(cls=_ListOptions)
 @click.argument("store", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the tables, for traits.")
-@_chooses
+@_WHERE
 @click.option("--by", multiple=True, help="Only differences, by the values of these settings.")
 def analyse(
     store: Path, out: Path, data: Path | None, where: tuple[str, ...], **options: object
@@ -321,7 +313,7 @@ def analyse(
 @click.option(
     "--ours", default="causal", show_default=True, help="Of --claims: beside the paper's."
 )
-@_chooses
+@_WHERE
 def audit(
     store: Path,
     claims: bool,
@@ -329,8 +321,6 @@ def audit(
     data: Path | None,
     ours: str,
     where: tuple[str, ...],
-    arms: tuple[str, ...],
-    datasets: tuple[str, ...],
     **options: object,
 ) -> None:
     """Make runs of a STORE again, chosen at random, from their rows; or judge the claims by it.
@@ -341,7 +331,7 @@ def audit(
     from causalmix.benchmarks.analysis import select
     from causalmix.benchmarks.store import Store
 
-    chosen = select(Store(store), arms=arms, datasets=datasets, where=_settings(where))
+    chosen = select(Store(store), _settings(where))
     if claims:
         click.echo(audit.describe_claims(audit.judge_claims(chosen, ours)))
         return
@@ -352,11 +342,11 @@ def audit(
         raise SystemExit(1)
 
 
-def _settings(texts: tuple[str, ...]) -> dict[str, str]:
-    """Read NAME=VALUE."""
+def _settings(texts: tuple[str, ...]) -> dict[str, list[str]]:
+    """Read NAME=VALUE,VALUE."""
     if wrong := [text for text in texts if "=" not in text]:
-        raise CausalMixError(f"--where takes NAME=VALUE, as n_train=60, not {wrong[0]!r}.")
-    return dict(text.split("=", 1) for text in texts)
+        raise CausalMixError(f"--where takes NAME=VALUES, as n_train=60, not {wrong[0]!r}.")
+    return {name: values.split(",") for name, _, values in (text.partition("=") for text in texts)}
 
 
 @main.command()

@@ -47,23 +47,15 @@ _SPLIT = ["dataset", "split"]
 _PAIR = ["arm", "reference", "score"]
 
 
-def select(
-    store: Store,
-    *,
-    arms: Collection[str] = (),
-    datasets: Collection[str] = (),
-    where: Mapping[str, str] | None = None,
-) -> Store:
-    """Take the finished runs of some arms, tables and settings.
+def select(store: Store, where: Mapping[str, Collection[str]] | None = None) -> Store:
+    """Take the finished runs that have certain settings.
 
     Parameters
     ----------
     store : Store
-    arms, datasets : collection of str, default=()
-        Names to take; all by default.
-    where : mapping of str to str, optional
-        Columns of `Store.runs` and their values, as ``{"n_train": "60"}``. Runs that have no such
-        setting, as a random forest has no weights, stay.
+    where : mapping of str to collection of str, optional
+        Values to take by column of `Store.runs`, as ``{"n_train": ["60"], "arm": ["default"]}``.
+        Runs that have no such setting, as a random forest has no weights, stay.
 
     Returns
     -------
@@ -73,25 +65,19 @@ def select(
     Raises
     ------
     UnknownNameError
-        If an arm, a table or a setting is not in the store.
+        If a setting is unknown, or none of its runs has such a value.
     CausalMixError
-        If nothing is left.
+        If no run is left.
     """
     runs = store.runs(KIND)
+    for name, values in (where or {}).items():
+        own = runs[check_name(name, list(runs), "setting")].map(_shown)
+        check_names(values, sorted(set(own)), f"{name} in the store")
+        runs = runs[runs[name].isna() | own.isin(values)]
     if runs.empty:
-        raise CausalMixError("The store has no finished runs of fine-tuning.")
-    kept = pd.Series(True, index=runs.index)
-    for column, names in (("arm", arms), ("dataset", datasets)):
-        if names:
-            check_names(names, sorted(set(runs[column])), f"{column} of the store")
-            kept &= runs[column].isin(names)
-    for name, value in (where or {}).items():
-        own = runs[check_name(name, list(runs), "setting")]
-        kept &= own.isna() | (own.map(_shown) == value)
-    if not kept.any():
-        raise CausalMixError("No run of the store has all the settings that were asked for.")
+        raise CausalMixError("The store has no finished runs of fine-tuning with such settings.")
     found = Store()
-    for key in runs.index[kept]:
+    for key in runs.index:
         found.add(store[key])
     return found
 

@@ -7,7 +7,7 @@ networks moved by 1e-7; between a CPU and a GPU more has to be allowed for.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -255,24 +255,20 @@ def describe_claims(judged: pd.DataFrame) -> str:
     lines = [f"Claims 1 to 3 and 11 are judged by {_label(PAPER)}; others stand beside it."]
     for claim in CLAIMS:
         lines += ["", f"{claim.number}. {claim.text}"]
-        if claim.shown_by:
-            lines.append(f"   {claim.verdict({})}: this package does it, shown by {claim.shown_by}")
-        elif claim.reason:
-            lines.append(f"   {claim.verdict({})}: {claim.reason}")
-        for (arm, verdict), own in judged[judged["claim"] == claim.number].groupby(
-            ["arm", "verdict"], sort=False
-        ):
+        if shown := claim.shown_by or claim.reason:
+            lines.append(f"   {claim.verdict({})}: {'see ' * bool(claim.shown_by)}{shown}")
+        own = judged[judged["claim"] == claim.number]
+        for (arm, verdict), rows in own.groupby(["arm", "verdict"], sort=False):
             lines.append(f"   {_label(arm)}: {verdict}")
-            lines += [
-                f"     {QUANTITIES[row.quantity]}: {_figure(row)}" for row in own.itertuples()
-            ]
+            lines += [f"     {QUANTITIES[r.quantity]} {_figure(r)}" for r in _known(rows)]
     lines += ["", f"The research question. {QUESTION}"]
     asked = judged[judged["claim"] == 0]
-    for (arm, rival), own in asked.groupby(["arm", asked["against"].str[0]], sort=False):
-        lines.append(f"   {_label(arm)} against {_label(rival)}:")
-        lines += [f"     {row.quantity}: {row.verdict}, {_figure(row)}" for row in own.itertuples()]
-    for arm, own in judged[judged["claim"] > 0].groupby("arm", sort=False):
-        others = ", ".join(map(_label, own["against"].iloc[0])) or "nothing: it was not run"
+    for (arm, rival), rows in asked.groupby(["arm", asked["against"].str[0]], sort=False):
+        known = [f"     {r.quantity}: {r.verdict}, {_figure(r)}" for r in _known(rows)]
+        lines += [f"   {_label(arm)} against {_label(rival)}:", *known]
+        lines[-1] += "" if known else " not testable here"
+    for arm, rows in judged[judged["claim"] > 0].groupby("arm", sort=False):
+        others = ", ".join(map(_label, rows["against"].iloc[0])) or "nothing: it was not run"
         lines += ["", f"Compared for {_label(arm)}: {others}."]
     return "\n".join([*lines, "", TABMWP])
 
@@ -281,8 +277,10 @@ def _label(arm: str) -> str:
     return ARM_LABELS.get(arm, arm)
 
 
+def _known(rows: pd.DataFrame) -> Iterable[Any]:
+    return rows[rows["tables"] > 0].itertuples()
+
+
 def _figure(row: Any) -> str:
-    if not row.tables:
-        return "no runs"
     behind = f"{row.tables} tables, {row.splits} splits, {row.runs} runs"
     return f"{row.value:+.4f} [{row.low:+.4f}, {row.high:+.4f}] ({behind})"

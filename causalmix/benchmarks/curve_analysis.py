@@ -38,7 +38,8 @@ def curve_facts(store: Store) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row a run: ``dataset``, ``split``, ``seed``, ``arm``, test ``accuracy``; ``points`` (evaluations);
+        A row a run: ``dataset``, ``split``, ``seed``, ``arm``, test ``accuracy``, ``points``
+        (evaluations);
         ``gap_auc`` and ``gap_log_loss`` (1 - Spearman's correlation of validation and test);
         ``constant_val`` and ``constant_test`` (whether that curve of ROC-AUC does not move);
         ``step`` and ``seconds`` (those of search and generator included) to 95 % of the best
@@ -77,16 +78,16 @@ def gaps_by_arm(facts: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row an arm: ``runs``; ``too_short`` (fewer than `LEAST_POINTS` evaluations: not judged);
-        among the others ``constant_val`` (their gap is 1) and ``constant_test`` (they have no gap),
-        and the median and quartiles of the gap, ``auc_median``, ``auc_q1``, ``auc_q3`` and so for
+        A row an arm: how many ``runs``, and of them ``constant_val`` (their gap is 1),
+        ``constant_test`` (they have none) and ``too_short``: with fewer than `LEAST_POINTS`
+        evaluations; of the others the median and quartiles of the gap, ``auc_median``, ``auc_q1``, ``auc_q3`` and so for
         log-loss.
     """
     rows = []
     for arm, own in facts.groupby("arm"):
         judged = own[own["points"] >= LEAST_POINTS]
         row = {"arm": arm, "runs": len(own), "too_short": len(own) - len(judged)}
-        row |= {name: judged[name].sum() for name in ("constant_val", "constant_test")}
+        row |= {name: own[name].sum() for name in ("constant_val", "constant_test")}
         for score, (name, level) in product(("auc", "log_loss"), _QUARTILES.items()):
             row[f"{score}_{name}"] = judged[f"gap_{score}"].quantile(level)
         rows.append(row)
@@ -115,7 +116,8 @@ def convergence_by_arm(facts: pd.DataFrame, reference: str = DEFAULT) -> pd.Data
     rows = []
     for (arm, own), unit in product(facts.groupby("arm"), UNITS):
         curve = _survival(own, unit)
-        low, high = curve.quantile_ci(0.5) if own["improved"].any() else (math.nan, math.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):  # at shares of 0 and 1
+            low, high = curve.quantile_ci(0.5) if own["improved"].any() else (math.nan, math.nan)
         row = {"arm": arm, "unit": unit, "runs": len(own), "never_improved": sum(~own["improved"])}
         row |= {"median": curve.quantile(0.5), "low": low, "high": high}
         pair = facts[facts["arm"].isin([arm, reference])]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 
 from causalmix.benchmarks.arms import ARM_LABELS
@@ -39,8 +42,9 @@ def plot_differences(
     rows = differences[(differences["reference"] == reference) & (differences["score"] == score)]
     rows = rows.sort_values("difference").reset_index(drop=True)
     ax = ax or _new_axes(len(rows))
+    colours = _colours(rows["arm"])
     for place, row in rows.iterrows():
-        colour = _colour(row["arm"])
+        colour = colours[row["arm"]]
         face = colour if row["p_holm"] < 0.05 else "white"
         ax.plot([row["low"], row["high"]], [place, place], color=colour, lw=2)
         ax.plot(row["difference"], place, "o", color=colour, markerfacecolor=face)
@@ -68,9 +72,9 @@ def plot_critical_differences(means: pd.DataFrame, ax: Axes | None = None) -> Ax
     """
     import scikit_posthocs
 
-    colours = {_name(arm): _colour(arm) for arm in means}
+    colours = {_name(arm): colour for arm, colour in _colours(means).items()}
     means = means.round(6).rename(columns=_name)
-    ax = ax or _new_axes(len(colours) / 2)
+    ax = ax or _new_axes(len(means.columns) / 2)
     ax.grid(visible=False)
     scikit_posthocs.critical_difference_diagram(
         means.rank(axis=1, ascending=False).mean(),
@@ -101,8 +105,9 @@ def plot_table_gains(gains: pd.DataFrame, ax: Axes | None = None) -> Axes:
     means = gains.pivot_table("auc_gain", "dataset", "arm")
     means = means.loc[means.mean(axis=1).sort_values().index]
     ax = ax or _new_axes(len(means))
+    colours, places = _colours(means), range(len(means))
     for arm in means:
-        ax.plot(means[arm], range(len(means)), "o", color=_colour(arm), alpha=0.8, label=_name(arm))
+        ax.plot(means[arm], places, "o", color=colours[arm], alpha=0.8, label=_name(arm))
     ax.set_yticks(range(len(means)), [label(table) for table in means.index])
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
     ax.set(xlabel="ROC-AUC better than zero-shot by (mean over splits)")
@@ -128,9 +133,9 @@ def plot_survival(curves: pd.DataFrame, unit: str = "step", ax: Axes | None = No
         A Kaplan-Meier curve an arm; where it ends above 0, that share never improved.
     """
     ax = ax or _new_axes(10)
+    colours = _colours(curves["arm"].unique())
     for arm, own in curves.groupby("arm"):
-        look = {"where": "post", "color": _colour(arm), "label": _name(arm)}
-        ax.step(own["time"], own["share"], **look)
+        ax.step(own["time"], own["share"], where="post", color=colours[arm], label=_name(arm))
     ax.set(xlabel=_TIMES[unit], ylabel="Share of runs not converged", ylim=(0, 1.02))
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return ax
@@ -144,5 +149,7 @@ def _name(arm: str) -> str:
     return ARM_LABELS.get(arm) or label(arm)  # a plan names arms as it likes
 
 
-def _colour(arm: str) -> tuple[float, ...] | str:
-    return ARM_COLOURS.get(arm, REAL_COLOUR)
+def _colours(arms: Iterable[str]) -> dict[str, tuple[float, ...]]:
+    """Give every arm a colour: its own, or another one where a plan has named it."""
+    named = [arm for arm in arms if arm not in ARM_COLOURS]
+    return ARM_COLOURS | dict(zip(named, sns.husl_palette(len(named), s=0.5), strict=True))

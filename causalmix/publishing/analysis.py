@@ -26,9 +26,7 @@ def analyse(
     out: str | Path,
     folder: str | Path | None = None,
     *,
-    arms: Collection[str] = (),
-    datasets: Collection[str] = (),
-    where: Mapping[str, str] | None = None,
+    where: Mapping[str, Collection[str]] | None = None,
     by: Collection[str] = (),
 ) -> Path:
     """Write every analysis of a store: a CSV file each, figures, and ``report.md``.
@@ -41,8 +39,8 @@ def analyse(
         Folder to write into.
     folder : str or Path, optional
         Of the tables that are not embedded, for their traits.
-    arms, datasets, where
-        As :func:`causalmix.benchmarks.analysis.select` takes them.
+    where : mapping of str to collection of str, optional
+        As :func:`causalmix.benchmarks.analysis.select` takes it.
     by : collection of str, default=()
         Settings: paired differences for each of their values, and nothing else.
 
@@ -57,7 +55,7 @@ def analyse(
         If the store has no such runs, or runs that differ in more than their seed.
     """
     check_writable(Path(out), folder=True)
-    chosen = analysis.select(Store(store), arms=arms, datasets=datasets, where=where)
+    chosen = analysis.select(Store(store), where)
     runs = chosen.runs(KIND)
     if by:
         return _write(Path(out), runs, {"differences_by": analysis.differences_by(runs, by)}, {})
@@ -112,11 +110,15 @@ def _write(
 ) -> Path:
     use_book_style()
     out.mkdir(parents=True, exist_ok=True)
-    splits, commits = runs[["dataset", "split"]].drop_duplicates(), sorted(set(runs["commit"]))
+    splits, commits = (
+        runs[["dataset", "split"]].drop_duplicates(),
+        sorted(set(map(str, runs["commit"]))),
+    )
     parts = [
-        f"# Analysis of {len(runs)} runs\n\n{runs['arm'].nunique()} arms on {len(splits)} splits of "
-        f"{splits['dataset'].nunique()} tables, by the code of {', '.join(map(str, commits))}. "
-        "Intervals are at 95 %; a positive difference is better."
+        f"# Analysis of {len(runs)} runs",
+        f"{runs['arm'].nunique()} arms on {len(splits)} splits of {splits['dataset'].nunique()} "
+        f"tables, by the code of {', '.join(commits)}. Intervals are at 95 %; a positive "
+        "difference is better.",
     ]
     for name, table in tables.items():
         replace_file(out / f"{name}.csv", partial(table.to_csv, index=False))
@@ -141,8 +143,8 @@ def _write(
 _MOST_ROWS = 60  # of a table in the report
 
 _TITLES = {
-    "differences": "Paired differences (bootstrap of tables, then splits; t; Wilcoxon, Holm over arms; "
-    f"ties within {analysis.MARGIN})",
+    "differences": "Paired differences (bootstrap of tables, then splits; t; Wilcoxon, with Holm's "
+    f"correction over arms; ties within {analysis.MARGIN})",
     "differences_by": "Paired differences by setting",
     "ranks": "Mean ranks (Friedman; critical difference at 5 %), of the arms run on all tables",
     "improvements": "Normalised improvement (tables set aside have too little error to gain from)",
