@@ -404,7 +404,7 @@ def power(runs: pd.DataFrame, references: Sequence[str] = REFERENCES) -> pd.Data
         own = gains.groupby("dataset")
         means, freedom = own.mean(), own.size() - 1
         within = (own.var() * freedom).sum() / freedom.sum() if freedom.any() else math.nan
-        between = max(0.0, means.var() - (within / own.size()).mean(skipna=False))
+        between = np.maximum(0.0, means.var() - (within / own.size()).mean(skipna=False))
         detectable = math.nan
         if len(means) > 2:
             detectable = means.std() * TTestPower().solve_power(None, len(means), 0.05, 0.8)

@@ -46,23 +46,26 @@ def curve_facts(store: Store) -> pd.DataFrame:
         improvement in validation log-loss, or to the end where it never ``improved``; ``val_auc``
         and ``val_log_loss`` at the step that was kept.
     """
-    rows = []
-    for key, run in store.runs(KIND).iterrows():
+    rows, runs = [], store.runs(KIND)
+    for key, run in zip(runs.index, runs.to_dict("records"), strict=True):
         if not store[key]["curves"]:
             continue
-        curves, timings = store.curves([key]), json.loads(store[key]["timings"])
+        curves, timings = (json.loads(store[key][name]) for name in ("curves", "timings"))
+        curves = {name: np.array(values, float) for name, values in curves.items()}
         converged = steps_to_converge(curves["step"], curves["val_log_loss"])
-        step = converged or curves["step"].iloc[-1]
+        step = converged or curves["step"][-1]
         start = timings["generator_seconds"] + timings["search_seconds"]
         until = timings["validation_seconds"][curves["step"].searchsorted(step)]
-        row = run[_RUN].to_dict() | {"points": len(curves), "improved": converged > 0}
+        kept = curves["step"].searchsorted(run["best_step"])
+        row = {name: run[name] for name in _RUN}
+        row |= {"points": len(curves["step"]), "improved": converged > 0}
         row |= {"step": step, "seconds": start + until}
         for part in ("val", "test"):
             row[f"constant_{part}"] = np.ptp(curves[f"{part}_auc"]) == 0
         for score in ("auc", "log_loss"):
             validation = curves[f"val_{score}"]
             row[f"gap_{score}"] = validation_test_gap(validation, curves[f"test_{score}"])
-            row[f"val_{score}"] = validation[curves["step"] == run["best_step"]].iloc[0]
+            row[f"val_{score}"] = validation[kept]
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -80,8 +83,8 @@ def gaps_by_arm(facts: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         A row an arm: how many ``runs``, and of them ``constant_val`` (their gap is 1),
         ``constant_test`` (they have none) and ``too_short``: with fewer than `LEAST_POINTS`
-        evaluations; of the others the median and quartiles of the gap, ``auc_median``, ``auc_q1``, ``auc_q3`` and so for
-        log-loss.
+        evaluations; of the others the median and quartiles of the gap, ``auc_median``, ``auc_q1``,
+        ``auc_q3``, and so for log-loss.
     """
     rows = []
     for arm, own in facts.groupby("arm"):
