@@ -1,4 +1,4 @@
-"""The audit of a store: what is true passes, what was altered does not, and claims have verdicts."""
+"""The audit of a store: what is true passes, what was altered fails, and claims have verdicts."""
 
 from __future__ import annotations
 
