@@ -97,9 +97,9 @@ def rerun_sample(
     Returns
     -------
     DataFrame
-        A row per run and score: ``key``, ``run`` (in words), ``score``, ``stored``, ``recomputed``,
-        ``difference``, ``tolerance``, ``agrees``; ``commit`` of the row where its code is not this
-        one, and the ``error`` of a run that failed now.
+        A row per run and score, means of its curves among them: ``key``, ``run`` (in words),
+        ``score``, ``stored``, ``recomputed``, ``difference``, ``tolerance``, ``agrees``; ``commit``
+        of the row where its code is not this one, and the ``error`` of a run that failed now.
 
     Raises
     ------
@@ -131,18 +131,28 @@ def rerun_sample(
     return pd.concat(rows, ignore_index=True)
 
 
-def _compared(stored: Mapping[str, object], again: Mapping[str, object], run: Run) -> pd.DataFrame:
-    before, after = (json.loads(str(row["outcome"])) for row in (stored, again))
-    found = pd.DataFrame({"key": stored["key"], "run": run.label, "score": SCORES})
-    found["stored"] = [before[score] for score in SCORES]
-    found["recomputed"] = [after.get(score, np.nan) for score in SCORES]
+def _compared(stored: Mapping[str, Any], again: Mapping[str, Any], run: Run) -> pd.DataFrame:
+    before, after = _numbers(stored), _numbers(again)
+    found = pd.DataFrame({"key": stored["key"], "run": run.label, "score": list(before)})
+    found["stored"] = list(before.values())
+    found["recomputed"] = found["score"].map(after)
     found["difference"] = found["recomputed"] - found["stored"]
     found["tolerance"] = SAME_DEVICE if again["device"] == stored["device"] else OTHER_DEVICE
-    same = found["stored"].isna() & found["recomputed"].isna() & (again["status"] == "ok")
-    found["agrees"] = same | (found["difference"].abs() <= found["tolerance"])
-    found["commit"] = "" if stored["key"] == run.key else str(stored["commit"])
+    both_nan = found[["stored", "recomputed"]].isna().all(axis=1) & (again["status"] == "ok")
+    found["agrees"] = both_nan | (found["difference"].abs() <= found["tolerance"])
+    found["commit"] = "" if stored["key"] == run.key else stored["commit"] or "?"
     found["error"] = (again["error"] or "").strip().split("\n")[-1]
     return found
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    """Scores of a run, and means of its curves."""
+    outcome, curves = json.loads(row["outcome"]), json.loads(row["curves"] or "{}")
+    means = {f"mean {name}": np.mean(curves[name]) for name in _CURVES if name in curves}
+    return {name: outcome.get(name, np.nan) for name in SCORES} | means
+
+
+_CURVES = ("val_auc", "test_auc", "val_log_loss", "test_log_loss")
 
 
 def describe_audit(audited: pd.DataFrame) -> str:

@@ -60,7 +60,7 @@ def altered(store, arm, **changes):
 
 def test_runs_made_again_from_their_rows_are_equal(tiny):
     audited = rerun_sample(Store(tiny), workers=0)
-    assert len(audited) == 4 * 3  # runs and scores
+    assert len(audited) == 4 * 3 + 2 * 4  # scores, and curves of two
     assert audited["agrees"].all()
     assert (audited["commit"] == "").all()
     assert set(audited["tolerance"]) == {SAME_DEVICE}
