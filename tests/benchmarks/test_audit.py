@@ -37,8 +37,10 @@ def few_resamples(monkeypatch):
 def tiny(tmp_path_factory):
     """A folder of real runs, one of each kind, as the smoke preset has them."""
     config = {"steps": 2, "validate_every": 1, "tasks_per_step": 1, "rule": "last", "level": 1.0}
-    arms = dict.fromkeys(("zero_shot", "logistic_regression", "default", "causal"))
-    rows = {"sizes": [(30, 12)], "n_test": 40, "least_test": 20, "splits": 1}
+    arms = {name: {"members": 1} for name in ("zero_shot", "default", "causal")}
+    arms["causal"]["options"] = {"n_dags": 1, "n_bootstraps": 2}
+    rows = {"sizes": [(30, 12)], "n_test": 30, "least_test": 20, "splits": 1}
+    arms["logistic_regression"] = None
     plan = Plan(name="tiny", tables=["iris"], arms=arms, config=config, **rows)
     planned, folder = plan_runs(plan, device="cpu"), tmp_path_factory.mktemp("tiny")
     store = Store(folder)
