@@ -71,6 +71,7 @@ KINDS: dict[str, Kind] = {
             "quality/baselines",
             "finetuning",
             "benchmarks/arms",
+            "benchmarks/alternatives",
         ),
         "causalmix.benchmarks.arms:prepare",
         ("data", "n_train", "n_val", "n_test", "split", "search"),
