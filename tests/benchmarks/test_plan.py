@@ -82,6 +82,9 @@ def test_variants_of_an_arm_differ_in_what_they_say(tmp_path):
         ({"sizes": [120]}, "sizes holds 120"),
         ({"splits": 0}, "splits is 0"),
         ({"config": {"stpes": 3}}, "stpes"),
+        ({"contrasts": [["default", "causal"]]}, "arm in contrasts 'causal'"),
+        ({"version": 0}, "version is 0"),
+        ({"data": {"iris": "12ab"}}, "its content hash is .*, that of the plan's table 12ab"),
         ({"sizes": [[140, 30]]}, "No table is left:\n  iris: 150 rows leave fewer than 20 to test"),
     ],
 )
@@ -150,3 +153,17 @@ def test_a_benchmark_is_planned_run_and_summed_up(tmp_path, monkeypatch):
     assert "logistic_regression" in summary
     monkeypatch.setattr(module, "compute", lambda *a, **k: Progress(3, 1, 0))
     assert "4 are there already" in benchmark(path, out, workers=0, dry_run=True)
+
+
+def test_a_frozen_plan_stays_with_its_runs_and_is_not_replaced_by_another(tmp_path):
+    arms, out = {"zero_shot": None, "logistic_regression": None}, tmp_path / "store"
+    path = made(tmp_path, arms=arms, splits=1, version=1)
+    benchmark(path, out, workers=0)
+    assert (out / "plan-1.yml").read_text() == path.read_text()
+    benchmark(path, out, workers=0)
+    made(tmp_path, arms=arms, splits=2, version=1)
+    with pytest.raises(CausalMixError, match=r"plan-1\.yml is another plan.*Raise the version"):
+        benchmark(path, out, workers=0)
+    made(tmp_path, arms=arms, splits=2, version=2)
+    assert "2 are there already" in benchmark(path, out, workers=0, dry_run=True)
+    assert len(Store(out)) == 2
