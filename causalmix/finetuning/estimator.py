@@ -41,7 +41,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     generator : str or None, default=None
         Key of ``causalmix.generation.registry.GENERATORS``, for example ``"causal"``: half of the
         tasks are then of its rows, which are fitted on the training rows only. None takes tasks of
-        the prior, unless the `config` has ``{"rehearsal": 0}``: then only real ones. The paper's ``"causal_paper"`` goes with its mixing, the `config`
+        the prior, unless the `config` has ``{"rehearsal": 0}``: then only real ones. The paper's
+        ``"causal_paper"`` goes with its mixing, the `config`
         ``{"synthetic_share": 0.5, "synthetic_tasks": 0, "rehearsal": 0}``.
     generator_options : mapping, optional
         Arguments of the generator's constructor, and ``purified=True`` for purified rows
