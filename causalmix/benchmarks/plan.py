@@ -49,8 +49,8 @@ class Plan:
     name : str
         Of the benchmark.
     tables : sequence of str, default=()
-        Names of tables, embedded ones or files of the folder that goes with the plan; all of the
-        folder by default.
+        Names of tables, embedded ones or files of the folder that goes with the plan; by default
+        those of `data`, and all of the folder where that names none.
     arms : mapping of str to mapping
         By the name that results have: ``arm``, the key of `ARMS` that it starts from (by default
         its name), and what differs from it: ``config``, ``options``, ``members``, ``repeats`` and
@@ -168,7 +168,8 @@ def read_plan(source: str | Path) -> Plan:
     Parameters
     ----------
     source : str or Path
-        A YAML file, or one of `preset_names`.
+        A YAML file, or one of `preset_names`. Its key ``extends`` names another one, whose keys
+        hold where it has none.
 
     Returns
     -------
@@ -182,13 +183,26 @@ def read_plan(source: str | Path) -> Plan:
         If it cannot be read, or a value makes no sense.
     """
     path = _path_of(source)
+    return Plan(**{"name": path.stem, **_read_keys(path)})
+
+
+def _read_keys(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
+    """Read the keys of a plan, on top of those of the plan that it extends."""
     with naming(path, "a plan of a benchmark", "See causalmix benchmark --help."):
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(read, dict):
             raise ValueError("it must hold names and their values")
+        if path in above:
+            raise ValueError("it extends itself")
+    extended = read.pop("extends", None)
     for key in read:
         check_name(key, Plan.__dataclass_fields__, f"key of {path.name}")
-    return Plan(**{"name": path.stem, **read})
+    if extended is None:
+        return read
+    below = _path_of(extended)
+    if below.parent != PRESETS:
+        below = path.parent / below
+    return _read_keys(below, [*above, path]) | read
 
 
 def _path_of(source: str | Path) -> Path:
@@ -279,19 +293,20 @@ def _read_tables(
     if folder is not None:
         found, left = read_tables(folder)
         skipped = {str(entry["dataset"]): str(entry["reason"]) for entry in left}
-    elif not plan.tables:
+    elif not (plan.tables or plan.data):
         raise DataError("The plan names no tables; give a folder of them with --data.")
-    if not plan.tables:
+    names = plan.tables or list(plan.data)
+    if not names:
         return found, skipped
     known = [*found, *skipped, *dataset_names()]
     tables = {}
-    for name in plan.tables:
+    for name in names:
         if check_name(name, known, "table") in found:
             tables[name] = found[name]
         elif name not in skipped:
             with warnings.catch_warnings(action="ignore"):
                 tables[name] = load_dataset(name)
-    return tables, {name: reason for name, reason in skipped.items() if name in plan.tables}
+    return tables, {name: reason for name, reason in skipped.items() if name in names}
 
 
 def _why_not(arm: Arm) -> str:
@@ -380,7 +395,7 @@ def benchmark(
 
 def _keep(source: Path, kept: Path) -> None:
     """Put a plan beside the runs; what was frozen is not replaced by another of its version."""
-    text = source.read_text(encoding="utf-8")
+    text = yaml.safe_dump(_read_keys(source), sort_keys=False)
     kept.parent.mkdir(parents=True, exist_ok=True)
     if not kept.exists():
         replace_file(kept, lambda path: path.write_text(text, encoding="utf-8"))
