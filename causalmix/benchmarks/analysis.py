@@ -203,6 +203,28 @@ def holm(p: pd.Series) -> np.ndarray:
     return found
 
 
+def planned_contrasts(runs: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """Compare the pairs of arms that a plan has named beforehand.
+
+    Parameters
+    ----------
+    runs : DataFrame
+    pairs : sequence of (str, str)
+        As `causalmix.benchmarks.plan.Plan` has them; those without runs are passed over.
+
+    Returns
+    -------
+    DataFrame
+        As of `paired_differences`, with ``p_holm`` corrected for the number of pairs.
+    """
+    parts = [
+        paired_differences(runs[runs["arm"].isin(pair)], [pair[1]])
+        for pair in dict.fromkeys(map(tuple, pairs))
+    ]
+    table = pd.concat([paired_differences(runs[:0]), *parts], ignore_index=True)
+    return table.assign(p_holm=table.groupby("score")["p"].transform(holm))
+
+
 def differences_by(runs: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     """Make `paired_differences` for each value of settings, as of the number of training rows.
 

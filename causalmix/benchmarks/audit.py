@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.benchmarks.analysis import common_cube
-from causalmix.benchmarks.arms import ARM_LABELS, FINETUNED, KIND
+from causalmix.benchmarks.arms import ARM_LABELS, FINETUNED, KIND, PURIFIED
 from causalmix.benchmarks.claims import (
     BEFORE,
     CLAIMS,
@@ -196,7 +196,8 @@ def judge_claims(store: Store, ours: str = OURS) -> pd.DataFrame:
     store : Store
     ours : str, default="causal"
         The arm that is shown beside `PAPER`, which alone decides. Each is compared with zero-shot
-        and the fine-tuned arms but the other of the two, on the tables and splits of all of them.
+        and all fine-tuned arms, purified ones and controls among them, but for other settings of
+        the two, on the tables and splits that all of these have.
 
     Returns
     -------
@@ -209,8 +210,8 @@ def judge_claims(store: Store, ours: str = OURS) -> pd.DataFrame:
     for arm in dict.fromkeys((PAPER, ours)):
         intervals, arms = {}, []
         if len(runs):
-            other = {PAPER, ours} - {arm}
-            rivals = (runs["method"] == FINETUNED) & ~runs["arm"].isin(other)
+            versions = runs["generator"].isin([PAPER, ours]) & ~runs["arm"].str.endswith(PURIFIED)
+            rivals = (runs["method"] == FINETUNED) & ~(versions & (runs["arm"] != arm))
             cube = common_cube(runs[rivals | (runs["arm"] == BEFORE)], (arm, DEFAULT, BEFORE))
             arms, tables = cube.arms, cube.tables
             intervals = quantities_of(store, arms, tables, method=arm) if tables else {}

@@ -29,7 +29,7 @@ _QUARTILES = {"median": 0.5, "q1": 0.25, "q3": 0.75}
 
 
 def curve_facts(store: Store) -> pd.DataFrame:
-    """Read off the curves of every fine-tuned run.
+    """Read off the curves of every fine-tuned run that has some of test rows.
 
     Parameters
     ----------
@@ -48,9 +48,10 @@ def curve_facts(store: Store) -> pd.DataFrame:
     """
     rows, runs = [], store.runs(KIND)
     for key, run in zip(runs.index, runs.to_dict("records"), strict=True):
-        if not store[key]["curves"]:
+        curves = json.loads(store[key]["curves"] or "{}")
+        if "test_auc" not in curves:
             continue
-        curves, timings = (json.loads(store[key][name]) for name in ("curves", "timings"))
+        timings = json.loads(store[key]["timings"])
         curves = {name: np.array(values, float) for name, values in curves.items()}
         converged = steps_to_converge(curves["step"], curves["val_log_loss"])
         step = converged or curves["step"][-1]

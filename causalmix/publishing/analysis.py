@@ -15,6 +15,7 @@ from causalmix.benchmarks import analysis, curve_analysis
 from causalmix.benchmarks.arms import FINETUNED, KIND
 from causalmix.benchmarks.audit import describe_claims, find_tables, judge_claims
 from causalmix.benchmarks.claims import BEFORE
+from causalmix.benchmarks.plan import read_plan
 from causalmix.benchmarks.store import Store
 from causalmix.plots import analysis as plots
 from causalmix.plots.style import use_book_style
@@ -59,7 +60,9 @@ def analyse(
     runs = chosen.runs(KIND)
     if by:
         return _write(Path(out), runs, {"differences_by": analysis.differences_by(runs, by)}, {})
+    pairs = [pair for plan in Path(store).glob("*.yml") for pair in read_plan(plan).contrasts]
     tables = {
+        "contrasts": analysis.planned_contrasts(runs, pairs),
         "differences": analysis.paired_differences(runs),
         "ranks": analysis.rank_arms(runs),
         "improvements": analysis.normalised_by_arm(runs),
@@ -143,6 +146,7 @@ def _write(
 _MOST_ROWS = 60  # of a table in the report
 
 _TITLES = {
+    "contrasts": "Contrasts that the plan named beforehand (Holm's correction over them)",
     "differences": "Paired differences (bootstrap of tables, then splits; t; Wilcoxon, with Holm's "
     f"correction over arms; ties within {analysis.MARGIN})",
     "differences_by": "Paired differences by setting",

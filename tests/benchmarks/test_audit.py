@@ -133,7 +133,7 @@ def test_missing_and_other_tables_are_named(tiny):
 # ---- claims --------------------------------------------------------------------------------------
 
 
-JUDGED = ("zero_shot", "default", "causal_paper", "causal", "smote_nc")
+JUDGED = ("zero_shot", "default", "causal_paper", "causal_paper_whole", "causal", "smote_nc")
 
 
 def store_of(gain, converged=None, tables=12):

@@ -38,19 +38,28 @@ def saved(store, folder):
 
 def test_the_command_writes_tables_figures_and_a_report(tmp_path):
     store = saved(made_store(score, tuple(GAINS), tables=5), tmp_path / "store")
+    (tmp_path / "store" / "plan-1.yml").write_text(
+        "arms: {default: , mine: {arm: causal}}\ncontrasts: [[mine, default]]\n"
+    )
     out = tmp_path / "out"
     done = CliRunner().invoke(main, ["analyse", store, "--out", str(out)])
     assert done.exit_code == 0, done.output
     tables = {path.stem for path in out.glob("*.csv")}
     assert tables == {
         *("differences", "ranks", "improvements", "gains_by_table", "harm", "power", "traits"),
-        *("cost", "gaps", "convergence", "claims"),
+        *("cost", "gaps", "convergence", "claims", "contrasts"),
     }
     figures = {path.stem for path in out.glob("*.png")}
     assert {"differences_zero_shot_auc", "ranks", "gains_by_table", "convergence_step"} <= figures
     report = (out / "report.md").read_text()
     assert all(f"({figure}.png)" in report for figure in figures)
     assert "45 runs" in report
+    planned = pd.read_csv(out / "contrasts.csv")
+    assert planned[["arm", "reference", "score"]].to_numpy().tolist() == [
+        ["mine", "default", "auc"],
+        ["mine", "default", "log_loss"],
+    ]
+    assert (planned["p"] == planned["p_holm"]).all()  # there is no other
     found = pd.read_csv(out / "differences.csv").query("score == 'auc' and reference == 'default'")
     assert found.set_index("arm")["difference"].to_dict() == pytest.approx(
         {"mine": 0.02 * 1.2, "zero_shot": -0.01 * 1.2}
