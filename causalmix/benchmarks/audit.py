@@ -168,7 +168,8 @@ def describe_audit(audited: pd.DataFrame) -> str:
     str
     """
     shown = audited[["run", "score", "stored", "recomputed", "difference", "tolerance"]]
-    shown = shown.assign(verdict=np.where(audited["agrees"], "equal", "DIFFERS"))
+    verdicts = np.where(audited["agrees"], "equal", np.where(audited["error"], "FAILED", "DIFFERS"))
+    shown = shown.assign(verdict=verdicts)
     lines = [shown.to_string(index=False, float_format=lambda x: f"{x:.7g}")]
     for run, error in dict(zip(audited["run"], audited["error"], strict=True)).items():
         lines += [f"Failed: {run}: {error}"] if error else []
