@@ -261,6 +261,25 @@ def benchmark_finetuning(
 
 
 @main.command()
+@click.option("--csuite", type=click.Path(path_type=Path), help="Folder of CSuite datasets.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
+@click.option("--splits", type=int, default=2, show_default=True, help="Draws of a table's rows.")
+@click.option("--workers", type=int, default=0, help="Processes; by default this one.")
+@click.option("--hours", type=float, help="Begin no run that would end later than this.")
+def benchmark_structure(csuite: Path | None, out: Path, **options: object) -> None:
+    """Ask what the true graph is worth, on tables drawn from models that are known.
+
+    CSuite (if given), a made hospital and random models. Finished runs go to the folder as they
+    come. Ctrl-C stops; the same command goes on.
+    """
+    from causalmix.benchmarks.structure import compare_known_models
+
+    contrasts = compare_known_models(out, csuite, progress=True, **options)
+    click.echo(contrasts.round(4).to_string(index=False))
+    click.echo(_shown(out))
+
+
+@main.command()
 @click.argument("plan")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")

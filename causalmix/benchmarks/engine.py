@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -58,22 +58,29 @@ class Kind:
     shared: tuple[str, ...] = ()
 
 
+_FINETUNING = Kind(
+    "causalmix.benchmarks.arms:perform",
+    (
+        "data",
+        "tfm",
+        "prior",
+        "discovery",
+        "scm",
+        "generation",
+        "quality/baselines",
+        "finetuning",
+        "benchmarks/arms",
+    ),
+    "causalmix.benchmarks.arms:prepare",
+    ("data", "n_train", "n_val", "n_test", "split", "search"),
+)
+
 KINDS: dict[str, Kind] = {
-    "finetuning": Kind(
-        "causalmix.benchmarks.arms:perform",
-        (
-            "data",
-            "tfm",
-            "prior",
-            "discovery",
-            "scm",
-            "generation",
-            "quality/baselines",
-            "finetuning",
-            "benchmarks/arms",
-        ),
-        "causalmix.benchmarks.arms:prepare",
-        ("data", "n_train", "n_val", "n_test", "split", "search"),
+    "finetuning": _FINETUNING,
+    "known_models": replace(
+        _FINETUNING,
+        perform="causalmix.benchmarks.known_models:perform",
+        code=(*_FINETUNING.code, "benchmarks/known_models"),
     ),
 }
 """Kinds of runs by name."""
