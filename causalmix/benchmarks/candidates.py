@@ -7,8 +7,10 @@ follows from the curves of the runs, so that one run serves many candidates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +32,7 @@ AUC_HARM, LOSS_HARM = 0.005, 0.01
 """By how much a run, or the mean of a table, may fall: ROC-AUC, and log-loss in nats."""
 
 _SPLIT = ["dataset", "split"]
+_SCORED = ["auc", "log_loss"]
 _CANDIDATE = ["arm", "view", "rule"]
 
 
@@ -66,7 +69,7 @@ def candidate_gains(store: Store, reference: str = "zero_shot") -> pd.DataFrame:
             continue
         found = _of_curves(store.curves([key]), int(run["n_val"])) if store[key]["curves"] else []
         if not found:
-            found = [{"view": "", "rule": "", "kept": True, **run[["auc", "log_loss"]]}]
+            found = [{"view": "", **_as_run(json.loads(store[key]["settings"])), **run[_SCORED]}]
         auc, log_loss = before.loc[split]
         rows += [
             {
@@ -82,6 +85,13 @@ def candidate_gains(store: Store, reference: str = "zero_shot") -> pd.DataFrame:
             for each in found
         ]
     return pd.DataFrame(rows)
+
+
+def _as_run(settings: Mapping[str, Any]) -> dict[str, object]:
+    """Name the rule of a run without test curves; none where nothing was trained."""
+    config = settings.get("config") or {"rule": "", "level": 0.0}
+    own = (config["rule"], config["level"])
+    return {"rule": next((name for name, rule in RULES.items() if rule == own), ""), "kept": True}
 
 
 def _of_curves(curves: pd.DataFrame, n_val: int) -> list[dict[str, object]]:

@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -58,29 +58,30 @@ class Kind:
     shared: tuple[str, ...] = ()
 
 
-_FINETUNING = Kind(
-    "causalmix.benchmarks.arms:perform",
-    (
-        "data",
-        "tfm",
-        "prior",
-        "discovery",
-        "scm",
-        "generation",
-        "quality/baselines",
-        "finetuning",
-        "benchmarks/arms",
-    ),
-    "causalmix.benchmarks.arms:prepare",
-    ("data", "n_train", "n_val", "n_test", "split", "search"),
+_SPLIT = ("data", "n_train", "n_val", "n_test", "split", "search")
+_ROOMS = (
+    "data",
+    "tfm",
+    "prior",
+    "discovery",
+    "scm",
+    "generation",
+    "quality/baselines",
+    "finetuning",
 )
 
 KINDS: dict[str, Kind] = {
-    "finetuning": _FINETUNING,
-    "known_models": replace(
-        _FINETUNING,
-        perform="causalmix.benchmarks.known_models:perform",
-        code=(*_FINETUNING.code, "benchmarks/known_models"),
+    "finetuning": Kind(
+        "causalmix.benchmarks.arms:perform",
+        (*_ROOMS, "benchmarks/arms", "benchmarks/alternatives"),
+        "causalmix.benchmarks.arms:prepare",
+        _SPLIT,
+    ),
+    "known_models": Kind(
+        "causalmix.benchmarks.known_models:perform",
+        (*_ROOMS, "benchmarks/known_models"),
+        "causalmix.benchmarks.known_models:prepare",
+        _SPLIT,
     ),
 }
 """Kinds of runs by name."""

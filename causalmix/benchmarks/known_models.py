@@ -73,9 +73,6 @@ def known_tables(csuite: str | Path | None = None, n_random: int = 5) -> dict[st
         If a file is missing or damaged.
     """
     tables = {}
-    for name, data in ({} if csuite is None else load_csuite_folder(csuite)).items():
-        shifted = read_table(Path(csuite) / name / "interventional.parquet").frame
-        tables[name] = _cut(name, data.train, [shifted], data.dag, data.outcome)
     set_to = [hospital_rows(1000, 1 + k, treated=bool(k)).frame() for k in (0, 1)]
     rows = hospital_rows(2000, 0).frame()
     tables["hospital"] = _cut("hospital", rows, set_to, hospital_dag(), OUTCOME)
@@ -85,6 +82,9 @@ def known_tables(csuite: str | Path | None = None, n_random: int = 5) -> dict[st
         set_to = [_random_rows(seed, 1000, 1 + k, {cause: 2.0 * k - 1}) for k in (0, 1)]
         name = f"random_{seed}"
         tables[name] = _cut(name, _random_rows(seed, 2000, 0, {}), set_to, dag, target)
+    for name, data in ({} if csuite is None else load_csuite_folder(csuite)).items():
+        shifted = read_table(Path(csuite) / name / "interventional.parquet").frame
+        tables[name] = _cut(name, data.train, [shifted], data.dag, data.outcome)
     return tables
 
 
@@ -165,18 +165,40 @@ def _certain(dag: nx.DiGraph, names: tuple[str, ...]) -> EdgeProbabilities:
     return EdgeProbabilities(names, nx.to_numpy_array(dag, nodelist=names), pd.DataFrame())
 
 
+def prepare(run: Run, table: KnownTable) -> EdgeProbabilities | None:
+    """Search the graph that all arms of a split with the same search share.
+
+    Parameters
+    ----------
+    run : Run
+        One of those arms.
+    table : KnownTable
+
+    Returns
+    -------
+    EdgeProbabilities or None
+        None where nothing is searched.
+    """
+    settings = run.settings
+    if settings["search"] is None:
+        return None
+    train = _rows(settings).draw(table).train
+    generator = seeded_generator(settings["generator"], settings["options"], settings["seed"])
+    return generator.discover(train.X, train.y)
+
+
 _load = lru_cache(maxsize=1)(load_tfm)
 
 
-def perform(run: Run, table: KnownTable, prepared: Mapping[str, Any] | None = None) -> Outcome:
+def perform(run: Run, table: KnownTable, edges: EdgeProbabilities | None = None) -> Outcome:
     """Make a run of `causalmix.benchmarks.structure.compare_known_models`.
 
     Parameters
     ----------
     run : Run
     table : KnownTable
-    prepared : mapping, optional
-        As `causalmix.benchmarks.arms.prepare` returns it.
+    edges : EdgeProbabilities, optional
+        What `prepare` found.
 
     Returns
     -------
@@ -187,15 +209,15 @@ def perform(run: Run, table: KnownTable, prepared: Mapping[str, Any] | None = No
     """
     settings, values = run.settings, {}
     seed, model = settings["seed"], _load(run.places["tfm"], device=run.places["device"])
-    rows = Rows(**{name: settings[name] for name in Rows.__dataclass_fields__})
+    rows = _rows(settings)
     split = rows.draw(table)
     if settings["method"] == FINETUNED:
         options = dict(settings["options"])
         if settings["known_graph"]:
             true = sink_graph(table.dag, table.y.name)
             options["edges"] = _certain(true, (*table.X, table.y.name))
-        elif prepared:
-            options["edges"] = prepared["edges"]
+        elif edges is not None:
+            options["edges"] = edges
         generator = seeded_generator(settings["generator"], options, seed)
         config = FinetuneConfig(**settings["config"])
         model = finetune(model, split, generator=generator, config=config, seed=seed).tfm
@@ -207,6 +229,10 @@ def perform(run: Run, table: KnownTable, prepared: Mapping[str, Any] | None = No
         scores = score(test.y.cat.codes.to_numpy(), proba)
         values |= {f"{prefix}{name}": value for name, value in scores.items()}
     return Outcome(values, device=model.device.type)
+
+
+def _rows(settings: Mapping[str, Any]) -> Rows:
+    return Rows(**{name: settings[name] for name in Rows.__dataclass_fields__})
 
 
 def _wrong_edges(generator: CausalGenerator, table: KnownTable) -> dict[str, float]:

@@ -34,6 +34,8 @@ from causalmix.finetuning.metrics import SCORES
 from causalmix.quality.baselines import BASELINES
 from causalmix.tfm.model import load_tfm
 
+_ARM_KEYS = ("arm", "config", "options", "members", "repeats", "all_rows")
+
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -50,7 +52,8 @@ class Plan:
         folder by default.
     arms : mapping of str to mapping
         By the name that results have: ``arm``, the key of `ARMS` that it starts from (by default
-        its name), and what differs from it: ``config``, ``options`` and ``members`` of
+        its name), and what differs from it: ``config``, ``options``, ``members``, ``repeats`` and
+        ``all_rows`` of
         :class:`~causalmix.benchmarks.arms.Arm`.
     sizes : sequence of (int, int), default=((120, 30),)
         Training and validation rows; the first that leave `least_test` rows for testing are taken.
@@ -111,7 +114,7 @@ class Plan:
             check_type(f"arms: {name}", changes, "Mapping | None")
             changes = dict(changes or {})
             for key in changes:
-                check_name(key, ("arm", "config", "options", "members"), f"key of the arm {name!r}")
+                check_name(key, _ARM_KEYS, f"key of the arm {name!r}")
             arm = ARMS[check_name(changes.pop("arm", name), ARMS, "arm")]
             config = {**arm.config, **changes.get("config", {})}
             options = {**arm.options, **changes.get("options", {})}

@@ -122,6 +122,13 @@ def compare_known_models(
     return structure_contrasts(rows[rows.index.isin([run.key for run in runs])])
 
 
+# What arms have besides belongs to other studies.
+_SETTINGS = (
+    *("dataset", "data", "n_train", "n_val", "n_test", "split", "seed", "weights"),
+    *("arm", "method", "generator", "options", "search", "config"),
+)
+
+
 def _plan(tables: Mapping[str, KnownTable], splits: int) -> list[Run]:
     """List the runs, split by split over all sizes, tables and arms."""
     weights, runs = load_tfm().run_hash, []
@@ -132,8 +139,10 @@ def _plan(tables: Mapping[str, KnownTable], splits: int) -> list[Run]:
         for arm in ARMS:
             rows = Rows(*size, N_TEST, split)
             run = make_run(arm, ARMS[arm], table, data, rows, split, weights, CONFIG)
-            graph = {"known_graph": True, "search": None} if arm in _TRUE else {}
-            settings = {**run.settings, **model, "known_graph": False, **graph}
+            settings = {each: run.settings[each] for each in _SETTINGS} | model
+            settings["known_graph"] = arm in _TRUE
+            if arm in _TRUE:
+                settings["search"] = None
             runs.append(replace(run, kind=KIND, settings=settings))
     return runs
 

@@ -22,8 +22,9 @@ from causalmix.benchmarks.store import COLUMNS, Store
 from causalmix.errors import CausalMixError
 
 
-def add(store, arm, dataset="t", split=0, seed=0, auc=0.8, log_loss=0.5, curves=None):
+def add(store, arm, dataset="t", split=0, seed=0, auc=0.8, log_loss=0.5, curves=None, config=None):
     settings = {"arm": arm, "dataset": dataset, "split": split, "seed": seed, "n_val": 30}
+    settings["config"] = config
     row = dict.fromkeys(COLUMNS, "{}") | {"key": json.dumps(settings), "kind": KIND}
     row |= {"settings": json.dumps(settings), "status": "ok", "seconds": 1.0, "error": None}
     row |= {"outcome": json.dumps({"auc": auc, "log_loss": log_loss}), "finished": time.time()}
@@ -50,8 +51,12 @@ def test_one_run_gives_a_candidate_a_view_and_rule():
     add(store, "zero_shot_8", auc=0.81, log_loss=0.49)
     add(store, "zero_shot_reseeded", seed=7, auc=0.79)
     add(store, "default", split=1, curves=CURVES)  # nothing to compare with
+    unrecorded = {"step": [0, 20], "val_log_loss": [0.6, 0.5], "val_gain_se": [0.0, 0.01]}
+    whole = {"rule": "last", "level": 1.0}
+    add(store, "default_all_rows", log_loss=0.4, curves=unrecorded, config=whole)
     gains = candidate_gains(store).set_index(["arm", "view", "rule"])
-    assert len(gains) == 8
+    assert len(gains) == 9
+    assert gains.loc[("default_all_rows", "", "last"), "log_loss_gain"] == pytest.approx(0.1)
     found = gains.loc["default"][["auc_gain", "log_loss_gain", "kept"]].round(9)
     assert found.loc[("", "last")].tolist() == [-0.1, -0.1, True]
     assert found.loc[("", "tested")].tolist() == [0.0, 0.0, False]
