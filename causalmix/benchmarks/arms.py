@@ -120,17 +120,21 @@ _GRAPHS = {
 _PURIFIED = ("causal", "causal_paper", "ctgan", "tabebm")
 
 
+_REAL_ROWS: dict[str, object] = {"rehearsal": 0.0}
+_LAST_STEP: dict[str, object] = {"rule": "last", "level": 1.0}
+
+
 def _arms() -> dict[str, Arm]:
     """Fine-tuning on real rows, with tasks of the prior, and with each generator's rows."""
     arms = {
         "zero_shot": Arm("Zero-shot", ZERO_SHOT),
         "zero_shot_reseeded": Arm("Zero-shot, other members", ZERO_SHOT, reseeded=True),
-        "default": Arm("Default fine-tuning"),
+        "default": Arm("Default fine-tuning", config=_REAL_ROWS),
         "rehearsal": Arm("Rehearsal", config={"rehearsal": 0.5}),
         "default_all_rows": Arm(
-            "Default, no validation rows", config={"rule": "last", "level": 1.0}, all_rows=True
+            "Default, no validation rows", config=_REAL_ROWS | _LAST_STEP, all_rows=True
         ),
-        "default_repeated": Arm("Default, mean of three splits", repeats=3),
+        "default_repeated": Arm("Default, mean of three splits", config=_REAL_ROWS, repeats=3),
     }
     arms |= {name: Arm(each.label, name) for name, each in ALTERNATIVES.items()}
     arms |= {name: Arm(label, generator=name) for name, label in _LABELS.items()}

@@ -28,6 +28,9 @@ VIEWS = {"": "tuned weights", "half_": "weights half-way", "mean_": "mean of pre
 RULES = {"last": ("last", 1.0), "tested": ("last", 0.5), "best": ("log_loss", 0.5)}
 """Which step is kept: the last one, that unless validation is against it, the best validated."""
 
+CHOSEN = ("rehearsal", "", "tested")
+"""Arm, view and rule of what `causalmix.finetuning.config.FinetuneConfig` does by default."""
+
 AUC_HARM, LOSS_HARM = 0.005, 0.01
 """By how much a run, or the mean of a table, may fall: ROC-AUC, and log-loss in nats."""
 
@@ -254,6 +257,36 @@ def describe_choice(gains: pd.DataFrame) -> str:
         f"without the table it is judged on, the gain is {auc['mean']:+.4f} ROC-AUC "
         f"[{auc['low']:.4f}, {auc['high']:.4f}] and {loss['mean']:+.4f} nats "
         f"[{loss['low']:.4f}, {loss['high']:.4f}] ({len(chosen)} tables)."
+    )
+
+
+def describe_default(gains: pd.DataFrame) -> str:
+    """Say in a few sentences what the default is worth, and whether it keeps its promise.
+
+    Parameters
+    ----------
+    gains : DataFrame
+        As `candidate_gains` returns them, with the runs of `CHOSEN`.
+
+    Returns
+    -------
+    str
+    """
+    judged = judge_candidates(gains)
+    trained = judged[judged["rule"] != ""]
+    most = trained.loc[trained["tables"] == trained["tables"].max(), "log_loss_gain"].max()
+    own = judged[judged[_CANDIDATE].eq(CHOSEN).all(axis=1)].iloc[0]
+    verdict = {True: "It keeps the promise", False: "It breaks the promise"}.get(
+        own["promise"], "Whether it keeps the promise cannot be said"
+    )
+    return (
+        f"The default ({ARM_LABELS[own['arm']]}, rule {own['rule']!r}) gains "
+        f"{own['auc_gain']:+.4f} ROC-AUC and {own['log_loss_gain']:+.4f} nats over "
+        f"{own['tables']} tables, {own['log_loss_gain'] / most:.0%} of what the best candidate "
+        f"gains. {own['worse_runs']:.0%} of its {own['runs']} runs fall by more than {AUC_HARM} "
+        f"ROC-AUC or {LOSS_HARM} nats, where other ensemble members alone make "
+        f"{own['noise_floor']:.0%} do so, and {own['worse_tables']} tables are surely worse. "
+        f"{verdict}."
     )
 
 

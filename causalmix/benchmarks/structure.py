@@ -41,6 +41,7 @@ CONFIG = FinetuneConfig(
     tasks_per_step=2,
     learning_rate=1e-4,
     trained="columns",
+    rehearsal=0.0,
     rule="last",
     level=1.0,
 )
