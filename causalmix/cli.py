@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -297,6 +298,74 @@ def benchmark(plan: str, out: Path, data: Path | None, dry_run: bool, **options:
     from causalmix.benchmarks.plan import benchmark
 
     click.echo(benchmark(plan, out, data, dry_run=dry_run, **options), nl=False)
+
+
+_WHERE = click.option(
+    "--where", multiple=True, metavar="NAME=VALUES", help="Only such runs, as arm=default,causal."
+)
+
+
+@main.command(cls=_ListOptions)
+@click.argument("store", type=click.Path(path_type=Path, exists=True))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the tables, for traits.")
+@_WHERE
+@click.option("--by", multiple=True, help="Only differences, by the values of these settings.")
+def analyse(
+    store: Path, out: Path, data: Path | None, where: tuple[str, ...], **options: object
+) -> None:
+    """Compare the arms of a STORE, the folder of a benchmark: tables, figures and a report."""
+    from causalmix.publishing.analysis import analyse
+
+    click.echo(_shown(analyse(store, out, data, where=_settings(where), **options)))
+
+
+@main.command(cls=_ListOptions)
+@click.argument("store", type=click.Path(path_type=Path, exists=True))
+@click.option("--claims", is_flag=True, help="Judge the paper's claims instead.")
+@click.option("--sample", type=int, default=10, show_default=True, help="Runs to make again.")
+@click.option("--seed", type=int, help="Of the choice; another one each time by default.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the tables.")
+@click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
+@click.option("--device", default="cpu", show_default=True, help="Of the foundation model.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Fresh processes.")
+@click.option(
+    "--ours", default="causal", show_default=True, help="Of --claims: beside the paper's."
+)
+@_WHERE
+def audit(
+    store: Path,
+    claims: bool,
+    seed: int | None,
+    data: Path | None,
+    ours: str,
+    where: tuple[str, ...],
+    **options: object,
+) -> None:
+    """Make runs of a STORE again, chosen at random, from their rows; or judge the claims by it.
+
+    The exit code is 1 if a score differs by more than the device explains.
+    """
+    from causalmix.benchmarks import audit
+    from causalmix.benchmarks.analysis import select
+    from causalmix.benchmarks.store import Store
+
+    chosen = select(Store(store), _settings(where))
+    if claims:
+        click.echo(audit.describe_claims(audit.judge_claims(chosen, ours)))
+        return
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    audited = audit.rerun_sample(chosen, folder=data, seed=seed, **options)
+    click.echo(f"{audit.describe_audit(audited)}\nThe same sample again: --seed {seed}")
+    if not audited["agrees"].all():
+        raise SystemExit(1)
+
+
+def _settings(texts: tuple[str, ...]) -> dict[str, list[str]]:
+    """Read NAME=VALUE,VALUE."""
+    if wrong := [text for text in texts if "=" not in text]:
+        raise CausalMixError(f"--where takes NAME=VALUES, as n_train=60, not {wrong[0]!r}.")
+    return {name: values.split(",") for name, _, values in (text.partition("=") for text in texts)}
 
 
 @main.command()

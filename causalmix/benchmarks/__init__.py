@@ -5,7 +5,17 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "analysis": [
+            "harm_by_arm",
+            "normalised_by_arm",
+            "paired_differences",
+            "planned_contrasts",
+            "power",
+            "rank_arms",
+            "select",
+        ],
         "arms": ["ARMS", "run_benchmark"],
+        "audit": ["describe_claims", "judge_claims"],
         "candidates": [
             "candidate_gains",
             "describe_choice",
@@ -14,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "csuite": ["benchmark_csuite"],
         "csuite_data": ["load_csuite", "load_published"],
+        "curve_analysis": ["convergence_by_arm", "cost_by_arm", "curve_facts", "gaps_by_arm"],
         "discovery": ["run_discovery_benchmark"],
         "fitting_speed": ["tabulate_fitting"],
         "results": ["describe_base_model", "load_record", "load_result", "load_store"],

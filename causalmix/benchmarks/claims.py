@@ -28,6 +28,15 @@ LEAST_ERROR = 0.02
 
 N_BOOTSTRAP = 2000
 
+QUANTITIES = {
+    "median_lead": "median improvement, above the best other arm's by",
+    "spread_lead": "interquartile range of the improvement, below default fine-tuning's by",
+    "rank_lead": "mean rank, ahead of the best other arm's by",
+    "default_rank_lead": "mean rank of default fine-tuning, ahead of the best third arm's by",
+    "gap_lead": "median validation-test gap, below default fine-tuning's by",
+}
+"""What `quantities_of` computes, in words."""
+
 Statistic = Callable[[np.ndarray], float]
 
 
@@ -40,12 +49,16 @@ class Interval:
     value, low, high : float
     tables : int
         Clusters behind it.
+    splits, runs : int
+        How many of all tables and arms are behind it; a second seed of a split counts as another.
     """
 
     value: float
     low: float
     high: float
     tables: int
+    splits: int = 0
+    runs: int = 0
 
 
 @dataclass(frozen=True)
@@ -232,7 +245,10 @@ def bootstrap(cube: Cube, statistic: Statistic, *, seed: int = 0) -> Interval:
     low, high = np.nan, np.nan
     if not np.isnan(found).all():
         low, high = np.nanquantile(found, [0.025, 0.975])
-    return Interval(float(value), float(low), float(high), n_tables)
+    splits = int(counts.sum())
+    return Interval(
+        float(value), float(low), float(high), n_tables, splits, splits * len(cube.arms)
+    )
 
 
 def contrast(rows: pd.DataFrame, arm: str, other: str, score: str) -> Interval:
@@ -277,7 +293,7 @@ def normalised(means: np.ndarray, before: int) -> np.ndarray:
 
 
 def quantities_of(
-    store: Store, arms: Sequence[str], tables: Sequence[str] = ()
+    store: Store, arms: Sequence[str], tables: Sequence[str] = (), *, method: str = PAPER
 ) -> dict[str, Interval]:
     """Compute what the claims are about.
 
@@ -286,9 +302,11 @@ def quantities_of(
     store : Store
         With runs of the arms.
     arms : sequence of str
-        That are compared with CausalMixFT; `PAPER`, `DEFAULT` and `BEFORE` among them.
+        That are compared with CausalMixFT; it, `DEFAULT` and `BEFORE` are among them.
     tables : sequence of str, default=()
         To be counted; all by default.
+    method : str, optional
+        The arm that stands for CausalMixFT; `PAPER` judges the claims.
 
     Returns
     -------
@@ -306,12 +324,12 @@ def quantities_of(
     runs = runs[runs["arm"].isin(arms)]
     if len(tables):
         runs = runs[runs["dataset"].isin(tables)]
-    if not {PAPER, DEFAULT, BEFORE} <= set(runs["arm"]):
+    if not {method, DEFAULT, BEFORE} <= set(runs["arm"]):
         return {}
     cube = cube_of(runs, "auc")
     if not cube.tables:
         return {}
-    ours, default, before = (cube.of(arm) for arm in (PAPER, DEFAULT, BEFORE))
+    ours, default, before = (cube.of(arm) for arm in (method, DEFAULT, BEFORE))
     rest = [i for i in range(len(cube.arms)) if i not in (ours, default, before)]
 
     def median_lead(means: np.ndarray) -> float:
@@ -335,10 +353,10 @@ def quantities_of(
     if rest:
         others = [*rest, before]
         found["default_rank_lead"] = bootstrap(cube, lambda m: rank_lead(m, default, others))
-    gaps = _gaps(store, runs[runs["arm"].isin([PAPER, DEFAULT])])
-    if len(gaps) and set(gaps["arm"]) == {PAPER, DEFAULT}:
+    gaps = _gaps(store, runs[runs["arm"].isin([method, DEFAULT])])
+    if len(gaps) and set(gaps["arm"]) == {method, DEFAULT}:
         curve = cube_of(gaps, "gap")
-        a, b = curve.of(PAPER), curve.of(DEFAULT)
+        a, b = curve.of(method), curve.of(DEFAULT)
         found["gap_lead"] = bootstrap(
             curve, lambda m: float(np.median(m[:, b]) - np.median(m[:, a]))
         )

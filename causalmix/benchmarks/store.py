@@ -194,14 +194,15 @@ class Store:
         -------
         DataFrame
             Indexed by ``key``; nested settings have a dot in their names. With ``device``,
-            ``run_seconds`` and, where a run failed, ``error``.
+            ``commit``, ``run_seconds`` and, where a run failed, ``error``.
         """
         of_kind = (row for row in self._rows.values() if kind in (None, row["kind"]))
         rows = [row for row in of_kind if row["status"] == status]
         flat = [
             json.loads(row["settings"])
             | json.loads(row["outcome"])
-            | {"device": row["device"], "run_seconds": row["seconds"], "error": row["error"]}
+            | {name: row[name] for name in ("device", "commit", "error")}
+            | {"run_seconds": row["seconds"]}
             for row in rows
         ]
         index = pd.Index([row["key"] for row in rows], name="key", dtype=object)

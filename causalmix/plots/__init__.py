@@ -5,6 +5,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "analysis": [
+            "plot_critical_differences",
+            "plot_differences",
+            "plot_survival",
+            "plot_table_gains",
+        ],
         "cost": ["plot_discovery_cost", "plot_generation_cost"],
         "discovery": ["plot_calibration", "plot_discovery_benchmark"],
         "evaluation": ["plot_evaluation", "plot_pretraining"],

@@ -1,0 +1,459 @@
+"""What a store of runs says about its arms: differences, ranks, harm, normalised gains, power.
+
+Functions take runs as :meth:`causalmix.benchmarks.store.Store.runs` returns them, and return tidy
+tables. A table of data counts once: its splits are averaged before tables are compared. Positive
+differences are better.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+from causalmix.benchmarks.arms import KIND
+from causalmix.benchmarks.candidates import check_promise, harm
+from causalmix.benchmarks.claims import (
+    BEFORE,
+    DEFAULT,
+    LEAST_ERROR,
+    Cube,
+    bootstrap,
+    contrast,
+    cube_of,
+    normalised,
+)
+from causalmix.benchmarks.store import Store
+from causalmix.errors import CausalMixError, check_name, check_names
+from causalmix.finetuning.metrics import SCORES
+
+REFERENCES = (BEFORE, DEFAULT)
+"""Arms that the others are compared with."""
+
+MARGIN = 0.002
+"""Differences of a table up to this, in ROC-AUC or nats, are ties."""
+
+POWER_SPLITS = (5, 10, 20)
+"""Splits of a table for which `power` says how many tables are needed."""
+
+_COMPARED = ["auc", "log_loss"]
+_SPLIT = ["dataset", "split"]
+_PAIR = ["arm", "reference", "score"]
+
+
+def select(store: Store, where: Mapping[str, Collection[str]] | None = None) -> Store:
+    """Take the finished runs that have certain settings.
+
+    Parameters
+    ----------
+    store : Store
+    where : mapping of str to collection of str, optional
+        Values to take by column of `Store.runs`, as ``{"n_train": ["60"], "arm": ["default"]}``.
+        Runs that have no such setting, as a random forest has no weights, stay.
+
+    Returns
+    -------
+    Store
+        In memory.
+
+    Raises
+    ------
+    UnknownNameError
+        If a setting is unknown, or none of its runs has such a value.
+    CausalMixError
+        If no run is left.
+    """
+    runs = store.runs(KIND)
+    for name, values in (where or {}).items():
+        own = runs[check_name(name, list(runs), "setting")].map(_shown)
+        check_names(values, sorted(set(own)), f"{name} in the store")
+        runs = runs[runs[name].isna() | own.isin(values)]
+    if runs.empty:
+        raise CausalMixError("The store has no finished runs of fine-tuning with such settings.")
+    found = Store()
+    for key in runs.index:
+        found.add(store[key])
+    return found
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """Average the seeds of a split.
+
+    Parameters
+    ----------
+    runs : DataFrame
+
+    Returns
+    -------
+    DataFrame
+        A row per ``dataset``, ``split`` and ``arm``, with `SCORES` and a ``seed`` of 0.
+
+    Raises
+    ------
+    CausalMixError
+        If runs of an arm on a split differ in more than their seed.
+    """
+    run = [*_SPLIT, "arm", "seed"]
+    if (twice := runs[runs.duplicated(run, keep=False)]).size:
+        (dataset, split, arm, _), own = next(iter(twice.groupby(run)))
+        skipped = {*SCORES, "best_step", "reason", "run_seconds", "error"}
+        texts = own.drop(columns=skipped & set(own)).map(_shown)
+        differ = {name: sorted(set(texts[name])) for name in texts if texts[name].nunique() > 1}
+        found = "; ".join(f"{name} ({', '.join(each)})" for name, each in differ.items())
+        raise CausalMixError(
+            f"{len(own)} runs of {arm!r} on {dataset}, split {split}, differ in "
+            f"{found or 'nothing but their keys'}. Choose some, as --where NAME=VALUE."
+        )
+    return runs.groupby([*_SPLIT, "arm"])[list(SCORES)].mean().reset_index().assign(seed=0)
+
+
+def gains_over(runs: pd.DataFrame, reference: str = BEFORE) -> pd.DataFrame:
+    """Compare every run with an arm on the same split.
+
+    Parameters
+    ----------
+    runs : DataFrame
+    reference : str, default="zero_shot"
+        The arm; its seeds are averaged.
+
+    Returns
+    -------
+    DataFrame
+        A row a run of another arm: ``dataset``, ``split``, ``arm``, ``auc_gain`` and
+        ``log_loss_gain`` (nats).
+    """
+    before = over_seeds(runs[runs["arm"] == reference]).set_index(_SPLIT)[_COMPARED]
+    others = runs[runs["arm"] != reference].join(before, on=_SPLIT, rsuffix="_before", how="inner")
+    found = others[[*_SPLIT, "arm"]].copy()
+    found["auc_gain"] = others["auc"] - others["auc_before"]
+    found["log_loss_gain"] = others["log_loss_before"] - others["log_loss"]
+    return found.reset_index(drop=True)
+
+
+def _pairs(
+    runs: pd.DataFrame, references: Sequence[str]
+) -> Iterator[tuple[str, str, str, pd.Series]]:
+    """Yield arm, reference, score, and the differences by table and split."""
+    for reference in references:
+        for arm, gains in gains_over(runs, reference).groupby("arm"):
+            for score in _COMPARED:
+                yield arm, reference, score, gains.groupby(_SPLIT)[f"{score}_gain"].mean()
+
+
+def paired_differences(runs: pd.DataFrame, references: Sequence[str] = REFERENCES) -> pd.DataFrame:
+    """Compare every arm with the references, on the splits that both have.
+
+    Parameters
+    ----------
+    runs : DataFrame
+    references : sequence of str, default=("zero_shot", "default")
+        Those without runs are passed over.
+
+    Returns
+    -------
+    DataFrame
+        A row per ``arm``, ``reference`` and ``score``: the mean ``difference`` with its 95 %
+        intervals ``low`` to ``high`` (bootstrap of tables, then of splits) and ``t_low`` to
+        ``t_high`` (t over means of tables); ``wins``, ``ties``, ``losses`` of tables by `MARGIN`;
+        how many ``tables`` and ``splits`` are behind it; ``p`` of Wilcoxon's signed-rank test
+        over means of tables, and ``p_holm``, corrected for the number of arms.
+    """
+    scores, rows = over_seeds(runs), []
+    for arm, reference, score, gains in _pairs(runs, references):
+        means = gains.groupby("dataset").mean().to_numpy()
+        found = contrast(scores, arm, reference, score)
+        wins, losses = ((sign * means > MARGIN).sum() for sign in (1, -1))
+        counts = (wins, len(means) - wins - losses, losses, len(means), len(gains))
+        values = (found.value, found.low, found.high, *_t_interval(means))
+        rows.append((arm, reference, score, *values, *counts, _wilcoxon(means)))
+    values = ["difference", "low", "high", "t_low", "t_high"]
+    counts = ["wins", "ties", "losses", "tables", "splits"]
+    table = pd.DataFrame(rows, columns=[*_PAIR, *values, *counts, "p"])
+    return table.assign(p_holm=table.groupby(["reference", "score"])["p"].transform(holm))
+
+
+def _t_interval(values: np.ndarray) -> tuple[float, float]:
+    if len(values) < 2:
+        return math.nan, math.nan
+    reach = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return values.mean() - reach, values.mean() + reach
+
+
+def _wilcoxon(values: np.ndarray) -> float:
+    values = values.round(9)  # equal scores differ by rounding
+    return float(stats.wilcoxon(values).pvalue) if values.any() else 1.0
+
+
+def holm(p: pd.Series) -> np.ndarray:
+    """Correct p-values for their number by Holm's method; NaN stays and does not count."""
+    found = p.to_numpy(float, copy=True)
+    known = ~np.isnan(found)
+    if known.any():
+        found[known] = multipletests(found[known], method="holm")[1]
+    return found
+
+
+def planned_contrasts(runs: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """Compare the pairs of arms that a plan has named beforehand.
+
+    Parameters
+    ----------
+    runs : DataFrame
+    pairs : sequence of (str, str)
+        As `causalmix.benchmarks.plan.Plan` has them; those without runs are passed over.
+
+    Returns
+    -------
+    DataFrame
+        As of `paired_differences`, with ``p_holm`` corrected for the number of pairs.
+    """
+    parts = [
+        paired_differences(runs[runs["arm"].isin(pair)], [pair[1]])
+        for pair in dict.fromkeys(map(tuple, pairs))
+    ]
+    table = pd.concat([paired_differences(runs[:0]), *parts], ignore_index=True)
+    return table.assign(p_holm=table.groupby("score")["p"].transform(holm))
+
+
+def differences_by(runs: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
+    """Make `paired_differences` for each value of settings, as of the number of training rows.
+
+    Parameters
+    ----------
+    runs : DataFrame
+    factors : sequence of str
+        Columns of `runs`.
+
+    Returns
+    -------
+    DataFrame
+        With the factors in front.
+    """
+    check_names(factors, list(runs), "setting")
+    parts = {value: paired_differences(own) for value, own in runs.groupby(list(factors))}
+    return pd.concat(parts, names=list(factors)).droplevel(-1).reset_index()
+
+
+def harm_by_arm(runs: pd.DataFrame, noise: str = "zero_shot_reseeded") -> pd.DataFrame:
+    """Count where an arm is worse than zero-shot.
+
+    Parameters
+    ----------
+    runs : DataFrame
+    noise : str, default="zero_shot_reseeded"
+        The arm that shows what chance alone does.
+
+    Returns
+    -------
+    DataFrame
+        A row an arm: how many ``tables`` and ``runs``; ``tables_harmed`` and ``runs_harmed``, the
+        shares of them that fall by more than `causalmix.benchmarks.candidates.AUC_HARM` or
+        `LOSS_HARM`; ``noise_floor``, the share of harmed runs of `noise`; and ``worse_tables``,
+        the names of those that fall by more than chance over splits explains.
+    """
+    gains, rows = gains_over(runs), []
+    floor = harm(gains[gains["arm"] == noise])
+    for arm, own in gains.groupby("arm"):
+        tables = own.groupby("dataset")[["auc_gain", "log_loss_gain"]].mean()
+        worse = ", ".join(check_promise(own, floor).worse_tables)
+        rows.append((arm, len(tables), len(own), harm(tables), harm(own), floor, worse))
+    shares = ["tables_harmed", "runs_harmed", "noise_floor"]
+    return pd.DataFrame(rows, columns=["arm", "tables", "runs", *shares, "worse_tables"])
+
+
+# ---- all arms at once ----------------------------------------------------------------------------
+
+
+def common_cube(runs: pd.DataFrame, core: Sequence[str] = (BEFORE,)) -> Cube:
+    """Take the ROC-AUC on the splits that arms have in common.
+
+    Parameters
+    ----------
+    runs : DataFrame
+    core : sequence of str, default=("zero_shot",)
+        The arms that decide which tables are counted. Other arms that lack one of these tables are
+        set aside; so are splits that one of the rest lacks.
+
+    Returns
+    -------
+    Cube
+        Empty where one of `core` has no runs.
+    """
+    scores = over_seeds(runs)
+    tables = {arm: set(own["dataset"]) for arm, own in scores.groupby("arm")}
+    counted = set.intersection(*(tables.get(arm, set()) for arm in core))
+    if not counted:
+        return Cube([], [], np.empty((0, 0, 0)))
+    arms = [arm for arm, own in tables.items() if counted <= own]
+    return cube_of(scores[scores["arm"].isin(arms) & scores["dataset"].isin(counted)], "auc")
+
+
+def table_means(cube: Cube) -> pd.DataFrame:
+    """Average a cube over splits: a row a table, a column an arm."""
+    means = np.nanmean(cube.values, axis=1) if cube.tables else np.empty((0, len(cube.arms)))
+    return pd.DataFrame(means, pd.Index(cube.tables, name="dataset"), cube.arms)
+
+
+def rank_arms(runs: pd.DataFrame) -> pd.DataFrame:
+    """Rank arms on every table by ROC-AUC, and test whether they differ at all.
+
+    Parameters
+    ----------
+    runs : DataFrame
+
+    Returns
+    -------
+    DataFrame
+        A row an arm of `common_cube`, the best ``mean_rank`` first (ties share theirs). The same in
+        all rows: ``statistic`` and ``p`` of Friedman's test (NaN below three arms or two tables),
+        ``critical_difference`` of two mean ranks at 5 % (Nemenyi), ``tables`` and ``splits``.
+
+    References
+    ----------
+    Demšar (2006), "Statistical comparisons of classifiers over multiple data sets", JMLR 7.
+    """
+    cube = common_cube(runs)
+    means = table_means(cube).round(6)
+    (n, k), statistic, p, critical = means.shape, math.nan, math.nan, math.nan
+    if n > 1 and k > 2:
+        statistic, p = stats.friedmanchisquare(*means.to_numpy().T)
+        q = stats.studentized_range.ppf(0.95, k, np.inf) / math.sqrt(2)
+        critical = q * math.sqrt(k * (k + 1) / (6 * n))
+    ranks = means.rank(axis=1, ascending=False).mean().sort_values().rename_axis("arm")
+    found = {"statistic": statistic, "p": p, "critical_difference": critical, "tables": n}
+    splits = int(np.isfinite(cube.values[..., :1]).sum())
+    return ranks.reset_index(name="mean_rank").assign(**found, splits=splits)
+
+
+def normalised_by_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Normalise every arm's ROC-AUC on every table, over means of its splits.
+
+    Parameters
+    ----------
+    runs : DataFrame
+
+    Returns
+    -------
+    DataFrame
+        A row per ``dataset`` and ``arm`` of `common_cube` but zero-shot: ``gain`` over zero-shot,
+        its ``error`` (1 - ROC-AUC), the ``improvement`` (gain / error; NaN where the error is below
+        `causalmix.benchmarks.claims.LEAST_ERROR`), and ``minmax``: the table's worst arm is 0, its
+        best 1, and .5 all where they are equal.
+
+    Raises
+    ------
+    CausalMixError
+        If zero-shot was not run.
+    """
+    means = table_means(common_cube(runs))
+    if BEFORE not in means:
+        raise CausalMixError(f"The store has no runs of the arm {BEFORE!r} to compare with.")
+    before, worst = means[BEFORE], means.min(axis=1)
+    spread = (means.max(axis=1) - worst).replace(0.0, math.nan)
+    gain = means.drop(columns=BEFORE).sub(before, axis=0)
+    tidy = gain.rename_axis(columns="arm").stack().rename("gain").reset_index()
+    tidy["error"] = 1.0 - tidy["dataset"].map(before)
+    tidy["improvement"] = (tidy["gain"] / tidy["error"]).where(tidy["error"] >= LEAST_ERROR)
+    above = tidy["gain"] + tidy["dataset"].map(before - worst)
+    return tidy.assign(minmax=(above / tidy["dataset"].map(spread)).fillna(0.5))
+
+
+def normalised_by_arm(runs: pd.DataFrame) -> pd.DataFrame:
+    """Sum up the normalised improvements over tables.
+
+    Parameters
+    ----------
+    runs : DataFrame
+
+    Returns
+    -------
+    DataFrame
+        A row an arm, the largest first: ``median`` with its 95 % interval ``low`` to ``high``,
+        ``iqr``, ``mad`` (median absolute deviation) and ``sd`` over ``tables``; the mean of
+        ``minmax`` over all; and ``set_aside``, the names of tables with too little to gain.
+    """
+    cube, rows = common_cube(runs), []
+    for arm, own in normalised_by_table(runs).groupby("arm"):
+        place, before = cube.of(arm), cube.of(BEFORE)
+
+        def median(means: np.ndarray, place: int = place, before: int = before) -> float:
+            return float(np.median(normalised(means, before)[:, place]))
+
+        with warnings.catch_warnings(action="ignore"):  # resamples without a usable table
+            found = bootstrap(cube, median)
+        values = own["improvement"].dropna()
+        spread = (stats.iqr(values), stats.median_abs_deviation(values), values.std())
+        aside = ", ".join(own["dataset"][own["improvement"].isna()])
+        middle = (found.value, found.low, found.high)
+        rows.append((arm, *middle, *spread, own["minmax"].mean(), len(values), aside))
+    columns = ["median", "low", "high", "iqr", "mad", "sd", "minmax", "tables", "set_aside"]
+    table = pd.DataFrame(rows, columns=["arm", *columns])
+    return table.sort_values("median", ascending=False, ignore_index=True)
+
+
+# ---- power ---------------------------------------------------------------------------------------
+
+
+def power(runs: pd.DataFrame, references: Sequence[str] = REFERENCES) -> pd.DataFrame:
+    """Say what differences the runs can show, and what runs a difference of `MARGIN` takes.
+
+    Parameters
+    ----------
+    runs : DataFrame
+    references : sequence of str, default=("zero_shot", "default")
+
+    Returns
+    -------
+    DataFrame
+        A row per ``arm``, ``reference`` and ``score``: ``tables`` and ``splits``; SDs of the
+        difference between tables, ``sd_tables``, and between splits of a table, ``sd_splits`` (by
+        the method of moments; NaN with one split each); ``detectable``, the mean difference that is
+        shown with a power of 80 % by a two-sided t-test at 5 % over means of tables; and
+        ``tables_with_5``, ...: how many tables `MARGIN` takes with so many of `POWER_SPLITS`.
+    """
+    rows = []
+    for arm, reference, score, gains in _pairs(runs, references):
+        own = gains.groupby("dataset")
+        means, freedom = own.mean(), own.size() - 1
+        within = (own.var() * freedom).sum() / freedom.sum() if freedom.any() else math.nan
+        between = np.maximum(0.0, means.var() - (within / own.size()).mean(skipna=False))
+        detectable = math.nan
+        if len(means) > 2:
+            detectable = means.std() * TTestPower().solve_power(None, len(means), 0.05, 0.8)
+        needed = [tables_needed(math.sqrt(between + within / n)) for n in POWER_SPLITS]
+        deviations = (math.sqrt(between), math.sqrt(within), detectable)
+        rows.append((arm, reference, score, len(means), len(gains), *deviations, *needed))
+    columns = ["tables", "splits", "sd_tables", "sd_splits", "detectable"]
+    return pd.DataFrame(
+        rows, columns=[*_PAIR, *columns, *(f"tables_with_{n}" for n in POWER_SPLITS)]
+    )
+
+
+def tables_needed(sd: float, difference: float = MARGIN) -> float:
+    """Say how many tables show a mean difference with a power of 80 % (t-test at 5 %).
+
+    Parameters
+    ----------
+    sd : float
+        Of the difference between tables, over means of their splits.
+    difference : float, default=0.002
+
+    Returns
+    -------
+    float
+        A whole number, at least 3; NaN where `sd` is.
+    """
+    if math.isnan(sd):
+        return math.nan
+    effect = min(difference / sd, 4.0) if sd else 4.0  # beyond that the solver fails
+    return float(math.ceil(TTestPower().solve_power(effect, None, 0.05, 0.8)))

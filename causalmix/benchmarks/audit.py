@@ -1,0 +1,297 @@
+"""Whether a store is true: runs made again from the settings in their rows, and the claims judged.
+
+Scores depend on the processor. With other vector instructions of a CPU the log-loss of fine-tuned
+networks moved by 1e-7; between a CPU and a GPU more has to be allowed for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from causalmix.benchmarks.analysis import common_cube
+from causalmix.benchmarks.arms import ARM_LABELS, FINETUNED, KIND, PURIFIED
+from causalmix.benchmarks.claims import (
+    BEFORE,
+    CLAIMS,
+    DEFAULT,
+    PAPER,
+    QUANTITIES,
+    Interval,
+    contrast,
+    cube_of,
+    quantities_of,
+)
+from causalmix.benchmarks.curve_analysis import curve_facts
+from causalmix.benchmarks.engine import Run, compute
+from causalmix.benchmarks.store import Store
+from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
+from causalmix.data.folder import read_tables
+from causalmix.errors import CausalMixError, check_whole
+from causalmix.finetuning.metrics import SCORES
+
+SAME_DEVICE, OTHER_DEVICE = 1e-4, 1e-3
+"""By how much a score may differ: on the kind of device that the row names, and on another."""
+
+OURS = "causal"
+"""The arm shown beside `PAPER`: this package's CausalMixFT."""
+
+TRADITIONAL = ("smote_nc", "perturbation", "mixup")
+"""Arms that augment without a model of causes."""
+
+QUESTION = (
+    "Does the synthetic data change convergence speed and validation accuracy against traditional "
+    "augmentation?"
+)
+"""The report's research question, on top of the claims."""
+
+TABMWP = (
+    "The report also names TabMWP. That benchmark is word problems about tables, for language "
+    "models: it has no table with a column to classify, so nothing here can be run on it."
+)
+
+
+def find_tables(names: set[str], folder: str | Path | None) -> dict[str, TabularDataset]:
+    """Load tables, from a folder or from those embedded; what is in neither is left out."""
+    found = read_tables(folder)[0] if folder is not None else {}
+    embedded = names & set(dataset_names()) - set(found)
+    return {name: found[name] for name in names & set(found)} | {
+        n: load_dataset(n) for n in embedded
+    }
+
+
+def rerun_sample(
+    store: Store,
+    sample: int = 10,
+    folder: str | Path | None = None,
+    *,
+    seed: int = 0,
+    tfm: str = "embedded",
+    device: str = "cpu",
+    workers: int = 1,
+) -> pd.DataFrame:
+    """Make randomly chosen runs again, from the settings in their rows alone.
+
+    Parameters
+    ----------
+    store : Store
+    sample : int, default=10
+        Runs; all where there are fewer.
+    folder : str or Path, optional
+        Of the tables that are not embedded.
+    seed : int, default=0
+        Of the choice.
+    tfm : str, default="embedded"
+        Where the foundation model is, as :func:`causalmix.tfm.model.load_tfm` takes it.
+    device : str, default="cpu"
+        Of the foundation model.
+    workers : int, default=1
+        Fresh processes; 0 runs in this one.
+
+    Returns
+    -------
+    DataFrame
+        A row per run and score, means of its curves among them: ``key``, ``run`` (in words),
+        ``score``, ``stored``, ``recomputed``, ``difference``, ``tolerance``, ``agrees``; ``commit``
+        of the row where its code is not this one, and the ``error`` of a run that failed now.
+
+    Raises
+    ------
+    CausalMixError
+        If a table is missing, or has another content than the one of the runs.
+    """
+    known = store.runs(KIND)
+    check_whole(sample, 1, "sample")
+    if known.empty:
+        raise CausalMixError("The store has no finished runs of fine-tuning.")
+    chosen = np.random.default_rng(seed).choice(sorted(known.index), min(sample, len(known)), False)
+    known = known.loc[chosen]
+    tables, runs = find_tables(set(known["dataset"]), folder), {}
+    hashes = {name: table.content_hash for name, table in tables.items()}
+    for key, row in known.iterrows():
+        name = row["dataset"]
+        if hashes.get(name) != row["data"]:
+            found = "has another content" if name in hashes else "is not there"
+            raise CausalMixError(
+                f"The table {name} {found}: give the folder of the tables that the runs had "
+                f"(--data); the code that read it then was that of commit {row['commit']}."
+            )
+        settings, places = json.loads(store[key]["settings"]), {"tfm": tfm, "device": device}
+        label = f"{row['arm']} on {name}, split {row['split']}, seed {row['seed']}"
+        runs[key] = Run(KIND, settings, name, places, label)
+    again = Store()
+    compute(list(runs.values()), again, tables, workers=workers, progress=True)
+    rows = [_compared(store[key], again[run.key], run) for key, run in runs.items()]
+    return pd.concat(rows, ignore_index=True)
+
+
+def _compared(stored: Mapping[str, Any], again: Mapping[str, Any], run: Run) -> pd.DataFrame:
+    before, after = _numbers(stored), _numbers(again)
+    found = pd.DataFrame({"key": stored["key"], "run": run.label, "score": list(before)})
+    found["stored"] = list(before.values())
+    found["recomputed"] = found["score"].map(after)
+    found["difference"] = found["recomputed"] - found["stored"]
+    found["tolerance"] = SAME_DEVICE if again["device"] == stored["device"] else OTHER_DEVICE
+    both_nan = found[["stored", "recomputed"]].isna().all(axis=1) & (again["status"] == "ok")
+    found["agrees"] = both_nan | (found["difference"].abs() <= found["tolerance"])
+    found["commit"] = "" if stored["key"] == run.key else stored["commit"] or "?"
+    found["error"] = (again["error"] or "").strip().split("\n")[-1]
+    return found
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    """Scores of a run, and means of its curves."""
+    outcome, curves = json.loads(row["outcome"]), json.loads(row["curves"] or "{}")
+    means = {f"mean {name}": np.mean(curves[name]) for name in _CURVES if name in curves}
+    return {name: outcome.get(name, np.nan) for name in SCORES} | means
+
+
+_CURVES = ("val_auc", "test_auc", "val_log_loss", "test_log_loss")
+
+
+def describe_audit(audited: pd.DataFrame) -> str:
+    """Say which runs were made again and whether they gave the same.
+
+    Parameters
+    ----------
+    audited : DataFrame
+        As `rerun_sample` returns it.
+
+    Returns
+    -------
+    str
+    """
+    shown = audited[["run", "score", "stored", "recomputed", "difference", "tolerance"]]
+    shown = shown.assign(verdict=np.where(audited["agrees"], "equal", "DIFFERS"))
+    lines = [shown.to_string(index=False, float_format=lambda x: f"{x:.7g}")]
+    for run, error in dict(zip(audited["run"], audited["error"], strict=True)).items():
+        lines += [f"Failed: {run}: {error}"] if error else []
+    others = audited[audited["commit"] != ""].groupby("commit")["key"].nunique()
+    for commit, n in others.items():
+        lines.append(
+            f"{n} of the runs were made by other code, or with other settings than their key says; "
+            "they were made again by this code with the settings in their rows. To audit the code "
+            f"too: git checkout {commit.rstrip('+')}"
+            + (" (there were changes on top of it)" if commit.endswith("+") else "")
+        )
+    by_run = audited.groupby("key")["agrees"].all()
+    lines.append(f"{by_run.sum()} of {len(by_run)} runs are equal within their tolerance.")
+    return "\n".join(lines)
+
+
+# ---- claims --------------------------------------------------------------------------------------
+
+
+def judge_claims(store: Store, ours: str = OURS) -> pd.DataFrame:
+    """Judge the claims and the research question by their rules.
+
+    Parameters
+    ----------
+    store : Store
+    ours : str, default="causal"
+        The arm that is shown beside `PAPER`, which alone decides. Each is compared with zero-shot
+        and all fine-tuned arms, purified ones and controls among them, but for other settings of
+        the two, on the tables and splits that all of these have.
+
+    Returns
+    -------
+    DataFrame
+        A row per quantity: number of the ``claim`` (0 for the question), ``arm``, ``verdict``,
+        ``quantity``, ``value``, ``low``, ``high``, and how many ``tables``, ``splits`` and ``runs``
+        are behind it; ``against``: the arms compared with.
+    """
+    runs, rows = store.runs(KIND), []
+    for arm in dict.fromkeys((PAPER, ours)):
+        intervals, arms = {}, []
+        if len(runs):
+            versions = runs["generator"].isin([PAPER, ours]) & ~runs["arm"].str.endswith(PURIFIED)
+            rivals = (runs["method"] == FINETUNED) & ~(versions & (runs["arm"] != arm))
+            cube = common_cube(runs[rivals | (runs["arm"] == BEFORE)], (arm, DEFAULT, BEFORE))
+            arms, tables = cube.arms, cube.tables
+            intervals = quantities_of(store, arms, tables, method=arm) if tables else {}
+        for claim in (each for each in CLAIMS if each.quantities):
+            verdict = claim.verdict(intervals)
+            for name in claim.quantities:
+                found = intervals.get(name, _UNKNOWN)
+                rows.append((claim.number, arm, verdict, name, *vars(found).values(), arms))
+    names = ["claim", "arm", "verdict", "quantity", *Interval.__dataclass_fields__, "against"]
+    return pd.DataFrame(rows + _question(store, ours), columns=names)
+
+
+def _question(store: Store, ours: str) -> list[tuple[object, ...]]:
+    """Compare both with each way of traditional augmentation; positive is better."""
+    facts, rows = curve_facts(store), []
+    for arm, rival in product(dict.fromkeys((PAPER, ours)), TRADITIONAL):
+        pair = facts[facts["arm"].isin([arm, rival])] if len(facts) else facts
+        for name, (score, larger_is_better) in _ASKED.items():
+            found, verdict = _UNKNOWN, "not testable here"
+            if len(pair) and len(cube_of(pair, score).arms) == 2:
+                found = contrast(pair, *((arm, rival) if larger_is_better else (rival, arm)), score)
+                verdict = "better" if found.low > 0 else "worse" if found.high < 0 else "undecided"
+            rows.append((0, arm, verdict, name, *vars(found).values(), [rival]))
+    return rows
+
+
+_UNKNOWN = Interval(np.nan, np.nan, np.nan, 0)
+
+_ASKED = {
+    "steps saved to converge": ("step", False),
+    "seconds saved to converge": ("seconds", False),
+    "validation ROC-AUC": ("val_auc", True),
+    "validation log-loss": ("val_log_loss", False),
+    "test accuracy": ("accuracy", True),
+}
+"""Columns of the facts of curves, and whether larger is better. Validation accuracy is in no curve:
+ROC-AUC and log-loss stand for it, and accuracy on test rows beside them."""
+
+
+def describe_claims(judged: pd.DataFrame) -> str:
+    """Write down every claim, with its verdict and what is behind it.
+
+    Parameters
+    ----------
+    judged : DataFrame
+        As `judge_claims` returns it.
+
+    Returns
+    -------
+    str
+    """
+    lines = [f"Claims 1 to 3 and 11 are judged by {_label(PAPER)}; others stand beside it."]
+    for claim in CLAIMS:
+        lines += ["", f"{claim.number}. {claim.text}"]
+        if shown := claim.shown_by or claim.reason:
+            lines.append(f"   {claim.verdict({})}: {'see ' * bool(claim.shown_by)}{shown}")
+        own = judged[judged["claim"] == claim.number]
+        for (arm, verdict), rows in own.groupby(["arm", "verdict"], sort=False):
+            lines.append(f"   {_label(arm)}: {verdict}")
+            lines += [f"     {QUANTITIES[r.quantity]} {_figure(r)}" for r in _known(rows)]
+    lines += ["", f"The research question. {QUESTION}"]
+    asked = judged[judged["claim"] == 0]
+    for (arm, rival), rows in asked.groupby(["arm", asked["against"].str[0]], sort=False):
+        known = [f"     {r.quantity}: {r.verdict}, {_figure(r)}" for r in _known(rows)]
+        lines += [f"   {_label(arm)} against {_label(rival)}:", *known]
+        lines[-1] += "" if known else " not testable here"
+    for arm, rows in judged[judged["claim"] > 0].groupby("arm", sort=False):
+        others = ", ".join(map(_label, rows["against"].iloc[0])) or "nothing: it was not run"
+        lines += ["", f"Compared for {_label(arm)}: {others}."]
+    return "\n".join([*lines, "", TABMWP])
+
+
+def _label(arm: str) -> str:
+    return ARM_LABELS.get(arm, arm)
+
+
+def _known(rows: pd.DataFrame) -> Iterable[Any]:
+    return rows[rows["tables"] > 0].itertuples()
+
+
+def _figure(row: Any) -> str:
+    behind = f"{row.tables} tables, {row.splits} splits, {row.runs} runs"
+    return f"{row.value:+.4f} [{row.low:+.4f}, {row.high:+.4f}] ({behind})"

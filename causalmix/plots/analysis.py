@@ -1,0 +1,155 @@
+"""Figures of the analysis of a store of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from causalmix.benchmarks.arms import ARM_LABELS
+from causalmix.plots.results import ARM_COLOURS, METRIC_LABELS
+from causalmix.plots.style import REAL_COLOUR, label
+
+_TIMES = {"step": "Optimiser step", "seconds": "Seconds, search and generator included"}
+
+
+def plot_differences(
+    differences: pd.DataFrame,
+    reference: str = "zero_shot",
+    score: str = "auc",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the mean difference of every arm from a reference as a forest.
+
+    Parameters
+    ----------
+    differences : DataFrame
+        As :func:`causalmix.benchmarks.analysis.paired_differences` returns it.
+    reference : str, default="zero_shot"
+    score : {"auc", "log_loss"}, default="auc"
+    ax : Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    Axes
+        A point an arm, the best on top, with its 95 % bootstrap interval; it is filled where
+        Wilcoxon's test, corrected by Holm's method, is below 5 %.
+    """
+    rows = differences[(differences["reference"] == reference) & (differences["score"] == score)]
+    rows = rows.sort_values("difference").reset_index(drop=True)
+    ax = ax or _new_axes(len(rows))
+    colours = _colours(rows["arm"])
+    for place, row in rows.iterrows():
+        colour = colours[row["arm"]]
+        face = colour if row["p_holm"] < 0.05 else "white"
+        ax.plot([row["low"], row["high"]], [place, place], color=colour, lw=2)
+        ax.plot(row["difference"], place, "o", color=colour, markerfacecolor=face)
+    ax.set_yticks(rows.index, [f"{_name(r.arm)} ({r.tables} tables)" for r in rows.itertuples()])
+    ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
+    ax.set(xlabel=f"{METRIC_LABELS[score]} better than {_name(reference)} by (mean, 95 %)")
+    return ax
+
+
+def plot_critical_differences(means: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw mean ranks, and which of them Nemenyi's test does not tell apart.
+
+    Parameters
+    ----------
+    means : DataFrame
+        ROC-AUC of at least three arms, a column each, on at least two tables, as
+        :func:`causalmix.benchmarks.analysis.table_means` returns it.
+    ax : Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    Axes
+        Arms on an axis of ranks, 1 being the best; bars join those that do not differ at 5 %.
+    """
+    import scikit_posthocs
+
+    colours = {_name(arm): colour for arm, colour in _colours(means).items()}
+    means = means.round(6).rename(columns=_name)
+    ax = ax or _new_axes(len(means.columns) / 2)
+    ax.grid(visible=False)
+    scikit_posthocs.critical_difference_diagram(
+        means.rank(axis=1, ascending=False).mean(),
+        scikit_posthocs.posthoc_nemenyi_friedman(means),
+        color_palette=colours,
+        ax=ax,
+    )
+    ax.set_title(f"Mean rank by ROC-AUC on {len(means)} tables (1 is the best)")
+    return ax
+
+
+def plot_table_gains(gains: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw what each arm gains in ROC-AUC on every table.
+
+    Parameters
+    ----------
+    gains : DataFrame
+        As :func:`causalmix.benchmarks.analysis.gains_over` returns it, of as many arms as can be
+        told apart.
+    ax : Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    Axes
+        A dot an arm and table, the mean over splits; tables are ordered by the mean over arms.
+    """
+    means = gains.pivot_table("auc_gain", "dataset", "arm")
+    means = means.loc[means.mean(axis=1).sort_values().index]
+    ax = ax or _new_axes(len(means))
+    colours, places = _colours(means), range(len(means))
+    for arm in means:
+        ax.plot(means[arm], places, "o", color=colours[arm], alpha=0.8, label=_name(arm))
+    ax.set_yticks(range(len(means)), [label(table) for table in means.index])
+    ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
+    ax.set(xlabel="ROC-AUC better than zero-shot by (mean over splits)")
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return ax
+
+
+def plot_survival(curves: pd.DataFrame, unit: str = "step", ax: Axes | None = None) -> Axes:
+    """Draw the share of runs that have not converged.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        As :func:`causalmix.benchmarks.curve_analysis.survival_curves` returns it.
+    unit : {"step", "seconds"}, default="step"
+        Of `curves`.
+    ax : Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    Axes
+        A Kaplan-Meier curve an arm; where it ends above 0, that share never improved.
+    """
+    ax = ax or _new_axes(10)
+    colours = _colours(curves["arm"].unique())
+    for arm, own in curves.groupby("arm"):
+        ax.step(own["time"], own["share"], where="post", color=colours[arm], label=_name(arm))
+    ax.set(xlabel=_TIMES[unit], ylabel="Share of runs not converged", ylim=(0, 1.02))
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return ax
+
+
+def _new_axes(n_lines: float) -> Axes:
+    return plt.subplots(figsize=(8, 1.2 + 0.3 * n_lines), layout="constrained")[1]
+
+
+def _name(arm: str) -> str:
+    return ARM_LABELS.get(arm) or label(arm)  # a plan names arms as it likes
+
+
+def _colours(arms: Iterable[str]) -> dict[str, tuple[float, ...]]:
+    """Give every arm a colour: its own, or another one where a plan has named it."""
+    named = [arm for arm in arms if arm not in ARM_COLOURS]
+    return ARM_COLOURS | dict(zip(named, sns.husl_palette(len(named), s=0.5), strict=True))

@@ -1,0 +1,162 @@
+"""The analysis of a store as a folder: tables, figures, and a report that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from causalmix.atomic import check_writable, replace_file
+from causalmix.benchmarks import analysis, curve_analysis
+from causalmix.benchmarks.arms import FINETUNED, KIND
+from causalmix.benchmarks.audit import describe_claims, find_tables, judge_claims
+from causalmix.benchmarks.claims import BEFORE
+from causalmix.benchmarks.plan import read_plan
+from causalmix.benchmarks.store import Store
+from causalmix.plots import analysis as plots
+from causalmix.plots.style import use_book_style
+from causalmix.publishing.record import markdown_table
+
+
+def analyse(
+    store: str | Path,
+    out: str | Path,
+    folder: str | Path | None = None,
+    *,
+    where: Mapping[str, Collection[str]] | None = None,
+    by: Collection[str] = (),
+) -> Path:
+    """Write every analysis of a store: a CSV file each, figures, and ``report.md``.
+
+    Parameters
+    ----------
+    store : str or Path
+        Folder of a :class:`~causalmix.benchmarks.store.Store`.
+    out : str or Path
+        Folder to write into.
+    folder : str or Path, optional
+        Of the tables that are not embedded, for their traits.
+    where : mapping of str to collection of str, optional
+        As :func:`causalmix.benchmarks.analysis.select` takes it.
+    by : collection of str, default=()
+        Settings: paired differences for each of their values, and nothing else.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    CausalMixError
+        If the store has no such runs, or runs that differ in more than their seed.
+    """
+    check_writable(Path(out), folder=True)
+    chosen = analysis.select(Store(store), where)
+    runs = chosen.runs(KIND)
+    if by:
+        return _write(Path(out), runs, {"differences_by": analysis.differences_by(runs, by)}, {})
+    pairs = [pair for plan in Path(store).glob("*.yml") for pair in read_plan(plan).contrasts]
+    tables = {
+        "contrasts": analysis.planned_contrasts(runs, pairs),
+        "differences": analysis.paired_differences(runs),
+        "ranks": analysis.rank_arms(runs),
+        "improvements": analysis.normalised_by_arm(runs),
+        "gains_by_table": analysis.normalised_by_table(runs),
+        "harm": analysis.harm_by_arm(runs),
+        "power": analysis.power(runs),
+        "traits": curve_analysis.correlate_traits(runs, find_tables(set(runs["dataset"]), folder)),
+        "cost": curve_analysis.cost_by_arm(chosen),
+    }
+    facts = curve_analysis.curve_facts(chosen)
+    if len(facts):
+        tables["gaps"] = curve_analysis.gaps_by_arm(facts)
+        tables["convergence"] = curve_analysis.convergence_by_arm(facts)
+    judged = judge_claims(chosen)
+    tables["claims"] = judged.assign(against=judged["against"].str.join(", "))
+    figures = _figures(runs, tables["differences"], facts)
+    return _write(Path(out), runs, tables, figures, describe_claims(judged))
+
+
+def _figures(
+    runs: pd.DataFrame, differences: pd.DataFrame, facts: pd.DataFrame
+) -> dict[str, Callable[[], Axes]]:
+    """Name the figures and say how each is drawn; those without data are left out."""
+    found = {
+        f"differences_{reference}_{score}": partial(
+            plots.plot_differences, differences, reference, score
+        )
+        for reference, score in differences.groupby(["reference", "score"]).groups
+    }
+    means = analysis.table_means(analysis.common_cube(runs))
+    if len(means) > 1 and means.shape[1] > 2:
+        found["ranks"] = partial(plots.plot_critical_differences, means)
+    gains = analysis.gains_over(runs[(runs["method"] == FINETUNED) | (runs["arm"] == BEFORE)])
+    if len(gains):
+        found["gains_by_table"] = partial(plots.plot_table_gains, gains)
+    for unit in curve_analysis.UNITS if len(facts) else ():
+        curves = curve_analysis.survival_curves(facts, unit)
+        found[f"convergence_{unit}"] = partial(plots.plot_survival, curves, unit)
+    return found
+
+
+def _write(
+    out: Path,
+    runs: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    figures: Mapping[str, Callable[[], Axes]],
+    claims: str = "",
+) -> Path:
+    use_book_style()
+    out.mkdir(parents=True, exist_ok=True)
+    splits, commits = (
+        runs[["dataset", "split"]].drop_duplicates(),
+        sorted(set(map(str, runs["commit"]))),
+    )
+    parts = [
+        f"# Analysis of {len(runs)} runs",
+        f"{runs['arm'].nunique()} arms on {len(splits)} splits of {splits['dataset'].nunique()} "
+        f"tables, by the code of {', '.join(commits)}. Intervals are at 95 %; a positive "
+        "difference is better.",
+    ]
+    for name, table in tables.items():
+        replace_file(out / f"{name}.csv", partial(table.to_csv, index=False))
+        if name == "claims":
+            parts.append(f"## The paper's claims\n\n```text\n{claims}\n```")
+            continue
+        parts.append(f"## {_TITLES[name]}")
+        for figure in (each for each in figures if each.startswith(name)):
+            drawn = figures[figure]().figure
+            replace_file(out / f"{figure}.png", partial(drawn.savefig, format="png", dpi=150))
+            plt.close(drawn)
+            parts.append(f"![]({figure}.png)")
+        if len(table) > _MOST_ROWS:
+            parts.append(f"The first {_MOST_ROWS} of {len(table)} rows; all are in {name}.csv.")
+        shown = table[:_MOST_ROWS].map(lambda x: f"{x:.4g}" if isinstance(x, float) else x)
+        parts.append(markdown_table(list(shown), shown.itertuples(index=False)))
+    text = "\n\n".join(parts) + "\n"
+    replace_file(out / "report.md", lambda path: path.write_text(text, encoding="utf-8"))
+    return out / "report.md"
+
+
+_MOST_ROWS = 60  # of a table in the report
+
+_TITLES = {
+    "contrasts": "Contrasts that the plan named beforehand (Holm's correction over them)",
+    "differences": "Paired differences (bootstrap of tables, then splits; t; Wilcoxon, with Holm's "
+    f"correction over arms; ties within {analysis.MARGIN})",
+    "differences_by": "Paired differences by setting",
+    "ranks": "Mean ranks (Friedman; critical difference at 5 %), of the arms run on all tables",
+    "improvements": "Normalised improvement (tables set aside have too little error to gain from)",
+    "gains_by_table": "Gains on every table",
+    "harm": "Shares of tables and runs that are worse than zero-shot",
+    "power": f"Detectable differences at 80 % power, and tables needed for {analysis.MARGIN}",
+    "traits": "Traits of tables against the gain in ROC-AUC (Spearman)",
+    "cost": "Cost (seconds a run)",
+    "gaps": f"Validation-test gap (runs with at least {curve_analysis.LEAST_POINTS} evaluations)",
+    "convergence": "Convergence (Kaplan-Meier; saved against default fine-tuning)",
+}
