@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 
 import click
@@ -24,6 +25,19 @@ _PARAMETERS = click.option(
     metavar="NAME VALUE",
     help="Replace a parameter's default; may be given several times. Lists: a,b,c.",
 )
+
+
+_COMPUTING = (
+    click.option("--workers", type=int, help="Processes; by default one a core."),
+    click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler."),
+    click.option("--hours", type=float, help="Begin no run that would end later than this."),
+    click.option("--retry", is_flag=True, help="Make failed runs again."),
+)
+
+
+def _computes(command: Callable) -> Callable:
+    """Give a command the options of everything that consists of runs."""
+    return reduce(lambda made, option: option(made), reversed(_COMPUTING), command)
 
 
 class _Commands(click.Group):
@@ -119,13 +133,13 @@ def datasets() -> None:
 @click.option("--calibration", is_flag=True, help="Also bins of confidence and accuracy.")
 @click.option("--tuning", multiple=True, help="Tables the checkpoint was chosen on: kept apart.")
 @click.option("--target", help="Target column of all tables, if it is not named target.")
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
+@_computes
 @click.option("--speed", is_flag=True, help="Also time it against a random forest of 500 trees.")
 def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options: object) -> None:
     """Compare a checkpoint, zero-shot, with the usual classifiers on every table of a folder.
 
-    Scores go to the CSV file as they come, and what is there is not computed again. Options in the
-    plural take several values: --n-train 64 128.
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
+    Options in the plural take several values: --n-train 64 128.
     """
     from causalmix.benchmarks.zero_shot import DEFAULT_METHODS, describe, evaluate_tfm
 
@@ -264,10 +278,7 @@ def benchmark_finetuning(
 @click.argument("plan")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")
-@click.option("--workers", type=int, help="Processes; by default one a core.")
-@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler.")
-@click.option("--hours", type=float, help="Begin no run that would end later than this.")
-@click.option("--retry", is_flag=True, help="Make failed runs again.")
+@_computes
 @click.option("--device", default="auto", show_default=True, help="Of the foundation model.")
 @click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
 def benchmark(plan: str, out: Path, data: Path | None, dry_run: bool, **options: object) -> None:
