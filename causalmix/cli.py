@@ -168,15 +168,15 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
 @click.option(
     "--generators", multiple=True, help="Of --data: which ones; the quick ones by default."
 )
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
+@_computes
 @click.option("--speed", multiple=True, help="Datasets to time fitting on; --out is a JSON file.")
 def benchmark_generation(
     csuite: Path | None, data: Path | None, out: Path, speed: tuple[str, ...], **options: object
 ) -> None:
     """Score synthetic rows: on CSuite against the truth, or on tables by their use to learners.
 
-    Scores go to the CSV file as they come, and what is there is not computed again. With --speed,
-    fitting models to sampled graphs is timed against DoWhy instead.
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
+    With --speed, fitting models to sampled graphs is timed against DoWhy instead.
     """
     if sum(map(bool, (csuite, data, speed))) != 1:
         raise CausalMixError("Give one of --csuite FOLDER, --data FOLDER and --speed DATASET.")
@@ -193,7 +193,8 @@ def benchmark_generation(
         from causalmix.benchmarks.utility import benchmark_utility as benchmark
 
         names = ("n_train", "datasets", "seeds", "generators")
-    given = {name: options[name] for name in ("workers", *names) if options[name] not in (None, ())}
+    names += ("workers", "scheduler", "hours", "retry")
+    given = {name: options[name] for name in names if options[name] != ()}
     summary = benchmark(csuite or data, out, progress=True, **given)
     click.echo(summary.round(4).to_string(index=False))
     click.echo(_shown(out))

@@ -58,6 +58,7 @@ class Kind:
     shared: tuple[str, ...] = ()
 
 
+_GENERATION = ("data", "tfm", "discovery", "scm", "generation")
 _SCORING = ("finetuning/metrics", "benchmarks/zero_shot")
 
 KINDS: dict[str, Kind] = {
@@ -83,6 +84,14 @@ KINDS: dict[str, Kind] = {
     ),
     "baseline": Kind(
         "causalmix.benchmarks.zero_shot:perform", ("data", "quality/baselines", *_SCORING)
+    ),
+    "csuite": Kind(
+        "causalmix.benchmarks.csuite:perform",
+        (*_GENERATION, "quality/fidelity", "benchmarks/csuite", "benchmarks/csuite_data"),
+    ),
+    "utility": Kind(
+        "causalmix.benchmarks.utility:perform",
+        (*_GENERATION, "finetuning/metrics", "quality", "benchmarks/utility"),
     ),
 }
 """Kinds of runs by name."""
