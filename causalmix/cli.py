@@ -209,6 +209,7 @@ def benchmark_generation(
 @click.option("--n-scms", type=int, default=8, show_default=True, help="Random models a size.")
 @click.option("--n-bootstraps", type=int, default=20, show_default=True)
 @click.option("--limit", type=float, default=30.0, show_default=True, help="Seconds a search.")
+@_computes
 @click.option("--speed", is_flag=True, help="Also measure seconds, alone and against a loop.")
 @click.option("--table", help="Dataset for --speed: a name or a file.")
 @click.option("--target", help="Target column of that dataset.")
@@ -217,8 +218,7 @@ def benchmark_discovery(
 ) -> None:
     """Compare bootstrap discovery with causal-learn's PC and FCI where the graph is known.
 
-    Scores on CSuite (if given) and random mixed models go to the CSV file as they come, and what
-    is there is not computed again.
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
     """
     from causalmix.benchmarks.discovery import describe, run_discovery_benchmark
 

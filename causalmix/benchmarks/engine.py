@@ -58,6 +58,14 @@ class Kind:
     shared: tuple[str, ...] = ()
 
 
+_SEARCH = (
+    *("bootstrap", "citest", "edge_probabilities", "graph_comparison", "independence", "knowledge"),
+    *("options", "orientation", "possible_dsep", "score_search", "search", "skeleton"),
+)
+_DISCOVERY = (
+    *("data/codec", "data/columns", "benchmarks/discovery", "benchmarks/plain_discovery"),
+    *(f"discovery/{name}" for name in _SEARCH),
+)
 _GENERATION = ("data", "tfm", "discovery", "scm", "generation")
 _SCORING = ("finetuning/metrics", "benchmarks/zero_shot")
 
@@ -85,6 +93,7 @@ KINDS: dict[str, Kind] = {
     "baseline": Kind(
         "causalmix.benchmarks.zero_shot:perform", ("data", "quality/baselines", *_SCORING)
     ),
+    "discovery": Kind("causalmix.benchmarks.discovery:perform", _DISCOVERY),
     "csuite": Kind(
         "causalmix.benchmarks.csuite:perform",
         (*_GENERATION, "quality/fidelity", "benchmarks/csuite", "benchmarks/csuite_data"),
