@@ -244,7 +244,7 @@ def benchmark_discovery(
 @click.option("--mixings", multiple=True, help="Of --data: ways of mixing: real causal.")
 @click.option("--rules", multiple=True, help="Of --data: rules to judge by; all by default.")
 @click.option("--set", "settings", multiple=True, help="Of --data: settings, as steps=60.")
-@click.option("--workers", type=int, help="Of --data: processes.")
+@_computes
 @click.option("--steps", type=int, help="Of --speed: steps that are timed: 10.")
 @click.option("--repeats", type=int, help="Of --speed: measurements of a step: 3.")
 def benchmark_finetuning(
@@ -252,14 +252,15 @@ def benchmark_finetuning(
 ) -> None:
     """Judge the rules that choose weights on a folder of tables, or time fine-tuning.
 
-    Runs on tables go to the CSV file as they come, and what is there is not computed again. With
-    --speed, CPU time is compared with tabpfn's own class: a step, and up to a log-loss.
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
+    With --speed, CPU time is compared with tabpfn's own class: a step, and up to a log-loss.
     """
     if speed == (data is not None):
         raise CausalMixError("Give either --data FOLDER or --speed.")
-    only_data = {"datasets", "mixings", "rules", "settings", "workers"}
+    only_data = {"datasets", "mixings", "rules", "settings"}
+    only_data |= {"workers", "scheduler", "hours", "retry"}
     names = {"n_train", "seeds"} | ({"steps", "repeats"} if speed else only_data)
-    given = {name: value for name, value in options.items() if value not in (None, ())}
+    given = {name: value for name, value in options.items() if value not in (None, (), False)}
     if stray := set(given) - names:
         raise CausalMixError(f"--{min(stray)} does not go with {'--speed' if speed else '--data'}.")
     if speed:
@@ -269,8 +270,8 @@ def benchmark_finetuning(
     else:
         from causalmix.benchmarks.stopping_rules import benchmark_rules, config_of
 
-        config = config_of(given.pop("settings", ()))
-        summary = benchmark_rules(data, out, tfm=tfm, config=config, progress=True, **given)
+        given = {"workers": None, "config": config_of(given.pop("settings", ()))} | given
+        summary = benchmark_rules(data, out, tfm=tfm, progress=True, **given)
         click.echo(summary.round(4).to_string(index=False))
     click.echo(_shown(out))
 

@@ -98,6 +98,12 @@ KINDS: dict[str, Kind] = {
         "causalmix.benchmarks.csuite:perform",
         (*_GENERATION, "quality/fidelity", "benchmarks/csuite", "benchmarks/csuite_data"),
     ),
+    "rules": Kind(
+        "causalmix.benchmarks.stopping_rules:perform",
+        (*_GENERATION, "prior", "finetuning", "benchmarks/stopping_rules"),
+        "causalmix.benchmarks.stopping_rules:prepare",
+        ("data", "n_train", "n_val", "n_test", "seed"),
+    ),
     "utility": Kind(
         "causalmix.benchmarks.utility:perform",
         (*_GENERATION, "finetuning/metrics", "quality", "benchmarks/utility"),

@@ -421,7 +421,9 @@ def perform(run: Run, table: TabularDataset, _: object = None) -> Outcome:
     settings = run.settings
     method, seed = settings["method"], settings["seed"]
     train, test = holdout_split(table, settings["n_train"], settings["n_test"], seed)
-    model = None if method in BASELINES else _model(run)
+    model = None
+    if method not in BASELINES:
+        model = load_variant(run.places["tfm"], settings["model"], method)
     start = time.perf_counter()
     if model is None:
         proba = fit_predict_proba(method, train, test.X, seed=seed)
@@ -434,19 +436,38 @@ def perform(run: Run, table: TabularDataset, _: object = None) -> Outcome:
     return Outcome(rounded, timings={"seconds": round(seconds, 4)})
 
 
+def load_variant(tfm: str, run_hash: str, method: str = TFM) -> FoundationModel:
+    """Load the checkpoint of a run, once for all runs of a process.
+
+    Parameters
+    ----------
+    tfm : str
+        As :func:`causalmix.tfm.model.load_tfm` takes it.
+    run_hash : str
+        That it has to have.
+    method : str, default="tfm"
+        Its inference settings, as `read_variant` reads them.
+
+    Returns
+    -------
+    FoundationModel
+
+    Raises
+    ------
+    CausalMixError
+        If it has another hash.
+    """
+    model = _variant(_load(tfm, run_hash.partition("-")[0]), method)
+    if model.run_hash != run_hash:
+        raise CausalMixError(
+            f"The checkpoint at {tfm} has the hash {model.run_hash}; the run asks for {run_hash}."
+        )
+    return model
+
+
 @lru_cache(maxsize=2)
 def _load(tfm: str, weights: str) -> FoundationModel:  # by its weights: the file may be replaced
     return load_tfm(tfm)
-
-
-def _model(run: Run) -> FoundationModel:
-    tfm, asked = run.places["tfm"], run.settings["model"]
-    model = _variant(_load(tfm, asked.partition("-")[0]), run.settings["method"])
-    if model.run_hash != asked:
-        raise CausalMixError(
-            f"The checkpoint at {tfm} has the hash {model.run_hash}; the run asks for {asked}."
-        )
-    return model
 
 
 def _summarise(rows: pd.DataFrame, tuning: Collection[str]) -> pd.DataFrame:
