@@ -6,7 +6,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "arms": ["ARMS", "run_benchmark"],
-        "candidates": ["candidate_gains", "describe_choice", "judge_candidates"],
+        "candidates": [
+            "candidate_gains",
+            "describe_choice",
+            "describe_default",
+            "judge_candidates",
+        ],
         "csuite": ["benchmark_csuite"],
         "csuite_data": ["load_csuite", "load_published"],
         "discovery": ["run_discovery_benchmark"],

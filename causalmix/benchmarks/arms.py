@@ -15,13 +15,15 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from causalmix.atomic import check_writable, replace_file
+from causalmix.benchmarks.alternatives import ALTERNATIVES, zero_shot
 from causalmix.benchmarks.engine import Outcome, Run, compute
 from causalmix.benchmarks.store import Store
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
-from causalmix.data.splitting import Split, low_data_split
+from causalmix.data.splitting import Split, holdout_split, low_data_split
 from causalmix.discovery.options import DiscoveryOptions
 from causalmix.errors import (
     CausalMixError,
@@ -34,7 +36,7 @@ from causalmix.finetuning.config import MIXED_ROWS, FinetuneConfig
 from causalmix.finetuning.fit_input import seeded_generator
 from causalmix.finetuning.metrics import score
 from causalmix.finetuning.report import make_report
-from causalmix.finetuning.run import finetune, predict_proba
+from causalmix.finetuning.run import finetune
 from causalmix.generation.causal import CausalGenerator
 from causalmix.generation.purification import Purified
 from causalmix.generation.registry import Generator
@@ -44,7 +46,8 @@ from causalmix.quality.baselines import BASELINES, fit_predict_proba
 from causalmix.tfm.model import FoundationModel, load_tfm
 
 ZERO_SHOT, FINETUNED = "zero_shot", "finetuned"
-"""Methods of an arm besides the names of `causalmix.quality.baselines.BASELINES`."""
+"""Methods of an arm besides those of `causalmix.benchmarks.alternatives.ALTERNATIVES` and
+`causalmix.quality.baselines.BASELINES`."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Arm:
     label : str
         As figures and tables name it.
     method : str, default="finetuned"
-        ``"zero_shot"``, ``"finetuned"``, or the name of another classifier.
+        ``"zero_shot"``, ``"finetuned"``, or the name of an alternative or another classifier.
     generator : str or None, default=None
         Name of the generator whose rows are trained on.
     options : dict, optional
@@ -67,6 +70,12 @@ class Arm:
         Of the ensemble; by default as many as the checkpoint asks for.
     reseeded : bool, default=False
         Whether its seed is another than that of the other arms: what chance alone changes.
+    repeats : int, default=1
+        Fine-tuning runs whose predictions are averaged, the others on other splits of training and
+        validation rows.
+    all_rows : bool, default=False
+        Whether the validation rows are trained on as well; validation then says nothing, and the
+        rule must be one that does not ask it.
     """
 
     label: str
@@ -76,6 +85,8 @@ class Arm:
     config: dict[str, object] = field(default_factory=dict)
     members: int | None = None
     reseeded: bool = False
+    repeats: int = 1
+    all_rows: bool = False
 
 
 PURIFIED = "_purified"
@@ -109,14 +120,23 @@ _GRAPHS = {
 _PURIFIED = ("causal", "causal_paper", "ctgan", "tabebm")
 
 
+_REAL_ROWS: dict[str, object] = {"rehearsal": 0.0}
+_LAST_STEP: dict[str, object] = {"rule": "last", "level": 1.0}
+
+
 def _arms() -> dict[str, Arm]:
     """Fine-tuning on real rows, with tasks of the prior, and with each generator's rows."""
     arms = {
         "zero_shot": Arm("Zero-shot", ZERO_SHOT),
         "zero_shot_reseeded": Arm("Zero-shot, other members", ZERO_SHOT, reseeded=True),
-        "default": Arm("Default fine-tuning"),
+        "default": Arm("Default fine-tuning", config=_REAL_ROWS),
         "rehearsal": Arm("Rehearsal", config={"rehearsal": 0.5}),
+        "default_all_rows": Arm(
+            "Default, no validation rows", config=_REAL_ROWS | _LAST_STEP, all_rows=True
+        ),
+        "default_repeated": Arm("Default, mean of three splits", config=_REAL_ROWS, repeats=3),
     }
+    arms |= {name: Arm(each.label, name) for name, each in ALTERNATIVES.items()}
     arms |= {name: Arm(label, generator=name) for name, label in _LABELS.items()}
     for graph, label in _GRAPHS.items():
         name, other = f"causal_{graph}", f"causal_{graph}_label"
@@ -335,11 +355,13 @@ def make_run(
     """
     seed += _RESEEDED if arm.reseeded else 0
     own = replace(config, **arm.config)
-    n_pool = rows.n_train * (2 if arm.options.get("purified") else 1)
+    n_train = rows.n_train + (rows.n_val if arm.all_rows else 0)
+    n_pool = n_train * (2 if arm.options.get("purified") else 1)
     causal = _causal(seeded_generator(arm.generator, arm.options, seed))
     n_models = causal.n_dags if causal else _NO_MODELS
-    own = replace(own, rows_per_task=rows.n_train, n_synthetic=n_models * n_pool)
+    own = replace(own, rows_per_task=n_train, n_synthetic=n_models * n_pool)
     trains = arm.method == FINETUNED
+    shares = causal and arm.repeats == 1 and not arm.all_rows
     settings = {
         "dataset": table.name,
         "data": data,
@@ -349,11 +371,13 @@ def make_run(
         "method": arm.method,
         "generator": arm.generator,
         "options": dict(arm.options),
-        "search": _search(causal) if causal else None,
+        "search": _search(causal) if shares else None,
         "config": asdict(own) if trains else None,
         "members": arm.members,
+        "repeats": arm.repeats,
+        "all_rows": arm.all_rows,
         "record_blends": record_blends and trains,
-        "weights": weights if arm.method in (ZERO_SHOT, FINETUNED) else None,
+        "weights": None if arm.method in BASELINES else weights,
     }
     places = {"tfm": str(tfm), "device": device}
     label = f"{table.name} split {rows.split} {name}"
@@ -423,23 +447,28 @@ def perform(
         )
     if settings["members"]:
         model = model.with_settings(N_ESTIMATORS=settings["members"])
-    if method == ZERO_SHOT:
-        proba = predict_proba(model, split.context(), split.test.X, random_state=seed)
+    if method != FINETUNED:
+        predict = zero_shot if method == ZERO_SHOT else ALTERNATIVES[method].predict
+        proba = predict(model, split, seed)
         return Outcome(score(y, proba), device=model.device.type)
     options = dict(settings["options"])
     if prepared:
         options["edges"] = prepared["edges"]
-    generator = seeded_generator(settings["generator"], options, seed)
-    result = finetune(
-        model,
-        split,
-        generator=generator,
-        config=FinetuneConfig(**settings["config"]),
-        seed=seed,
-        record_test=True,
-        record_blends=settings["record_blends"],
-    )
-    proba = predict_proba(result.tfm, split.context(), split.test.X, random_state=seed)
+    plain = settings["repeats"] == 1 and not settings["all_rows"]
+    results = [
+        finetune(
+            model,
+            part,
+            generator=seeded_generator(settings["generator"], options, seed),
+            config=FinetuneConfig(**settings["config"]),
+            seed=seed,
+            record_test=plain,  # a curve of one of several runs, or of rows seen, says nothing
+            record_blends=settings["record_blends"] and plain,
+        )
+        for part in _parts(split, settings)
+    ]
+    tuned = [zero_shot(result.tfm, split, seed) for result in results]
+    result = results[0]
     report = make_report(result, n_train=rows.n_train, n_val=rows.n_val, seconds=0.0)
     chosen = {"best_step": report.best_step, "reason": report.reason}
     history = result.history
@@ -448,7 +477,20 @@ def perform(
     timings["validation_seconds"] = history["seconds"].tolist()
     curves = history.drop(columns="seconds").round(7)
     curves = curves.astype(object).where(curves.notna(), None).to_dict("list")
-    return Outcome(score(y, proba) | chosen, curves, timings, model.device.type)
+    scores = score(y, np.mean(tuned, axis=0))
+    return Outcome(scores | chosen, curves, timings, model.device.type)
+
+
+def _parts(split: Split, settings: Mapping[str, Any]) -> list[Split]:
+    """Return what is trained on and validated with, run by run."""
+    rows = split.context()
+    if settings["all_rows"]:
+        return [replace(split, train=rows)]
+    others = (
+        holdout_split(rows, split.train.n_rows, split.val.n_rows, settings["seed"] + k)
+        for k in range(1, settings["repeats"])
+    )
+    return [split, *(replace(split, train=train, val=val) for train, val in others)]
 
 
 def raise_failures(store: Store, runs: Sequence[Run]) -> None:
@@ -510,6 +552,7 @@ def _seconds(arm: Arm, config: FinetuneConfig, table: TabularDataset, rows: Rows
         validations = 1 + config.steps // config.validate_every
         cells *= 1 + validations
         cells += 3 * config.steps * config.tasks_per_step * rows.n_train * width
+        cells *= arm.repeats
     seconds = 1 + 1e-5 * cells if arm.method not in BASELINES else 0.5
     return seconds + (0.2 * table.n_features if "causal" in (arm.generator or "") else 0.0)
 

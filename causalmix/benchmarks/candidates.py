@@ -7,8 +7,10 @@ follows from the curves of the runs, so that one run serves many candidates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,10 +28,14 @@ VIEWS = {"": "tuned weights", "half_": "weights half-way", "mean_": "mean of pre
 RULES = {"last": ("last", 1.0), "tested": ("last", 0.5), "best": ("log_loss", 0.5)}
 """Which step is kept: the last one, that unless validation is against it, the best validated."""
 
+CHOSEN = ("rehearsal", "", "tested")
+"""Arm, view and rule of what `causalmix.finetuning.config.FinetuneConfig` does by default."""
+
 AUC_HARM, LOSS_HARM = 0.005, 0.01
 """By how much a run, or the mean of a table, may fall: ROC-AUC, and log-loss in nats."""
 
 _SPLIT = ["dataset", "split"]
+_SCORED = ["auc", "log_loss"]
 _CANDIDATE = ["arm", "view", "rule"]
 
 
@@ -66,7 +72,7 @@ def candidate_gains(store: Store, reference: str = "zero_shot") -> pd.DataFrame:
             continue
         found = _of_curves(store.curves([key]), int(run["n_val"])) if store[key]["curves"] else []
         if not found:
-            found = [{"view": "", "rule": "", "kept": True, **run[["auc", "log_loss"]]}]
+            found = [{"view": "", **_as_run(json.loads(store[key]["settings"])), **run[_SCORED]}]
         auc, log_loss = before.loc[split]
         rows += [
             {
@@ -82,6 +88,13 @@ def candidate_gains(store: Store, reference: str = "zero_shot") -> pd.DataFrame:
             for each in found
         ]
     return pd.DataFrame(rows)
+
+
+def _as_run(settings: Mapping[str, Any]) -> dict[str, object]:
+    """Name the rule of a run without test curves; none where nothing was trained."""
+    config = settings.get("config") or {"rule": "", "level": 0.0}
+    own = (config["rule"], config["level"])
+    return {"rule": next((name for name, rule in RULES.items() if rule == own), ""), "kept": True}
 
 
 def _of_curves(curves: pd.DataFrame, n_val: int) -> list[dict[str, object]]:
@@ -244,6 +257,36 @@ def describe_choice(gains: pd.DataFrame) -> str:
         f"without the table it is judged on, the gain is {auc['mean']:+.4f} ROC-AUC "
         f"[{auc['low']:.4f}, {auc['high']:.4f}] and {loss['mean']:+.4f} nats "
         f"[{loss['low']:.4f}, {loss['high']:.4f}] ({len(chosen)} tables)."
+    )
+
+
+def describe_default(gains: pd.DataFrame) -> str:
+    """Say in a few sentences what the default is worth, and whether it keeps its promise.
+
+    Parameters
+    ----------
+    gains : DataFrame
+        As `candidate_gains` returns them, with the runs of `CHOSEN`.
+
+    Returns
+    -------
+    str
+    """
+    judged = judge_candidates(gains)
+    trained = judged[judged["rule"] != ""]
+    most = trained.loc[trained["tables"] == trained["tables"].max(), "log_loss_gain"].max()
+    own = judged[judged[_CANDIDATE].eq(CHOSEN).all(axis=1)].iloc[0]
+    verdict = {True: "It keeps the promise", False: "It breaks the promise"}.get(
+        own["promise"], "Whether it keeps the promise cannot be said"
+    )
+    return (
+        f"The default ({ARM_LABELS[own['arm']]}, rule {own['rule']!r}) gains "
+        f"{own['auc_gain']:+.4f} ROC-AUC and {own['log_loss_gain']:+.4f} nats over "
+        f"{own['tables']} tables, {own['log_loss_gain'] / most:.0%} of what the best candidate "
+        f"gains. {own['worse_runs']:.0%} of its {own['runs']} runs fall by more than {AUC_HARM} "
+        f"ROC-AUC or {LOSS_HARM} nats, where other ensemble members alone make "
+        f"{own['noise_floor']:.0%} do so, and {own['worse_tables']} tables are surely worse. "
+        f"{verdict}."
     )
 
 

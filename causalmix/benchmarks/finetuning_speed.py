@@ -129,7 +129,7 @@ def measure_time_to_loss(
         ``best_log_loss`` and ``library_best_log_loss``, ``library_learning_rate``, and the
         arguments.
     """
-    config = config or FinetuneConfig()
+    config = (config or FinetuneConfig()).settled(tfm.network, generates=False)
     split = _split(n_train, n_val, n_features, seed)
     curve = finetune(tfm, split, config=config, n_estimators=_MEMBERS).history
     curve = curve.set_index("step")["val_log_loss"]

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from joblib import cpu_count
 
+from causalmix.atomic import replace_file
 from causalmix.benchmarks.arms import ARMS, KIND, Arm, Rows, make_run
 from causalmix.benchmarks.engine import Progress, Run, compute
 from causalmix.benchmarks.store import Store
@@ -34,6 +35,8 @@ from causalmix.finetuning.metrics import SCORES
 from causalmix.quality.baselines import BASELINES
 from causalmix.tfm.model import load_tfm
 
+_ARM_KEYS = ("arm", "config", "options", "members", "repeats", "all_rows")
+
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -46,11 +49,12 @@ class Plan:
     name : str
         Of the benchmark.
     tables : sequence of str, default=()
-        Names of tables, embedded ones or files of the folder that goes with the plan; all of the
-        folder by default.
+        Names of tables, embedded ones or files of the folder that goes with the plan; by default
+        those of `data`, and all of the folder where that names none.
     arms : mapping of str to mapping
         By the name that results have: ``arm``, the key of `ARMS` that it starts from (by default
-        its name), and what differs from it: ``config``, ``options`` and ``members`` of
+        its name), and what differs from it: ``config``, ``options``, ``members``, ``repeats`` and
+        ``all_rows`` of
         :class:`~causalmix.benchmarks.arms.Arm`.
     sizes : sequence of (int, int), default=((120, 30),)
         Training and validation rows; the first that leave `least_test` rows for testing are taken.
@@ -65,6 +69,13 @@ class Plan:
     tfm : str, default="embedded"
     record_blends : bool, default=False
         As :func:`causalmix.finetuning.run.finetune` takes it.
+    version : int, optional
+        Of a plan that is frozen before its runs: any change makes it another one. The store keeps
+        the plan, by name and version.
+    data : mapping of str to str, optional
+        Content hashes of tables; one that is another is left out.
+    contrasts : sequence of (str, str), default=()
+        The primary ones: arms of which the first is expected to be better than the second.
     """
 
     name: str
@@ -78,16 +89,22 @@ class Plan:
     config: Mapping[str, Any] = field(default_factory=dict)
     tfm: str = "embedded"
     record_blends: bool = False
+    version: int | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
+    contrasts: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
-        for name in ("arms", "config"):
+        for name in ("arms", "config", "data"):
             check_type(name, getattr(self, name), "Mapping")
         check_type("record_blends", self.record_blends, "bool")
         check_filled(list(self.arms), "arms")
         for setting in self.config:
             check_name(setting, vars(FinetuneConfig()), "setting in config")
-        for name in ("n_test", "least_test", "splits", "seeds"):
-            check_whole(getattr(self, name), 1, name)
+        for arm in (arm for pair in self.contrasts for arm in pair):
+            check_name(arm, self.arms, "arm in contrasts")
+        for name in ("n_test", "least_test", "splits", "seeds", "version"):
+            if name != "version" or self.version is not None:
+                check_whole(getattr(self, name), 1, name)
         for size in self.sizes:
             if not isinstance(size, Sequence) or len(size) != 2:
                 raise CausalMixError(
@@ -111,7 +128,7 @@ class Plan:
             check_type(f"arms: {name}", changes, "Mapping | None")
             changes = dict(changes or {})
             for key in changes:
-                check_name(key, ("arm", "config", "options", "members"), f"key of the arm {name!r}")
+                check_name(key, _ARM_KEYS, f"key of the arm {name!r}")
             arm = ARMS[check_name(changes.pop("arm", name), ARMS, "arm")]
             config = {**arm.config, **changes.get("config", {})}
             options = {**arm.options, **changes.get("options", {})}
@@ -151,7 +168,8 @@ def read_plan(source: str | Path) -> Plan:
     Parameters
     ----------
     source : str or Path
-        A YAML file, or one of `preset_names`.
+        A YAML file, or one of `preset_names`. Its key ``extends`` names another one, whose keys
+        hold where it has none.
 
     Returns
     -------
@@ -164,16 +182,33 @@ def read_plan(source: str | Path) -> Plan:
     CausalMixError
         If it cannot be read, or a value makes no sense.
     """
-    path = Path(source)
-    if path.suffix not in (".yml", ".yaml"):
-        path = PRESETS / f"{check_name(str(source), preset_names(), 'preset or .yml file')}.yml"
+    path = _path_of(source)
+    return Plan(**{"name": path.stem, **_read_keys(path)})
+
+
+def _read_keys(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
+    """Read the keys of a plan, on top of those of the plan that it extends."""
     with naming(path, "a plan of a benchmark", "See causalmix benchmark --help."):
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(read, dict):
             raise ValueError("it must hold names and their values")
+        if path in above:
+            raise ValueError("it extends itself")
+    extended = read.pop("extends", None)
     for key in read:
         check_name(key, Plan.__dataclass_fields__, f"key of {path.name}")
-    return Plan(**{"name": path.stem, **read})
+    if extended is None:
+        return read
+    below = _path_of(extended)
+    if below.parent != PRESETS:
+        below = path.parent / below
+    return _read_keys(below, [*above, path]) | read
+
+
+def _path_of(source: str | Path) -> Path:
+    if Path(source).suffix in (".yml", ".yaml"):
+        return Path(source)
+    return PRESETS / f"{check_name(str(source), preset_names(), 'preset or .yml file')}.yml"
 
 
 @own_settings()
@@ -206,7 +241,13 @@ def plan_runs(plan: Plan, folder: str | Path | None = None, *, device: str = "au
             skipped[name] = reason
             del arms[name]
     sizes = {}
+    hashes = {name: table.content_hash for name, table in tables.items()}
     for name, table in tables.items():
+        if hashes[name] != (wanted := plan.data.get(name, hashes[name])):
+            skipped[name] = (
+                f"its content hash is {hashes[name]}, that of the plan's table {wanted}."
+            )
+            continue
         fits = [s for s in plan.sizes if table.n_rows - sum(s) >= plan.least_test]
         try:
             if not fits:
@@ -227,13 +268,18 @@ def plan_runs(plan: Plan, folder: str | Path | None = None, *, device: str = "au
         "device": device,
         "record_blends": plan.record_blends,
     }
-    hashes = {name: tables[name].content_hash for name in sizes}
     runs = [
         make_run(
-            arm, arms[arm], tables[name], data, replace(sizes[name], split=split), s, **options
+            arm,
+            arms[arm],
+            tables[name],
+            hashes[name],
+            replace(sizes[name], split=split),
+            s,
+            **options,
         )
         for split in range(plan.splits)
-        for name, data in hashes.items()
+        for name in sizes
         for s in range(split * plan.seeds, (split + 1) * plan.seeds)
         for arm in arms
     ]
@@ -247,19 +293,20 @@ def _read_tables(
     if folder is not None:
         found, left = read_tables(folder)
         skipped = {str(entry["dataset"]): str(entry["reason"]) for entry in left}
-    elif not plan.tables:
+    elif not (plan.tables or plan.data):
         raise DataError("The plan names no tables; give a folder of them with --data.")
-    if not plan.tables:
+    names = plan.tables or list(plan.data)
+    if not names:
         return found, skipped
     known = [*found, *skipped, *dataset_names()]
     tables = {}
-    for name in plan.tables:
+    for name in names:
         if check_name(name, known, "table") in found:
             tables[name] = found[name]
         elif name not in skipped:
             with warnings.catch_warnings(action="ignore"):
                 tables[name] = load_dataset(name)
-    return tables, {name: reason for name, reason in skipped.items() if name in plan.tables}
+    return tables, {name: reason for name, reason in skipped.items() if name in names}
 
 
 def _why_not(arm: Arm) -> str:
@@ -315,7 +362,8 @@ def benchmark(
     CausalMixError
         As `read_plan`, `plan_runs` and `compute` raise it.
     """
-    planned, store = plan_runs(read_plan(source), folder, device=device), Store(out)
+    plan, store = read_plan(source), Store(out)
+    planned = plan_runs(plan, folder, device=device)
     missing = [run for run in planned.runs if run.key not in store]
     n = cpu_count() if workers is None else workers
     seconds = sum(expected_seconds(missing, store)) / max(n, 1)
@@ -329,6 +377,8 @@ def benchmark(
     if dry_run:
         return "\n".join(lines) + "\n"
     print("\n".join(lines), file=sys.stderr)
+    if plan.version is not None:
+        _keep(_path_of(source), Path(out) / f"{plan.name}-{plan.version}.yml")
     done = compute(
         planned.runs,
         store,
@@ -341,6 +391,19 @@ def benchmark(
     )
     store.compact()
     return _summary(planned, store, done)
+
+
+def _keep(source: Path, kept: Path) -> None:
+    """Put a plan beside the runs; what was frozen is not replaced by another of its version."""
+    text = yaml.safe_dump(_read_keys(source), sort_keys=False)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if not kept.exists():
+        replace_file(kept, lambda path: path.write_text(text, encoding="utf-8"))
+    elif kept.read_text(encoding="utf-8") != text:
+        raise CausalMixError(
+            f"{kept} is another plan than {source}, of the same name and version. Raise the "
+            "version, or give another folder."
+        )
 
 
 def _in_words(seconds: float) -> str:

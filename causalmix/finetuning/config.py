@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
+
 from causalmix.errors import CausalMixError, check_name, check_types
-from causalmix.finetuning.parts import PARTS
+from causalmix.finetuning.parts import PARTS, parameters_of
 from causalmix.finetuning.stopping import EVEN, RULES
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -23,8 +25,15 @@ RATE_SCHEDULES: dict[str, Callable[[float], float]] = {
 }
 """What the learning rate is multiplied with, by progress through the steps from 0 to 1."""
 
-MIXED_ROWS: dict[str, object] = {"synthetic_share": 0.5, "synthetic_tasks": 0.0}
+MIXED_ROWS: dict[str, object] = {
+    "synthetic_share": 0.5,
+    "synthetic_tasks": 0.0,
+    "rehearsal": 0.0,
+}
 """Settings of the paper's way of mixing: real and synthetic rows within every task."""
+
+RATES = {"all": 3e-5, "columns": 1e-4, "vectors": 1e-3}
+"""Learning rates by the part that moves: those tried on the tuning tables."""
 
 # By what a setting must do: the check of a value that is not None, and the settings.
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
@@ -49,19 +58,18 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 class FinetuneConfig:
     """Settings of a fine-tuning run.
 
-    Half of the tasks are real, half synthetic, at a small rate; the step is chosen by real and
-    synthetic validation rows, and kept unless it is a standard error worse. Apart from the rate,
-    these defaults did best on small tables (`causalmix.benchmarks.stopping_rules`) with the weaker
-    model that the package shipped before, at a rate of 1e-4. The stronger model of today is tuned
-    more gently until a benchmark with it has chosen anew. `MIXED_ROWS` has the paper's way of
-    mixing.
+    Half of the tasks are of the table's own rows, half of the prior that the model was pre-trained
+    on or, with a generator, of its rows; only the stages that read columns move; and the last step
+    is kept unless the validation rows are against it. On the tuning tables nothing that is never
+    silently worse did better (`causalmix.benchmarks.candidates`). `MIXED_ROWS` has the paper's way
+    of mixing.
 
     Parameters
     ----------
     steps : int, default=40
         Optimiser steps at most; with 0 the weights passed in are validated and kept.
-    learning_rate : float, default=3e-5
-        Of AdamW, after warm-up.
+    learning_rate : float, optional
+        Of AdamW, after warm-up; by default that of `RATES` for the part that moves.
     weight_decay : float, default=0.01
         Of AdamW, decoupled.
     warmup_steps : int, default=0
@@ -71,13 +79,14 @@ class FinetuneConfig:
     rate_schedule : {"constant", "cosine"}, default="constant"
         How the rate goes after warm-up: as it is, or falling to zero at the last step along half a
         cosine.
-    trained : {"all", "columns", "vectors"}, default="all"
-        Which parameters move: see `causalmix.finetuning.parts.PARTS`.
+    trained : {"all", "columns", "vectors"}, optional
+        Which parameters move: see `causalmix.finetuning.parts.PARTS`. By default ``"columns"``, or
+        ``"all"`` of an architecture that has no such part.
     weight_share : float, default=1.0
         How far the weights that are validated and kept lie on the straight line from those passed
         in to the trained ones, in (0, 1] (Wortsman et al., "Robust fine-tuning of zero-shot
         models", CVPR 2022).
-    tasks_per_step : int, default=4
+    tasks_per_step : int, default=2
         In-context tasks whose loss is averaged in a step.
     rows_per_task : int, default=512
         Rows (context and query, real and synthetic) of a task at most. A context as large as that
@@ -93,9 +102,10 @@ class FinetuneConfig:
         Share of the tasks, on average over steps, whose rows are all synthetic; where a generator
         has several causal models, all from one of them. They have as many rows as each model has in
         the pool, and as there are training rows, at most.
-    rehearsal : float, default=0.0
+    rehearsal : float, optional
         Share of the tasks, on average over steps, that come from the prior that the embedded model
-        was pre-trained on, with as many rows as there are training rows, and no more columns.
+        was pre-trained on, with as many rows as there are training rows, and no more columns. By
+        default half of them, or what whole synthetic tasks leave of one half.
     schedule : {"constant", "decaying", "synthetic_first"}, default="constant"
         How the three shares go over the steps: as they are, falling linearly to nothing, or as
         they are in the first half and real rows only in the second.
@@ -103,16 +113,16 @@ class FinetuneConfig:
         Size of the pool of synthetic rows.
     fresh_rows : bool, default=False
         Whether every step draws a new pool, rather than all steps sharing one.
-    validate_every : int, default=4
+    validate_every : int, default=8
         Steps between two validations.
     patience : int, default=12
         Validations in a row without a larger gain, as the rule estimates it, after which the run
         stops. The default lets a run of the default length go to its end; the recorded runs, judged
         with less patience, gain less.
-    rule : {"log_loss", "smoothed", "repeated_splits", "augmented", "last"}, default="augmented"
+    rule : {"log_loss", "smoothed", "repeated_splits", "augmented", "last"}, default="last"
         How the weights to keep are chosen: see `causalmix.finetuning.stopping.RULES`. Without a
         generator ``"augmented"`` is ``"log_loss"``.
-    level : float, default=0.84
+    level : float, default=0.5
         Level of the test between that step and step 0, in (0, 1]: small ones keep the weights as
         they were unless the gain is certain, large ones keep the tuned weights unless harm is, 0.5
         goes by the sign of the gain and 1 tests nothing. See
@@ -131,27 +141,27 @@ class FinetuneConfig:
     """
 
     steps: int = 40
-    learning_rate: float = 3e-5
+    learning_rate: float | None = None
     weight_decay: float = 0.01
     warmup_steps: int = 0
     clip_norm: float = 1.0
     rate_schedule: str = "constant"
-    trained: str = "all"
+    trained: str | None = None
     weight_share: float = 1.0
-    tasks_per_step: int = 4
+    tasks_per_step: int = 2
     rows_per_task: int = 512
     query_share: float = 0.3
     synthetic_share: float = 0.0
     synthetic_query_share: float | None = None
     synthetic_tasks: float = 0.5
-    rehearsal: float = 0.0
+    rehearsal: float | None = None
     schedule: str = "constant"
     n_synthetic: int = 1000
     fresh_rows: bool = False
-    validate_every: int = 4
+    validate_every: int = 8
     patience: int = 12
-    rule: str = "augmented"
-    level: float = 0.84
+    rule: str = "last"
+    level: float = EVEN
     n_synthetic_val: int = 300
     n_splits: int = 3
     time_limit: float | None = None
@@ -163,14 +173,15 @@ class FinetuneConfig:
                 value = getattr(self, name)
                 if value is not None and not holds(value):
                     raise CausalMixError(f"{name} must {wanted}, got {value}.")
-        if self.synthetic_tasks + self.rehearsal > 1:
+        if self.synthetic_tasks + (self.rehearsal or 0.0) > 1:
             raise CausalMixError(
                 f"synthetic_tasks={self.synthetic_tasks} and rehearsal={self.rehearsal} are shares "
                 "of the same tasks; their sum must be 1 at most."
             )
         check_name(self.schedule, SCHEDULES, "schedule")
         check_name(self.rate_schedule, RATE_SCHEDULES, "rate_schedule")
-        check_name(self.trained, PARTS, "part of the network")
+        if self.trained is not None:
+            check_name(self.trained, PARTS, "part of the network")
         check_name(self.rule, RULES, "rule")
 
     @property
@@ -178,6 +189,26 @@ class FinetuneConfig:
         """Share of the queries that is synthetic."""
         share = self.synthetic_query_share
         return self.synthetic_share if share is None else share
+
+    def settled(self, network: torch.nn.Module, generates: bool) -> FinetuneConfig:
+        """Return the settings with values for those that go by the network and the generator.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+        generates : bool
+            Whether there is a generator.
+
+        Returns
+        -------
+        FinetuneConfig
+        """
+        rehearsal = self.rehearsal
+        if rehearsal is None:
+            rehearsal = max(0.5 - (self.synthetic_tasks if generates else 0.0), 0.0)
+        part = self.trained or ("columns" if parameters_of(network, "columns") else "all")
+        rate = RATES[part] if self.learning_rate is None else self.learning_rate
+        return replace(self, trained=part, learning_rate=rate, rehearsal=rehearsal)
 
     def without_generator(self) -> FinetuneConfig:
         """Return the settings of a run without generator: what ``"augmented"`` is then left with.

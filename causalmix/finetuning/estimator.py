@@ -26,21 +26,24 @@ from causalmix.tfm.model import load_tfm
 
 
 class CausalMixClassifier(ClassifierMixin, BaseEstimator):
-    """A tabular foundation model fine-tuned on real rows and, by default, causal synthetic ones.
+    """A tabular foundation model fine-tuned on the rows of a table and on other tasks beside them.
 
-    A share of the rows given to `fit` is set aside for validation. The generator is fitted on the
-    other rows only, and the network is fine-tuned on these and on its rows. The validation rows
-    say which of its steps is kept, if any; where they do not show that it helped, a
-    `FinetuningWarning` says so. Predictions have all rows given to `fit` as context.
+    A share of the rows given to `fit` is set aside for validation. The network is fine-tuned on
+    tasks of the other rows and, so that it does not forget how tasks are solved, on tasks of the
+    prior that it was pre-trained on, or of a generator's rows. What it has become is kept only if
+    the validation rows are better predicted; else a `FinetuningWarning` says so and it predicts as
+    the model it was. Predictions have all rows given to `fit` as context.
 
     Parameters
     ----------
     tfm : str or Path, default="embedded"
         Foundation model as :func:`causalmix.tfm.model.load_tfm` takes it.
-    generator : str or None, default="causal"
-        Key of ``causalmix.generation.registry.GENERATORS``; None fine-tunes on real rows only. The
-        paper's ``"causal_paper"`` goes with its mixing, the `config`
-        ``{"synthetic_share": 0.5, "synthetic_tasks": 0}``.
+    generator : str or None, default=None
+        Key of ``causalmix.generation.registry.GENERATORS``, for example ``"causal"``: half of the
+        tasks are then of its rows, which are fitted on the training rows only. None takes tasks of
+        the prior, unless the `config` has ``{"rehearsal": 0}``: then only real ones. The paper's
+        ``"causal_paper"`` goes with its mixing, the `config`
+        ``{"synthetic_share": 0.5, "synthetic_tasks": 0, "rehearsal": 0}``.
     generator_options : mapping, optional
         Arguments of the generator's constructor, and ``purified=True`` for purified rows
         (`causalmix.generation.purification.Purified`). Its ``seed``, where it has one, is by
@@ -119,7 +122,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         self,
         *,
         tfm: str | Path = "embedded",
-        generator: str | None = "causal",
+        generator: str | None = None,
         generator_options: Mapping[str, Any] | None = None,
         n_val: int | float = 0.2,
         n_estimators: int | None = None,

@@ -27,6 +27,24 @@ PARTS: dict[str, Callable[[str, torch.nn.Parameter], bool]] = {
 read the columns, before rows see each other; ``vectors``, scales of norms and biases."""
 
 
+def parameters_of(network: torch.nn.Module, part: str) -> list[torch.nn.Parameter]:
+    """Return the parameters of a part of a network, of those that have gradients.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    part : str
+        Key of `PARTS`.
+
+    Returns
+    -------
+    list of torch.nn.Parameter
+        Empty if the architecture has no such part.
+    """
+    named = network.named_parameters()
+    return [p for name, p in named if p.requires_grad and PARTS[part](name, p)]
+
+
 @contextmanager
 def only(network: torch.nn.Module, part: str) -> Iterator[list[torch.nn.Parameter]]:
     """Let a part of a network have gradients, and nothing else, inside a ``with`` statement.
@@ -48,8 +66,7 @@ def only(network: torch.nn.Module, part: str) -> Iterator[list[torch.nn.Paramete
         If the network has no such part.
     """
     before = {p: p.requires_grad for p in network.parameters()}
-    chosen = [p for name, p in network.named_parameters() if before[p] and PARTS[part](name, p)]
-    if not chosen:
+    if not (chosen := parameters_of(network, part)):
         raise CausalMixError(
             f"trained={part!r} asks for a part that the architecture {type(network).__name__} does "
             "not have; use trained='all', with a lower learning_rate."

@@ -146,7 +146,7 @@ def finetune(
     weights, loss and validation are in single precision everywhere.
     """
     check_seed(seed)
-    config = config or FinetuneConfig()
+    config = (config or FinetuneConfig()).settled(tfm.network, generator is not None)
     if generator is None or not config.steps:  # then none is fitted
         config = config.without_generator()
     rules = [RULES[check_name(name, RULES, "rule")] for name in (config.rule, *record_rules)]

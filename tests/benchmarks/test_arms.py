@@ -182,13 +182,13 @@ def test_every_arm_runs_to_scores_and_has_tasks_and_validations_alike(arm, monke
         warnings.simplefilter("ignore")  # of purified generators, and of discovery in few rows
         outcome = perform(run, table, shared)
     assert 0.5 < outcome.values["auc"] <= 1
-    trains = ARMS[arm].method == "finetuned"
+    trains, repeats = ARMS[arm].method == "finetuned", ARMS[arm].repeats
     assert (outcome.curves is not None) == trains
     if trains:
         assert outcome.curves["step"] == [0, 1, 2]
-        assert [sum(batch.n_tasks for batch in step) for step in drawn] == [4, 4]
+        assert [sum(batch.n_tasks for batch in step) for step in drawn] == [4, 4] * repeats
         sizes = {(len(b.y_context), len(b.y_query)) for step in drawn for b in step}
-        assert sizes == {(21, 9)}
+        assert sizes == {(29, 13) if ARMS[arm].all_rows else (21, 9)}
         other = ARMS[arm].generator is not None or "rehearsal" in arm
         assert (outcome.curves["synthetic_share"][1] > 0.3) == other
 
@@ -223,6 +223,31 @@ def test_scores_are_those_of_the_kept_step_of_the_curve():
     half = replace(config, weight_share=0.5)
     blended = perform(settings_of("default", table, half, rows=rows, seed=3), table)
     assert blended.values["log_loss"] == pytest.approx(kept["half_test_log_loss"], abs=1e-6)
+
+
+def test_what_is_trained_on_and_validated_with(monkeypatch):
+    """All rows, or three splits of the same ones; test rows are in none of them."""
+    seen = []
+
+    def watched(tfm, split, **options):
+        seen.append((split, options["record_test"]))
+        return finetune(tfm, split, **options)
+
+    monkeypatch.setattr(benchmark, "finetune", watched)
+    table, rows, config = load_dataset("iris"), Rows(30, 12, 40, 1), FinetuneConfig(steps=0)
+    rows_of = rows.draw(table).context()
+    known = {tuple(row) for row in rows_of.X.to_numpy()}
+    scores = {}
+    for arm in ("default_all_rows", "default_repeated"):
+        scores[arm] = perform(settings_of(arm, table, config, rows=rows), table).values["log_loss"]
+    parts = [split for split, recorded in seen if not recorded]
+    assert [part.train.n_rows for part in parts] == [42, 30, 30, 30]
+    assert {tuple(row) for part in parts for row in part.train.X.to_numpy()} <= known
+    assert len({part.train.X.to_csv() for part in parts}) == 4
+    for part in parts[1:]:
+        assert len(part.train.X.merge(part.val.X)) <= len(rows_of.X.merge(rows_of.X)) - 42
+    untouched = perform(settings_of("zero_shot", table, config, rows=rows), table)
+    assert list(scores.values()) == pytest.approx([untouched.values["log_loss"]] * 2, abs=1e-6)
 
 
 def test_the_paper_arm_mixes_rows_and_generators_have_the_seed_of_the_run(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -11,19 +12,27 @@ import pytest
 
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.candidates import (
+    CHOSEN,
+    RULES,
     candidate_gains,
     check_promise,
     describe_choice,
+    describe_default,
     harm,
     judge_candidates,
     nested_choice,
 )
+from causalmix.benchmarks.plan import read_plan
 from causalmix.benchmarks.store import COLUMNS, Store
 from causalmix.errors import CausalMixError
+from causalmix.finetuning.config import FinetuneConfig
+from causalmix.finetuning.estimator import CausalMixClassifier
+from causalmix.tfm.model import load_tfm
 
 
-def add(store, arm, dataset="t", split=0, seed=0, auc=0.8, log_loss=0.5, curves=None):
+def add(store, arm, dataset="t", split=0, seed=0, auc=0.8, log_loss=0.5, curves=None, config=None):
     settings = {"arm": arm, "dataset": dataset, "split": split, "seed": seed, "n_val": 30}
+    settings["config"] = config
     row = dict.fromkeys(COLUMNS, "{}") | {"key": json.dumps(settings), "kind": KIND}
     row |= {"settings": json.dumps(settings), "status": "ok", "seconds": 1.0, "error": None}
     row |= {"outcome": json.dumps({"auc": auc, "log_loss": log_loss}), "finished": time.time()}
@@ -50,8 +59,12 @@ def test_one_run_gives_a_candidate_a_view_and_rule():
     add(store, "zero_shot_8", auc=0.81, log_loss=0.49)
     add(store, "zero_shot_reseeded", seed=7, auc=0.79)
     add(store, "default", split=1, curves=CURVES)  # nothing to compare with
+    unrecorded = {"step": [0, 20], "val_log_loss": [0.6, 0.5], "val_gain_se": [0.0, 0.01]}
+    whole = {"rule": "last", "level": 1.0}
+    add(store, "default_all_rows", log_loss=0.4, curves=unrecorded, config=whole)
     gains = candidate_gains(store).set_index(["arm", "view", "rule"])
-    assert len(gains) == 8
+    assert len(gains) == 9
+    assert gains.loc[("default_all_rows", "", "last"), "log_loss_gain"] == pytest.approx(0.1)
     found = gains.loc["default"][["auc_gain", "log_loss_gain", "kept"]].round(9)
     assert found.loc[("", "last")].tolist() == [-0.1, -0.1, True]
     assert found.loc[("", "tested")].tolist() == [0.0, 0.0, False]
@@ -115,3 +128,33 @@ def test_a_nested_choice_does_not_see_the_winners_luck():
     assert "the gain is +0.0000 ROC-AUC" in describe_choice(good)
     assert "+0.0500 nats [0.0500, 0.0500] (12 tables)" in describe_choice(good)
     assert picked["log_loss_gain"].mean() == pytest.approx(0.05)
+
+
+def test_the_default_is_described_and_its_promise_judged():
+    arm = CHOSEN[0]
+    rows = pd.concat(
+        [
+            made(arm, {"a": [0.04, 0.04], "b": [0.04, 0.04]}).assign(rule=CHOSEN[2]),
+            made("default", {"a": [0.05, 0.05], "b": [0.05, 0.05]}),
+            made("zero_shot_reseeded", {"a": [0.0, 0.0], "b": [0.0, -0.02]}).assign(rule=""),
+        ]
+    )
+    said = describe_default(rows)
+    assert "+0.0400 nats over 2 tables, 80% of what the best candidate gains" in said
+    assert "0% of its 4 runs" in said
+    assert "alone make 25% do so" in said
+    assert said.endswith("0 tables are surely worse. It keeps the promise.")
+    once = rows.groupby(["arm", "dataset"]).head(1)
+    assert describe_default(once).endswith("cannot be said.")
+    worse = rows.assign(log_loss_gain=rows["log_loss_gain"].where(rows["arm"] != arm, -0.04))
+    assert describe_default(worse).endswith("2 tables are surely worse. It breaks the promise.")
+
+
+def test_the_default_is_what_was_measured():
+    network, plan = load_tfm().network, read_plan("tuning")
+    config = asdict(FinetuneConfig().settled(network, generates=False))
+    rule, level = RULES[CHOSEN[2]]
+    measured = plan.config | plan.arms_by_name[CHOSEN[0]].config | {"rule": rule, "level": level}
+    del measured["validate_every"]  # the last step is validated in any case
+    assert {name: config[name] for name in measured} == measured
+    assert CausalMixClassifier().generator is plan.arms_by_name[CHOSEN[0]].generator is None

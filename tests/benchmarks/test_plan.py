@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -21,6 +22,7 @@ from causalmix.benchmarks.plan import (
 )
 from causalmix.benchmarks.store import COLUMNS, Store
 from causalmix.cli import main
+from causalmix.data.dataset import load_dataset
 from causalmix.errors import CausalMixError, DataError
 
 SMALL = {"arms": {"zero_shot": None, "default": None}, "tables": ["iris"], "sizes": [[30, 12]]}
@@ -82,6 +84,9 @@ def test_variants_of_an_arm_differ_in_what_they_say(tmp_path):
         ({"sizes": [120]}, "sizes holds 120"),
         ({"splits": 0}, "splits is 0"),
         ({"config": {"stpes": 3}}, "stpes"),
+        ({"contrasts": [["default", "causal"]]}, "arm in contrasts 'causal'"),
+        ({"version": 0}, "version is 0"),
+        ({"data": {"iris": "12ab"}}, "its content hash is .*, that of the plan's table 12ab"),
         ({"sizes": [[140, 30]]}, "No table is left:\n  iris: 150 rows leave fewer than 20 to test"),
     ],
 )
@@ -150,3 +155,36 @@ def test_a_benchmark_is_planned_run_and_summed_up(tmp_path, monkeypatch):
     assert "logistic_regression" in summary
     monkeypatch.setattr(module, "compute", lambda *a, **k: Progress(3, 1, 0))
     assert "4 are there already" in benchmark(path, out, workers=0, dry_run=True)
+
+
+def test_a_frozen_plan_stays_with_its_runs_and_is_not_replaced_by_another(tmp_path):
+    arms, out = {"zero_shot": None, "logistic_regression": None}, tmp_path / "store"
+    path = made(tmp_path, arms=arms, splits=1, version=1)
+    benchmark(path, out, workers=0)
+    assert read_plan(out / "plan-1.yml").arms == read_plan(path).arms
+    benchmark(path, out, workers=0)
+    made(tmp_path, arms=arms, splits=2, version=1)
+    with pytest.raises(CausalMixError, match=r"plan-1\.yml is another plan.*Raise the version"):
+        benchmark(path, out, workers=0)
+    made(tmp_path, arms=arms, splits=2, version=2)
+    assert "2 are there already" in benchmark(path, out, workers=0, dry_run=True)
+    assert len(Store(out)) == 2
+
+
+def test_a_plan_extends_another(tmp_path):
+    made(tmp_path, splits=3, config={"steps": 3})
+    child = tmp_path / "child.yml"
+    child.write_text("extends: plan.yml\nsplits: 2\n")
+    plan, parent = read_plan(child), read_plan(tmp_path / "plan.yml")
+    assert plan == replace(parent, name="child", splits=2)
+    child.write_text("extends: smoke\ntables: [iris]\n")
+    assert read_plan(child) == replace(read_plan("smoke"), name="child", tables=["iris"])
+    child.write_text("extends: child.yml\n")
+    with pytest.raises(CausalMixError, match=r"child\.yml .*it extends itself"):
+        read_plan(child)
+
+
+def test_tables_with_hashes_are_those_of_the_plan(tmp_path):
+    known = load_dataset("iris").content_hash
+    path = made(tmp_path, tables=[], data={"iris": known})
+    assert set(plan_runs(read_plan(path)).tables) == {"iris"}

@@ -47,6 +47,7 @@ class Marker:
 
 def sampler(encoder, train, **settings):
     defaults = {"rows_per_task": 50, "n_synthetic": 300, "steps": 10, "synthetic_tasks": 0.0}
+    defaults |= {"rehearsal": 0.0, "tasks_per_step": 4}
     config = FinetuneConfig(**defaults | settings)
     return TaskSampler(encoder, train, Marker().fit(train.X, train.y), config, seed=0)
 
