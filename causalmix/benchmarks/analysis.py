@@ -8,13 +8,11 @@ differences are better.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from causalmix.benchmarks.arms import KIND
@@ -194,13 +192,12 @@ def _wilcoxon(values: np.ndarray) -> float:
     return float(stats.wilcoxon(values).pvalue) if values.any() else 1.0
 
 
-def holm(p: pd.Series) -> np.ndarray:
+def holm(p: pd.Series) -> pd.Series:
     """Correct p-values for their number by Holm's method; NaN stays and does not count."""
-    found = p.to_numpy(float, copy=True)
-    known = ~np.isnan(found)
-    if known.any():
-        found[known] = multipletests(found[known], method="holm")[1]
-    return found
+    # As statsmodels does, which collects all garbage at every call: a third of a second.
+    known = p.dropna().sort_values()
+    steps = known * np.arange(len(known), 0, -1)
+    return steps.cummax().clip(upper=1.0).reindex(p.index)
 
 
 def planned_contrasts(runs: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.DataFrame:
@@ -389,8 +386,7 @@ def normalised_by_arm(runs: pd.DataFrame) -> pd.DataFrame:
         def median(means: np.ndarray, place: int = place, before: int = before) -> float:
             return float(np.median(normalised(means, before)[:, place]))
 
-        with warnings.catch_warnings(action="ignore"):  # resamples without a usable table
-            found = bootstrap(cube, median)
+        found = bootstrap(cube, median)
         values = own["improvement"].dropna()
         spread = (stats.iqr(values), stats.median_abs_deviation(values), values.std())
         aside = ", ".join(own["dataset"][own["improvement"].isna()])

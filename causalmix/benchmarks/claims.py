@@ -285,10 +285,12 @@ def normalised(means: np.ndarray, before: int) -> np.ndarray:
     Returns
     -------
     ndarray of float, shape (n_usable, n_arms)
-        Without the tables whose error is below `LEAST_ERROR`.
+        Without the tables whose error is below `LEAST_ERROR`; a row of NaN where none is left.
     """
     error = 1.0 - means[:, before]
     usable = error >= LEAST_ERROR
+    if not usable.any():
+        return np.full((1, means.shape[1]), np.nan)
     return (means[usable] - means[usable, before][:, None]) / error[usable, None]
 
 

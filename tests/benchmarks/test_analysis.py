@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -306,3 +308,8 @@ def test_a_store_without_curves_has_no_facts():
     facts = curve_facts(made_store(lambda *_: {"auc": 0.8}, ("zero_shot",)))
     assert isinstance(facts, pd.DataFrame)
     assert facts.empty
+    row = made_row("default", "t0", 0, 0.8)  # of several runs: without curves of test rows
+    curves = {n: v for n, v in json.loads(row["curves"]).items() if not n.startswith("test")}
+    store = Store()
+    store.add(row | {"curves": json.dumps(curves)})
+    assert curve_facts(store).empty

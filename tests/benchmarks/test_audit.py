@@ -30,7 +30,7 @@ from causalmix.errors import CausalMixError
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
-    monkeypatch.setattr(claims, "N_BOOTSTRAP", 200)
+    monkeypatch.setattr(claims, "N_BOOTSTRAP", 100)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_missing_and_other_tables_are_named(tiny):
 JUDGED = ("zero_shot", "default", "causal_paper", "causal_paper_whole", "causal", "smote_nc")
 
 
-def store_of(gain, converged=None, tables=12):
+def store_of(gain, converged=None, tables=8):
     """Gains in ROC-AUC, one way or the other on every table, and steps to converge by arm."""
 
     def score(arm, table, split):
@@ -161,7 +161,7 @@ def test_the_papers_arm_is_judged_and_ours_beside_it_not_against_it(gain, paper,
     first = judged[judged["claim"] == 1].set_index("arm")
     assert first["verdict"].to_dict() == {"causal_paper": paper, "causal": ours}
     assert first["against"]["causal_paper"] == ["causal_paper", "default", "smote_nc", "zero_shot"]
-    assert first[["tables", "splits", "runs"]].to_numpy().tolist() == [[12, 36, 144]] * 2
+    assert first[["tables", "splits", "runs"]].to_numpy().tolist() == [[8, 24, 96]] * 2
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_the_command_prints_every_claim_the_question_and_what_is_behind_them(tin
     for claim in CLAIMS:
         assert f"\n{claim.number}. {claim.text}\n" in done.output
     assert "CausalMixFT (paper): reproduced" in done.output
-    assert "(12 tables, 36 splits, 144 runs)" in done.output
+    assert "(8 tables, 24 splits, 96 runs)" in done.output
     assert "research question" in done.output
     assert TABMWP in done.output
     # On the smoke store nothing is known of the paper's arm, and too little of ours.

@@ -146,3 +146,13 @@ def test_a_split_that_an_arm_lacks_counts_for_none():
 def test_tables_with_nothing_to_gain_are_set_aside():
     means = np.array([[0.8, 0.9], [0.99, 0.97]])
     assert normalised(means, before=0) == pytest.approx(np.array([[0.0, 0.5]]))
+
+
+def test_without_a_table_to_gain_on_nothing_is_said_of_gains():
+    store = made(EVEN, EVEN, tables=TABLES[:1], n_splits=1)
+    rows = [store[key] for key in store.runs().index]
+    saturated = Store()
+    for row in rows:
+        saturated.add(row | {"outcome": json.dumps({"auc": 0.995})})
+    found = verdicts(saturated)
+    assert (found[1], found[2]) == ("not testable here", "not testable here")

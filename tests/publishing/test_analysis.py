@@ -84,9 +84,11 @@ def test_runs_are_chosen_by_their_settings_and_compared_by_them(tmp_path):
     done = run(main, ["analyse", folder, "--out", str(out), "--where", "n_train"])
     assert done.exit_code == 2
     assert "--where takes NAME=VALUES" in done.output
-    done = run(main, ["analyse", folder, "--out", str(out), "--where", "n_train=120"])
+    options = ["--by", "n_train", "--where", "n_train=120", "--where", "dataset=t0,t1"]
+    done = run(main, ["analyse", folder, "--out", str(out), *options])
     assert done.exit_code == 0, done.output
-    assert set(pd.read_csv(out / "differences.csv")["splits"]) == {3}
+    found = pd.read_csv(out / "differences_by.csv")
+    assert (set(found["n_train"]), set(found["splits"])) == ({120}, {2})
 
 
 def test_figures_show_what_is_in_their_tables():
