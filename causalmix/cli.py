@@ -261,7 +261,7 @@ def benchmark_finetuning(
     only_data = {"datasets", "mixings", "rules", "settings"}
     only_data |= {"workers", "scheduler", "hours", "retry"}
     names = {"n_train", "seeds"} | ({"steps", "repeats"} if speed else only_data)
-    given = {name: value for name, value in options.items() if value not in (None, (), False)}
+    given = {name: v for name, v in options.items() if v not in (None, ()) and v is not False}
     if stray := set(given) - names:
         raise CausalMixError(f"--{min(stray)} does not go with {'--speed' if speed else '--data'}.")
     if speed:

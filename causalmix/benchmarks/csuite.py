@@ -19,14 +19,7 @@ import pandas as pd
 from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.csuite_data import CSuiteDataset, load_csuite_folder, load_published
 from causalmix.benchmarks.engine import Outcome, Run
-from causalmix.benchmarks.rows import (
-    check_counts,
-    complete_runs,
-    csv_path,
-    write_beside,
-    write_rows,
-)
-from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.dag_completion import complete_dags
 from causalmix.discovery.dag_sampling import sample_dags
@@ -59,7 +52,6 @@ N_DAGS = 5
 N_BOOTSTRAPS = 20
 
 _KEY = ("dataset", "n_train", "repetition", "graph", "method")
-_SETTINGS = [*_KEY, "data"]
 _VALUES = ("cmd", "kmtvd", "nnaa", "ate_error", "seconds")
 
 
@@ -81,10 +73,8 @@ def benchmark_csuite(
         With a subfolder for each dataset (`causalmix.benchmarks.csuite_data`) and
         ``published.csv``.
     out : str or Path
-        CSV file for the rows. The runs behind them go beside it, into the store ``.runs``, and are
-        not made again; so do summary and manifest, with ``_summary.csv`` and ``_manifest.json`` in
-        place of ``.csv``. All are about all runs of the store that are of today's code and data:
-        sizes and graphs may be run one after the other.
+        CSV file for the rows; what goes beside it is said in `causalmix.benchmarks.rows`. It has
+        all rows of today's code and data: sizes and graphs may be run one after the other.
     n_train : sequence of int, default=(20, 50, 100, 200, 500)
         Training rows.
     repetitions : int, default=20
@@ -95,7 +85,7 @@ def benchmark_csuite(
     mechanisms : sequence of str, default=("gp",)
         Of `causalmix.scm.model.StructuralCausalModel`.
     **computing
-        As :func:`causalmix.benchmarks.rows.complete_runs` takes them.
+        As :func:`causalmix.benchmarks.rows.make_rows` takes them.
 
     Returns
     -------
@@ -122,14 +112,14 @@ def benchmark_csuite(
         if (n := len(dataset.train)) < max(n_train):
             raise DataError(f"{name} has {n} training rows, fewer than {max(n_train)}.")
     runs = [
-        _run(dict(zip(_SETTINGS, (name, n, repetition, *way, data), strict=True)))
+        keyed_run("csuite", _KEY, (name, n, repetition, *way), name, data=data)
         for name, data in hashes.items()
         for n in n_train
         for repetition in range(repetitions)
         for way in [*product(graphs, mechanisms), ("none", REAL)]
     ]
-    store = complete_runs(out, runs, datasets, **computing)
-    rows = write_rows(out, store, _current(store, hashes), [*_KEY, *_VALUES, "data"])
+    columns = [*_KEY, *_VALUES, "data"]
+    rows = make_rows(out, runs, datasets, columns, also=[*hashes.values()], **computing)
     summary = summarise_csuite(rows, published)
     settings = {
         **{name: sorted(rows[name].unique().tolist()) for name in ("n_train", "graph", "method")},
@@ -141,36 +131,8 @@ def benchmark_csuite(
     return summary
 
 
-def _run(settings: Mapping[str, Any]) -> Run:
-    label = "{dataset} at {n_train} rows, repetition {repetition}, {graph} graph, {method}"
-    return Run("csuite", settings, settings["dataset"], label=label.format(**settings))
-
-
-def _current(store: Store, hashes: Mapping[str, str]) -> list[Run]:
-    """Return the runs of a store that are of today's code and data."""
-    stored = store.runs("csuite")
-    runs = [_run(settings) for settings in stored[_SETTINGS].to_dict("records")]
-    return [
-        run
-        for key, run in zip(stored.index, runs, strict=True)
-        if run.key == key and run.settings["data"] == hashes.get(run.table)
-    ]
-
-
 def perform(run: Run, dataset: CSuiteDataset, _: object = None) -> Outcome:
-    """Score rows in place of those of a dataset.
-
-    Parameters
-    ----------
-    run : Run
-        With dataset, size, repetition, graph and mechanism.
-    dataset : CSuiteDataset
-
-    Returns
-    -------
-    Outcome
-        Fidelity and the error of the effect; the seconds are those of the rows.
-    """
+    """Score rows in place of those of a dataset."""
     n_train, seed = run.settings["n_train"], run.settings["repetition"]
     order = np.random.default_rng(seed).permutation(len(dataset.train))
     table = dataset.train.iloc[order[:n_train]].reset_index(drop=True)

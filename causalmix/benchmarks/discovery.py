@@ -22,13 +22,7 @@ from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.csuite_data import load_csuite_folder
 from causalmix.benchmarks.engine import KINDS, Outcome, Run, code_hash
 from causalmix.benchmarks.plain_discovery import PLAIN, PlainSearcher, integer_codes
-from causalmix.benchmarks.rows import (
-    check_counts,
-    complete_runs,
-    csv_path,
-    write_beside,
-    write_rows,
-)
+from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.citest import DEGENERATE_GAUSSIAN
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
@@ -107,16 +101,10 @@ class _Table:
     def runs(self, options: Mapping[str, Mapping[str, object]]) -> list[Run]:
         """Return the run of every method, given its settings."""
         hashed = pd.util.hash_pandas_object(self.frame, index=False).to_numpy().tobytes()
-        keys = (self.source, self.dataset, len(self.dag), len(self.frame), self.seed)
-        settings = dict(zip(_KEY[:-1], keys, strict=True))
-        settings["data"] = hashlib.sha256(hashed).hexdigest()[:16]
+        key = (self.source, self.dataset, len(self.dag), len(self.frame), self.seed)
+        data = hashlib.sha256(hashed).hexdigest()[:16]
         return [
-            Run(
-                "discovery",
-                {**settings, "method": method, **options[method]},
-                self.name,
-                label=f"{self.name}, {method}",
-            )
+            keyed_run("discovery", _KEY, (*key, method), self.name, data=data, **options[method])
             for method in METHODS
         ]
 
@@ -146,9 +134,7 @@ def run_discovery_benchmark(
     Parameters
     ----------
     out : str or Path
-        CSV file for the rows. The runs behind them go beside it, into the store ``.runs``, and are
-        not made again; so do summary and manifest, with ``_summary.csv`` and ``_manifest.json`` in
-        place of ``.csv``.
+        CSV file for the rows; what goes beside it is said in `causalmix.benchmarks.rows`.
     csuite : str or Path, optional
         Folder of CSuite datasets; without it, random models only. A repetition is a draw of
         training rows without replacement.
@@ -167,7 +153,7 @@ def run_discovery_benchmark(
         Processor seconds that a search of causal-learn may take. One that takes longer has no
         scores; it is counted as failed and left out of the comparison.
     **computing
-        As :func:`causalmix.benchmarks.rows.complete_runs` takes them.
+        As :func:`causalmix.benchmarks.rows.make_rows` takes them.
 
     Returns
     -------
@@ -196,9 +182,8 @@ def run_discovery_benchmark(
     options = {name: {"limit": limit, "code": plain} for name in PLAIN}
     options |= {name: {"n_bootstraps": n_bootstraps, "code": ours} for name in VARIANTS}
     runs = [run for table in tables for run in table.runs(options)]
-    store = complete_runs(out, runs, {table.name: table for table in tables}, **computing)
     columns = (*_KEY, *SCORES, *_PARTS, "seconds", "outcome", "data", "code")
-    rows = write_rows(out, store, runs, columns)
+    rows = make_rows(out, runs, {table.name: table for table in tables}, columns, **computing)
     summary = summarise(rows)
     manifest = make_manifest(
         {
@@ -319,19 +304,7 @@ def _data_hashes(csuite: str | Path | None) -> dict[str, str]:
 
 
 def perform(run: Run, table: _Table, _: object = None) -> Outcome:
-    """Score a method on a table.
-
-    Parameters
-    ----------
-    run : Run
-        With ``method``, ``n_bootstraps`` and ``limit``.
-    table : _Table
-
-    Returns
-    -------
-    Outcome
-        Scores, NaN where it did not finish, and how it ended; processor seconds.
-    """
+    """Score a method on a table; NaN where it did not finish."""
     edges, seconds, outcome = _search(table, run.settings)
     scores = dict.fromkeys((*SCORES, *_PARTS), np.nan)
     if edges is not None:

@@ -1,9 +1,13 @@
-"""Rows of finished runs in a CSV file, with the store that they come from, summary and manifest."""
+"""Rows of finished runs in a CSV file.
+
+Beside the file go ``.runs``, the store of the runs, which are not made again; the summary, in
+``_summary.csv``; and ``_manifest.json``.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Number
 from pathlib import Path
 from typing import Any
@@ -43,25 +47,65 @@ def _store_folder(out: Path) -> Path:
     return out.with_suffix(".runs")
 
 
-def complete_runs(
-    out: Path, runs: Sequence[Run], tables: Mapping[str, Any], **computing: Any
-) -> Store:
-    """Make the runs that the store of a CSV file lacks.
+def keyed_run(
+    kind: str,
+    key: Sequence[str],
+    values: Sequence[object],
+    table: str,
+    places: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> Run:
+    """Describe a run that is named by some of its settings.
+
+    Parameters
+    ----------
+    kind, table, places
+        Of :class:`~causalmix.benchmarks.engine.Run`.
+    key, values : sequence
+        Names and values of the settings that name it.
+    **settings
+        The others.
+
+    Returns
+    -------
+    Run
+    """
+    named = dict(zip(key, values, strict=True))
+    label = ", ".join(f"{name}={value}" for name, value in named.items())
+    return Run(kind, named | settings, table, places or {}, label)
+
+
+def make_rows(
+    out: Path,
+    runs: Sequence[Run],
+    tables: Mapping[str, Any],
+    columns: Sequence[str],
+    *,
+    also: Collection[str] = (),
+    **computing: Any,
+) -> pd.DataFrame:
+    """Make the runs that the store of a CSV file lacks, and write a row for each.
 
     Parameters
     ----------
     out : Path
-        The file; its store is the folder of the same name with ``.runs`` in place of ``.csv``.
+        The file; written only if no run failed or is missing, and sorted by its columns.
     runs : sequence of Run
     tables : mapping of str to object
         By the names that the runs have.
+    columns : sequence of str
+        Of settings, outcome and timings, and ``history``, the curves in JSON.
+    also : collection of str, default=()
+        Hashes of data. All runs of the store that are of these, of the same kind and of today's
+        code have rows too.
     **computing
         ``workers``, ``scheduler``, ``hours``, ``retry`` and ``progress``, as
         :func:`causalmix.benchmarks.engine.compute` takes them.
 
     Returns
     -------
-    Store
+    DataFrame
+        In the order of the runs.
 
     Raises
     ------
@@ -81,38 +125,23 @@ def complete_runs(
             f"{failed.label} failed: {error}. {kept}, {done.failed} failed. Make those again with "
             "--retry, or ask for fewer methods or tables."
         )
-    return store
-
-
-def write_rows(
-    out: Path, store: Store, runs: Sequence[Run], columns: Sequence[str]
-) -> pd.DataFrame:
-    """Write a row a run into a CSV file.
-
-    Parameters
-    ----------
-    out : Path
-    store : Store
-    runs : sequence of Run
-        All in the store, well ended.
-    columns : sequence of str
-        Of settings, outcome and timings, and ``history``, the curves in JSON. The file is sorted by
-        them.
-
-    Returns
-    -------
-    DataFrame
-        In the order of the runs.
-    """
-    rows = []
-    for run in runs:
-        row = store[run.key]
-        parts = (json.loads(row[name]) for name in ("outcome", "timings"))
-        rows.append({"history": row["curves"], **run.settings, **next(parts), **next(parts)})
-    frame = pd.DataFrame(rows, columns=list(columns))
+    wanted = _kept(store, runs[0], also) if also else runs
+    frame = pd.DataFrame([_cells(run, store[run.key]) for run in wanted], columns=list(columns))
     in_order = frame.sort_values(list(columns), kind="stable")
     replace_file(out, lambda path: in_order.to_csv(path, index=False))
     return frame
+
+
+def _kept(store: Store, like: Run, data: Collection[str]) -> list[Run]:
+    stored = store.runs(like.kind)
+    runs = [Run(like.kind, settings) for settings in stored[[*like.settings]].to_dict("records")]
+    pairs = zip(stored.index, runs, strict=True)
+    return [run for key, run in pairs if run.key == key and run.settings["data"] in data]
+
+
+def _cells(run: Run, row: Mapping[str, Any]) -> dict[str, object]:
+    found = (json.loads(row[name]) for name in ("outcome", "timings"))
+    return {"history": row["curves"], **run.settings, **next(found), **next(found)}
 
 
 def write_beside(out: Path, summary: pd.DataFrame, manifest: Mapping[str, object]) -> None:

@@ -18,13 +18,7 @@ from typing import Any, Self
 import pandas as pd
 
 from causalmix.benchmarks.engine import Outcome, Run
-from causalmix.benchmarks.rows import (
-    check_counts,
-    complete_runs,
-    csv_path,
-    write_beside,
-    write_rows,
-)
+from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
 from causalmix.benchmarks.rule_summary import count_validation_rows, judge_runs, summarise_rules
 from causalmix.benchmarks.zero_shot import load_variant
 from causalmix.data.dataset import TabularDataset
@@ -81,9 +75,7 @@ def benchmark_rules(
     folder : str or Path
         Searched for CSV and Parquet files.
     out : str or Path
-        CSV file for the runs. They go beside it too, into the store ``.runs``, and are not made
-        again; so do summary and manifest, with ``_summary.csv`` and ``_manifest.json`` in place of
-        ``.csv``.
+        CSV file for the runs; what goes beside it is said in `causalmix.benchmarks.rows`.
     datasets : sequence of str, default=()
         Names of tables; all by default.
     n_train : sequence of int, default=(120,)
@@ -102,7 +94,7 @@ def benchmark_rules(
     tfm : str or Path, default="embedded"
         Checkpoint as :func:`causalmix.tfm.model.load_tfm` takes it.
     **computing
-        As :func:`causalmix.benchmarks.rows.complete_runs` takes them.
+        As :func:`causalmix.benchmarks.rows.make_rows` takes them.
 
     Returns
     -------
@@ -125,11 +117,23 @@ def benchmark_rules(
     tables, _ = read_tables(folder)
     chosen = {check_name(name, tables, "dataset"): tables[name] for name in datasets} or tables
     model = load_tfm(tfm)
-    origin = {"n_test": n_test, "rules": list(rules), "tfm": model.run_hash}
+    hashes = {name: table.content_hash for name, table in chosen.items()}
     runs = [
-        _run(table, data, n, seed, mixing, config, origin, {"tfm": str(tfm)})
+        keyed_run(
+            "rules",
+            _KEY,
+            (name, n, seed, mixing),
+            name,
+            {"tfm": str(tfm)},
+            data=hashes[name][:16],
+            tfm=model.run_hash,
+            n_val=count_validation_rows(n),
+            n_test=min(n_test, _left(table, n)),
+            rules=list(rules),
+            config=_recorded(config, mixing),
+        )
         for seed in range(seeds)
-        for table, data in ((table, table.content_hash[:16]) for table in chosen.values())
+        for name, table in chosen.items()
         for n in n_train
         if _left(table, n) >= _MIN_TEST_ROWS
         for mixing in mixings
@@ -139,9 +143,8 @@ def benchmark_rules(
             f"No table of {folder} leaves {_MIN_TEST_ROWS} rows to test on beside "
             f"n_train={min(n_train)} and a quarter as many for validation."
         )
-    store = complete_runs(out, runs, chosen, **computing)
     columns = [*_KEY, "history", "generator_seconds", "seconds", "data", "tfm"]
-    rows = write_rows(out, store, runs, columns)
+    rows = make_rows(out, runs, chosen, columns, **computing)
     summary = summarise_rules(judge_runs(rows, rules=rules, patience=config.patience))
     settings = {
         "n_train": list(n_train),
@@ -152,7 +155,7 @@ def benchmark_rules(
         "config": dataclasses.asdict(config),
         "checkpoint": model.content_hash,
     }
-    used = {run.table: chosen[run.table].content_hash for run in runs}
+    used = {run.table: hashes[run.table] for run in runs}
     write_beside(out, summary, make_manifest(settings, used))
     return summary
 
@@ -161,30 +164,16 @@ def _left(table: TabularDataset, n_train: int) -> int:
     return table.n_rows - n_train - count_validation_rows(n_train)
 
 
-def _run(
-    table: TabularDataset,
-    data: str,
-    n_train: int,
-    seed: int,
-    mixing: str,
-    config: FinetuneConfig,
-    origin: dict[str, Any],
-    places: dict[str, str],
-) -> Run:
-    recorded = dataclasses.asdict(dataclasses.replace(config, **MIXINGS[mixing]))
-    for name in ("rule", "level", "patience"):  # nothing that is recorded depends on them
-        del recorded[name]
-    settings = dict(zip(_KEY, (table.name, n_train, seed, mixing), strict=True))
-    settings |= {"data": data, "n_val": count_validation_rows(n_train), "config": recorded}
-    label = f"{table.name} at {n_train} rows, seed {seed}, {mixing}"
-    return Run("rules", settings | origin, table.name, places, label)
+def _recorded(config: FinetuneConfig, mixing: str) -> dict[str, Any]:
+    """Return the settings of a run, but for those on which nothing that is recorded depends."""
+    settings = dataclasses.asdict(dataclasses.replace(config, **MIXINGS[mixing]))
+    return {name: settings[name] for name in settings if name not in ("rule", "level", "patience")}
 
 
 def _split(run: Run, table: TabularDataset) -> Split:
-    settings = run.settings
-    sizes = (settings["n_train"], settings["n_val"])
-    n_test = min(settings["n_test"], _left(table, settings["n_train"]))
-    return low_data_split(table, *sizes, settings["seed"], n_test=n_test)
+    names = ("n_train", "n_val", "seed")
+    sizes = (run.settings[name] for name in names)
+    return low_data_split(table, *sizes, n_test=run.settings["n_test"])
 
 
 def prepare(run: Run, table: TabularDataset) -> tuple[_FittedOnce, float]:
@@ -195,21 +184,7 @@ def prepare(run: Run, table: TabularDataset) -> tuple[_FittedOnce, float]:
 
 
 def perform(run: Run, table: TabularDataset, prepared: tuple[_FittedOnce, float]) -> Outcome:
-    """Record a run to its last step.
-
-    Parameters
-    ----------
-    run : Run
-        With sizes, seed, mixing, rules and config.
-    table : TabularDataset
-    prepared : tuple
-        As `prepare` gives it.
-
-    Returns
-    -------
-    Outcome
-        The curves only.
-    """
+    """Record the curves of a run to its last step."""
     settings = run.settings
     generator, fit_seconds = prepared
     steps = settings["config"]["steps"]

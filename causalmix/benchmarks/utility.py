@@ -17,13 +17,7 @@ import pandas as pd
 
 from causalmix.benchmarks.comparison import mean_and_interval, mean_ranks
 from causalmix.benchmarks.engine import Outcome, Run
-from causalmix.benchmarks.rows import (
-    check_counts,
-    complete_runs,
-    csv_path,
-    write_beside,
-    write_rows,
-)
+from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import holdout_split
@@ -97,9 +91,7 @@ def benchmark_utility(
     folder : str or Path
         Searched for CSV and Parquet files.
     out : str or Path
-        CSV file for the rows. The runs behind them go beside it, into the store ``.runs``, and are
-        not made again; so do summary and manifest, with ``_summary.csv`` and ``_manifest.json`` in
-        place of ``.csv``.
+        CSV file for the rows; what goes beside it is said in `causalmix.benchmarks.rows`.
     datasets : sequence of str, default=()
         Names of tables; all by default.
     n_train : sequence of int, default=(100, 300)
@@ -113,7 +105,7 @@ def benchmark_utility(
     generators : sequence of str, default=DEFAULT_GENERATORS
         Of `GENERATORS`.
     **computing
-        As :func:`causalmix.benchmarks.rows.complete_runs` takes them.
+        As :func:`causalmix.benchmarks.rows.make_rows` takes them.
 
     Returns
     -------
@@ -136,8 +128,16 @@ def benchmark_utility(
     tables, _ = read_tables(folder)
     chosen = {check_name(name, tables, "dataset"): tables[name] for name in datasets} or tables
     runs = [
-        _run(table, data, n, seed, generator, n_synthetic, min(n_test, table.n_rows - n))
-        for table in chosen.values()
+        keyed_run(
+            "utility",
+            _KEY,
+            (name, n, seed, generator),
+            name,
+            data=data,
+            n_synthetic=n_synthetic,
+            n_test=min(n_test, table.n_rows - n),
+        )
+        for name, table in chosen.items()
         for data in [table.content_hash[:16]]
         for n in n_train
         if table.n_rows - n >= _MIN_TEST_ROWS and n >= table.n_classes
@@ -148,8 +148,7 @@ def benchmark_utility(
         raise DataError(
             f"No table of {folder} has {min(n_train) + _MIN_TEST_ROWS} rows, as n_train needs."
         )
-    store = complete_runs(out, runs, chosen, **computing)
-    rows = write_rows(out, store, runs, [*_KEY, *SCORES, "seconds", "data"])
+    rows = make_rows(out, runs, chosen, [*_KEY, *SCORES, "seconds", "data"], **computing)
     summary = summarise_utility(rows)
     settings = {
         "n_train": list(n_train),
@@ -164,35 +163,8 @@ def benchmark_utility(
     return summary
 
 
-def _run(
-    table: TabularDataset,
-    data: str,
-    n_train: int,
-    seed: int,
-    generator: str,
-    n_synthetic: int,
-    n_test: int,
-) -> Run:
-    settings = dict(zip(_KEY, (table.name, n_train, seed, generator), strict=True))
-    settings |= {"data": data, "n_synthetic": n_synthetic, "n_test": n_test}
-    label = f"{table.name} at {n_train} rows, seed {seed}, {generator}"
-    return Run("utility", settings, table.name, label=label)
-
-
 def perform(run: Run, table: TabularDataset, _: object = None) -> Outcome:
-    """Score what learners make of a generator's rows.
-
-    Parameters
-    ----------
-    run : Run
-        With dataset, sizes, seed and generator.
-    table : TabularDataset
-
-    Returns
-    -------
-    Outcome
-        `SCORES`; the seconds are those of the generator.
-    """
+    """Score what learners make of a generator's rows; the seconds are the generator's."""
     settings = run.settings
     name, seed = settings["generator"], settings["seed"]
     train, test = holdout_split(table, settings["n_train"], settings["n_test"], seed)

@@ -20,13 +20,7 @@ from tabpfn.preprocessing import PreprocessorConfig
 from causalmix.atomic import replace_file
 from causalmix.benchmarks.comparison import compare_methods
 from causalmix.benchmarks.engine import Outcome, Run
-from causalmix.benchmarks.rows import (
-    check_counts,
-    complete_runs,
-    csv_path,
-    write_beside,
-    write_rows,
-)
+from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import holdout_split
@@ -118,9 +112,8 @@ def evaluate_tfm(
     folder : str or Path
         Searched for CSV and Parquet files, subfolders included.
     out : str or Path
-        CSV file for the rows. The runs behind them go beside it, into the store ``.runs``, and are
-        not made again; so do the summaries and the manifest, with ``_summary.csv``,
-        ``_traits.csv`` and ``_manifest.json`` in place of ``.csv``.
+        CSV file for the rows; what goes beside it is said in `causalmix.benchmarks.rows`. Here it
+        is ``_traits.csv`` too.
     tfm : str or Path, default="embedded"
         Checkpoint as :func:`causalmix.tfm.model.load_tfm` takes it.
     n_train : sequence of int, default=(64, 128, 256, 512)
@@ -146,7 +139,7 @@ def evaluate_tfm(
     target : str, optional
         Target column of all tables; by default the one named ``target``.
     **computing
-        As :func:`causalmix.benchmarks.rows.complete_runs` takes them.
+        As :func:`causalmix.benchmarks.rows.make_rows` takes them.
 
     Returns
     -------
@@ -183,7 +176,15 @@ def evaluate_tfm(
         for name, table in tables.items()
     }
     runs = [
-        _run(table, data, n, min(n_test, table.n_rows - n), seed, method, versions[method], tfm)
+        keyed_run(
+            "baseline" if method in BASELINES else "zero_shot",
+            _KEY,
+            (name, n, min(n_test, table.n_rows - n), seed, method),
+            name,
+            {"tfm": str(tfm)},
+            data=data,
+            model=versions[method],
+        )
         for name, table in tables.items()
         for data in [table.content_hash[:16]]
         for n in sizes[name]
@@ -192,9 +193,8 @@ def evaluate_tfm(
     ]
     if not runs:
         raise DataError(f"Nothing to evaluate in {folder}:\n{describe_skipped(skipped)}")
-    store = complete_runs(out, runs, tables, **computing)
     values = (*SCORES, *(RELIABILITY if calibration else ()), "seconds")
-    rows = write_rows(out, store, runs, [*_KEY, *values, "data", "model"])
+    rows = make_rows(out, runs, tables, [*_KEY, *values, "data", "model"], **computing)
     compared = rows if share is None else rows.assign(n_train=f"{share:.0%}")
     summary = _summarise(compared, tuning)
     traits = summarise_traits(compared, tables)
@@ -382,42 +382,8 @@ def _sizes(
     return [n for n in n_train if not any(n in sizes for sizes in reasons.values())]
 
 
-def _run(
-    table: TabularDataset,
-    data: str,
-    n_train: int,
-    n_test: int,
-    seed: int,
-    method: str,
-    model: str,
-    tfm: str | Path,
-) -> Run:
-    values = (table.name, n_train, n_test, seed, method)
-    settings = dict(zip(_KEY, values, strict=True)) | {"data": data, "model": model}
-    kind = "baseline" if method in BASELINES else "zero_shot"
-    label = f"{table.name} at {n_train} rows, seed {seed}, {method}"
-    return Run(kind, settings, table.name, {"tfm": str(tfm)}, label)
-
-
 def perform(run: Run, table: TabularDataset, _: object = None) -> Outcome:
-    """Score a method on a split.
-
-    Parameters
-    ----------
-    run : Run
-        With the columns of `Evaluation.rows` that are known beforehand.
-    table : TabularDataset
-
-    Returns
-    -------
-    Outcome
-        Scores, and what the calibration error is made of.
-
-    Raises
-    ------
-    CausalMixError
-        If the checkpoint at the place that the run names is another one.
-    """
+    """Score a method on a split."""
     settings = run.settings
     method, seed = settings["method"], settings["seed"]
     train, test = holdout_split(table, settings["n_train"], settings["n_test"], seed)
@@ -437,26 +403,7 @@ def perform(run: Run, table: TabularDataset, _: object = None) -> Outcome:
 
 
 def load_variant(tfm: str, run_hash: str, method: str = TFM) -> FoundationModel:
-    """Load the checkpoint of a run, once for all runs of a process.
-
-    Parameters
-    ----------
-    tfm : str
-        As :func:`causalmix.tfm.model.load_tfm` takes it.
-    run_hash : str
-        That it has to have.
-    method : str, default="tfm"
-        Its inference settings, as `read_variant` reads them.
-
-    Returns
-    -------
-    FoundationModel
-
-    Raises
-    ------
-    CausalMixError
-        If it has another hash.
-    """
+    """Load the checkpoint of a run, once a process, with the settings in the name of a method."""
     model = _variant(_load(tfm, run_hash.partition("-")[0]), method)
     if model.run_hash != run_hash:
         raise CausalMixError(
