@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 
 import click
@@ -25,6 +26,19 @@ _PARAMETERS = click.option(
     metavar="NAME VALUE",
     help="Replace a parameter's default; may be given several times. Lists: a,b,c.",
 )
+
+
+_COMPUTING = (
+    click.option("--workers", type=int, help="Processes; by default one a core."),
+    click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler."),
+    click.option("--hours", type=float, help="Begin no run that would end later than this."),
+    click.option("--retry", is_flag=True, help="Make failed runs again."),
+)
+
+
+def _computes(command: Callable) -> Callable:
+    """Give a command the options of everything that consists of runs."""
+    return reduce(lambda made, option: option(made), reversed(_COMPUTING), command)
 
 
 class _Commands(click.Group):
@@ -120,13 +134,13 @@ def datasets() -> None:
 @click.option("--calibration", is_flag=True, help="Also bins of confidence and accuracy.")
 @click.option("--tuning", multiple=True, help="Tables the checkpoint was chosen on: kept apart.")
 @click.option("--target", help="Target column of all tables, if it is not named target.")
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
+@_computes
 @click.option("--speed", is_flag=True, help="Also time it against a random forest of 500 trees.")
 def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options: object) -> None:
     """Compare a checkpoint, zero-shot, with the usual classifiers on every table of a folder.
 
-    Scores go to the CSV file as they come, and what is there is not computed again. Options in the
-    plural take several values: --n-train 64 128.
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
+    Options in the plural take several values: --n-train 64 128.
     """
     from causalmix.benchmarks.zero_shot import DEFAULT_METHODS, describe, evaluate_tfm
 
@@ -155,15 +169,15 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
 @click.option(
     "--generators", multiple=True, help="Of --data: which ones; the quick ones by default."
 )
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
+@_computes
 @click.option("--speed", multiple=True, help="Datasets to time fitting on; --out is a JSON file.")
 def benchmark_generation(
     csuite: Path | None, data: Path | None, out: Path, speed: tuple[str, ...], **options: object
 ) -> None:
     """Score synthetic rows: on CSuite against the truth, or on tables by their use to learners.
 
-    Scores go to the CSV file as they come, and what is there is not computed again. With --speed,
-    fitting models to sampled graphs is timed against DoWhy instead.
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
+    With --speed, fitting models to sampled graphs is timed against DoWhy instead.
     """
     if sum(map(bool, (csuite, data, speed))) != 1:
         raise CausalMixError("Give one of --csuite FOLDER, --data FOLDER and --speed DATASET.")
@@ -180,7 +194,8 @@ def benchmark_generation(
         from causalmix.benchmarks.utility import benchmark_utility as benchmark
 
         names = ("n_train", "datasets", "seeds", "generators")
-    given = {name: options[name] for name in ("workers", *names) if options[name] not in (None, ())}
+    names += ("workers", "scheduler", "hours", "retry")
+    given = {name: options[name] for name in names if options[name] != ()}
     summary = benchmark(csuite or data, out, progress=True, **given)
     click.echo(summary.round(4).to_string(index=False))
     click.echo(_shown(out))
@@ -195,6 +210,7 @@ def benchmark_generation(
 @click.option("--n-scms", type=int, default=8, show_default=True, help="Random models a size.")
 @click.option("--n-bootstraps", type=int, default=20, show_default=True)
 @click.option("--limit", type=float, default=30.0, show_default=True, help="Seconds a search.")
+@_computes
 @click.option("--speed", is_flag=True, help="Also measure seconds, alone and against a loop.")
 @click.option("--table", help="Dataset for --speed: a name or a file.")
 @click.option("--target", help="Target column of that dataset.")
@@ -203,8 +219,7 @@ def benchmark_discovery(
 ) -> None:
     """Compare bootstrap discovery with causal-learn's PC and FCI where the graph is known.
 
-    Scores on CSuite (if given) and random mixed models go to the CSV file as they come, and what
-    is there is not computed again.
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
     """
     from causalmix.benchmarks.discovery import describe, run_discovery_benchmark
 
@@ -230,7 +245,7 @@ def benchmark_discovery(
 @click.option("--mixings", multiple=True, help="Of --data: ways of mixing: real causal.")
 @click.option("--rules", multiple=True, help="Of --data: rules to judge by; all by default.")
 @click.option("--set", "settings", multiple=True, help="Of --data: settings, as steps=60.")
-@click.option("--workers", type=int, help="Of --data: processes.")
+@_computes
 @click.option("--steps", type=int, help="Of --speed: steps that are timed: 10.")
 @click.option("--repeats", type=int, help="Of --speed: measurements of a step: 3.")
 def benchmark_finetuning(
@@ -238,14 +253,15 @@ def benchmark_finetuning(
 ) -> None:
     """Judge the rules that choose weights on a folder of tables, or time fine-tuning.
 
-    Runs on tables go to the CSV file as they come, and what is there is not computed again. With
-    --speed, CPU time is compared with tabpfn's own class: a step, and up to a log-loss.
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
+    With --speed, CPU time is compared with tabpfn's own class: a step, and up to a log-loss.
     """
     if speed == (data is not None):
         raise CausalMixError("Give either --data FOLDER or --speed.")
-    only_data = {"datasets", "mixings", "rules", "settings", "workers"}
+    only_data = {"datasets", "mixings", "rules", "settings"}
+    only_data |= {"workers", "scheduler", "hours", "retry"}
     names = {"n_train", "seeds"} | ({"steps", "repeats"} if speed else only_data)
-    given = {name: value for name, value in options.items() if value not in (None, ())}
+    given = {name: v for name, v in options.items() if v not in (None, ()) and v is not False}
     if stray := set(given) - names:
         raise CausalMixError(f"--{min(stray)} does not go with {'--speed' if speed else '--data'}.")
     if speed:
@@ -255,9 +271,28 @@ def benchmark_finetuning(
     else:
         from causalmix.benchmarks.stopping_rules import benchmark_rules, config_of
 
-        config = config_of(given.pop("settings", ()))
-        summary = benchmark_rules(data, out, tfm=tfm, config=config, progress=True, **given)
+        given = {"workers": None, "config": config_of(given.pop("settings", ()))} | given
+        summary = benchmark_rules(data, out, tfm=tfm, progress=True, **given)
         click.echo(summary.round(4).to_string(index=False))
+    click.echo(_shown(out))
+
+
+@main.command()
+@click.option("--csuite", type=click.Path(path_type=Path), help="Folder of CSuite datasets.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
+@click.option("--splits", type=int, default=2, show_default=True, help="Draws of a table's rows.")
+@click.option("--workers", type=int, default=0, help="Processes; by default this one.")
+@click.option("--hours", type=float, help="Begin no run that would end later than this.")
+def benchmark_structure(csuite: Path | None, out: Path, **options: object) -> None:
+    """Ask what the true graph is worth, on tables drawn from models that are known.
+
+    CSuite (if given), a made hospital and random models. Finished runs go to the folder as they
+    come. Ctrl-C stops; the same command goes on.
+    """
+    from causalmix.benchmarks.structure import compare_known_models
+
+    contrasts = compare_known_models(out, csuite, progress=True, **options)
+    click.echo(contrasts.round(4).to_string(index=False))
     click.echo(_shown(out))
 
 
@@ -265,10 +300,7 @@ def benchmark_finetuning(
 @click.argument("plan")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")
-@click.option("--workers", type=int, help="Processes; by default one a core.")
-@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler.")
-@click.option("--hours", type=float, help="Begin no run that would end later than this.")
-@click.option("--retry", is_flag=True, help="Make failed runs again.")
+@_computes
 @click.option("--device", default="auto", show_default=True, help="Of the foundation model.")
 @click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
 def benchmark(plan: str, out: Path, data: Path | None, dry_run: bool, **options: object) -> None:

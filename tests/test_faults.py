@@ -18,7 +18,7 @@ from made_checkpoints import write_official
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from causalmix.atomic import check_writable, hidden_content, replace_folder, sole_writer
-from causalmix.benchmarks.rowstore import RowStore
+from causalmix.benchmarks.store import COLUMNS, Store
 from causalmix.data.files import read_table
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.errors import CausalMixError
@@ -267,24 +267,23 @@ def test_a_second_run_in_a_folder_is_refused_while_the_first_one_lives(tmp_path)
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_of_rows_survives_a_full_disk_at_its_first_row_and_later(tmp_path):
-    path = tmp_path / "rows.csv"
+def test_a_store_survives_a_full_disk(tmp_path):
+    row = dict.fromkeys(COLUMNS, "{}") | {"status": "ok", "seconds": 1.0, "finished": 1.0}
+    noise = np.random.default_rng(0).bytes(BIG).hex()  # which does not compress
 
-    def store():
-        return RowStore(path, ["name"], ["value"], origin=[], text=["name"])
+    def add(key, text):
+        store = Store(tmp_path / "rows.runs")
+        store.add(row | {"key": key, "outcome": text})
+        store.flush()
 
-    long = {"name": "x" * LITTLE, "value": 1}
-    status, said = child(lambda: store().add(long), file_size=LITTLE)
+    status, said = child(lambda: add("long", noise), file_size=LITTLE)
     assert os.waitstatus_to_exitcode(status) == 2
-    assert f"{path} cannot be written: File too large" in said
-    assert not path.exists()
-    store().add({"name": "a", "value": 1})
-    whole = path.read_text()
-    child(lambda: store().add(long), file_size=LITTLE)
-    assert path.read_text() == whole
-    path.write_text("")  # as other programs leave it
-    store().add({"name": "b", "value": 2})
-    assert path.read_text() == "name,value\nb,2\n"
+    assert "rows.runs" in said
+    assert "cannot be written" in said
+    add("a", "{}")
+    child(lambda: add("long", noise), file_size=LITTLE)
+    assert [*Store(tmp_path / "rows.runs").runs().index] == ["a"]
+    assert len(list((tmp_path / "rows.runs").iterdir())) == 1
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b"])

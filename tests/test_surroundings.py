@@ -11,7 +11,7 @@ import torch
 from made_checkpoints import write_official
 
 from causalmix.benchmarks.arms import run_benchmark
-from causalmix.benchmarks.rowstore import check_counts
+from causalmix.benchmarks.rows import check_counts
 from causalmix.benchmarks.search_comparison import compare_searches
 from causalmix.benchmarks.utility import benchmark_utility
 from causalmix.data.backing import as_it_was, numpy_backed

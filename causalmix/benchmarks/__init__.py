@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "rule_summary": ["gains_by_dataset", "judge_runs", "rule_table"],
         "search_comparison": ["compare_searches", "tabulate_comparisons"],
         "stopping_rules": ["benchmark_rules"],
+        "structure": ["compare_known_models", "structure_contrasts"],
         "summary": ["improvements", "run_gaps", "run_table", "summarise"],
         "utility": ["benchmark_utility"],
         "zero_shot": ["evaluate_tfm"],

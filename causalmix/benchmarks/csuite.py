@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.csuite_data import CSuiteDataset, load_csuite_folder, load_published
-from causalmix.benchmarks.rowstore import RowStore, Task, check_counts, csv_path, write_beside
+from causalmix.benchmarks.engine import Outcome, Run
+from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.dag_completion import complete_dags
 from causalmix.discovery.dag_sampling import sample_dags
-from causalmix.errors import DataError, check_jobs, check_names
+from causalmix.errors import DataError, check_names
 from causalmix.generation.causal import fit_models, sample_mixture
 from causalmix.manifest import make_manifest
 from causalmix.quality.fidelity import (
@@ -62,8 +63,7 @@ def benchmark_csuite(
     repetitions: int = 20,
     graphs: Sequence[str] = tuple(GRAPHS),
     mechanisms: Sequence[str] = ("gp",),
-    workers: int = 1,
-    progress: bool = False,
+    **computing: Any,
 ) -> pd.DataFrame:
     """Score synthetic rows on every dataset of a folder.
 
@@ -73,9 +73,8 @@ def benchmark_csuite(
         With a subfolder for each dataset (`causalmix.benchmarks.csuite_data`) and
         ``published.csv``.
     out : str or Path
-        CSV file for the rows; what it holds already is not computed again. Summary and manifest go
-        beside it, with ``_summary.csv`` and ``_manifest.json`` in place of ``.csv``, and are about
-        all rows of the file: sizes and graphs may be run one after the other.
+        CSV file for the rows; what goes beside it is said in `causalmix.benchmarks.rows`. It has
+        all rows of today's code and data: sizes and graphs may be run one after the other.
     n_train : sequence of int, default=(20, 50, 100, 200, 500)
         Training rows.
     repetitions : int, default=20
@@ -85,10 +84,8 @@ def benchmark_csuite(
         edges that they lack (`causalmix.discovery.dag_completion`).
     mechanisms : sequence of str, default=("gp",)
         Of `causalmix.scm.model.StructuralCausalModel`.
-    workers : int, default=1
-        Processes, with one thread each.
-    progress : bool, default=False
-        Show a progress bar.
+    **computing
+        As :func:`causalmix.benchmarks.rows.make_rows` takes them.
 
     Returns
     -------
@@ -101,32 +98,28 @@ def benchmark_csuite(
         If a dataset cannot be read or has too few rows, or a number makes no sense.
     UnknownNameError
         If a graph or mechanism is unknown.
+    CausalMixError
+        If a run fails.
     """
     out = csv_path(out)
     check_counts(least=5, n_train=n_train)
     check_counts(repetitions=repetitions)
-    check_jobs(workers, "workers")
     check_names(graphs, GRAPHS, "graph")
     check_names(mechanisms, MECHANISMS, "mechanism")
     datasets, published = load_csuite_folder(folder), load_published(folder)
     hashes = {name: _content_hash(dataset) for name, dataset in datasets.items()}
-    tasks = [
-        Task(
-            {"dataset": name, "n_train": n, "repetition": repetition, "graph": graph}
-            | {"method": method, "data": hashes[name]},
-            dataset,
-        )
-        for name, dataset in datasets.items()
-        for n in n_train
-        for repetition in range(repetitions)
-        for graph, method in [*product(graphs, mechanisms), ("none", REAL)]
-    ]
     for name, dataset in datasets.items():
         if (n := len(dataset.train)) < max(n_train):
             raise DataError(f"{name} has {n} training rows, fewer than {max(n_train)}.")
-    store = RowStore(out, _KEY, _VALUES, origin=("data",), text=("dataset", "graph", "method"))
-    store.compute(tasks, _score, "csuite", workers=workers, progress=progress)
-    rows = pd.read_csv(out, dtype={"dataset": str, "data": str})
+    runs = [
+        keyed_run("csuite", _KEY, (name, n, repetition, *way), name, data=data)
+        for name, data in hashes.items()
+        for n in n_train
+        for repetition in range(repetitions)
+        for way in [*product(graphs, mechanisms), ("none", REAL)]
+    ]
+    columns = [*_KEY, *_VALUES, "data"]
+    rows = make_rows(out, runs, datasets, columns, also=[*hashes.values()], **computing)
     summary = summarise_csuite(rows, published)
     settings = {
         **{name: sorted(rows[name].unique().tolist()) for name in ("n_train", "graph", "method")},
@@ -138,38 +131,40 @@ def benchmark_csuite(
     return summary
 
 
-def _score(task: Task) -> dict[str, object]:
-    dataset, n_train, seed = task.data, task.row["n_train"], task.row["repetition"]
+def perform(run: Run, dataset: CSuiteDataset, _: object = None) -> Outcome:
+    """Score rows in place of those of a dataset."""
+    n_train, seed = run.settings["n_train"], run.settings["repetition"]
     order = np.random.default_rng(seed).permutation(len(dataset.train))
     table = dataset.train.iloc[order[:n_train]].reset_index(drop=True)
     n = len(dataset.test)
     started, ate_error = time.perf_counter(), np.nan
-    if task.row["method"] == REAL:
+    if run.settings["method"] == REAL:
         others = order[n_train:][:n]  # without repeats, which would be near each other
         rows = dataset.train.iloc[others].reset_index(drop=True)
     else:
-        models = _fit(task, table)
+        models = _fit(run.settings, dataset, table)
         rows = sample_mixture(models, n, seed)
         ate_error = abs(_effect(models, dataset, seed) - dataset.ate)
     seconds = time.perf_counter() - started
-    fidelity = (
-        correlation_matrix_difference(dataset.test, rows),
-        k_marginal_tvd(dataset.test, rows),
-        nearest_neighbour_adversarial_accuracy(dataset.test, rows, seed=seed),
-    )
-    scores = zip(_VALUES, (*fidelity, ate_error, seconds), strict=True)
-    return task.row | {name: round(float(value), 6) for name, value in scores}
+    scores = {
+        "cmd": correlation_matrix_difference(dataset.test, rows),
+        "kmtvd": k_marginal_tvd(dataset.test, rows),
+        "nnaa": nearest_neighbour_adversarial_accuracy(dataset.test, rows, seed=seed),
+        "ate_error": ate_error,
+    }
+    rounded = {name: round(float(value), 6) for name, value in scores.items()}
+    return Outcome(rounded, timings={"seconds": round(seconds, 6)})
 
 
-def _fit(task: Task, table: pd.DataFrame) -> list[StructuralCausalModel]:
-    dags = [task.data.dag]
-    # Hushed: a small table may number its rows by chance.
-    with warnings.catch_warnings(action="ignore", category=UserWarning):
-        if task.row["graph"] == "discovered":
-            seed = task.row["repetition"]
-            edges = discover(table, n_bootstraps=N_BOOTSTRAPS, seed=seed)
-            dags = complete_dags(sample_dags(edges, N_DAGS, seed), table)
-        return fit_models(dags, table, mechanism=task.row["method"])
+def _fit(
+    settings: Mapping[str, Any], dataset: CSuiteDataset, table: pd.DataFrame
+) -> list[StructuralCausalModel]:
+    dags = [dataset.dag]
+    if settings["graph"] == "discovered":
+        seed = settings["repetition"]
+        edges = discover(table, n_bootstraps=N_BOOTSTRAPS, seed=seed)
+        dags = complete_dags(sample_dags(edges, N_DAGS, seed), table)
+    return fit_models(dags, table, mechanism=settings["method"])
 
 
 def _effect(models: Sequence[StructuralCausalModel], dataset: CSuiteDataset, seed: int) -> float:

@@ -1,18 +1,18 @@
 """Bootstrap discovery against causal-learn's PC and FCI, on tables whose graph is known.
 
-All methods get the same rows. Each score is a row of one CSV file, written as soon as it is known,
-so that a run goes on where it was interrupted.
+All methods get the same rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -20,29 +20,9 @@ import pandas as pd
 
 from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.csuite_data import load_csuite_folder
+from causalmix.benchmarks.engine import KINDS, Outcome, Run, code_hash
 from causalmix.benchmarks.plain_discovery import PLAIN, PlainSearcher, integer_codes
-from causalmix.benchmarks.rowstore import (
-    RowStore,
-    check_counts,
-    count_runs,
-    csv_path,
-    write_beside,
-)
-from causalmix.data import codec, columns
-from causalmix.discovery import (
-    bootstrap,
-    citest,
-    edge_probabilities,
-    graph_comparison,
-    independence,
-    knowledge,
-    options,
-    orientation,
-    possible_dsep,
-    score_search,
-    search,
-    skeleton,
-)
+from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.citest import DEGENERATE_GAUSSIAN
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
@@ -80,13 +60,6 @@ SCORES = ("skeleton_f1", "arrow_f1", "coin_arrow_f1", "shd", "skeleton_brier", "
 
 _PARTS = ("skeleton_precision", "skeleton_recall", "arrow_precision", "arrow_recall")
 _KEY = ("source", "dataset", "n_nodes", "n_rows", "seed", "method")
-_TEXT = ("source", "dataset", "method", "outcome")
-
-_MODULES = (
-    *(bootstrap, citest, codec, columns, edge_probabilities, graph_comparison, independence),
-    *(knowledge, options, orientation, possible_dsep, score_search, search, skeleton),
-)
-"""What discovery finds, and how it is scored, may change with any of these."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +71,7 @@ class DiscoveryBenchmark:
     rows : DataFrame
         A row per table and method: ``source`` (csuite or random), ``dataset``, ``n_nodes``,
         ``n_rows``, ``seed``, ``method``, the scores, ``seconds`` (processor time), ``outcome``
-        (ok, timeout, or an error), ``data`` (hash of the table) and ``code`` (hash of the modules
+        (ok, timeout, or an error), ``data`` (hash of the table) and ``code`` (hash of the code
         behind discovery and its scores, and settings).
     summary : DataFrame
         As `summarise` returns it.
@@ -121,12 +94,19 @@ class _Table:
     frame: pd.DataFrame
     dag: nx.DiGraph
 
-    def row(self, method: str, code: str) -> dict[str, object]:
-        """Return what the row of a method says before it is run."""
+    @property
+    def name(self) -> str:
+        return f"{self.dataset} at {len(self.frame)} rows, seed {self.seed}"
+
+    def runs(self, options: Mapping[str, Mapping[str, object]]) -> list[Run]:
+        """Return the run of every method, given its settings."""
         hashed = pd.util.hash_pandas_object(self.frame, index=False).to_numpy().tobytes()
-        keys = (self.source, self.dataset, len(self.dag), len(self.frame), self.seed, method)
+        key = (self.source, self.dataset, len(self.dag), len(self.frame), self.seed)
         data = hashlib.sha256(hashed).hexdigest()[:16]
-        return dict(zip(_KEY, keys, strict=True)) | {"data": data, "code": code}
+        return [
+            keyed_run("discovery", _KEY, (*key, method), self.name, data=data, **options[method])
+            for method in METHODS
+        ]
 
 
 def run_discovery_benchmark(
@@ -139,7 +119,7 @@ def run_discovery_benchmark(
     n_scms: int = 8,
     n_bootstraps: int = 20,
     limit: float = 30.0,
-    progress: bool = False,
+    **computing: Any,
 ) -> DiscoveryBenchmark:
     """Score discovery on CSuite and on random mixed models.
 
@@ -154,9 +134,7 @@ def run_discovery_benchmark(
     Parameters
     ----------
     out : str or Path
-        CSV file for the rows; scores that it holds already are not computed again. The summary
-        and the manifest go beside it, with ``_summary.csv`` and ``_manifest.json`` in place of
-        ``.csv``.
+        CSV file for the rows; what goes beside it is said in `causalmix.benchmarks.rows`.
     csuite : str or Path, optional
         Folder of CSuite datasets; without it, random models only. A repetition is a draw of
         training rows without replacement.
@@ -174,8 +152,8 @@ def run_discovery_benchmark(
     limit : float, default=30.0
         Processor seconds that a search of causal-learn may take. One that takes longer has no
         scores; it is counted as failed and left out of the comparison.
-    progress : bool, default=False
-        Whether to show a progress bar on standard error.
+    **computing
+        As :func:`causalmix.benchmarks.rows.make_rows` takes them.
 
     Returns
     -------
@@ -187,7 +165,7 @@ def run_discovery_benchmark(
     DataError
         If `csuite` cannot be read, has fewer rows than asked for, or a number makes no sense.
     CausalMixError
-        If `out` holds something else.
+        If `out` is another file, or a run fails.
     """
     out = csv_path(out)
     check_counts(20, n_rows=n_rows)
@@ -198,14 +176,14 @@ def run_discovery_benchmark(
     tables = [*_random_tables(n_nodes, n_rows, n_scms)]
     if csuite is not None:
         tables = [*_csuite_tables(Path(csuite), n_rows, repetitions), *tables]
-    code = _code_hash()
-    codes = {name: f"{code} causal-learn {version('causal-learn')} {limit:g} s" for name in PLAIN}
-    codes |= dict.fromkeys(VARIANTS, f"{code} {n_bootstraps} bootstraps")
-    tasks = [(table, table.row(name, codes[name])) for table in tables for name in METHODS]
-    values = (*SCORES, *_PARTS, "seconds", "outcome")
-    store = RowStore(out, _KEY, values, origin=("data", "code"), text=_TEXT)
-    _run(tasks, store, n_bootstraps, limit, progress)
-    rows = store.finish(row for _, row in tasks)
+    code = code_hash(KINDS["discovery"].code)
+    plain = f"{code} causal-learn {version('causal-learn')} {limit:g} s"
+    ours = f"{code} {n_bootstraps} bootstraps"
+    options = {name: {"limit": limit, "code": plain} for name in PLAIN}
+    options |= {name: {"n_bootstraps": n_bootstraps, "code": ours} for name in VARIANTS}
+    runs = [run for table in tables for run in table.runs(options)]
+    columns = (*_KEY, *SCORES, *_PARTS, "seconds", "outcome", "data", "code")
+    rows = make_rows(out, runs, {table.name: table for table in tables}, columns, **computing)
     summary = summarise(rows)
     manifest = make_manifest(
         {
@@ -216,7 +194,7 @@ def run_discovery_benchmark(
             "n_scms": n_scms,
             "n_bootstraps": n_bootstraps,
             "limit": limit,
-            "methods": codes,
+            "methods": {name: each["code"] for name, each in options.items()},
         },
         _data_hashes(csuite),
     )
@@ -325,48 +303,34 @@ def _data_hashes(csuite: str | Path | None) -> dict[str, str]:
     return {path.parent.name: file_hash(path) for path in paths}
 
 
-def _code_hash() -> str:
-    texts = [Path(module.__file__).read_bytes() for module in _MODULES]
-    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
-
-
-def _run(
-    tasks: Sequence[tuple[_Table, dict[str, object]]],
-    store: RowStore,
-    n_bootstraps: int,
-    limit: float,
-    progress: bool,
-) -> None:
-    """Run the tasks that the store lacks; add each one's row when it is done."""
-    missing = [(table, row) for table, row in tasks if not store.has(row)]
-    bar = count_runs(len(tasks), len(missing), "discovery", progress)
-    with bar, PlainSearcher(limit) as searcher:
-        for table, row in missing:
-            edges, seconds, outcome = _search(table, row["method"], searcher, n_bootstraps)
-            scores = dict.fromkeys((*SCORES, *_PARTS), np.nan)
-            if edges is not None:
-                compared = compare_graphs(edges, table.dag).scores
-                compared["coin_arrow_f1"] = _coin_arrow_f1(edges, table.dag, compared)
-                scores = {name: round(compared[name], 6) for name in scores}
-            store.add(row | scores | {"seconds": round(seconds, 3), "outcome": outcome})
-            bar.set_postfix_str(f"{table.dataset} {len(table.frame)}", refresh=False)
-            bar.update()
+def perform(run: Run, table: _Table, _: object = None) -> Outcome:
+    """Score a method on a table; NaN where it did not finish."""
+    edges, seconds, outcome = _search(table, run.settings)
+    scores = dict.fromkeys((*SCORES, *_PARTS), np.nan)
+    if edges is not None:
+        compared = compare_graphs(edges, table.dag).scores
+        compared["coin_arrow_f1"] = _coin_arrow_f1(edges, table.dag, compared)
+        scores = {name: round(float(compared[name]), 6) for name in scores}
+    return Outcome(scores | {"outcome": outcome}, timings={"seconds": round(seconds, 3)})
 
 
 def _search(
-    table: _Table, method: str, searcher: PlainSearcher, n_bootstraps: int
+    table: _Table, settings: Mapping[str, Any]
 ) -> tuple[EdgeProbabilities | None, float, str]:
     """Return what a method finds in a table, its processor seconds, and how it ended."""
+    method = settings["method"]
     if method not in PLAIN:
-        options = {"n_bootstraps": n_bootstraps, "seed": table.seed} | VARIANTS[method]
+        options = {"n_bootstraps": settings["n_bootstraps"], "seed": table.seed}
         start = time.process_time()
-        with warnings.catch_warnings(action="ignore"):
-            edges = discover(table.frame, **options)
+        edges = discover(table.frame, **options, **VARIANTS[method])
         return edges, time.process_time() - start, "ok"
-    done, edges = searcher.search(method, integer_codes(table.frame)), None
+    done, edges = _searcher(settings["limit"]).search(method, integer_codes(table.frame)), None
     if done.graph is not None:
         edges = EdgeProbabilities.from_graphs(list(table.frame), {method: [done.graph]})
     return edges, done.seconds, done.outcome
+
+
+_searcher = lru_cache(maxsize=1)(PlainSearcher)  # whose process takes seconds to start
 
 
 def _coin_arrow_f1(edges: EdgeProbabilities, dag: nx.DiGraph, scores: dict[str, float]) -> float:

@@ -25,13 +25,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.timing import torch_threads
-from causalmix.data.dataset import TabularDataset
-from causalmix.errors import CausalMixError, check_name
+from causalmix.errors import CausalMixError, check_name, check_whole
 from causalmix.manifest import git_commit, package_versions
 
 
@@ -58,23 +58,62 @@ class Kind:
     shared: tuple[str, ...] = ()
 
 
+_SPLIT = ("data", "n_train", "n_val", "n_test", "split", "search")
+_ROOMS = (
+    "data",
+    "tfm",
+    "prior",
+    "discovery",
+    "scm",
+    "generation",
+    "quality/baselines",
+    "finetuning",
+)
+_SEARCH = (
+    *("bootstrap", "citest", "edge_probabilities", "graph_comparison", "independence", "knowledge"),
+    *("options", "orientation", "possible_dsep", "score_search", "search", "skeleton"),
+)
+_DISCOVERY = (
+    *("data/codec", "data/columns", "benchmarks/discovery", "benchmarks/plain_discovery"),
+    *(f"discovery/{name}" for name in _SEARCH),
+)
+_GENERATION = ("data", "tfm", "discovery", "scm", "generation")
+_SCORING = ("finetuning/metrics", "benchmarks/zero_shot")
+
 KINDS: dict[str, Kind] = {
     "finetuning": Kind(
         "causalmix.benchmarks.arms:perform",
-        (
-            "data",
-            "tfm",
-            "prior",
-            "discovery",
-            "scm",
-            "generation",
-            "quality/baselines",
-            "finetuning",
-            "benchmarks/arms",
-            "benchmarks/alternatives",
-        ),
+        (*_ROOMS, "benchmarks/arms", "benchmarks/alternatives"),
         "causalmix.benchmarks.arms:prepare",
-        ("data", "n_train", "n_val", "n_test", "split", "search"),
+        _SPLIT,
+    ),
+    "known_models": Kind(
+        "causalmix.benchmarks.known_models:perform",
+        (*_ROOMS, "benchmarks/known_models"),
+        "causalmix.benchmarks.known_models:prepare",
+        _SPLIT,
+    ),
+    "zero_shot": Kind(
+        "causalmix.benchmarks.zero_shot:perform",
+        ("data", "tfm", "finetuning/run", "finetuning/mixing", *_SCORING),
+    ),
+    "baseline": Kind(
+        "causalmix.benchmarks.zero_shot:perform", ("data", "quality/baselines", *_SCORING)
+    ),
+    "discovery": Kind("causalmix.benchmarks.discovery:perform", _DISCOVERY),
+    "csuite": Kind(
+        "causalmix.benchmarks.csuite:perform",
+        (*_GENERATION, "quality/fidelity", "benchmarks/csuite", "benchmarks/csuite_data"),
+    ),
+    "rules": Kind(
+        "causalmix.benchmarks.stopping_rules:perform",
+        (*_GENERATION, "prior", "finetuning", "benchmarks/stopping_rules"),
+        "causalmix.benchmarks.stopping_rules:prepare",
+        ("data", "n_train", "n_val", "n_test", "seed"),
+    ),
+    "utility": Kind(
+        "causalmix.benchmarks.utility:perform",
+        (*_GENERATION, "finetuning/metrics", "quality", "benchmarks/utility"),
     ),
 }
 """Kinds of runs by name."""
@@ -154,9 +193,9 @@ class Progress:
 def compute(
     runs: Sequence[Run],
     store: Store,
-    tables: Mapping[str, TabularDataset],
+    tables: Mapping[str, Any],
     *,
-    workers: int = 0,
+    workers: int | None = 0,
     scheduler: str | None = None,
     hours: float | None = None,
     retry: bool = False,
@@ -169,10 +208,11 @@ def compute(
     runs : sequence of Run
     store : Store
         Takes a row a run. A run that fails is a row too, with its traceback.
-    tables : mapping of str to TabularDataset
-        By the names that the runs have; sent to the workers.
-    workers : int, default=0
-        Processes on this machine, one thread each; 0 runs in this process, without Dask.
+    tables : mapping of str to object
+        By the names that the runs have; sent to the workers. Most kinds take a `TabularDataset`.
+    workers : int or None, default=0
+        Processes on this machine, one thread each; None takes one a core, 0 runs in this process,
+        without Dask.
     scheduler : str, optional
         Address of a Dask scheduler whose workers are used in place of processes here. Where
         workers have the resource ``GPU``, only those are.
@@ -194,6 +234,7 @@ def compute(
     KeyboardInterrupt
         After Ctrl-C or SIGTERM; what is done is in the store then, and no worker is left.
     """
+    workers = cpu_count() if workers is None else check_whole(workers, 0, "workers")
     wanted = {run.key: run for run in runs}
     missing = [run for key, run in wanted.items() if _is_missing(store, key, retry)]
     if missing:
@@ -266,9 +307,7 @@ class _Clock:
 # ---- one run -------------------------------------------------------------------------------------
 
 
-def perform(
-    run: Run, kind: Kind, key: str, table: TabularDataset | None, prepared: object = None
-) -> dict[str, Any]:
+def perform(run: Run, kind: Kind, key: str, table: Any, prepared: object = None) -> dict[str, Any]:
     """Make one run; an error becomes a failed row.
 
     Parameters
@@ -278,7 +317,7 @@ def perform(
         What its name stands for where the benchmark was started.
     key : str
         Its key there, which holds a hash of the code.
-    table : TabularDataset or None
+    table : object
     prepared : object
         What `Kind.prepare` gave, or the exception that it raised.
 
@@ -304,7 +343,7 @@ def perform(
     return _row(run, key, outcome, error, time.perf_counter() - start)
 
 
-def prepare(run: Run, kind: Kind, table: TabularDataset | None) -> object:
+def prepare(run: Run, kind: Kind, table: Any) -> object:
     """Make what runs share; an error is returned, for all that need it."""
     try:
         with threadpool_limits(1), torch_threads(1), warnings.catch_warnings(action="ignore"):
@@ -400,7 +439,7 @@ _ENVIRONMENT = {
 
 
 def _here(
-    runs: Sequence[Run], tables: Mapping[str, TabularDataset], clock: _Clock
+    runs: Sequence[Run], tables: Mapping[str, Any], clock: _Clock
 ) -> Iterator[tuple[Run, dict[str, Any]]]:
     shared: dict[str, object] = {}
     for run in runs:
@@ -427,7 +466,7 @@ def _need(run: Run) -> str:
 
 def _on_dask(
     runs: Sequence[Run],
-    tables: Mapping[str, TabularDataset],
+    tables: Mapping[str, Any],
     clock: _Clock,
     workers: int,
     scheduler: str | None,
@@ -472,7 +511,7 @@ def _on_dask(
 class _Session:
     """Hands runs to a Dask client, a few at a time."""
 
-    def __init__(self, client: Any, tables: Mapping[str, TabularDataset], clock: _Clock) -> None:
+    def __init__(self, client: Any, tables: Mapping[str, Any], clock: _Clock) -> None:
         self._client, self._tables, self._clock = client, tables, clock
         self._sent: dict[str, Any] = {}
         self._prepared: dict[str, Any] = {}

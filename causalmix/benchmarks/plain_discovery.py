@@ -7,25 +7,26 @@ the process ends itself when a search has used its share of processor time.
 from __future__ import annotations
 
 import os
+import pickle
+import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from types import TracebackType
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 
 from causalmix.data.codec import TableCodec
 from causalmix.discovery.search import complete
+from causalmix.errors import CausalMixError
 
 PLAIN = ("pc", "fci")
 """Algorithms of causal-learn that can be run."""
 
 _ALPHA = 0.05  # level of the tests: causal-learn's own default
+_OUT_OF_TIME = 124  # exit status
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class PlainSearch:
 class PlainSearcher:
     """Runs searches, one after the other, in a process that is replaced when it runs out of time.
 
-    Use it in a ``with`` statement.
+    The process ends with this one at the latest, and after a ``with`` statement.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ class PlainSearcher:
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
-        self._process, self._connection = None, None
+        self._process: subprocess.Popen | None = None
 
     def __enter__(self) -> PlainSearcher:
         return self
@@ -70,8 +71,7 @@ class PlainSearcher:
     ) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.join()
-            self._process = None
+            self._end()
 
     def search(self, algorithm: str, codes: np.ndarray) -> PlainSearch:
         """Run one search with causal-learn's defaults.
@@ -85,25 +85,41 @@ class PlainSearcher:
         Returns
         -------
         PlainSearch
+
+        Raises
+        ------
+        CausalMixError
+            If the process ends otherwise than for lack of time.
         """
         if self._process is None:
             self._start()
         try:
-            self._connection.send((algorithm, codes, self.limit))
-            return PlainSearch(*self._connection.recv())
-        except (EOFError, ConnectionError):
-            self._process.join()
-            self._process = None
+            pickle.dump((algorithm, codes, self.limit), self._process.stdin)
+            self._process.stdin.flush()
+            return PlainSearch(*pickle.load(self._process.stdout))
+        except (EOFError, BrokenPipeError):
+            if (status := self._end()) != _OUT_OF_TIME:
+                raise CausalMixError(
+                    f"The process of causal-learn's {algorithm} ended with status {status}."
+                ) from None
             return PlainSearch(None, self.limit, "timeout")
 
     def _start(self) -> None:
-        context = get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        with patch.dict(os.environ, PYTHONHASHSEED="0"):  # on which FCI's graphs depend
-            self._process.start()
-        theirs.close()
-        self._connection.recv()  # it has imported all it needs
+        # FCI's graphs depend on the hash seed.
+        own = {"PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | own,
+            start_new_session=True,  # Ctrl-C is no lack of time
+        )
+        pickle.load(self._process.stdout)  # it has imported all it needs
+
+    def _end(self) -> int:
+        with self._process as process:
+            self._process = None
+        return process.returncode
 
 
 def integer_codes(frame: pd.DataFrame) -> np.ndarray:
@@ -112,20 +128,26 @@ def integer_codes(frame: pd.DataFrame) -> np.ndarray:
     return complete(codec.encode(frame).to_numpy(), np.isin(list(frame), codec.categorical))
 
 
-def _serve(connection: Connection) -> None:
-    """Search what comes through the connection until it is closed."""
+def _serve() -> None:
+    """Search what comes through standard input until it is closed."""
     from causallearn.search.ConstraintBased.FCI import fci
     from causallearn.search.ConstraintBased.PC import pc
 
+    answers = sys.stdout.buffer
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - FCI prints its edges
+
+    def answer(content: object) -> None:
+        pickle.dump(content, answers)
+        answers.flush()
+
     searches = {
         "pc": lambda codes: pc(codes, _ALPHA, "fisherz", show_progress=False).G.graph,
         "fci": lambda codes: fci(codes, "fisherz", _ALPHA, show_progress=False)[0].graph,
     }
-    connection.send("ready")
+    answer("ready")
     while True:
         try:
-            algorithm, codes, limit = connection.recv()
+            algorithm, codes, limit = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
         done = threading.Event()
@@ -136,11 +158,15 @@ def _serve(connection: Connection) -> None:
         except Exception as error:  # a singular correlation matrix, for one
             graph, outcome = None, str(error) or type(error).__name__
         done.set()
-        connection.send((graph, time.process_time() - start, outcome))
+        answer((graph, time.process_time() - start, outcome))
 
 
 def _guard(deadline: float, done: threading.Event) -> None:
     """End the process when its processor time passes the deadline, unless the search is done."""
     while not done.wait(0.05):
         if time.process_time() > deadline:
-            os._exit(1)
+            os._exit(_OUT_OF_TIME)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -8,29 +8,23 @@ step each of them keeps.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import warnings
+import time
 from collections.abc import Sequence
-from functools import lru_cache
+from copy import copy
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
 
-from causalmix.benchmarks.rowstore import (
-    RowStore,
-    Task,
-    check_counts,
-    csv_path,
-    name_failure,
-    write_beside,
-)
+from causalmix.benchmarks.engine import Outcome, Run
+from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
 from causalmix.benchmarks.rule_summary import count_validation_rows, judge_runs, summarise_rules
+from causalmix.benchmarks.zero_shot import load_variant
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
-from causalmix.data.splitting import low_data_split
-from causalmix.errors import CausalMixError, DataError, check_jobs, check_name, check_names
+from causalmix.data.splitting import Split, low_data_split
+from causalmix.errors import CausalMixError, DataError, check_name, check_names
 from causalmix.finetuning.config import MIXED_ROWS, FinetuneConfig
 from causalmix.finetuning.run import finetune
 from causalmix.finetuning.stopping import RULES
@@ -69,8 +63,7 @@ def benchmark_rules(
     rules: Sequence[str] = tuple(RULES),
     config: FinetuneConfig | None = None,
     tfm: str | Path = "embedded",
-    workers: int = 1,
-    progress: bool = False,
+    **computing: Any,
 ) -> pd.DataFrame:
     """Record runs on a folder of tables and judge them by every rule.
 
@@ -82,8 +75,7 @@ def benchmark_rules(
     folder : str or Path
         Searched for CSV and Parquet files.
     out : str or Path
-        CSV file for the runs; what it holds already is not computed again. Summary and manifest go
-        beside it, with ``_summary.csv`` and ``_manifest.json`` in place of ``.csv``.
+        CSV file for the runs; what goes beside it is said in `causalmix.benchmarks.rows`.
     datasets : sequence of str, default=()
         Names of tables; all by default.
     n_train : sequence of int, default=(120,)
@@ -101,10 +93,8 @@ def benchmark_rules(
         Settings of the runs, and the patience that the rules have.
     tfm : str or Path, default="embedded"
         Checkpoint as :func:`causalmix.tfm.model.load_tfm` takes it.
-    workers : int, default=1
-        Processes, with one thread each.
-    progress : bool, default=False
-        Show a progress bar.
+    **computing
+        As :func:`causalmix.benchmarks.rows.make_rows` takes them.
 
     Returns
     -------
@@ -122,31 +112,40 @@ def benchmark_rules(
     """
     out, config = csv_path(out), config or FinetuneConfig()
     check_counts(n_train=n_train, seeds=seeds, n_test=n_test)
-    check_jobs(workers, "workers")
     check_names(mixings, MIXINGS, "mixing")
     check_names(rules, RULES, "rule")
     tables, _ = read_tables(folder)
     chosen = {check_name(name, tables, "dataset"): tables[name] for name in datasets} or tables
-    checkpoint = load_tfm(tfm).content_hash
-    model = {"tfm": str(tfm), "checkpoint": checkpoint[:16]}
-    tasks = [
-        _task(table, n, seed, mixing, config=config, n_test=n_test, rules=tuple(rules), **model)
+    model = load_tfm(tfm)
+    hashes = {name: table.content_hash for name, table in chosen.items()}
+    runs = [
+        keyed_run(
+            "rules",
+            _KEY,
+            (name, n, seed, mixing),
+            name,
+            {"tfm": str(tfm)},
+            data=hashes[name][:16],
+            tfm=model.run_hash,
+            n_val=count_validation_rows(n),
+            n_test=min(n_test, _left(table, n)),
+            rules=list(rules),
+            config=_recorded(config, mixing),
+        )
         for seed in range(seeds)
-        for table in chosen.values()
+        for name, table in chosen.items()
         for n in n_train
         if _left(table, n) >= _MIN_TEST_ROWS
         for mixing in mixings
     ]
-    if not tasks:
+    if not runs:
         raise DataError(
             f"No table of {folder} leaves {_MIN_TEST_ROWS} rows to test on beside "
             f"n_train={min(n_train)} and a quarter as many for validation."
         )
-    values = ("history", "generator_seconds", "seconds")
-    text = ("dataset", "mixing", "history")
-    store = RowStore(out, _KEY, values, origin=("data", "tfm", "config"), text=text)
-    runs = store.compute(tasks, _record, "runs", workers=workers, progress=progress)
-    summary = summarise_rules(judge_runs(runs, rules=rules, patience=config.patience))
+    columns = [*_KEY, "history", "generator_seconds", "seconds", "data", "tfm"]
+    rows = make_rows(out, runs, chosen, columns, **computing)
+    summary = summarise_rules(judge_runs(rows, rules=rules, patience=config.patience))
     settings = {
         "n_train": list(n_train),
         "seeds": seeds,
@@ -154,9 +153,9 @@ def benchmark_rules(
         "mixings": {name: MIXINGS[name] for name in mixings},
         "rules": list(rules),
         "config": dataclasses.asdict(config),
-        "checkpoint": checkpoint,
+        "checkpoint": model.content_hash,
     }
-    used = {task.data.name: task.data.content_hash for task in tasks}
+    used = {run.table: hashes[run.table] for run in runs}
     write_beside(out, summary, make_manifest(settings, used))
     return summary
 
@@ -165,53 +164,46 @@ def _left(table: TabularDataset, n_train: int) -> int:
     return table.n_rows - n_train - count_validation_rows(n_train)
 
 
-def _task(
-    table: TabularDataset,
-    n_train: int,
-    seed: int,
-    mixing: str,
-    *,
-    config: FinetuneConfig,
-    n_test: int,
-    rules: tuple[str, ...],
-    tfm: str,
-    checkpoint: str,
-) -> Task:
-    n_val, n_test = count_validation_rows(n_train), min(n_test, _left(table, n_train))
-    # Never stopped early: the rules are to judge the whole run.
-    config = dataclasses.replace(config, patience=config.steps + 1, **MIXINGS[mixing])
-    recorded = dataclasses.asdict(config)
-    for name in ("rule", "level", "patience"):  # nothing that is recorded depends on them
-        del recorded[name]
-    text = json.dumps([recorded, n_val, n_test, rules], sort_keys=True)
-    row = {"dataset": table.name, "n_train": n_train, "seed": seed, "mixing": mixing}
-    row |= {"data": table.content_hash[:16], "tfm": checkpoint}
-    row["config"] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    options = {"config": config, "n_val": n_val, "n_test": n_test, "rules": rules, "tfm": tfm}
-    return Task(row, table, options)
+def _recorded(config: FinetuneConfig, mixing: str) -> dict[str, Any]:
+    """Return the settings of a run, but for those on which nothing that is recorded depends."""
+    settings = dataclasses.asdict(dataclasses.replace(config, **MIXINGS[mixing]))
+    return {name: settings[name] for name in settings if name not in ("rule", "level", "patience")}
 
 
-def _record(task: Task) -> dict[str, object]:
-    options, seed = task.options, task.row["seed"]
-    # Hushed: discovery in few rows.
-    with name_failure(task.row["mixing"], task), warnings.catch_warnings(action="ignore"):
-        sizes = (task.row["n_train"], options["n_val"])
-        split = low_data_split(task.data, *sizes, seed, n_test=options["n_test"])
-        result = finetune(
-            _model(options["tfm"]),
-            split,
-            generator=_generator(seed),
-            config=options["config"],
-            seed=seed,
-            record_test=True,
-            record_rules=options["rules"],
-        )
-    curves = result.history.drop(columns="seconds").round(_DIGITS).to_dict("list")
-    return task.row | {
-        "history": json.dumps(curves, separators=(",", ":")),
-        "generator_seconds": round(result.generator_seconds, 2),
+def _split(run: Run, table: TabularDataset) -> Split:
+    names = ("n_train", "n_val", "seed")
+    sizes = (run.settings[name] for name in names)
+    return low_data_split(table, *sizes, n_test=run.settings["n_test"])
+
+
+def prepare(run: Run, table: TabularDataset) -> tuple[_FittedOnce, float]:
+    """Fit the generator that all ways of mixing of a split share; return its seconds too."""
+    start, train = time.perf_counter(), _split(run, table).train
+    generator = _FittedOnce(seed=run.settings["seed"]).fit(train.X, train.y)
+    return generator, time.perf_counter() - start
+
+
+def perform(run: Run, table: TabularDataset, prepared: tuple[_FittedOnce, float]) -> Outcome:
+    """Record the curves of a run to its last step."""
+    settings = run.settings
+    generator, fit_seconds = prepared
+    steps = settings["config"]["steps"]
+    result = finetune(
+        load_variant(run.places["tfm"], settings["tfm"]),
+        _split(run, table),
+        generator=copy(generator),  # which other splits are fitted to
+        # Never stopped early: the rules are to judge the whole run.
+        config=FinetuneConfig(**settings["config"], patience=steps + 1),
+        seed=settings["seed"],
+        record_test=True,
+        record_rules=settings["rules"],
+    )
+    seconds = {
+        "generator_seconds": round(fit_seconds + result.generator_seconds, 2),
         "seconds": round(float(result.history["seconds"].iloc[-1]), 2),
     }
+    curves = result.history.drop(columns="seconds").round(_DIGITS).to_dict("list")
+    return Outcome({}, curves, seconds)
 
 
 class _FittedOnce(CausalGenerator):
@@ -224,14 +216,6 @@ class _FittedOnce(CausalGenerator):
             super().fit(X, y)
             self._X = X
         return self
-
-
-@lru_cache(maxsize=1)
-def _generator(seed: int) -> _FittedOnce:
-    return _FittedOnce(seed=seed)
-
-
-_model = lru_cache(maxsize=1)(load_tfm)
 
 
 def config_of(settings: Sequence[str]) -> FinetuneConfig:

@@ -8,26 +8,20 @@ together.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from causalmix.benchmarks.comparison import mean_and_interval, mean_ranks
-from causalmix.benchmarks.rowstore import (
-    RowStore,
-    Task,
-    check_counts,
-    csv_path,
-    name_failure,
-    write_beside,
-)
+from causalmix.benchmarks.engine import Outcome, Run
+from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import holdout_split
-from causalmix.errors import DataError, check_filled, check_jobs, check_name, check_names
+from causalmix.errors import DataError, check_filled, check_name, check_names
 from causalmix.generation.registry import Generator, make_generator
 from causalmix.manifest import make_manifest
 from causalmix.quality.report import transfer_auc
@@ -88,8 +82,7 @@ def benchmark_utility(
     n_synthetic: int = 1000,
     n_test: int = 1000,
     generators: Sequence[str] = DEFAULT_GENERATORS,
-    workers: int = 1,
-    progress: bool = False,
+    **computing: Any,
 ) -> pd.DataFrame:
     """Compare generators by what learners make of their rows.
 
@@ -98,8 +91,7 @@ def benchmark_utility(
     folder : str or Path
         Searched for CSV and Parquet files.
     out : str or Path
-        CSV file for the rows; what it holds already is not computed again. Summary and manifest go
-        beside it, with ``_summary.csv`` and ``_manifest.json`` in place of ``.csv``.
+        CSV file for the rows; what goes beside it is said in `causalmix.benchmarks.rows`.
     datasets : sequence of str, default=()
         Names of tables; all by default.
     n_train : sequence of int, default=(100, 300)
@@ -112,10 +104,8 @@ def benchmark_utility(
         Test rows at most.
     generators : sequence of str, default=DEFAULT_GENERATORS
         Of `GENERATORS`.
-    workers : int, default=1
-        Processes, with one thread each.
-    progress : bool, default=False
-        Show a progress bar.
+    **computing
+        As :func:`causalmix.benchmarks.rows.make_rows` takes them.
 
     Returns
     -------
@@ -133,16 +123,19 @@ def benchmark_utility(
     """
     out = csv_path(out)
     check_counts(n_train=n_train, seeds=seeds, n_synthetic=n_synthetic, n_test=n_test)
-    check_jobs(workers, "workers")
     check_filled(generators, "generators")
     check_names(generators, GENERATORS, "generator")
     tables, _ = read_tables(folder)
     chosen = {check_name(name, tables, "dataset"): tables[name] for name in datasets} or tables
-    tasks = [
-        Task(
-            {"dataset": name, "n_train": n, "seed": seed, "generator": generator, "data": data},
-            table,
-            {"n_synthetic": n_synthetic, "n_test": min(n_test, table.n_rows - n)},
+    runs = [
+        keyed_run(
+            "utility",
+            _KEY,
+            (name, n, seed, generator),
+            name,
+            data=data,
+            n_synthetic=n_synthetic,
+            n_test=min(n_test, table.n_rows - n),
         )
         for name, table in chosen.items()
         for data in [table.content_hash[:16]]
@@ -151,14 +144,11 @@ def benchmark_utility(
         for seed in range(seeds)
         for generator in (REAL, *generators)
     ]
-    if not tasks:
+    if not runs:
         raise DataError(
             f"No table of {folder} has {min(n_train) + _MIN_TEST_ROWS} rows, as n_train needs."
         )
-    store = RowStore(
-        out, _KEY, (*SCORES, "seconds"), origin=("data",), text=("dataset", "generator")
-    )
-    rows = store.compute(tasks, _score, "utility", workers=workers, progress=progress)
+    rows = make_rows(out, runs, chosen, [*_KEY, *SCORES, "seconds", "data"], **computing)
     summary = summarise_utility(rows)
     settings = {
         "n_train": list(n_train),
@@ -168,36 +158,31 @@ def benchmark_utility(
         "generators": list(generators),
         "ctgan_epochs": CTGAN_EPOCHS,
     }
-    used = {task.data.name: task.data.content_hash for task in tasks}
+    used = {run.table: chosen[run.table].content_hash for run in runs}
     write_beside(out, summary, make_manifest(settings, used))
     return summary
 
 
-def _score(task: Task) -> dict[str, object]:
-    generator, seed = task.row["generator"], task.row["seed"]
-    train, test = holdout_split(task.data, task.row["n_train"], task.options["n_test"], seed)
+def perform(run: Run, table: TabularDataset, _: object = None) -> Outcome:
+    """Score what learners make of a generator's rows; the seconds are the generator's."""
+    settings = run.settings
+    name, seed = settings["generator"], settings["seed"]
+    train, test = holdout_split(table, settings["n_train"], settings["n_test"], seed)
     started = time.perf_counter()
-    # Hushed: discovery in few rows, and learners that do not converge.
-    with warnings.catch_warnings(action="ignore"):
-        X, y = (train.X, train.y) if generator == REAL else _generate(task, train)
-        seconds = time.perf_counter() - started
-        sources = {"synthetic": (X, y), "both": (X, y)}
-        if generator != REAL:
-            sources["both"] = (pd.concat([train.X, X]), pd.concat([train.y, y]))
-        scores = {
-            f"{learner}_{source}": transfer_auc(rows, test, learner=learner, seed=seed)
-            for learner in LEARNERS
-            for source, rows in sources.items()
-        }
-    rounded = {name: round(auc, 6) for name, auc in scores.items()}
-    return task.row | rounded | {"seconds": round(seconds, 3)}
-
-
-def _generate(task: Task, train: TabularDataset) -> tuple[pd.DataFrame, pd.Series]:
-    name, seed = task.row["generator"], task.row["seed"]
-    with name_failure(name, task):
-        generator = GENERATORS[name](seed).fit(train.X, train.y)
-        return generator.sample(task.options["n_synthetic"], seed)
+    X, y = train.X, train.y
+    if name != REAL:
+        X, y = GENERATORS[name](seed).fit(X, y).sample(settings["n_synthetic"], seed)
+    seconds = time.perf_counter() - started
+    sources = {"synthetic": (X, y), "both": (X, y)}
+    if name != REAL:
+        sources["both"] = (pd.concat([train.X, X]), pd.concat([train.y, y]))
+    scores = {
+        f"{learner}_{source}": transfer_auc(rows, test, learner=learner, seed=seed)
+        for learner in LEARNERS
+        for source, rows in sources.items()
+    }
+    rounded = {name: round(float(auc), 6) for name, auc in scores.items()}
+    return Outcome(rounded, timings={"seconds": round(seconds, 3)})
 
 
 def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataFrame:

@@ -1,39 +1,30 @@
 """A checkpoint without fine-tuning against the usual classifiers, on every table of a folder.
 
-All methods get the same stratified training and test rows of every table, size and seed. Each
-score is a row of one CSV file, written as soon as it is known, so that a run goes on where it was
-interrupted, and a new checkpoint leaves the baselines' rows as they are.
+All methods get the same stratified training and test rows of every table, size and seed. A new
+checkpoint leaves the baselines' rows as they are.
 """
 
 from __future__ import annotations
 
 import re
 import time
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pandas as pd
 from tabpfn.preprocessing import PreprocessorConfig
 
 from causalmix.atomic import replace_file
 from causalmix.benchmarks.comparison import compare_methods
-from causalmix.benchmarks.rowstore import (
-    RowStore,
-    Task,
-    check_counts,
-    csv_path,
-    name_failure,
-    write_beside,
-)
-from causalmix.benchmarks.timing import torch_threads
+from causalmix.benchmarks.engine import Outcome, Run
+from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import holdout_split
-from causalmix.errors import DataError, check_jobs, check_name, check_names
+from causalmix.errors import CausalMixError, DataError, check_name, check_names
 from causalmix.finetuning.metrics import RELIABILITY, SCORES, reliability, score
 from causalmix.finetuning.run import predict_proba
 from causalmix.manifest import make_manifest
@@ -53,8 +44,6 @@ LABELS = {TFM: "CausalMix TFM"} | {name: each.label for name, each in BASELINES.
 
 MIN_TEST_ROWS = 50
 """A table that leaves fewer rows for testing is skipped: its ranks would be drawn by lot."""
-
-_ADVICE = "; leave the method out with --methods, or take the table out of the folder"
 
 MAX_SHARED = 1000
 """Most labelled rows where these are a share of the table."""
@@ -114,8 +103,7 @@ def evaluate_tfm(
     calibration: bool = False,
     tuning: Collection[str] = (),
     target: str | None = None,
-    workers: int = 1,
-    progress: bool = False,
+    **computing: Any,
 ) -> Evaluation:
     """Score a checkpoint and the baselines on every table of a folder.
 
@@ -124,9 +112,8 @@ def evaluate_tfm(
     folder : str or Path
         Searched for CSV and Parquet files, subfolders included.
     out : str or Path
-        CSV file for the rows; scores that it holds already are not computed again. The summaries
-        and the manifest go beside it, with ``_summary.csv``, ``_traits.csv`` and
-        ``_manifest.json`` in place of ``.csv``.
+        CSV file for the rows; what goes beside it is said in `causalmix.benchmarks.rows`. Here it
+        is ``_traits.csv`` too.
     tfm : str or Path, default="embedded"
         Checkpoint as :func:`causalmix.tfm.model.load_tfm` takes it.
     n_train : sequence of int, default=(64, 128, 256, 512)
@@ -151,10 +138,8 @@ def evaluate_tfm(
         Names of tables that the checkpoint was chosen on, to be summed up apart.
     target : str, optional
         Target column of all tables; by default the one named ``target``.
-    workers : int, default=1
-        Processes, with one thread each.
-    progress : bool, default=False
-        Whether to show a progress bar on standard error.
+    **computing
+        As :func:`causalmix.benchmarks.rows.make_rows` takes them.
 
     Returns
     -------
@@ -168,35 +153,37 @@ def evaluate_tfm(
     UnknownNameError
         If a method or a tuning table is unknown.
     CausalMixError
-        If a method fails, a library is missing, or `out` holds something else.
+        If a method fails, a library is missing, or `out` is another file.
     """
     out = csv_path(out)
     check_counts(n_train=n_train, seeds=seeds, n_test=n_test)
-    check_jobs(workers, "workers")
     if n_test < MIN_TEST_ROWS:
         raise DataError(f"n_test={n_test} is too few rows to compare on; take {MIN_TEST_ROWS}.")
     if share is not None and not 0 < share < 1:
         raise DataError(f"share is {share}; it lies between 0 and 1.")
     variants = [name for name in methods if _VARIANT.fullmatch(name)]
     check_names([name for name in methods if name not in variants], METHODS, "method")
-    models = _models(tfm, variants)
-    versions = {name: BASELINES[name].version for name in methods if name not in models}
-    versions |= {name: model.run_hash for name, model in models.items()}
+    model = load_tfm(tfm) if variants else None
+    versions = {name: BASELINES[name].version for name in methods if name not in variants}
+    versions |= {name: _variant(model, name).run_hash for name in variants}
     tables, skipped = read_tables(folder, target)
     known = [*tables, *(entry["dataset"] for entry in skipped)]
     check_names(tuning, known, "tuning dataset")
 
-    model = next(iter(models.values()), None)
     ordered = sorted(set(methods), key=[*METHODS, *variants].index)
     sizes = {
         name: _sizes(table, _wanted(table, n_train, share), model, skipped)
         for name, table in tables.items()
     }
-    tasks = [
-        Task(
-            {"dataset": name, "n_train": n, "n_test": min(n_test, table.n_rows - n), "seed": seed}
-            | {"method": method, "data": data, "model": versions[method]},
-            table,
+    runs = [
+        keyed_run(
+            "baseline" if method in BASELINES else "zero_shot",
+            _KEY,
+            (name, n, min(n_test, table.n_rows - n), seed, method),
+            name,
+            {"tfm": str(tfm)},
+            data=data,
+            model=versions[method],
         )
         for name, table in tables.items()
         for data in [table.content_hash[:16]]
@@ -204,12 +191,10 @@ def evaluate_tfm(
         for seed in range(seeds)
         for method in ordered
     ]
-    if not tasks:
+    if not runs:
         raise DataError(f"Nothing to evaluate in {folder}:\n{describe_skipped(skipped)}")
     values = (*SCORES, *(RELIABILITY if calibration else ()), "seconds")
-    store = RowStore(out, _KEY, values, origin=("data", "model"), text=("dataset", "method"))
-    run = partial(_score, models=models, calibration=calibration)
-    rows = store.compute(tasks, run, "evaluation", workers=workers, progress=progress)
+    rows = make_rows(out, runs, tables, [*_KEY, *values, "data", "model"], **computing)
     compared = rows if share is None else rows.assign(n_train=f"{share:.0%}")
     summary = _summarise(compared, tuning)
     traits = summarise_traits(compared, tables)
@@ -330,10 +315,9 @@ def describe(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _models(tfm: str | Path, variants: Sequence[str]) -> dict[str, FoundationModel]:
-    """Load the checkpoint once, and give each variant its inference settings."""
-    model = load_tfm(tfm) if variants else None
-    return {name: model.with_settings(**_settings(name, model)) for name in variants}
+def _variant(model: FoundationModel, name: str) -> FoundationModel:
+    """Give a checkpoint the inference settings in the name of a method."""
+    return model.with_settings(**_settings(name, model))
 
 
 def _settings(variant: str, model: FoundationModel) -> dict[str, object]:
@@ -398,24 +382,39 @@ def _sizes(
     return [n for n in n_train if not any(n in sizes for sizes in reasons.values())]
 
 
-def _score(
-    task: Task, models: Mapping[str, FoundationModel], calibration: bool
-) -> dict[str, object]:
-    """Run one method on its split and return its row."""
-    method, seed = task.row["method"], task.row["seed"]
-    train, test = holdout_split(task.data, task.row["n_train"], task.row["n_test"], seed)
+def perform(run: Run, table: TabularDataset, _: object = None) -> Outcome:
+    """Score a method on a split."""
+    settings = run.settings
+    method, seed = settings["method"], settings["seed"]
+    train, test = holdout_split(table, settings["n_train"], settings["n_test"], seed)
+    model = None
+    if method not in BASELINES:
+        model = load_variant(run.places["tfm"], settings["model"], method)
     start = time.perf_counter()
-    with name_failure(method, task, _ADVICE), torch_threads(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # solvers that do not converge are scored as they are
-        if method in models:
-            proba = predict_proba(models[method], train, test.X, random_state=seed)
-        else:
-            proba = fit_predict_proba(method, train, test.X, seed=seed)
+    if model is None:
+        proba = fit_predict_proba(method, train, test.X, seed=seed)
+    else:
+        proba = predict_proba(model, train, test.X, random_state=seed)
     seconds = time.perf_counter() - start
     y = test.y.cat.codes.to_numpy()
-    scores = score(y, proba) | (reliability(y, proba) if calibration else {})
-    rounded = {name: round(value, 6) for name, value in scores.items()}
-    return task.row | rounded | {"seconds": round(seconds, 4)}
+    scores = score(y, proba) | reliability(y, proba)
+    rounded = {name: round(float(value), 6) for name, value in scores.items()}
+    return Outcome(rounded, timings={"seconds": round(seconds, 4)})
+
+
+def load_variant(tfm: str, run_hash: str, method: str = TFM) -> FoundationModel:
+    """Load the checkpoint of a run, once a process, with the settings in the name of a method."""
+    model = _variant(_load(tfm, run_hash.partition("-")[0]), method)
+    if model.run_hash != run_hash:
+        raise CausalMixError(
+            f"The checkpoint at {tfm} has the hash {model.run_hash}; the run asks for {run_hash}."
+        )
+    return model
+
+
+@lru_cache(maxsize=2)
+def _load(tfm: str, weights: str) -> FoundationModel:  # by its weights: the file may be replaced
+    return load_tfm(tfm)
 
 
 def _summarise(rows: pd.DataFrame, tuning: Collection[str]) -> pd.DataFrame:

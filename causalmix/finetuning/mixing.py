@@ -82,7 +82,12 @@ class Batch:
         if not (self.y_query != NO_CLASS).any():  # a mean of nothing
             return sum(parameter.sum() for parameter in network.parameters()) * 0.0
         if self.member is None:
-            logits = network(torch.cat([self.x_context, self.x_query]), self.y_context.float())
+            logits = network(
+                torch.cat([self.x_context, self.x_query]),
+                self.y_context.float(),
+                task_type="multiclass",
+                categorical_inds=[[]] * self.n_tasks,
+            )
         else:
             logits = self.member.logits(network, self.x_context, self.y_context, self.x_query)
         # The logits (R, B, K) are in single precision again.

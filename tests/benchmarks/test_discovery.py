@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import networkx as nx
 import numpy as np
@@ -23,6 +25,7 @@ from causalmix.benchmarks.discovery import (
     summarise,
 )
 from causalmix.benchmarks.discovery_speed import measure_bootstrap_speed, measure_cost
+from causalmix.benchmarks.engine import KINDS, code_hash
 from causalmix.benchmarks.plain_discovery import PlainSearcher, integer_codes
 from causalmix.benchmarks.results import load_result
 from causalmix.benchmarks.search_comparison import (
@@ -78,8 +81,6 @@ def test_rows_are_what_the_libraries_give_by_hand(small):
 
 def test_a_run_goes_on_where_it_stopped(small, monkeypatch):
     out, first = small
-    lines = out.read_text().splitlines()
-    out.write_text("\n".join(lines[:-2]) + "\n")
     searched = []
     search = discovery_benchmark._search
 
@@ -88,13 +89,21 @@ def test_a_run_goes_on_where_it_stopped(small, monkeypatch):
         return search(*arguments)
 
     monkeypatch.setattr(discovery_benchmark, "_search", counted)
-    again = run_discovery_benchmark(out, **SMALL)
-    assert len(searched) == 2
-    scores = [name for name in first.rows if name != "seconds"]
-    pd.testing.assert_frame_equal(again.rows[scores], first.rows[scores])
+    again = run_discovery_benchmark(out, **SMALL | {"n_scms": 3})
+    assert len(searched) == len(METHODS)
+    pd.testing.assert_frame_equal(again.rows.head(len(first.rows)), first.rows)
     manifest = json.loads(out.with_name("rows_manifest.json").read_text())
-    assert manifest["settings"]["n_scms"] == 2
+    assert manifest["settings"]["n_scms"] == 3
     assert {"causal-learn", "numpy"} <= set(manifest["versions"])
+    assert set(manifest["settings"]["methods"].values()) == set(first.rows["code"])
+
+
+def test_a_search_whose_process_was_ended_is_not_out_of_time():
+    with PlainSearcher(limit=9) as searcher:
+        searcher.search("pc", np.random.default_rng(0).normal(size=(50, 3)))
+        os.kill(searcher._process.pid, signal.SIGKILL)
+        with pytest.raises(CausalMixError, match="pc ended with status -9"):
+            searcher.search("pc", np.zeros((50, 3)))
 
 
 def test_a_search_that_takes_too_long_is_stopped_and_the_next_one_runs():
@@ -149,7 +158,7 @@ def test_failed_searches_are_counted_and_left_out_of_the_differences():
 
 
 def test_committed_rows_are_of_todays_code_or_named_stale():
-    today = load_result(RESULT)["code"].str.startswith(discovery_benchmark._code_hash())
+    today = load_result(RESULT)["code"].str.startswith(code_hash(KINDS["discovery"].code) + " ")
     assert today.all() or RESULT in STALE
     assert not today.all() or RESULT not in STALE
 
@@ -190,7 +199,7 @@ def test_bad_input_is_named(tmp_path):
     with pytest.raises(DataError, match="limit is 0"):
         run_discovery_benchmark(tmp_path / "rows.csv", limit=0)
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(CausalMixError, match="other columns"):
+    with pytest.raises(CausalMixError, match=r"not in .*rows\.runs"):
         run_discovery_benchmark(tmp_path / "rows.csv", **SMALL)
     result = CliRunner().invoke(
         cli.main, ["benchmark-discovery", "--speed", "--out", str(tmp_path / "x.csv")]
@@ -201,7 +210,19 @@ def test_bad_input_is_named(tmp_path):
 
 def test_the_command_writes_rows_summary_and_manifest(tmp_path):
     out = tmp_path / "rows.csv"
-    options = ["--n-rows", "60", "80", "--n-nodes", "4", "--n-scms", "1", "--n-bootstraps", "2"]
+    options = [
+        "--workers",
+        "1",
+        "--n-rows",
+        "60",
+        "80",
+        "--n-nodes",
+        "4",
+        "--n-scms",
+        "1",
+        "--n-bootstraps",
+        "2",
+    ]
     result = CliRunner().invoke(cli.main, ["benchmark-discovery", "--out", str(out), *options])
     assert result.exit_code == 0, result.output
     assert len(pd.read_csv(out)) == 2 * len(METHODS)

@@ -11,7 +11,12 @@ from click.testing import CliRunner
 
 from causalmix.benchmarks.csuite import REAL, benchmark_csuite, summarise_csuite
 from causalmix.benchmarks.csuite_data import PUBLISHED_COLUMNS
-from causalmix.benchmarks.utility import SCORES, benchmark_utility, summarise_utility
+from causalmix.benchmarks.utility import (
+    GENERATORS,
+    SCORES,
+    benchmark_utility,
+    summarise_utility,
+)
 from causalmix.cli import main
 from causalmix.errors import DataError, UnknownNameError
 from causalmix.plots.quality import csuite_wins, plot_csuite, plot_utility
@@ -39,7 +44,7 @@ def csuite(tmp_path):
     return folder.parent
 
 
-def test_csuite_is_scored_against_truth_floor_and_published_medians(csuite, tmp_path):
+def test_csuite_is_scored_against_truth_floor_and_published_medians(csuite, tmp_path, monkeypatch):
     out = tmp_path / "out.csv"
     options = {"n_train": [60], "repetitions": 2, "mechanisms": ["linear"]}
     summary = benchmark_csuite(csuite, out, **options)
@@ -59,8 +64,15 @@ def test_csuite_is_scored_against_truth_floor_and_published_medians(csuite, tmp_
     assert manifest["settings"]["n_train"] == [60]
 
     before = out.read_text()
-    benchmark_csuite(csuite, out, **options)  # nothing is left to do
+    monkeypatch.setattr("causalmix.benchmarks.csuite.perform", None)  # nothing is left to do
+    benchmark_csuite(csuite, out, **options)
     assert out.read_text() == before
+    monkeypatch.undo()
+    benchmark_csuite(csuite, out, **options | {"n_train": [50], "graphs": ["true"]})
+    assert pd.read_csv(out).groupby("n_train").size().to_dict() == {50: 4, 60: 6}
+    monkeypatch.setattr("causalmix.benchmarks.engine.code_hash", lambda parts: "changed since")
+    benchmark_csuite(csuite, out, **options | {"n_train": [50], "graphs": ["true"]})
+    assert pd.read_csv(out)["n_train"].tolist() == [50] * 4
     wins = csuite_wins(summary)
     assert wins.loc[("true", "linear", 60), "CMD"] == "1 of 1"
     assert plot_csuite(summary, "true").axes[0].get_title() == "line"
@@ -108,6 +120,7 @@ def test_mixup_is_compared_as_any_generator_is(tmp_path):
     table.to_csv(tmp_path / "tables" / "one.csv", index=False)
     command = ["benchmark-generation", "--data", str(tmp_path / "tables"), "--generators", "mixup"]
     command += ["--n-train", "60", "--seeds", "1", "--out", str(tmp_path / "out.csv")]
+    command += ["--workers", "0"]
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     rows = pd.read_csv(tmp_path / "out.csv").set_index("generator")
@@ -117,7 +130,7 @@ def test_mixup_is_compared_as_any_generator_is(tmp_path):
     assert summary["auc"].notna().all()
 
 
-def test_utility_is_compared_on_the_same_splits(tmp_path):
+def test_utility_is_compared_on_the_same_splits(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     folder = tmp_path / "tables"
     folder.mkdir()
@@ -128,10 +141,12 @@ def test_utility_is_compared_on_the_same_splits(tmp_path):
             folder / f"{name}.csv", index=False
         )
     out = tmp_path / "out.csv"
-    summary = benchmark_utility(
-        folder, out, n_train=[60], seeds=2, n_synthetic=150, generators=["smote_nc", "causal"]
-    )
+    options = {"n_train": [60], "seeds": 2, "n_synthetic": 150}
+    summary = benchmark_utility(folder, out, generators=["smote_nc", "causal"], **options)
     rows = pd.read_csv(out)
+    monkeypatch.setattr("causalmix.benchmarks.utility.GENERATORS", dict.fromkeys(GENERATORS))
+    again = benchmark_utility(folder, out, generators=["smote_nc", "causal"], **options)
+    pd.testing.assert_frame_equal(again, summary)  # without a generator that could be fitted
     assert len(rows) == 2 * 2 * 3
     assert rows["linear_synthetic"].min() > 0.85
     auc = rows.pivot_table(index="dataset", columns="generator", values="boosting_both")

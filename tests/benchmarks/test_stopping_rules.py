@@ -21,6 +21,7 @@ from causalmix.benchmarks.rule_summary import (
 from causalmix.benchmarks.stopping_rules import benchmark_rules, config_of
 from causalmix.cli import main
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
+from causalmix.generation.causal import CausalGenerator
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +40,14 @@ def test_the_command_records_judges_and_resumes(folder, tmp_path, monkeypatch):
     out = tmp_path / "rules.csv"
     mixings = ["causal", "causal_first", "causal_tasks", "real"]
     arguments = ["benchmark-finetuning", "--data", str(folder), "--out", str(out)]
-    arguments += ["--n-train", "40", "--seeds", "1", "--mixings", *mixings]
+    arguments += ["--n-train", "40", "--seeds", "1", "--workers", "0", "--mixings", *mixings]
     arguments += ["--rules", "log_loss", "augmented", "last"]
     arguments += ["--set", "steps=2", "validate_every=1", "n_synthetic=200", "rows_per_task=40"]
+    fits, fit = [], CausalGenerator.fit
+    monkeypatch.setattr(CausalGenerator, "fit", lambda *a: fits.append(a) or fit(*a))
     shown = CliRunner().invoke(main, arguments)
     assert shown.exit_code == 0, shown.output
+    assert len(fits) == 1  # of one split
     runs = pd.read_csv(out)
     assert runs["mixing"].tolist() == mixings
     histories = dict(zip(runs["mixing"], read_histories(runs), strict=True))

@@ -23,7 +23,7 @@ from tabpfn import TabPFNClassifier
 from causalmix import cli
 from causalmix.benchmarks import zero_shot as evaluation
 from causalmix.benchmarks.comparison import bins_of, bootstrap_interval, compare_methods, mean_ranks
-from causalmix.benchmarks.rowstore import RowStore
+from causalmix.benchmarks.engine import KINDS
 from causalmix.benchmarks.speed import measure_speed
 from causalmix.benchmarks.zero_shot import DEFAULT_METHODS, TRAITS, evaluate_tfm
 from causalmix.data.dataset import TabularDataset
@@ -226,61 +226,70 @@ def test_files_hold_rows_summary_and_manifest(folder, tmp_path):
     assert "held-out" in evaluation.describe(result)
 
 
-def test_a_run_goes_on_where_it_was_killed(folder, tmp_path, monkeypatch):
+@pytest.fixture
+def made(monkeypatch):
+    """Name the runs that are made."""
+    labels, perform = [], evaluation.perform
+
+    def noted(run, *arguments):
+        labels.append((run.settings["dataset"], run.settings["method"]))
+        return perform(run, *arguments)
+
+    monkeypatch.setattr(evaluation, "perform", noted)
+    return labels
+
+
+def test_what_is_done_is_not_done_again(folder, tmp_path, made):
     out = tmp_path / "out.csv"
+    part = small(folder, out, seeds=1).rows
+    made.clear()
     whole = small(folder, out)
-    lines = out.read_text().splitlines(keepends=True)
-    out.write_text("".join(lines[:9]) + lines[9][:20])  # killed while writing the ninth row
-    scored = []
-    score = evaluation._score
-    monkeypatch.setattr(
-        evaluation, "_score", lambda task, **options: scored.append(task) or score(task, **options)
-    )
-    again = small(folder, out)
-    assert len(scored) == len(lines) - 9
-    timeless = whole.rows.columns.drop("seconds")
-    pd.testing.assert_frame_equal(again.rows[timeless], whole.rows[timeless])
-    scored.clear()
+    assert len(made) == len(part)
+    pd.testing.assert_frame_equal(whole.rows.query("seed == 0").reset_index(drop=True), part)
+    made.clear()
+    before = out.read_text()
     small(folder, out)
-    assert not scored
+    assert not made
+    assert out.read_text() == before
 
 
-def test_another_checkpoint_or_table_replaces_only_its_own_rows(folder, tmp_path, monkeypatch):
+def test_another_checkpoint_or_table_replaces_only_its_own_rows(folder, tmp_path, made):
     out = tmp_path / "out.csv"
     before = small(folder, out, seeds=1).rows
     other = load_tfm()
     next(other.network.parameters()).data.mul_(1.5)
     path = other.save(tmp_path / "other.safetensors")
-    methods = []
-    score = evaluation._score
-
-    def noted(task, **options):
-        methods.append((task.row["dataset"], task.row["method"]))
-        return score(task, **options)
-
-    monkeypatch.setattr(evaluation, "_score", noted)
+    made.clear()
     after = small(folder, out, seeds=1, tfm=path).rows
-    assert sorted(methods) == [("three", "tfm"), ("two", "tfm")]
+    assert sorted(made) == [("three", "tfm"), ("two", "tfm")]
     assert len(pd.read_csv(out)) == len(before)
     is_tfm = after["method"] == "tfm"
     pd.testing.assert_frame_equal(after[~is_tfm], before[~is_tfm])
     assert (after.loc[is_tfm, "auc"] != before.loc[is_tfm, "auc"]).all()
     assert set(after.loc[is_tfm, "model"]) == {other.run_hash}
 
-    methods.clear()
+    made.clear()
     make_table(160, seed=9).to_csv(folder / "two.csv", index=False)
     small(folder, out, seeds=1, tfm=path)
-    assert methods == [("two", method) for method in DEFAULT_METHODS]
+    assert made == [("two", method) for method in DEFAULT_METHODS]
     assert len(pd.read_csv(out)) == len(before)
 
 
-def test_rows_of_other_sizes_stay_in_the_file_and_out_of_the_summary(folder, tmp_path):
+def test_rows_of_other_sizes_are_kept_and_out_of_the_file(folder, tmp_path, made):
     out = tmp_path / "out.csv"
     options = {"methods": ["knn", "logistic_regression"], "seeds": 1}
     small(folder, out, **options)
     result = small(folder, out, n_train=[40], **options)
-    assert set(pd.read_csv(out)["n_train"]) == {30, 40}
+    assert set(pd.read_csv(out)["n_train"]) == {40}
     assert set(result.rows["n_train"]) == set(result.summary["n_train"]) == {40}
+    made.clear()
+    assert set(small(folder, out, n_train=[30, 40], **options).rows["n_train"]) == {30, 40}
+    assert not made
+
+
+def test_the_code_of_a_classifier_is_not_that_of_the_checkpoint():
+    assert "tfm" in KINDS["zero_shot"].code
+    assert not {"tfm", "finetuning/run"} & set(KINDS["baseline"].code)
 
 
 def test_workers_give_the_same_rows(folder, tmp_path):
@@ -372,22 +381,12 @@ def test_names_that_a_library_refuses_do_not_stop_it(method):
     np.testing.assert_array_equal(plain, named)
 
 
-def test_a_foreign_file_is_not_touched(folder, tmp_path):
+def test_a_file_without_its_runs_is_not_touched(folder, tmp_path):
     out = tmp_path / "out.csv"
     out.write_text("name,price\napple,3\n")
-    with pytest.raises(CausalMixError, match=r"out\.csv holds other columns"):
+    with pytest.raises(CausalMixError, match=r"behind it are not in .*out\.runs"):
         small(folder, out)
     assert out.read_text() == "name,price\napple,3\n"
-
-
-def test_a_store_keeps_text_as_text(tmp_path):
-    columns = {"key": ["name"], "values": ["value"], "origin": ["model"], "text": ["name", "model"]}
-    row = {"name": "007", "value": 0.1, "model": "1e5"}
-    RowStore(tmp_path / "rows.csv", **columns).add(row)
-    store = RowStore(tmp_path / "rows.csv", **columns)
-    assert store.has(row)
-    assert not store.has(row | {"model": "2e5"})
-    assert store.finish([row]).to_dict("records") == [row]
 
 
 # What is skipped, and bad input
@@ -477,9 +476,22 @@ def test_a_failing_method_is_named_and_what_is_done_is_kept(folder, tmp_path, mo
 
     monkeypatch.setattr(evaluation, "fit_predict_proba", fail)
     out = tmp_path / "out.csv"
-    with pytest.raises(CausalMixError, match=r"xgboost failed on three(.|\n)*no such tree"):
-        small(folder, out, methods=["knn", "random_forest", "xgboost"])
-    assert list(pd.read_csv(out)["method"]) == ["random_forest"]
+    methods = ["knn", "random_forest", "xgboost"]
+    message = r"three at 30 rows, seed 0, xgboost failed: .*no such tree.* 8 of 12 runs.*--retry"
+    with pytest.raises(CausalMixError, match=message):
+        small(folder, out, methods=methods)
+    assert not out.exists()
+    monkeypatch.undo()
+    with pytest.raises(CausalMixError, match="4 failed"):
+        small(folder, out, methods=methods)
+    assert len(small(folder, out, methods=methods, retry=True).rows) == 12
+
+
+def test_no_row_is_written_where_the_time_was_up(folder, tmp_path):
+    out = tmp_path / "out.csv"
+    with pytest.raises(CausalMixError, match=r"0 of 4 runs .* The time was up"):
+        small(folder, out, methods=["knn"], hours=0)
+    assert not out.exists()
 
 
 # The command line
@@ -502,6 +514,7 @@ def test_command_takes_lists_in_a_row_or_repeated(folder, tmp_path, monkeypatch)
 def test_command_writes_its_files_and_names_a_mistake(folder, tmp_path):
     out = tmp_path / "out.csv"
     options = ["evaluate-tfm", "--data", str(folder), "--out", str(out), "--seeds", "1"]
+    options += ["--workers", "0"]
     result = CliRunner().invoke(cli.main, [*options, "--n-train", "30", "--methods", "knn", "tfm"])
     assert result.exit_code == 0, result.output
     assert "mean_rank" in result.stdout

@@ -153,10 +153,9 @@ def test_it_predicts_what_tabpfn_predicts_with_the_same_weights(
         assert np.abs(got - zero_shot.predict_proba(X[60:])).max() > 1e-4
 
 
-def test_the_default_generator_is_causal_and_runs_on_mixed_columns(table):
+def test_the_causal_generator_runs_on_mixed_columns(table):
     options = {"n_bootstraps": 1, "n_dags": 1}
     classifier = tiny(generator="causal", generator_options=options, n_synthetic=30).fit(*table)
-    assert CausalMixClassifier().generator == "causal"
     assert classifier.history_["synthetic_share"].iloc[-1] == 0.5
     assert classifier.report_.generator_seconds > 0
     assert classifier.score(*table) > 0.6

@@ -119,7 +119,8 @@ def test_shares_of_classes_keep_their_keys(table, tmp_path, dtype):
     X, y = table[0], table[1].astype(dtype)
     shares = dict.fromkeys(np.unique(y), 0.5)  # keys of NumPy
     options = {"class_shares": shares, "n_bootstraps": 1, "n_dags": 1}
-    classifier = CausalMixClassifier(**TINY, generator_options=options).fit(X, y)
+    given = TINY | {"generator": "causal", "generator_options": options}
+    classifier = CausalMixClassifier(**given).fit(X, y)
     again = CausalMixClassifier.load(classifier.save(tmp_path / "model"), device="cpu")
     assert again.get_params() == classifier.get_params()
     keys = again.generator_options["class_shares"].keys()

@@ -26,6 +26,7 @@ from causalmix.generation.registry import make_generator
 from causalmix.tfm.model import load_tfm
 
 LOWEST = {"rule": "log_loss", "level": 0.5}  # keep the step with the lowest validation log-loss
+WHOLE = {"trained": "all", "rehearsal": 0.0}  # the whole network, on real rows only
 SHORT = FinetuneConfig(steps=4, validate_every=2, n_synthetic=60)
 
 
@@ -76,7 +77,7 @@ def test_the_same_seed_gives_the_same_history(tfm, split, rule):
 
 def test_the_model_passed_in_is_untouched_and_the_result_differs(tfm, split):
     before = {name: w.clone() for name, w in tfm.network.state_dict().items()}
-    config = FinetuneConfig(steps=6, validate_every=2, learning_rate=1e-3)
+    config = FinetuneConfig(steps=6, validate_every=2, learning_rate=1e-3, **WHOLE)
     # Validated on the rows that it trains on, a run is sure to find better weights.
     result = finetune(tfm, dataclasses.replace(split, val=split.train), config=config)
     after = tfm.network.state_dict()
@@ -87,7 +88,7 @@ def test_the_model_passed_in_is_untouched_and_the_result_differs(tfm, split):
 
 
 def test_fine_tuning_lowers_the_loss_it_minimises(embedded, split):
-    config = FinetuneConfig(steps=30, validate_every=10, learning_rate=1e-3, patience=30)
+    config = FinetuneConfig(steps=30, validate_every=10, learning_rate=1e-3, patience=30, **WHOLE)
     losses = finetune(embedded, split, config=config).history["train_loss"].dropna()
     assert losses.iloc[-1] < 0.8 * losses.iloc[0]
 
