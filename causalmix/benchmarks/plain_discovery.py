@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -117,8 +118,9 @@ class PlainSearcher:
         pickle.load(self._process.stdout)  # it has imported all it needs
 
     def _end(self) -> int:
-        with self._process as process:
-            self._process = None
+        process, self._process = self._process, None
+        with suppress(BrokenPipeError), process:  # it may have left something unread
+            pass
         return process.returncode
 
 

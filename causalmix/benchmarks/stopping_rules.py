@@ -33,13 +33,13 @@ from causalmix.manifest import make_manifest
 from causalmix.tfm.model import load_tfm
 
 MIXINGS: dict[str, dict[str, object]] = {
-    "real": {"synthetic_share": 0.0, "synthetic_tasks": 0.0},
+    "real": MIXED_ROWS | {"synthetic_share": 0.0},
     "causal": MIXED_ROWS,
     "causal_decaying": MIXED_ROWS | {"schedule": "decaying"},
     "causal_first": MIXED_ROWS | {"schedule": "synthetic_first"},
     "causal_context": MIXED_ROWS | {"synthetic_query_share": 0.0},
     "causal_fresh": MIXED_ROWS | {"fresh_rows": True},
-    "causal_tasks": {"synthetic_share": 0.0, "synthetic_tasks": 0.5},
+    "causal_tasks": MIXED_ROWS | {"synthetic_share": 0.0, "synthetic_tasks": 0.5},
 }
 """Ways of mixing by name: what they set in the `FinetuneConfig`.
 

@@ -102,6 +102,7 @@ def test_a_search_whose_process_was_ended_is_not_out_of_time():
     with PlainSearcher(limit=9) as searcher:
         searcher.search("pc", np.random.default_rng(0).normal(size=(50, 3)))
         os.kill(searcher._process.pid, signal.SIGKILL)
+        searcher._process.wait()
         with pytest.raises(CausalMixError, match="pc ended with status -9"):
             searcher.search("pc", np.zeros((50, 3)))
 

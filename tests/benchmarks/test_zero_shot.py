@@ -477,7 +477,7 @@ def test_a_failing_method_is_named_and_what_is_done_is_kept(folder, tmp_path, mo
     monkeypatch.setattr(evaluation, "fit_predict_proba", fail)
     out = tmp_path / "out.csv"
     methods = ["knn", "random_forest", "xgboost"]
-    message = r"three at 30 rows, seed 0, xgboost failed: .*no such tree.* 8 of 12 runs.*--retry"
+    message = r"dataset=three.*method=xgboost failed: .*no such tree.* 8 of 12 runs.*--retry"
     with pytest.raises(CausalMixError, match=message):
         small(folder, out, methods=methods)
     assert not out.exists()
