@@ -330,7 +330,7 @@ def test_weights_are_not_chosen_by_rows_of_a_single_class(table):
 # As a part of scikit-learn
 
 
-CONFIGS = [None, {"rule": "last"}, FinetuneConfig(rule="last")]
+CONFIGS = [None, {"rule": "smoothed"}, FinetuneConfig(rule="smoothed")]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=repr)
@@ -341,7 +341,7 @@ def test_settings_are_reached_through_the_config(config):
     assert {name for name in params if name.startswith("config__")} == {
         f"config__{field.name}" for field in dataclasses.fields(FinetuneConfig)
     }
-    assert params["config__rule"] == ("last" if config else "augmented")
+    assert params["config__rule"] == ("smoothed" if config else "last")
     classifier.set_params(config__rows_per_task=64, config__time_limit=9.0, n_val=30)
     assert config == before  # the caller's own
     assert type(classifier.config) is type(config or {})
