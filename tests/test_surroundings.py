@@ -48,7 +48,8 @@ def tfm_file(tmp_path_factory):
 
 def classify(tfm_file):
     config = {"n_synthetic": 40, "n_synthetic_val": 20, "tasks_per_step": 1, "rows_per_task": 24}
-    options = {"tfm": tfm_file, "n_estimators": 2, "steps": 1, "generator_options": SMALL}
+    options = {"tfm": tfm_file, "n_estimators": 2, "steps": 1}
+    options |= {"generator": "causal", "generator_options": SMALL}
     classifier = CausalMixClassifier(**options, config=config, random_state=0, device="cpu")
     return classifier.fit(PATIENTS.X, PATIENTS.y).predict_proba(PATIENTS.X)
 

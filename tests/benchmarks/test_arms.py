@@ -175,7 +175,8 @@ def test_every_arm_runs_to_scores_and_has_tasks_and_validations_alike(arm, monke
         return drawn[-1]
 
     monkeypatch.setattr(TaskSampler, "draw", watched)
-    table, config = load_dataset("iris"), FinetuneConfig(steps=2, validate_every=1, rule="last")
+    table = load_dataset("iris")
+    config = FinetuneConfig(steps=2, validate_every=1, tasks_per_step=4)
     run = settings_of(arm, table, config, rows=Rows(30, 12, 40, split=1))
     shared = prepare(run, table)
     with warnings.catch_warnings():
