@@ -123,7 +123,7 @@ def _write(
         f"tables, by the code of {', '.join(commits)}. Intervals are at 95 %; a positive "
         "difference is better.",
     ]
-    for name, table in tables.items():
+    for name, table in ((name, table) for name, table in tables.items() if len(table)):
         replace_file(out / f"{name}.csv", partial(table.to_csv, index=False))
         if name == "claims":
             parts.append(f"## The paper's claims\n\n```text\n{claims}\n```")
