@@ -28,7 +28,16 @@ LINUX = RuntimeError(
 WINDOWS = RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4096 bytes.")
 
 CONFIG = FinetuneConfig(
-    steps=3, validate_every=1, rows_per_task=24, synthetic_tasks=0.25, level=1.0, n_synthetic=60
+    steps=3,
+    validate_every=1,
+    tasks_per_step=4,
+    rows_per_task=24,
+    synthetic_tasks=0.25,
+    rehearsal=0.0,
+    trained="all",
+    learning_rate=3e-5,
+    level=1.0,
+    n_synthetic=60,
 )
 
 
