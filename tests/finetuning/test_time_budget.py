@@ -22,6 +22,15 @@ from causalmix.tfm.model import load_tfm
 
 N_VAL, N_MADE = 40, 30
 LIMIT = 30.0
+CONFIG = FinetuneConfig(
+    time_limit=LIMIT,
+    tasks_per_step=4,
+    validate_every=4,
+    rule="augmented",
+    level=0.84,
+    n_synthetic=200,
+    n_synthetic_val=N_MADE,
+)
 
 
 class Clock:
@@ -81,8 +90,7 @@ def run_on(clock, monkeypatch, tfm, split, share):
 
     monkeypatch.setattr(Encoder, "predict_proba", predict)
     monkeypatch.setattr(module._Optimiser, "step", step)
-    config = FinetuneConfig(time_limit=LIMIT, n_synthetic=200, n_synthetic_val=N_MADE)
-    return finetune(tfm, split, generator=Slow(clock, share), config=config, n_estimators=4)
+    return finetune(tfm, split, generator=Slow(clock, share), config=CONFIG, n_estimators=4)
 
 
 @pytest.mark.parametrize("share", [1.0, 1.5])
@@ -106,14 +114,18 @@ def test_what_was_left_out_is_in_the_report_and_nothing_is_where_time_suffices(
     assert result.config.tasks_per_step == 1
     ample = run_on(Clock(1e6), monkeypatch, tfm, split, 1.0)
     assert ample.left_out == ()
-    assert ample.config == FinetuneConfig(time_limit=LIMIT, n_synthetic=200, n_synthetic_val=N_MADE)
+    assert ample.config == CONFIG.settled(tfm.network, generates=True)
     assert ample.stopped_by == "steps"
 
 
 def test_tasks_get_fewer_before_they_get_smaller_and_stop_at_a_least_size():
     def sizes(seconds, n_classes=2):
         config = time_budget.affordable_tasks(
-            FinetuneConfig(), n_rows=400, n_classes=n_classes, row_seconds=0.001, seconds=seconds
+            FinetuneConfig(tasks_per_step=4),
+            n_rows=400,
+            n_classes=n_classes,
+            row_seconds=0.001,
+            seconds=seconds,
         )
         return config.tasks_per_step, config.rows_per_task
 
