@@ -84,7 +84,7 @@ def test_the_command_fails_for_one_altered_score_and_shows_which(tiny, tmp_path)
     done = CliRunner().invoke(main, ["audit", str(false.folder), "--sample", "9", "--seed", "0"])
     assert done.exit_code == 1, done.output
     wrong = [line for line in done.output.splitlines() if "DIFFERS" in line]
-    assert len(wrong) == 1
+    assert len(wrong) == 1, done.output
     assert wrong[0].split()[:2] == ["zero_shot", "on"]
     assert "0.9" in wrong[0]
     assert "1 of 2 runs are equal" in done.output
