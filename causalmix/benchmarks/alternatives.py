@@ -1,4 +1,4 @@
-"""What else can be made of the same model and rows, at about the same cost."""
+"""What can be made of the same model and rows without this package's fine-tuning."""
 
 from __future__ import annotations
 
@@ -136,6 +136,7 @@ def tuned_by_tabpfn(tfm: FoundationModel, split: Split, seed: int) -> np.ndarray
 
 
 ALTERNATIVES: dict[str, Alternative] = {
+    "zero_shot": Alternative("Zero-shot", zero_shot),
     "zero_shot_tempered": Alternative("Zero-shot, fitted temperature", tempered),
     "tabpfn_finetuned": Alternative("tabpfn's own fine-tuning", tuned_by_tabpfn),
 }

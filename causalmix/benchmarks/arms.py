@@ -37,6 +37,7 @@ from causalmix.finetuning.fit_input import seeded_generator
 from causalmix.finetuning.metrics import score
 from causalmix.finetuning.report import make_report
 from causalmix.finetuning.run import finetune
+from causalmix.finetuning.stopping import UNTESTED
 from causalmix.generation.causal import CausalGenerator
 from causalmix.generation.purification import Purified
 from causalmix.generation.registry import Generator
@@ -46,8 +47,8 @@ from causalmix.quality.baselines import BASELINES, fit_predict_proba
 from causalmix.tfm.model import FoundationModel, load_tfm
 
 ZERO_SHOT, FINETUNED = "zero_shot", "finetuned"
-"""Methods of an arm besides those of `causalmix.benchmarks.alternatives.ALTERNATIVES` and
-`causalmix.quality.baselines.BASELINES`."""
+"""Two methods of an arm. The first is one of `causalmix.benchmarks.alternatives.ALTERNATIVES`; the
+names of these and of `causalmix.quality.baselines.BASELINES` are the other methods."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Arm:
     label : str
         As figures and tables name it.
     method : str, default="finetuned"
-        ``"zero_shot"``, ``"finetuned"``, or the name of an alternative or another classifier.
+        ``"finetuned"``, or the name of an alternative or another classifier.
     generator : str or None, default=None
         Name of the generator whose rows are trained on.
     options : dict, optional
@@ -72,7 +73,7 @@ class Arm:
         Whether its seed is another than that of the other arms: what chance alone changes.
     repeats : int, default=1
         Fine-tuning runs whose predictions are averaged, the others on other splits of training and
-        validation rows.
+        validation rows. Step, reason and timings of its row are those of the first.
     all_rows : bool, default=False
         Whether the validation rows are trained on as well; validation then says nothing, and the
         rule must be one that does not ask it.
@@ -121,13 +122,13 @@ _PURIFIED = ("causal", "causal_paper", "ctgan", "tabebm")
 
 
 _REAL_ROWS: dict[str, object] = {"rehearsal": 0.0}
-_LAST_STEP: dict[str, object] = {"rule": "last", "level": 1.0}
+_LAST_STEP: dict[str, object] = {"rule": "last", "level": UNTESTED}
 
 
 def _arms() -> dict[str, Arm]:
     """Fine-tuning on real rows, with tasks of the prior, and with each generator's rows."""
-    arms = {
-        "zero_shot": Arm("Zero-shot", ZERO_SHOT),
+    arms = {name: Arm(each.label, name) for name, each in ALTERNATIVES.items()}
+    arms |= {
         "zero_shot_reseeded": Arm("Zero-shot, other members", ZERO_SHOT, reseeded=True),
         "default": Arm("Default fine-tuning", config=_REAL_ROWS),
         "rehearsal": Arm("Rehearsal", config={"rehearsal": 0.5}),
@@ -136,7 +137,6 @@ def _arms() -> dict[str, Arm]:
         ),
         "default_repeated": Arm("Default, mean of three splits", config=_REAL_ROWS, repeats=3),
     }
-    arms |= {name: Arm(each.label, name) for name, each in ALTERNATIVES.items()}
     arms |= {name: Arm(label, generator=name) for name, label in _LABELS.items()}
     for graph, label in _GRAPHS.items():
         name, other = f"causal_{graph}", f"causal_{graph}_label"
@@ -352,9 +352,19 @@ def make_run(
     Returns
     -------
     Run
+
+    Raises
+    ------
+    CausalMixError
+        If the arm trains on all rows and its rule asks the validation rows.
     """
     seed += _RESEEDED if arm.reseeded else 0
     own = replace(config, **arm.config)
+    if arm.all_rows and (own.rule, own.level) != ("last", UNTESTED):
+        raise CausalMixError(
+            f"The arm {name!r} trains on all rows (all_rows), so that none can judge it: give it "
+            f"the rule 'last' and the level 1, not {own.rule!r} and {own.level:g}."
+        )
     n_train = rows.n_train + (rows.n_val if arm.all_rows else 0)
     n_pool = n_train * (2 if arm.options.get("purified") else 1)
     causal = _causal(seeded_generator(arm.generator, arm.options, seed))
@@ -448,8 +458,7 @@ def perform(
     if settings["members"]:
         model = model.with_settings(N_ESTIMATORS=settings["members"])
     if method != FINETUNED:
-        predict = zero_shot if method == ZERO_SHOT else ALTERNATIVES[method].predict
-        proba = predict(model, split, seed)
+        proba = ALTERNATIVES[method].predict(model, split, seed)
         return Outcome(score(y, proba), device=model.device.type)
     options = dict(settings["options"])
     if prepared:

@@ -72,7 +72,8 @@ def candidate_gains(store: Store, reference: str = "zero_shot") -> pd.DataFrame:
             continue
         found = _of_curves(store.curves([key]), int(run["n_val"])) if store[key]["curves"] else []
         if not found:
-            found = [{"view": "", **_as_run(json.loads(store[key]["settings"])), **run[_SCORED]}]
+            rule = _rule_of(json.loads(store[key]["settings"]))
+            found = [{"view": "", "rule": rule, "kept": run.get("best_step") != 0, **run[_SCORED]}]
         auc, log_loss = before.loc[split]
         rows += [
             {
@@ -90,11 +91,11 @@ def candidate_gains(store: Store, reference: str = "zero_shot") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _as_run(settings: Mapping[str, Any]) -> dict[str, object]:
+def _rule_of(settings: Mapping[str, Any]) -> str:
     """Name the rule of a run without test curves; none where nothing was trained."""
-    config = settings.get("config") or {"rule": "", "level": 0.0}
-    own = (config["rule"], config["level"])
-    return {"rule": next((name for name, rule in RULES.items() if rule == own), ""), "kept": True}
+    config = settings.get("config") or {}
+    own = (config.get("rule"), config.get("level"))
+    return next((name for name, rule in RULES.items() if rule == own), "")
 
 
 def _of_curves(curves: pd.DataFrame, n_val: int) -> list[dict[str, object]]:

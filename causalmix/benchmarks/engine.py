@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from joblib import cpu_count
 from threadpoolctl import threadpool_limits
@@ -508,6 +509,10 @@ def _on_dask(
                 cluster.close()
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 class _Session:
     """Hands runs to a Dask client, a few at a time."""
 
@@ -567,8 +572,10 @@ class _Session:
 
     def _table(self, name: str) -> Any:
         if name and name not in self._sent:
+            # A task, not scattered data: it is made again where all workers that had it died.
             # A single one at a time: tables come one after the other, and are let go.
-            (sent,) = self._client.scatter([self._tables[name]], broadcast=True)
+            key = f"table-{name}-{uuid4().hex}"
+            sent = self._client.submit(_as_it_is, self._tables[name], key=key)
             self._sent = _latest(self._sent, name, sent)
         return self._sent.get(name)
 

@@ -176,14 +176,14 @@ def _split(run: Run, table: TabularDataset) -> Split:
     return low_data_split(table, *sizes, n_test=run.settings["n_test"])
 
 
-def prepare(run: Run, table: TabularDataset) -> tuple[_FittedOnce, float]:
+def prepare(run: Run, table: TabularDataset) -> tuple[CausalGenerator, float]:
     """Fit the generator that all ways of mixing of a split share; return its seconds too."""
     start, train = time.perf_counter(), _split(run, table).train
     generator = _FittedOnce(seed=run.settings["seed"]).fit(train.X, train.y)
     return generator, time.perf_counter() - start
 
 
-def perform(run: Run, table: TabularDataset, prepared: tuple[_FittedOnce, float]) -> Outcome:
+def perform(run: Run, table: TabularDataset, prepared: tuple[CausalGenerator, float]) -> Outcome:
     """Record the curves of a run to its last step."""
     settings = run.settings
     generator, fit_seconds = prepared

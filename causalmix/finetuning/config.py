@@ -60,9 +60,9 @@ class FinetuneConfig:
 
     Half of the tasks are of the table's own rows, half of the prior that the model was pre-trained
     on or, with a generator, of its rows; only the stages that read columns move; and the last step
-    is kept unless the validation rows are against it. On the tuning tables nothing that is never
-    silently worse did better (`causalmix.benchmarks.candidates`). `MIXED_ROWS` has the paper's way
-    of mixing.
+    is kept unless the validation rows are against it. These defaults were chosen on ten tuning
+    tables and are provisional: `causalmix.benchmarks.candidates.describe_default` says what they
+    are worth there. `MIXED_ROWS` has the paper's way of mixing.
 
     Parameters
     ----------

@@ -86,6 +86,7 @@ def test_variants_of_an_arm_differ_in_what_they_say(tmp_path):
         ({"config": {"stpes": 3}}, "stpes"),
         ({"contrasts": [["default", "causal"]]}, "arm in contrasts 'causal'"),
         ({"version": 0}, "version is 0"),
+        ({"arms": {"all": {"arm": "rehearsal", "all_rows": True}}}, "'all' trains on all rows"),
         ({"data": {"iris": "12ab"}}, "its content hash is .*, that of the plan's table 12ab"),
         ({"sizes": [[140, 30]]}, "No table is left:\n  iris: 150 rows leave fewer than 20 to test"),
     ],
