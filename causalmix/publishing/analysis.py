@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from causalmix.atomic import check_writable, replace_file
-from causalmix.benchmarks import analysis, curve_analysis
+from causalmix.benchmarks import analysis, curve_analysis, variance
 from causalmix.benchmarks.arms import FINETUNED, KIND
 from causalmix.benchmarks.audit import describe_claims, find_tables, judge_claims
 from causalmix.benchmarks.claims import BEFORE
@@ -68,7 +68,8 @@ def analyse(
         "improvements": analysis.normalised_by_arm(runs),
         "gains_by_table": analysis.normalised_by_table(runs),
         "harm": analysis.harm_by_arm(runs),
-        "power": analysis.power(runs),
+        "variance": variance.variance_parts(runs),
+        "power": variance.power(runs),
         "traits": curve_analysis.correlate_traits(runs, find_tables(set(runs["dataset"]), folder)),
         "cost": curve_analysis.cost_by_arm(chosen),
     }
@@ -154,6 +155,7 @@ _TITLES = {
     "improvements": "Normalised improvement (tables set aside have too little error to gain from)",
     "gains_by_table": "Gains on every table",
     "harm": "Shares of tables and runs that are worse than zero-shot",
+    "variance": "Variation of the gain over zero-shot between splits and between seeds",
     "power": f"Detectable differences at 80 % power, and tables needed for {analysis.MARGIN}",
     "traits": "Traits of tables against the gain in ROC-AUC (Spearman)",
     "cost": "Cost (seconds a run)",

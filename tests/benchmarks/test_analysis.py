@@ -19,10 +19,8 @@ from causalmix.benchmarks.analysis import (
     normalised_by_arm,
     normalised_by_table,
     paired_differences,
-    power,
     rank_arms,
     select,
-    tables_needed,
 )
 from causalmix.benchmarks.curve_analysis import (
     convergence_by_arm,
@@ -33,6 +31,7 @@ from causalmix.benchmarks.curve_analysis import (
     survival_curves,
 )
 from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.variance import power, tables_needed, variance_parts
 from causalmix.data.dataset import load_dataset
 from causalmix.errors import CausalMixError, UnknownNameError
 
@@ -204,6 +203,28 @@ def test_power_is_that_of_the_protocol_and_of_simulated_tables():
     assert found["detectable"] == pytest.approx(shown, rel=0.1)
     one = power(runs[runs["split"] == 0], ["zero_shot"]).iloc[0]
     assert one[["sd_tables", "sd_splits", "tables_with_5"]].isna().all()
+
+
+def test_splits_and_seeds_are_taken_apart_as_they_were_simulated():
+    rng = np.random.default_rng(2)
+    rows = []
+    for table in range(60):
+        for split in range(5):
+            rows.append((f"t{table}", split, 0, "zero_shot", 0.7))
+            gain = 0.05 + 0.01 * rng.normal()
+            made = [(seed, "default", gain + 0.02 * rng.normal()) for seed in range(3)]
+            made += [(0, "once", gain)]
+            rows += [(f"t{table}", split, seed, arm, 0.7 + value) for seed, arm, value in made]
+    runs = pd.DataFrame(rows, columns=["dataset", "split", "seed", "arm", "auc"])
+    runs = runs.assign(log_loss=1.0, accuracy=0.0)
+    found = variance_parts(runs).set_index(["arm", "score"])
+    assert list(found.index) == [("default", "auc"), ("default", "log_loss")]
+    auc = found.loc["default", "auc"]
+    assert tuple(auc[["tables", "splits", "runs"]]) == (60, 300, 900)
+    assert auc["sd_splits"] == pytest.approx(0.01, rel=0.15)
+    assert auc["sd_seeds"] == pytest.approx(0.02, rel=0.05)
+    assert auc["seed_share"] == pytest.approx(0.8, abs=0.05)
+    assert variance_parts(runs[runs["split"] == 0]).empty
 
 
 # ---- curves --------------------------------------------------------------------------------------
