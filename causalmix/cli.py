@@ -321,16 +321,13 @@ _WHERE = click.option(
 @main.command(cls=_ListOptions)
 @click.argument("store", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the tables, for traits.")
 @_WHERE
 @click.option("--by", multiple=True, help="Only differences, by the values of these settings.")
-def analyse(
-    store: Path, out: Path, data: Path | None, where: tuple[str, ...], **options: object
-) -> None:
+def analyse(store: Path, out: Path, where: tuple[str, ...], **options: object) -> None:
     """Compare the arms of a STORE, the folder of a benchmark: tables, figures and a report."""
     from causalmix.publishing.analysis import analyse
 
-    click.echo(_shown(analyse(store, out, data, where=_settings(where), **options)))
+    click.echo(_shown(analyse(store, out, where=_settings(where), **options)))
 
 
 @main.command(cls=_ListOptions)

@@ -11,12 +11,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from causalmix.atomic import check_writable, replace_file
-from causalmix.benchmarks import analysis, curve_analysis, variance
+from causalmix.benchmarks import analysis, curve_analysis
 from causalmix.benchmarks.arms import FINETUNED, KIND
-from causalmix.benchmarks.audit import describe_claims, find_tables, judge_claims
+from causalmix.benchmarks.audit import describe_claims
 from causalmix.benchmarks.claims import BEFORE
-from causalmix.benchmarks.plan import read_plan
 from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.store_analysis import analyse_store
 from causalmix.plots import analysis as plots
 from causalmix.plots.style import use_book_style
 from causalmix.publishing.record import markdown_table
@@ -25,7 +25,6 @@ from causalmix.publishing.record import markdown_table
 def analyse(
     store: str | Path,
     out: str | Path,
-    folder: str | Path | None = None,
     *,
     where: Mapping[str, Collection[str]] | None = None,
     by: Collection[str] = (),
@@ -35,11 +34,10 @@ def analyse(
     Parameters
     ----------
     store : str or Path
-        Folder of a :class:`~causalmix.benchmarks.store.Store`.
+        Folder of a :class:`~causalmix.benchmarks.store.Store`: see
+        :func:`causalmix.benchmarks.store_analysis.analyse_store`.
     out : str or Path
         Folder to write into.
-    folder : str or Path, optional
-        Of the tables that are not embedded, for their traits.
     where : mapping of str to collection of str, optional
         As :func:`causalmix.benchmarks.analysis.select` takes it.
     by : collection of str, default=()
@@ -56,31 +54,15 @@ def analyse(
         If the store has no such runs, or runs that differ in more than their seed.
     """
     check_writable(Path(out), folder=True)
-    chosen = analysis.select(Store(store), where)
-    runs = chosen.runs(KIND)
+    runs = analysis.select(Store(store), where).runs(KIND)
     if by:
         return _write(Path(out), runs, {"differences_by": analysis.differences_by(runs, by)}, {})
-    pairs = [pair for plan in Path(store).glob("*.yml") for pair in read_plan(plan).contrasts]
-    tables = {
-        "contrasts": analysis.planned_contrasts(runs, pairs),
-        "differences": analysis.paired_differences(runs),
-        "ranks": analysis.rank_arms(runs),
-        "improvements": analysis.normalised_by_arm(runs),
-        "gains_by_table": analysis.normalised_by_table(runs),
-        "harm": analysis.harm_by_arm(runs),
-        "variance": variance.variance_parts(runs),
-        "power": variance.power(runs),
-        "traits": curve_analysis.correlate_traits(runs, find_tables(set(runs["dataset"]), folder)),
-        "cost": curve_analysis.cost_by_arm(chosen),
-    }
-    facts = curve_analysis.curve_facts(chosen)
-    if len(facts):
-        tables["gaps"] = curve_analysis.gaps_by_arm(facts)
-        tables["convergence"] = curve_analysis.convergence_by_arm(facts)
-    judged = judge_claims(chosen)
-    tables["claims"] = judged.assign(against=judged["against"].str.join(", "))
+    tables = analyse_store(Store(store), where)
+    facts = tables.pop("facts", pd.DataFrame())
     figures = _figures(runs, tables["differences"], facts)
-    return _write(Path(out), runs, tables, figures, describe_claims(judged))
+    claims = describe_claims(tables["claims"])
+    tables["claims"]["against"] = tables["claims"]["against"].str.join(", ")
+    return _write(Path(out), runs, tables, figures, claims)
 
 
 def _figures(

@@ -24,13 +24,13 @@ from causalmix.benchmarks.analysis import (
 )
 from causalmix.benchmarks.curve_analysis import (
     convergence_by_arm,
-    correlate_traits,
     cost_by_arm,
     curve_facts,
     gaps_by_arm,
     survival_curves,
 )
 from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.traits import correlate_traits, note_traits, read_traits
 from causalmix.benchmarks.variance import power, tables_needed, variance_parts
 from causalmix.data.dataset import load_dataset
 from causalmix.errors import CausalMixError, UnknownNameError
@@ -293,9 +293,11 @@ def test_arms_that_never_improve_have_no_median():
 # ---- traits and cost -----------------------------------------------------------------------------
 
 
-def test_traits_are_correlated_as_scipy_does(runs):
+def test_traits_are_correlated_as_scipy_does(runs, tmp_path):
     tables = dict(zip(("t0", "t1", "t2", "t3"), map(load_dataset, TRAITED), strict=True))
-    found = correlate_traits(runs, tables).set_index(["arm", "trait"])
+    note_traits(tmp_path, {"t0": tables["t1"], "t3": tables["t3"]})
+    note_traits(tmp_path, {name: tables[name] for name in ("t2", "t1", "t0")})
+    found = correlate_traits(runs, read_traits(tmp_path)).set_index(["arm", "trait"])
     wide = means(runs)
     gain = wide["causal"] - wide["zero_shot"]
     rows = [tables[name].n_rows for name in tables]
@@ -308,6 +310,13 @@ def test_traits_are_correlated_as_scipy_does(runs):
     assert own.loc["zero_shot_error", ["rho", "p"]].tolist() == pytest.approx(list(expected))
     p = own["p"].dropna()
     assert np.allclose(own.loc[p.index, "p_holm"], multipletests(p, method="holm")[1])
+    text = (tmp_path / "tables.csv").read_text().splitlines()
+    assert len(text) == 5
+    assert text[1] == f"t0,{tables['t0'].content_hash},150,4,0.0,3"
+    (tmp_path / "tables.csv").write_text("nonsense\n")
+    with pytest.raises(CausalMixError, match=r"tables\.csv"):
+        read_traits(tmp_path)
+    assert correlate_traits(runs, read_traits(None))["trait"].value_counts().max() == 3
 
 
 TRAITED = ("iris", "wine", "breast_cancer", "fair")
