@@ -323,11 +323,11 @@ _WHERE = click.option(
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
 @_WHERE
 @click.option("--by", multiple=True, help="Only differences, by the values of these settings.")
-def analyse(store: Path, out: Path, where: tuple[str, ...], **options: object) -> None:
+def analyse(store: Path, out: Path, **options: object) -> None:
     """Compare the arms of a STORE, the folder of a benchmark: tables, figures and a report."""
     from causalmix.publishing.analysis import analyse
 
-    click.echo(_shown(analyse(store, out, where=_settings(where), **options)))
+    click.echo(_shown(analyse(store, out, **options)))
 
 
 @main.command(cls=_ListOptions)
@@ -360,7 +360,7 @@ def audit(
     from causalmix.benchmarks.analysis import select
     from causalmix.benchmarks.store import Store
 
-    chosen = select(Store(store), _settings(where))
+    chosen = select(Store(store), where)
     if claims:
         click.echo(audit.describe_claims(audit.judge_claims(chosen, ours)))
         return
@@ -369,13 +369,6 @@ def audit(
     click.echo(f"{audit.describe_audit(audited)}\nThe same sample again: --seed {seed}")
     if not audited["agrees"].all():
         raise SystemExit(1)
-
-
-def _settings(texts: tuple[str, ...]) -> dict[str, list[str]]:
-    """Read NAME=VALUE,VALUE."""
-    if wrong := [text for text in texts if "=" not in text]:
-        raise CausalMixError(f"--where takes NAME=VALUES, as n_train=60, not {wrong[0]!r}.")
-    return {name: values.split(",") for name, _, values in (text.partition("=") for text in texts)}
 
 
 @main.command()

@@ -8,14 +8,14 @@ differences are better.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from causalmix.benchmarks.arms import KIND
+from causalmix.benchmarks.arms import ARM_LABELS, KIND
 from causalmix.benchmarks.candidates import check_promise, harm
 from causalmix.benchmarks.claims import (
     BEFORE,
@@ -42,15 +42,15 @@ SPLIT = ["dataset", "split"]
 PAIR = ["arm", "reference", "score"]
 
 
-def select(store: Store, where: Mapping[str, Collection[str]] | None = None) -> Store:
+def select(store: Store, where: Collection[str] = ()) -> Store:
     """Take the finished runs that have certain settings.
 
     Parameters
     ----------
     store : Store
-    where : mapping of str to collection of str, optional
-        Values to take by column of `Store.runs`, as ``{"n_train": ["60"], "arm": ["default"]}``.
-        Runs that have no such setting, as a random forest has no weights, stay.
+    where : collection of str, default=()
+        Each a column of `Store.runs` with the values to take, as ``"arm=default,causal"``. Runs
+        that have no such setting, as a random forest has no weights, stay.
 
     Returns
     -------
@@ -62,10 +62,14 @@ def select(store: Store, where: Mapping[str, Collection[str]] | None = None) -> 
     UnknownNameError
         If a setting is unknown, or none of its runs has such a value.
     CausalMixError
-        If no run is left.
+        If no run is left, or a condition is not of this form.
     """
     runs = store.runs(KIND)
-    for name, values in (where or {}).items():
+    for text in where:
+        name, equals, listed = text.partition("=")
+        if not equals:
+            raise CausalMixError(f"--where takes NAME=VALUES, as n_train=60, not {text!r}.")
+        values = listed.split(",")
         own = runs[check_name(name, list(runs), "setting")].map(_shown)
         check_names(values, sorted(set(own)), f"{name} in the store")
         runs = runs[runs[name].isna() | own.isin(values)]
@@ -214,8 +218,36 @@ def planned_contrasts(runs: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.
         paired_differences(runs[runs["arm"].isin(pair)], [pair[1]])
         for pair in dict.fromkeys(map(tuple, pairs))
     ]
-    table = pd.concat([paired_differences(runs[:0]), *parts], ignore_index=True)
+    found = [part for part in parts if len(part)] or [paired_differences(runs[:0])]
+    table = pd.concat(found, ignore_index=True)
     return table.assign(p_holm=table.groupby("score")["p"].transform(holm))
+
+
+def describe_contrasts(contrasts: pd.DataFrame) -> str:
+    """Say of each pair of arms which of them is the better one, if that can be said.
+
+    Parameters
+    ----------
+    contrasts : DataFrame
+        As `planned_contrasts` or `paired_differences` returns it.
+
+    Returns
+    -------
+    str
+        A line a pair and score: the difference with its 95 % bootstrap interval, which is on one
+        side of 0 where it is "better" or "worse"; tables won, tied and lost; Holm's p.
+    """
+    lines = []
+    for row in contrasts.itertuples():
+        verdict = "better" if row.low > 0 else "worse" if row.high < 0 else "undecided"
+        arm, other = (ARM_LABELS.get(each, each) for each in (row.arm, row.reference))
+        unit = {"auc": "ROC-AUC", "log_loss": "nats of log-loss"}[row.score]
+        lines.append(
+            f"{arm} against {other}: {verdict}, {row.difference:+.4f} {unit} "
+            f"[{row.low:+.4f}, {row.high:+.4f}], {row.wins}-{row.ties}-{row.losses} tables "
+            f"(p = {row.p_holm:.2g})"
+        )
+    return "\n".join(lines)
 
 
 def differences_by(runs: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:

@@ -128,30 +128,29 @@ def convergence_by_arm(facts: pd.DataFrame, reference: str = DEFAULT) -> pd.Data
     return pd.DataFrame(rows)
 
 
-def survival_curves(facts: pd.DataFrame, unit: str = "step") -> pd.DataFrame:
+def survival_curves(facts: pd.DataFrame) -> pd.DataFrame:
     """Estimate the share of runs that have not converged (Kaplan-Meier).
 
     Parameters
     ----------
     facts : DataFrame
         As `curve_facts` returns it.
-    unit : {"step", "seconds"}, default="step"
 
     Returns
     -------
     DataFrame
-        Steps of the curves, from 1 at 0 to the end of the longest run: ``arm``, ``time``, ``share``
-        and its standard error ``error``.
+        Steps of the curves, from 1 at 0 to the end of the longest run: ``arm``, ``unit`` (of
+        `UNITS`), ``time``, ``share`` and its standard error ``error``.
     """
     parts = []
-    for arm, own in facts.groupby("arm"):
+    for (arm, own), unit in product(facts.groupby("arm"), UNITS):
         curve = _survival(own, unit)
         part = pd.DataFrame({"time": curve.surv_times, "share": curve.surv_prob})
         part["error"] = curve.surv_prob_se
         part.loc[-1] = (0.0, 1.0, 0.0)
         part = part.sort_index(ignore_index=True)
         part.loc[len(part)] = (own[unit].max(), *part.iloc[-1, 1:])
-        parts.append(part.assign(arm=arm))
+        parts.append(part.assign(arm=arm, unit=unit))
     return pd.concat(parts, ignore_index=True)
 
 

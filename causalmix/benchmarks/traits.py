@@ -42,7 +42,8 @@ def note_traits(folder: str | Path, tables: Mapping[str, TabularDataset]) -> Non
         )
         for name, table in tables.items()
     ]
-    both = pd.concat([read_traits(folder), pd.DataFrame(rows, columns=_COLUMNS)])
+    new, old = pd.DataFrame(rows, columns=_COLUMNS), read_traits(folder)
+    both = pd.concat([old, new]) if len(old) else new
     both = both.drop_duplicates("dataset", keep="last").sort_values("dataset")
     replace_file(Path(folder) / _FILE, partial(both.to_csv, index=False))
 

@@ -17,7 +17,10 @@ _CURVES = {"gap_auc": "ROC-AUC", "gap_log_loss": "log-loss"}
 METRIC_LABELS = {"auc": "ROC-AUC", "log_loss": "log-loss (nats)"}
 
 
-_MAIN = ("zero_shot", "default", "causal", "causal_paper", "smote_nc", "rehearsal")
+_MAIN = (
+    *("zero_shot", "default", "causal", "causal_paper", "smote_nc", "rehearsal"),
+    *("causal_rehearsal", "causal_shuffled", "causal_shuffled_rehearsal"),
+)
 """Arms that most figures have, in the order of the palette, whose first colours are told best."""
 
 

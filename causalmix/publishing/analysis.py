@@ -12,9 +12,8 @@ from matplotlib.axes import Axes
 
 from causalmix.atomic import check_writable, replace_file
 from causalmix.benchmarks import analysis, curve_analysis
-from causalmix.benchmarks.arms import FINETUNED, KIND
+from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.audit import describe_claims
-from causalmix.benchmarks.claims import BEFORE
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.store_analysis import analyse_store
 from causalmix.plots import analysis as plots
@@ -26,7 +25,7 @@ def analyse(
     store: str | Path,
     out: str | Path,
     *,
-    where: Mapping[str, Collection[str]] | None = None,
+    where: Collection[str] = (),
     by: Collection[str] = (),
 ) -> Path:
     """Write every analysis of a store: a CSV file each, figures, and ``report.md``.
@@ -38,7 +37,7 @@ def analyse(
         :func:`causalmix.benchmarks.store_analysis.analyse_store`.
     out : str or Path
         Folder to write into.
-    where : mapping of str to collection of str, optional
+    where : collection of str, default=()
         As :func:`causalmix.benchmarks.analysis.select` takes it.
     by : collection of str, default=()
         Settings: paired differences for each of their values, and nothing else.
@@ -58,32 +57,26 @@ def analyse(
     if by:
         return _write(Path(out), runs, {"differences_by": analysis.differences_by(runs, by)}, {})
     tables = analyse_store(Store(store), where)
-    facts = tables.pop("facts", pd.DataFrame())
-    figures = _figures(runs, tables["differences"], facts)
     claims = describe_claims(tables["claims"])
     tables["claims"]["against"] = tables["claims"]["against"].str.join(", ")
-    return _write(Path(out), runs, tables, figures, claims)
+    return _write(Path(out), runs, tables, _figures(tables), claims)
 
 
-def _figures(
-    runs: pd.DataFrame, differences: pd.DataFrame, facts: pd.DataFrame
-) -> dict[str, Callable[[], Axes]]:
+def _figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, Callable[[], Axes]]:
     """Name the figures and say how each is drawn; those without data are left out."""
+    differences, means = tables["differences"], tables["means"]
     found = {
         f"differences_{reference}_{score}": partial(
             plots.plot_differences, differences, reference, score
         )
         for reference, score in differences.groupby(["reference", "score"]).groups
     }
-    means = analysis.table_means(analysis.common_cube(runs))
     if len(means) > 1 and means.shape[1] > 2:
         found["ranks"] = partial(plots.plot_critical_differences, means)
-    gains = analysis.gains_over(runs[(runs["method"] == FINETUNED) | (runs["arm"] == BEFORE)])
-    if len(gains):
-        found["gains_by_table"] = partial(plots.plot_table_gains, gains)
-    for unit in curve_analysis.UNITS if len(facts) else ():
-        curves = curve_analysis.survival_curves(facts, unit)
-        found[f"convergence_{unit}"] = partial(plots.plot_survival, curves, unit)
+    if len(tables["gains"]):
+        found["gains_by_table"] = partial(plots.plot_table_gains, tables["gains"])
+    for unit in curve_analysis.UNITS if "survival" in tables else ():
+        found[f"convergence_{unit}"] = partial(plots.plot_survival, tables["survival"], unit)
     return found
 
 
@@ -106,7 +99,9 @@ def _write(
         f"tables, by the code of {', '.join(commits)}. Intervals are at 95 %; a positive "
         "difference is better.",
     ]
-    for name, table in ((name, table) for name, table in tables.items() if len(table)):
+    for name, table in tables.items():
+        if name not in (*_TITLES, "claims") or table.empty:
+            continue
         replace_file(out / f"{name}.csv", partial(table.to_csv, index=False))
         if name == "claims":
             parts.append(f"## The paper's claims\n\n```text\n{claims}\n```")

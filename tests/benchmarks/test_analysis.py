@@ -13,6 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from causalmix.benchmarks import claims
 from causalmix.benchmarks.analysis import (
+    describe_contrasts,
     differences_by,
     gains_over,
     harm_by_arm,
@@ -111,17 +112,41 @@ def test_runs_that_differ_in_more_than_their_seed_are_refused_until_some_are_cho
             store.add(made_row("default", table, 0, 0.8 + gain, n_train=n_train))
     with pytest.raises(CausalMixError, match=r"2 runs of 'default' on t0.*n_train \(120, 60\)"):
         paired_differences(store.runs())
-    few = select(store, {"n_train": ["120"]}).runs()
+    few = select(store, ["n_train=120"]).runs()
     assert set(gains_over(few)["auc_gain"].round(9)) == {0.03}
     by = differences_by(store.runs(), ["n_train"])
     own = by[(by["score"] == "auc") & (by["reference"] == "zero_shot")]
     assert own.set_index("n_train")["difference"].to_dict() == pytest.approx({60: 0.01, 120: 0.03})
     with pytest.raises(UnknownNameError, match=r"setting 'n_trian'.*'n_train'"):
-        select(store, {"n_trian": ["60"]})
+        select(store, ["n_trian=60"])
     with pytest.raises(UnknownNameError, match="dataset in the store 't9'"):
-        select(store, {"dataset": ["t9"]})
+        select(store, ["dataset=t9"])
+    with pytest.raises(CausalMixError, match="takes NAME=VALUES, as n_train=60, not 'dataset'"):
+        select(store, ["dataset"])
     with pytest.raises(CausalMixError, match="no finished runs"):
         select(Store())
+
+
+def test_a_contrast_is_said_in_words_by_its_interval():
+    table = pd.DataFrame(
+        {
+            "arm": "causal",
+            "reference": ["default", "default", "mine"],
+            "score": ["auc", "log_loss", "auc"],
+            "difference": [0.0123, 0.0, -0.01],
+            "low": [0.01, -0.1, -0.02],
+            "high": [0.02, 0.1, -0.001],
+            **{"wins": 4, "ties": 3, "losses": 2, "p_holm": 0.01234},
+        }
+    )
+    assert describe_contrasts(table).splitlines() == [
+        "CausalMixFT against Default fine-tuning: better, +0.0123 ROC-AUC [+0.0100, +0.0200], "
+        "4-3-2 tables (p = 0.012)",
+        "CausalMixFT against Default fine-tuning: undecided, +0.0000 nats of log-loss "
+        "[-0.1000, +0.1000], 4-3-2 tables (p = 0.012)",
+        "CausalMixFT against mine: worse, -0.0100 ROC-AUC [-0.0200, -0.0010], 4-3-2 tables "
+        "(p = 0.012)",
+    ]
 
 
 def test_ranks_and_friedman_are_those_of_scipy_and_demsar():
@@ -270,7 +295,7 @@ def test_convergence_is_kaplan_meier_with_runs_that_never_improve_censored():
     facts = curve_facts(with_curves(default=slow, causal=quick))
     assert facts["step"].tolist() == [10, 10, 20, 40, 55, 5, 5, 10, 20, 30]
     assert facts["seconds"].iloc[0] == 3 + 2 * 10
-    curve = survival_curves(facts).query("arm == 'default'")
+    curve = survival_curves(facts).query("arm == 'default' and unit == 'step'")
     assert curve["time"].tolist() == [0, 10, 20, 40, 55]
     assert curve["share"].tolist() == pytest.approx([1, 0.6, 0.4, 0.2, 0.2])
     greenwood = 0.4 * np.sqrt(2 / (5 * 3) + 1 / (3 * 2))
@@ -287,7 +312,7 @@ def test_arms_that_never_improve_have_no_median():
     found = convergence_by_arm(facts).iloc[0]
     assert found["never_improved"] == 3
     assert np.isnan(found["median"])
-    assert survival_curves(facts)["share"].tolist() == [1, 1]
+    assert survival_curves(facts)["share"].tolist() == [1, 1] * 2
 
 
 # ---- traits and cost -----------------------------------------------------------------------------
