@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "discovery.dag_sampling": ["sample_dags"],
         "discovery.knowledge": ["BackgroundKnowledge"],
         "data.dataset": ["dataset_names", "load_dataset"],
+        "data.inspection": ["inspect_table"],
         "data.splitting": ["low_data_split"],
         "errors": ["CausalMixError"],
         "finetuning.config": ["FinetuneConfig"],

@@ -123,6 +123,19 @@ def datasets() -> None:
 
 
 @main.command(cls=_ListOptions)
+@click.argument("table")
+@click.option("--target", help="Column of the classes; by default the one named target.")
+@click.option("--categorical", multiple=True, help="Columns that are categories.")
+@click.option("--numeric", multiple=True, help="Columns that are numbers.")
+@click.option("--drop", multiple=True, help="Columns that are not used.")
+def inspect(table: str, target: str | None, **columns: tuple[str, ...]) -> None:
+    """Say how a TABLE will be read, a CSV or Parquet file, and what in it deserves a look."""
+    from causalmix.data.inspection import inspect_table
+
+    click.echo(str(inspect_table(table, target, **columns)))
+
+
+@main.command(cls=_ListOptions)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
 @click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
