@@ -130,7 +130,7 @@ def datasets() -> None:
 @click.option("--drop", multiple=True, help="Columns that are not used.")
 def inspect(table: str, target: str | None, **columns: tuple[str, ...]) -> None:
     """Say how a TABLE will be read, a CSV or Parquet file, and what in it deserves a look."""
-    from causalmix.data.inspection import inspect_table
+    from causalmix.reports.inspection import inspect_table
 
     click.echo(str(inspect_table(table, target, **columns)))
 

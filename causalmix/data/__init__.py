@@ -9,7 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dataset": ["TabularDataset", "dataset_names", "load_dataset"],
         "folder": ["read_tables"],
         "gower": ["distance_to_closest_record"],
-        "inspection": ["Inspection", "inspect_table"],
         "schema": ["TableSchema"],
         "splitting": ["Split", "holdout_split", "low_data_split"],
     },

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from causalmix.cli import main
 from causalmix.data.dataset import dataset_names
-from causalmix.data.inspection import inspect_table
 from causalmix.errors import DataError, UnknownNameError
+from causalmix.reports.inspection import inspect_table
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ def test_every_column_is_described_in_its_own_terms(faulty):
     assert columns.loc["seen", "values"] == "2024-01-31 to 2024-05-09"
     assert columns.loc["weight", "values"].endswith(" kg")
     assert columns.loc["crp", "missing"] == pytest.approx(10 / 102)
-    assert columns.loc["y", ["use", "values"]].tolist() == ["target", "a (53), b (47), c (2)"]
+    assert columns.loc["y", ["use", "values"]].tolist() == ["target", "a (52), b (48), c (2)"]
     left = columns[columns["use"] == "left out"]
     assert left["reason"].to_dict() == {
         "count": "by request",
         "note": "text of too many values",  # two rows repeat
         "same": "one value or none",
     }
-    assert found.classes.to_dict() == {"a": 53, "b": 47, "c": 2}
+    assert found.classes.to_dict() == {"a": 52, "b": 48, "c": 2}
     assert any("'<5' as 5" in note for note in found.notes)
 
 
