@@ -20,7 +20,7 @@ from causalmix.data.splitting import Split
 from causalmix.errors import CausalMixError, FinetuningWarning
 from causalmix.finetuning import fit_input, fit_parameters, persistence
 from causalmix.finetuning.config import FinetuneConfig
-from causalmix.finetuning.report import make_report
+from causalmix.finetuning.report import FitReport, make_report
 from causalmix.finetuning.run import finetune
 from causalmix.tfm.model import load_tfm
 
@@ -411,15 +411,20 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         seconds = time.perf_counter() - start
         self.report_ = make_report(result, n_train=train.n_rows, n_val=val.n_rows, seconds=seconds)
         self.classes_ = classes
-        if config.steps and not self.report_.helped:
-            verdict = {
-                "zero_shot": "Fine-tuning did not help.",
-                "fine_tuned": "By the validation rows alone, fine-tuning did not help.",
-            }[self.report_.kept]
-            warnings.warn(f"{verdict} {self.report_.reason}", FinetuningWarning, stacklevel=3)
+        if config.steps and self.report_.verdict != "helped":
+            warnings.warn(_say(self.report_), FinetuningWarning, stacklevel=3)
 
     def _restore(self, fitted: persistence.Fitted) -> None:
         """Take over fitted state, and fit the ensemble's preprocessing on all rows."""
         self._fitted, self.tfm_ = fitted, fitted.tfm
         with own_settings():
             self._encoder = fitted.encoder()
+
+
+def _say(report: FitReport) -> str:
+    """Say in front of the reason that fine-tuning did not help, and what predicts."""
+    used = {
+        "zero_shot": "The model predicts as without fine-tuning.",
+        "fine_tuned": "The fine-tuned weights are used.",
+    }[report.kept]
+    return f"Fine-tuning: {report.verdict}. {used} {report.reason}"
