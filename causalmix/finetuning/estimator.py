@@ -48,6 +48,9 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Arguments of the generator's constructor, and ``purified=True`` for purified rows
         (`causalmix.generation.purification.Purified`). Its ``seed``, where it has one, is by
         default that of the fit.
+    columns : mapping of str to str, optional
+        What columns are, by name: ``"categorical"``, ``"numeric"`` or ``"drop"``. The types of the
+        others are inferred.
     n_val : int or float, default=0.2
         Validation rows: a number of rows, at least one for each class that has two; or a share in
         (0, 1), which is raised to that. A class with a single row is not validated, and a warning
@@ -98,7 +101,9 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     -----
     In a DataFrame, numbers stay numbers, dates become days, and text, truth values and pandas
     categories are categories. Columns with one value, row numbers, identifiers and free text are
-    left out, with a warning; the rules are those of `causalmix.data.columns`. NaN, None and the
+    left out, with a warning; the rules are those of `causalmix.data.columns`. Where the DataFrame's
+    ``attrs`` have a true ``"decimal_comma"``, text such as ``1,234`` is 1.234 if nothing in its
+    column says otherwise. NaN, None and the
     usual markers are missing values. A category that `fit` has not seen counts as missing.
 
     `set_params` and searches over parameters reach a setting in `config` as ``config__NAME``, for
@@ -124,6 +129,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         tfm: str | Path = "embedded",
         generator: str | None = None,
         generator_options: Mapping[str, Any] | None = None,
+        columns: Mapping[str, str] | None = None,
         n_val: int | float = 0.2,
         n_estimators: int | None = None,
         steps: int | None = None,
@@ -137,6 +143,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         self.tfm = tfm
         self.generator = generator
         self.generator_options = generator_options
+        self.columns = columns
         self.n_val = n_val
         self.n_estimators = n_estimators
         self.steps = steps
@@ -390,7 +397,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         frame = fit_input.read_frame(self, X)
         classes, codes = fit_input.read_labels(y)
         check_consistent_length(frame, codes)
-        schema, features, notes = TableSchema.learn(frame)
+        comma = bool(getattr(X, "attrs", {}).get("decimal_comma", False))
+        schema, features, notes = TableSchema.learn(frame, self.columns, decimal_comma=comma)
         dataset = fit_input.as_dataset(features, classes, codes)
         train, val, more = fit_input.split_rows(dataset, self.n_val, seed, steps=config.steps)
         for warning in [*notes, *more]:

@@ -264,6 +264,33 @@ def test_the_report_gives_the_rule_and_its_reason(table, settings, kept, reason,
     assert told[0].startswith(f"Fine-tuning: {verdict}. ")
 
 
+def test_columns_are_what_the_user_says(tmp_path):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {
+            "code": rng.integers(0, 9, 60),
+            "price": rng.choice(["1,234", "5,678", "9,123", "7,5"], 60),
+            "left": rng.normal(size=60),
+        }
+    )
+    y = np.where(X["code"] > 4, "p", "n")
+    X.attrs["decimal_comma"] = True
+    columns = {"code": "categorical", "left": "drop"}
+    classifier = tiny(steps=0, columns=columns).fit(X, y)
+    used = classifier._schema.columns
+    assert {name: each.kind for name, each in used.items()} == {
+        "code": "category",
+        "price": "number",
+    }
+    assert used["price"].decimal == ","
+    again = CausalMixClassifier.load(classifier.save(tmp_path / "m"))
+    assert again.columns == columns
+    np.testing.assert_array_equal(again.predict_proba(X), classifier.predict_proba(X))
+    for wrong, message in (({"cod": "numeric"}, "columns='cod'|'cod'"), ({"code": "int"}, "'int'")):
+        with pytest.raises(UnknownNameError, match=message):
+            tiny(steps=0, columns=wrong).fit(X, y)
+
+
 def test_a_small_gain_may_be_chance(table):
     options = {"steps": 12, "learning_rate": 1e-4, "warmup_steps": 5}
     options |= {"rule": "log_loss", "level": 1e-9}
