@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
+from causalmix.data.dataset import TabularDataset
 from causalmix.data.own_settings import own_settings
 from causalmix.data.schema import TableSchema
 from causalmix.data.splitting import Split
@@ -230,6 +232,34 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             self._fit(X, y)
         return self
 
+    @property
+    def context_(self) -> TabularDataset:
+        """The rows given to `fit`, as they were read: what predictions are made from."""
+        check_is_fitted(self, "classes_")
+        return self._fitted.context
+
+    @own_settings()
+    def read_features(self, X: Any) -> pd.DataFrame:
+        """Read rows as `fit` has read its own.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            As in `predict_proba`.
+
+        Returns
+        -------
+        DataFrame
+            The columns that are used, as numbers and categories.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, ValueError, DataError
+            As `predict_proba`.
+        """
+        check_is_fitted(self, "classes_")
+        return self._schema.read(fit_input.read_frame(self, X, columns=self._fitted.columns))
+
     @own_settings()
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities.
@@ -256,9 +286,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         CausalMixError
             If memory does not suffice for one row and those given to `fit`.
         """
-        check_is_fitted(self, "classes_")
-        rows = self._schema.read(fit_input.read_frame(self, X, columns=self._fitted.columns))
-        queries = self._encoder.transform(rows)
+        queries = self._encoder.transform(self.read_features(X))
         return self._encoder.predict_proba(self.tfm_.network, queries, len(self.classes_))
 
     def predict(self, X: Any) -> np.ndarray:
