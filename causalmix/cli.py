@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 
 import causalmix
-from causalmix.errors import CausalMixError, file_problem
+from causalmix.atomic import check_writable
+from causalmix.errors import CausalMixError, file_problem, naming
 
 # Everything heavy (torch, papermill, scikit-learn) is imported by the command that needs it.
 
@@ -133,6 +134,52 @@ def inspect(table: str, target: str | None, **columns: tuple[str, ...]) -> None:
     from causalmix.reports.inspection import inspect_table
 
     click.echo(str(inspect_table(table, target, **columns)))
+
+
+@main.command(cls=_ListOptions)
+@click.argument("table")
+@click.option("--target", help="Column of the classes; by default the one named target.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--categorical", multiple=True, help="Columns that are categories.")
+@click.option("--numeric", multiple=True, help="Columns that are numbers.")
+@click.option("--drop", multiple=True, help="Columns that are not used.")
+@click.option("--generator", help="Whose rows are trained on too, as causal; none by default.")
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings.")
+@click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
+@click.option("--time-limit", type=float, help="Seconds for all of it.")
+@click.option("--folds", "n_folds", type=int, default=5, show_default=True, help="Held out.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def fit(table: str, target: str | None, out: Path, config: Path | None, **options: object) -> None:
+    """Fine-tune on a TABLE, a CSV or Parquet file; write the model and report.html."""
+    from causalmix.finetuning.persistence import REPORT
+    from causalmix.reports.fitting import fit_table
+    from causalmix.reports.page import write_report
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    check_writable(out, folder=True)
+    found = fit_table(table, target, config=_yaml(config), report=say, **options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    found.classifier.save(out)
+    write_report(found, out / REPORT, report=say)
+    click.echo(str(found))
+    click.echo(f"Report: {_shown(out / REPORT)}")
+    click.echo(f"Next: causalmix predict {_shown(out)} NEW.csv --out scores.csv")
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("table")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--device", default="auto", show_default=True, help="Of the foundation model.")
+def predict(model: Path, table: str, out: Path, device: str) -> None:
+    """Predict every row of a TABLE with a MODEL, a folder that fit wrote."""
+    from causalmix.reports.prediction import predict_table
+
+    for line in predict_table(model, table, out, device=device):
+        click.echo(line, err=True)
+    click.echo(_shown(out))
 
 
 @main.command(cls=_ListOptions)
@@ -382,6 +429,19 @@ def audit(
     click.echo(f"{audit.describe_audit(audited)}\nThe same sample again: --seed {seed}")
     if not audited["agrees"].all():
         raise SystemExit(1)
+
+
+def _yaml(path: Path | None) -> dict[str, object] | None:
+    """Read the settings in a YAML file."""
+    if path is None:
+        return None
+    import yaml
+
+    with naming(path, "YAML settings", "Write NAME: VALUE lines."):
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not isinstance(found, dict):
+        raise CausalMixError(f"{path} has no settings by name; write NAME: VALUE lines.")
+    return found
 
 
 @main.command()

@@ -85,7 +85,9 @@ class TableFit:
         return [self._on_fine_tuning(), self._on_the_usual()]
 
     def _on_fine_tuning(self) -> str:
-        measured = "lower by {:+.4f} nats [{:+.4f}, {:+.4f}]".format(*self.folds.difference())
+        value, low, high = self.folds.difference()
+        side = "lower" if value > 0 else "higher"
+        measured = f"{side} by {abs(value):.4f} nats (gain {value:+.4f} [{low:+.4f}, {high:+.4f}])"
         where = f"on {len(self.folds.rows)} rows held out in {self.folds.finished} folds"
         if self.folds.finished < self.folds.asked:
             where += f" of {self.folds.asked}, for which there was time"

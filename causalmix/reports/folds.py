@@ -46,7 +46,11 @@ class Folds:
     asked : int
         Folds that were asked for; fewer were finished where time ran out.
     last : CausalMixClassifier or None
-        Of the last fold, with the positions of its held-out rows in ``last_rows``.
+        Of the last fold.
+    last_rows : ndarray of int
+        Positions of its held-out rows.
+    last_X : DataFrame
+        Their features.
     """
 
     class_names: tuple[str, ...]
@@ -56,6 +60,7 @@ class Folds:
     asked: int
     last: CausalMixClassifier | None = None
     last_rows: np.ndarray = field(default_factory=lambda: np.array([], int))
+    last_X: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def finished(self) -> int:
@@ -202,7 +207,7 @@ def evaluate_folds(
         fold[tested] = k
         took = time.monotonic() - started
         report(f"fold {k + 1} of {n_folds} held out ({took:.0f} s)")
-    return Folds(tuple(y.cat.categories), codes, fold, proba, n_folds, last, tested)
+    return Folds(tuple(y.cat.categories), codes, fold, proba, n_folds, last, tested, X.iloc[tested])
 
 
 def _fit(classifier: CausalMixClassifier, X: pd.DataFrame, y: pd.Series) -> CausalMixClassifier:

@@ -75,7 +75,7 @@ class Inspection:
     diagnoses: Mapping[str, Diagnosis]
 
     def __str__(self) -> str:
-        shown = self._shown()
+        shown = self.shown()
         lines = [list(shown), *shown.astype(str).itertuples(index=False)]
         widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
         table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
@@ -95,7 +95,7 @@ class Inspection:
         return "".join(
             [
                 f"<p><b>{escape(self.name)}</b>: {size}</p>",
-                self._shown().to_html(index=False, escape=True, border=0),
+                self.shown().to_html(index=False, escape=True, border=0),
                 *(
                     f"<p><b>{title}</b></p><ul>"
                     + "".join(f"<li>{escape(line)}</li>" for line in lines)
@@ -106,7 +106,8 @@ class Inspection:
             ]
         )
 
-    def _shown(self) -> pd.DataFrame:
+    def shown(self) -> pd.DataFrame:
+        """Return `columns` as a reader wants them: shares in percent, reasons beside the use."""
         shown = self.columns.copy()
         shown["missing"] = [f"{share:.0%}" if share else "" for share in shown["missing"]]
         left_out = shown["use"] + ": " + shown["reason"]
