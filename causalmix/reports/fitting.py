@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from causalmix.data.dataset import TabularDataset, find_table, read_classes
 from causalmix.errors import CausalMixError, FinetuningWarning
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.estimator import CausalMixClassifier
-from causalmix.reports.folds import BEFORE, TUNED, Folds, evaluate_folds
+from causalmix.reports.folds import BEFORE, TUNED, Folds, evaluate_folds, without_steps
 from causalmix.reports.inspection import Inspection, inspect_table
 
 _FITS = 0.3  # share of the time that the fit whose model is kept may take
@@ -56,8 +56,7 @@ class TableFit:
     @property
     def used(self) -> str:
         """What the classifier predicts with: `TUNED` or `BEFORE`."""
-        report = self.classifier.report_
-        return TUNED if report.kept == "fine_tuned" and self.classifier.steps != 0 else BEFORE
+        return TUNED if self.classifier.report_.kept == "fine_tuned" else BEFORE
 
     @property
     def verdict(self) -> str:
@@ -206,7 +205,7 @@ def fit_table(
         )
         if found.verdict == "harmed" and found.used == TUNED:
             report("fine-tuning does harm: fitting without it")
-            classifier.set_params(steps=0).fit(X, y.astype(str))
+            found = replace(found, classifier=without_steps(classifier).fit(X, y.astype(str)))
     return found
 
 

@@ -196,7 +196,7 @@ def evaluate_folds(
         rows = np.sort(np.concatenate([others[train], np.flatnonzero(alone)]))
         tested = others[test]
         last = _fit(clone(classifier), X.iloc[rows], y.iloc[rows])
-        before = _fit(clone(classifier).set_params(steps=0), X.iloc[rows], y.iloc[rows])
+        before = _fit(without_steps(classifier), X.iloc[rows], y.iloc[rows])
         for name, model in ((TUNED, last), (BEFORE, before)):
             places = y.cat.categories.get_indexer(model.classes_)
             found = np.zeros((len(tested), len(counts)))
@@ -208,6 +208,11 @@ def evaluate_folds(
         took = time.monotonic() - started
         report(f"fold {k + 1} of {n_folds} held out ({took:.0f} s)")
     return Folds(tuple(y.cat.categories), codes, fold, proba, n_folds, last, tested, X.iloc[tested])
+
+
+def without_steps(classifier: CausalMixClassifier) -> CausalMixClassifier:
+    """Return an unfitted classifier like another one that predicts without fine-tuning."""
+    return clone(classifier).set_params(steps=None, config__steps=0)
 
 
 def _fit(classifier: CausalMixClassifier, X: pd.DataFrame, y: pd.Series) -> CausalMixClassifier:
