@@ -143,13 +143,22 @@ def inspect(table: str, target: str | None, **columns: tuple[str, ...]) -> None:
 @click.option("--categorical", multiple=True, help="Columns that are categories.")
 @click.option("--numeric", multiple=True, help="Columns that are numbers.")
 @click.option("--drop", multiple=True, help="Columns that are not used.")
-@click.option("--generator", help="Whose rows are trained on too, as causal; none by default.")
+@click.option(
+    "--generator", default="causal", show_default=True, help="Of rows to train on; or none."
+)
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings.")
 @click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
 @click.option("--time-limit", type=float, help="Seconds for all of it.")
 @click.option("--folds", "n_folds", type=int, default=5, show_default=True, help="Held out.")
 @click.option("--seed", type=int, default=0, show_default=True)
-def fit(table: str, target: str | None, out: Path, config: Path | None, **options: object) -> None:
+def fit(
+    table: str,
+    target: str | None,
+    out: Path,
+    config: Path | None,
+    generator: str,
+    **options: object,
+) -> None:
     """Fine-tune on a TABLE, a CSV or Parquet file; write the model and report.html."""
     from causalmix.finetuning.persistence import REPORT
     from causalmix.reports.fitting import fit_table
@@ -159,7 +168,8 @@ def fit(table: str, target: str | None, out: Path, config: Path | None, **option
         click.echo(line, err=True)
 
     check_writable(out, folder=True)
-    found = fit_table(table, target, config=_yaml(config), report=say, **options)
+    chosen = None if generator == "none" else generator
+    found = fit_table(table, target, config=_yaml(config), generator=chosen, report=say, **options)
     out.parent.mkdir(parents=True, exist_ok=True)
     found.classifier.save(out)
     write_report(found, out / REPORT, report=say)

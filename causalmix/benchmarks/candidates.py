@@ -28,7 +28,7 @@ VIEWS = {"": "tuned weights", "half_": "weights half-way", "mean_": "mean of pre
 RULES = {"last": ("last", 1.0), "tested": ("last", 0.5), "best": ("log_loss", 0.5)}
 """Which step is kept: the last one, that unless validation is against it, the best validated."""
 
-CHOSEN = ("rehearsal", "", "tested")
+CHOSEN = ("causal_rehearsal", "", "tested")
 """Arm, view and rule of what `causalmix.finetuning.config.FinetuneConfig` does by default."""
 
 AUC_HARM, LOSS_HARM = 0.005, 0.01

@@ -31,19 +31,19 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     """A tabular foundation model fine-tuned on the rows of a table and on other tasks beside them.
 
     A share of the rows given to `fit` is set aside for validation. The network is fine-tuned on
-    tasks of the other rows and, so that it does not forget how tasks are solved, on tasks of the
-    prior that it was pre-trained on, or of a generator's rows. What it has become is kept only if
-    the validation rows are better predicted; else a `FinetuningWarning` says so and it predicts as
-    the model it was. Predictions have all rows given to `fit` as context.
+    tasks of the other rows, of rows of causal models fitted on them and, so that it does not forget
+    how tasks are solved, of the prior that it was pre-trained on. What it has become is kept only
+    if the validation rows are better predicted; else a `FinetuningWarning` says so and it predicts
+    as the model it was. Predictions have all rows given to `fit` as context.
 
     Parameters
     ----------
     tfm : str or Path, default="embedded"
         Foundation model as :func:`causalmix.tfm.model.load_tfm` takes it.
-    generator : str or None, default=None
-        Key of ``causalmix.generation.registry.GENERATORS``, for example ``"causal"``: half of the
-        tasks are then of its rows, which are fitted on the training rows only. None takes tasks of
-        the prior, unless the `config` has ``{"rehearsal": 0}``: then only real ones. The paper's
+    generator : str or None, default="causal"
+        Key of ``causalmix.generation.registry.GENERATORS``: a quarter of the tasks are of its rows;
+        it is fitted on the training rows only. None saves its time, and takes more tasks of the
+        prior. With ``{"rehearsal": 0}`` in the `config` there are none of those. The paper's
         ``"causal_paper"`` goes with its mixing, the `config`
         ``{"synthetic_share": 0.5, "synthetic_tasks": 0, "rehearsal": 0}``.
     generator_options : mapping, optional
@@ -129,7 +129,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         self,
         *,
         tfm: str | Path = "embedded",
-        generator: str | None = None,
+        generator: str | None = "causal",
         generator_options: Mapping[str, Any] | None = None,
         columns: Mapping[str, str] | None = None,
         n_val: int | float = 0.2,

@@ -132,7 +132,7 @@ def fit_table(
     categorical: Sequence[str] = (),
     numeric: Sequence[str] = (),
     drop: Sequence[str] = (),
-    generator: str | None = None,
+    generator: str | None = "causal",
     generator_options: Mapping[str, Any] | None = None,
     config: FinetuneConfig | Mapping[str, Any] | None = None,
     tfm: str | Path = "embedded",

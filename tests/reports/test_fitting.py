@@ -46,7 +46,7 @@ def patients(tmp_path_factory):
 def model(patients):
     (patients.parent / "quick.yml").write_text(QUICK)
     out = patients.parent / "models" / "home"
-    quick = ["--config", str(patients.parent / "quick.yml"), "--folds", "2"]
+    quick = ["--config", str(patients.parent / "quick.yml"), "--folds", "2", "--generator", "none"]
     done = CliRunner().invoke(
         main, ["fit", str(patients), "--target", "home", "--out", str(out), *quick]
     )
@@ -103,6 +103,7 @@ def test_predictions_are_of_every_row_in_order_with_the_ids(patients, model, tmp
 def test_a_second_fit_replaces_the_first_and_nothing_else(patients, model):
     (model[0] / "notes.txt").write_text("mine")
     quick = ["--config", str(patients.parent / "quick.yml"), "--time-limit", "0.001"]
+    quick += ["--generator", "none"]
     again = ["fit", str(patients), "--target", "home", "--out", str(model[0]), *quick]
     done = CliRunner().invoke(main, again)
     assert done.exit_code == 2
