@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from causalmix.atomic import replace_file
+from causalmix.atomic import make_folder, replace_file
 from causalmix.benchmarks.analysis import gains_over, holm, over_seeds
 from causalmix.benchmarks.claims import BEFORE
 from causalmix.data.dataset import TabularDataset
@@ -45,6 +45,7 @@ def note_traits(folder: str | Path, tables: Mapping[str, TabularDataset]) -> Non
     new, old = pd.DataFrame(rows, columns=_COLUMNS), read_traits(folder)
     both = pd.concat([old, new]) if len(old) else new
     both = both.drop_duplicates("dataset", keep="last").sort_values("dataset")
+    make_folder(Path(folder))
     replace_file(Path(folder) / _FILE, partial(both.to_csv, index=False))
 
 
