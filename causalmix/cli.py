@@ -193,6 +193,32 @@ def predict(model: Path, table: str, out: Path, device: str) -> None:
 
 
 @main.command(cls=_ListOptions)
+@click.argument("table")
+@click.option("--target", help="Column of the classes; by default the one named target.")
+@click.option("-n", "n", type=int, default=500, show_default=True, help="Rows.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--generator", default="causal", show_default=True)
+@click.option("--keep-noise", type=float, default=0.0, show_default=True, help="Of real rows.")
+@click.option("--categorical", multiple=True, help="Columns that are categories.")
+@click.option("--numeric", multiple=True, help="Columns that are numbers.")
+@click.option("--drop", multiple=True, help="Columns that are not used.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def generate(table: str, target: str | None, out: Path, n: int, **options: object) -> None:
+    """Write synthetic rows of a TABLE, a CSV or Parquet file, as it is written itself."""
+    from causalmix.reports.drawing import generate_table
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    attack = generate_table(table, target, out, n, report=say, **options)
+    if attack:
+        click.echo(
+            f"Who was in the table can be told with an AUC of {attack.auc:.2f} (0.5 is chance)."
+        )
+    click.echo(_shown(out))
+
+
+@main.command(cls=_ListOptions)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
 @click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")

@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from causalmix.data.dataset import TabularDataset, find_table, read_classes
+from causalmix.data.dataset import TabularDataset
 from causalmix.errors import CausalMixError, FinetuningWarning
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.estimator import CausalMixClassifier
 from causalmix.reports.folds import BEFORE, TUNED, Folds, evaluate_folds, without_steps
-from causalmix.reports.inspection import Inspection, inspect_table
+from causalmix.reports.inspection import Inspection, inspect_table, source_rows
 
 _FITS = 0.3  # share of the time that the fit whose model is kept may take
 _HELD_OUT = 0.85  # share after which no fold begins; the rest is the report's
@@ -173,7 +173,7 @@ def fit_table(
         raise CausalMixError(f"time_limit must be positive, got {time_limit}.")
     report("reading the table")
     inspection = inspect_table(table, target, categorical=categorical, numeric=numeric, drop=drop)
-    X, y, roles = _rows(table, inspection, categorical)
+    _, X, y, roles = source_rows(table, inspection, categorical)
     for line in inspection.warnings:
         report(f"to look at: {line}")
     classifier = CausalMixClassifier(
@@ -207,29 +207,3 @@ def fit_table(
             report("fine-tuning does harm: fitting without it")
             found = replace(found, classifier=without_steps(classifier).fit(X, y.astype(str)))
     return found
-
-
-def _rows(
-    table: str | Path | pd.DataFrame, inspection: Inspection, categorical: Sequence[str]
-) -> tuple[pd.DataFrame, pd.Series, dict[str, str]]:
-    """Return the used columns as the source has them, the classes, and what the columns are."""
-    columns = inspection.columns
-    target = columns.loc[columns["use"] == "target", "column"]
-    if target.empty:
-        raise CausalMixError(
-            f"{inspection.name}: say which column is the target (--target NAME). Columns: "
-            f"{', '.join(columns['column'])}."
-        )
-    frame, comma = (table, False) if isinstance(table, pd.DataFrame) else (None, False)
-    if frame is None:
-        raw = find_table(table)[1]
-        frame, comma = raw.frame, raw.decimal_comma
-    name = target.item()
-    y = read_classes(frame[name], name in categorical, comma)
-    used = columns.loc[columns["use"] == "feature", "column"]
-    X = frame.loc[y.notna().to_numpy(), list(used)].reset_index(drop=True)
-    X.attrs["decimal_comma"] = comma
-    kinds = {each: inspection.diagnoses[each].kind for each in used}
-    roles = {"category": "categorical", "number": "numeric"}
-    said = {each: roles[kind] for each, kind in kinds.items() if kind in roles}
-    return X, y.dropna().reset_index(drop=True), said

@@ -23,7 +23,7 @@ from causalmix.data.dataset import find_table, read_classes
 from causalmix.data.diagnosis import Diagnosis, diagnose
 from causalmix.data.files import RawTable, check_columns
 from causalmix.data.own_settings import own_settings
-from causalmix.errors import DataError, check_name, quoted
+from causalmix.errors import CausalMixError, DataError, check_name, quoted
 
 RARE = 5
 """Classes and levels with fewer rows say little, and may be missing from a split."""
@@ -200,6 +200,53 @@ def inspect_table(
         tuple(said),
         diagnoses,
     )
+
+
+def source_rows(
+    table: str | Path | pd.DataFrame, inspection: Inspection, categorical: Sequence[str] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series, dict[str, str]]:
+    """Take the rows that have a class, as their source has them.
+
+    Parameters
+    ----------
+    table, categorical
+        As `inspect_table` got them.
+    inspection : Inspection
+        Of the table.
+
+    Returns
+    -------
+    rows : DataFrame
+        All columns.
+    X : DataFrame
+        Those that are used, without the target; its ``attrs`` say of a decimal comma.
+    y : Series of dtype category
+    columns : dict of str to str
+        What the used columns are, as `causalmix.data.schema.ROLES` has it.
+
+    Raises
+    ------
+    CausalMixError
+        If there is no target.
+    """
+    columns = inspection.columns
+    target = columns.loc[columns["use"] == "target", "column"]
+    if target.empty:
+        raise CausalMixError(
+            f"{inspection.name}: say which column is the target (--target NAME). Columns: "
+            f"{listed(list(columns['column']))}."
+        )
+    _, raw = _raw(table)
+    name, frame = target.item(), numpy_backed(raw.frame)
+    y = read_classes(frame[name], name in categorical, raw.decimal_comma)
+    rows = frame[y.notna().to_numpy()].reset_index(drop=True)
+    used = list(columns.loc[columns["use"] == "feature", "column"])
+    X = rows[used].copy()
+    X.attrs["decimal_comma"] = raw.decimal_comma
+    roles = {"category": "categorical", "number": "numeric"}
+    kinds = {each: inspection.diagnoses[each].kind for each in used}
+    said = {each: roles[kind] for each, kind in kinds.items() if kind in roles}
+    return rows, X, y.dropna().reset_index(drop=True), said
 
 
 def _raw(table: str | Path | pd.DataFrame) -> tuple[str, RawTable]:
