@@ -206,6 +206,11 @@ def _importance(fit: TableFit) -> tuple[Figure, str] | str:
     if folds.last is None:
         return "no fold was held out."
     X = folds.last_X
+    begun = time.monotonic()
+    folds.last.predict_proba(X)
+    took = (time.monotonic() - begun) * X.shape[1] * _REPEATS
+    if fit.until is not None and time.monotonic() + took > fit.until:
+        return f"it takes about {took:.0f} s, and there was not so much time left."
     y = np.array(folds.class_names)[folds.y[folds.last_rows]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -231,7 +236,8 @@ def _graph(fit: TableFit) -> tuple[Figure, str] | str:
     frame = fit.table.frame()
     if frame.shape[1] > _MOST_NODES:
         return f"{frame.shape[1]} columns are too many for a graph that can be read."
-    edges = discover(frame, n_bootstraps=20, seed=fit.seed)
+    left = None if fit.until is None else max(fit.until - time.monotonic(), 1.0)
+    edges = discover(frame, n_bootstraps=20, seed=fit.seed, time_limit=left)
     ax = plot_graph(edges, target=str(frame.columns[-1]))
     return ax.figure, (
         "Edges found in bootstrap resamples of the rows, as wide as they are probable; the target "
