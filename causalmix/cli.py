@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 import causalmix
-from causalmix.atomic import check_writable
+from causalmix.atomic import check_writable, replace_file
 from causalmix.errors import CausalMixError, file_problem, naming
 
 # Everything heavy (torch, papermill, scikit-learn) is imported by the command that needs it.
@@ -108,10 +108,18 @@ def book(parameters: tuple[tuple[str, str], ...], smoke: bool, out: Path | None)
 
 
 @main.command()
-def datasets() -> None:
-    """List the embedded datasets."""
+@click.option("--write", type=click.Path(path_type=Path), help="Write a made table of patients.")
+def datasets(write: Path | None) -> None:
+    """List the embedded datasets, or write a CSV file to try the other commands on."""
     from causalmix.data.dataset import dataset_names, load_dataset
 
+    if write is not None:
+        from causalmix.scm.patients import patients_table
+
+        table = patients_table()
+        replace_file(write, lambda path: table.to_csv(path, index=False))
+        click.echo(f"{_shown(write)}: {len(table)} made patients; the target is outcome.")
+        return
     rows = [("name", "rows", "features", "classes", "origin")]
     for table in map(load_dataset, dataset_names()):
         sizes = (table.n_rows, table.n_features, table.n_classes)
