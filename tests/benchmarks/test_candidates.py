@@ -140,7 +140,7 @@ def test_the_default_is_described_and_its_promise_judged():
         ]
     )
     said = describe_default(rows)
-    assert "+0.0400 nats over 2 tables, 80% of what the best candidate gains" in said
+    assert "+0.0400 nats over 2 tables, 80% of what the best candidate gains on" in said
     assert "0% of its 4 runs" in said
     assert "alone make 25% do so" in said
     assert said.endswith("0 tables are surely worse. It keeps the promise.")
