@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "generation.causal": ["CausalGenerator"],
         "generation.registry": ["make_generator"],
         "quality.report": ["quality_report"],
+        "reports.inspection": ["inspect_table"],
         "scm.model": ["StructuralCausalModel"],
         "tfm.model": ["load_tfm"],
     },

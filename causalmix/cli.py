@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 
 import causalmix
-from causalmix.errors import CausalMixError, file_problem
+from causalmix.atomic import check_writable, replace_file
+from causalmix.errors import CausalMixError, file_problem, naming
 
 # Everything heavy (torch, papermill, scikit-learn) is imported by the command that needs it.
 
@@ -107,10 +108,18 @@ def book(parameters: tuple[tuple[str, str], ...], smoke: bool, out: Path | None)
 
 
 @main.command()
-def datasets() -> None:
-    """List the embedded datasets."""
+@click.option("--write", type=click.Path(path_type=Path), help="Write a made table of patients.")
+def datasets(write: Path | None) -> None:
+    """List the embedded datasets, or write a CSV file to try the other commands on."""
     from causalmix.data.dataset import dataset_names, load_dataset
 
+    if write is not None:
+        from causalmix.scm.patients import patients_table
+
+        table = patients_table()
+        replace_file(write, lambda path: table.to_csv(path, index=False))
+        click.echo(f"{_shown(write)}: {len(table)} made patients; the target is outcome.")
+        return
     rows = [("name", "rows", "features", "classes", "origin")]
     for table in map(load_dataset, dataset_names()):
         sizes = (table.n_rows, table.n_features, table.n_classes)
@@ -120,6 +129,101 @@ def datasets() -> None:
         aligned = [size.rjust(width) for size, width in zip(sizes, others, strict=False)]
         click.echo("  ".join([name.ljust(first), *aligned, origin]))
     click.echo("Also: a CSV or Parquet file (-p target COLUMN), or openml:<id or name>.")
+
+
+@main.command(cls=_ListOptions)
+@click.argument("table")
+@click.option("--target", help="Column of the classes; by default the one named target.")
+@click.option("--categorical", multiple=True, help="Columns that are categories.")
+@click.option("--numeric", multiple=True, help="Columns that are numbers.")
+@click.option("--drop", multiple=True, help="Columns that are not used.")
+def inspect(table: str, target: str | None, **columns: tuple[str, ...]) -> None:
+    """Say how a TABLE will be read, a CSV or Parquet file, and what in it deserves a look."""
+    from causalmix.reports.inspection import inspect_table
+
+    click.echo(str(inspect_table(table, target, **columns)))
+
+
+@main.command(cls=_ListOptions)
+@click.argument("table")
+@click.option("--target", help="Column of the classes; by default the one named target.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--categorical", multiple=True, help="Columns that are categories.")
+@click.option("--numeric", multiple=True, help="Columns that are numbers.")
+@click.option("--drop", multiple=True, help="Columns that are not used.")
+@click.option(
+    "--generator", default="causal", show_default=True, help="Of rows to train on; or none."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings.")
+@click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
+@click.option("--time-limit", type=float, help="Seconds for all of it.")
+@click.option("--folds", "n_folds", type=int, default=5, show_default=True, help="Held out.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def fit(
+    table: str,
+    target: str | None,
+    out: Path,
+    config: Path | None,
+    generator: str,
+    **options: object,
+) -> None:
+    """Fine-tune on a TABLE, a CSV or Parquet file; write the model and report.html."""
+    from causalmix.finetuning.persistence import REPORT
+    from causalmix.reports.fitting import fit_table
+    from causalmix.reports.page import write_report
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    check_writable(out, folder=True)
+    chosen = None if generator == "none" else generator
+    found = fit_table(table, target, config=_yaml(config), generator=chosen, report=say, **options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    found.classifier.save(out)
+    write_report(found, out / REPORT, report=say)
+    click.echo(str(found))
+    click.echo(f"Report: {_shown(out / REPORT)}")
+    click.echo(f"Next: causalmix predict {_shown(out)} NEW.csv --out scores.csv")
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("table")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--device", default="auto", show_default=True, help="Of the foundation model.")
+def predict(model: Path, table: str, out: Path, device: str) -> None:
+    """Predict every row of a TABLE with a MODEL, a folder that fit wrote."""
+    from causalmix.reports.prediction import predict_table
+
+    for line in predict_table(model, table, out, device=device):
+        click.echo(line, err=True)
+    click.echo(_shown(out))
+
+
+@main.command(cls=_ListOptions)
+@click.argument("table")
+@click.option("--target", help="Column of the classes; by default the one named target.")
+@click.option("-n", "n", type=int, default=500, show_default=True, help="Rows.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--generator", default="causal", show_default=True)
+@click.option("--keep-noise", type=float, default=0.0, show_default=True, help="Of real rows.")
+@click.option("--categorical", multiple=True, help="Columns that are categories.")
+@click.option("--numeric", multiple=True, help="Columns that are numbers.")
+@click.option("--drop", multiple=True, help="Columns that are not used.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def generate(table: str, target: str | None, out: Path, n: int, **options: object) -> None:
+    """Write synthetic rows of a TABLE, a CSV or Parquet file, as it is written itself."""
+    from causalmix.reports.drawing import generate_table
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    attack = generate_table(table, target, out, n, report=say, **options)
+    if attack:
+        click.echo(
+            f"Who was in the table can be told with an AUC of {attack.auc:.2f} (0.5 is chance)."
+        )
+    click.echo(_shown(out))
 
 
 @main.command(cls=_ListOptions)
@@ -321,16 +425,13 @@ _WHERE = click.option(
 @main.command(cls=_ListOptions)
 @click.argument("store", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the tables, for traits.")
 @_WHERE
 @click.option("--by", multiple=True, help="Only differences, by the values of these settings.")
-def analyse(
-    store: Path, out: Path, data: Path | None, where: tuple[str, ...], **options: object
-) -> None:
+def analyse(store: Path, out: Path, **options: object) -> None:
     """Compare the arms of a STORE, the folder of a benchmark: tables, figures and a report."""
     from causalmix.publishing.analysis import analyse
 
-    click.echo(_shown(analyse(store, out, data, where=_settings(where), **options)))
+    click.echo(_shown(analyse(store, out, **options)))
 
 
 @main.command(cls=_ListOptions)
@@ -363,7 +464,7 @@ def audit(
     from causalmix.benchmarks.analysis import select
     from causalmix.benchmarks.store import Store
 
-    chosen = select(Store(store), _settings(where))
+    chosen = select(Store(store), where)
     if claims:
         click.echo(audit.describe_claims(audit.judge_claims(chosen, ours)))
         return
@@ -374,11 +475,17 @@ def audit(
         raise SystemExit(1)
 
 
-def _settings(texts: tuple[str, ...]) -> dict[str, list[str]]:
-    """Read NAME=VALUE,VALUE."""
-    if wrong := [text for text in texts if "=" not in text]:
-        raise CausalMixError(f"--where takes NAME=VALUES, as n_train=60, not {wrong[0]!r}.")
-    return {name: values.split(",") for name, _, values in (text.partition("=") for text in texts)}
+def _yaml(path: Path | None) -> dict[str, object] | None:
+    """Read the settings in a YAML file."""
+    if path is None:
+        return None
+    import yaml
+
+    with naming(path, "YAML settings", "Write NAME: VALUE lines."):
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not isinstance(found, dict):
+        raise CausalMixError(f"{path} has no settings by name; write NAME: VALUE lines.")
+    return found
 
 
 @main.command()

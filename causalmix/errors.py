@@ -55,7 +55,7 @@ class CheckpointError(CausalMixError):
 
 
 class FinetuningWarning(UserWarning):
-    """Fine-tuning did not help, as far as the validation rows show."""
+    """Fine-tuning did harm or made no difference, as far as the validation rows show."""
 
 
 class TimeLimitWarning(UserWarning):

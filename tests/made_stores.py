@@ -41,7 +41,8 @@ def made_row(
     method = "finetuned" if trained else "zero_shot"
     named = {"arm": arm, "dataset": table, "split": split, "seed": split, "method": method}
     named |= {"generator": arm.split("_whole")[0] if arm.startswith(("causal", "smote")) else None}
-    named |= {"n_train": 60, "n_val": 20, "data": f"hash of {table}"} | settings
+    named |= {"n_train": 60, "n_val": 20, "data": f"hash of {table}", "weights": "w0"}
+    named |= settings
     falling = [1.0 - step / 100 for step in STEPS]
     rising = [0.5 + step / 1000 for step in STEPS]
     found = {"step": STEPS, "val_auc": rising, "test_auc": rising}

@@ -6,11 +6,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "analysis": [
+            "describe_contrasts",
             "harm_by_arm",
             "normalised_by_arm",
             "paired_differences",
             "planned_contrasts",
-            "power",
             "rank_arms",
             "select",
         ],
@@ -31,9 +31,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "rule_summary": ["gains_by_dataset", "judge_runs", "rule_table"],
         "search_comparison": ["compare_searches", "tabulate_comparisons"],
         "stopping_rules": ["benchmark_rules"],
+        "store_analysis": ["analyse_store", "describe_store"],
         "structure": ["compare_known_models", "structure_contrasts"],
         "summary": ["improvements", "run_gaps", "run_table", "summarise"],
         "utility": ["benchmark_utility"],
+        "variance": ["power", "variance_parts"],
         "zero_shot": ["evaluate_tfm"],
     },
 )

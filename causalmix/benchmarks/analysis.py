@@ -8,15 +8,14 @@ differences are better.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
-from causalmix.benchmarks.arms import KIND
+from causalmix.benchmarks.arms import ARM_LABELS, KIND
 from causalmix.benchmarks.candidates import check_promise, harm
 from causalmix.benchmarks.claims import (
     BEFORE,
@@ -38,23 +37,20 @@ REFERENCES = (BEFORE, DEFAULT)
 MARGIN = 0.002
 """Differences of a table up to this, in ROC-AUC or nats, are ties."""
 
-POWER_SPLITS = (5, 10, 20)
-"""Splits of a table for which `power` says how many tables are needed."""
-
-_COMPARED = ["auc", "log_loss"]
-_SPLIT = ["dataset", "split"]
-_PAIR = ["arm", "reference", "score"]
+COMPARED = ["auc", "log_loss"]
+SPLIT = ["dataset", "split"]
+PAIR = ["arm", "reference", "score"]
 
 
-def select(store: Store, where: Mapping[str, Collection[str]] | None = None) -> Store:
+def select(store: Store, where: Collection[str] = ()) -> Store:
     """Take the finished runs that have certain settings.
 
     Parameters
     ----------
     store : Store
-    where : mapping of str to collection of str, optional
-        Values to take by column of `Store.runs`, as ``{"n_train": ["60"], "arm": ["default"]}``.
-        Runs that have no such setting, as a random forest has no weights, stay.
+    where : collection of str, default=()
+        Each a column of `Store.runs` with the values to take, as ``"arm=default,causal"``. Runs
+        that have no such setting, as a random forest has no weights, stay.
 
     Returns
     -------
@@ -66,10 +62,14 @@ def select(store: Store, where: Mapping[str, Collection[str]] | None = None) -> 
     UnknownNameError
         If a setting is unknown, or none of its runs has such a value.
     CausalMixError
-        If no run is left.
+        If no run is left, or a condition is not of this form.
     """
     runs = store.runs(KIND)
-    for name, values in (where or {}).items():
+    for text in where:
+        name, equals, listed = text.partition("=")
+        if not equals:
+            raise CausalMixError(f"--where takes NAME=VALUES, as n_train=60, not {text!r}.")
+        values = listed.split(",")
         own = runs[check_name(name, list(runs), "setting")].map(_shown)
         check_names(values, sorted(set(own)), f"{name} in the store")
         runs = runs[runs[name].isna() | own.isin(values)]
@@ -102,7 +102,7 @@ def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     CausalMixError
         If runs of an arm on a split differ in more than their seed.
     """
-    run = [*_SPLIT, "arm", "seed"]
+    run = [*SPLIT, "arm", "seed"]
     if (twice := runs[runs.duplicated(run, keep=False)]).size:
         (dataset, split, arm, _), own = next(iter(twice.groupby(run)))
         skipped = {*SCORES, "best_step", "reason", "run_seconds", "error"}
@@ -113,7 +113,7 @@ def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
             f"{len(own)} runs of {arm!r} on {dataset}, split {split}, differ in "
             f"{found or 'nothing but their keys'}. Choose some, as --where NAME=VALUE."
         )
-    return runs.groupby([*_SPLIT, "arm"])[list(SCORES)].mean().reset_index().assign(seed=0)
+    return runs.groupby([*SPLIT, "arm"])[list(SCORES)].mean().reset_index().assign(seed=0)
 
 
 def gains_over(runs: pd.DataFrame, reference: str = BEFORE) -> pd.DataFrame:
@@ -131,22 +131,22 @@ def gains_over(runs: pd.DataFrame, reference: str = BEFORE) -> pd.DataFrame:
         A row a run of another arm: ``dataset``, ``split``, ``arm``, ``auc_gain`` and
         ``log_loss_gain`` (nats).
     """
-    before = over_seeds(runs[runs["arm"] == reference]).set_index(_SPLIT)[_COMPARED]
-    others = runs[runs["arm"] != reference].join(before, on=_SPLIT, rsuffix="_before", how="inner")
-    found = others[[*_SPLIT, "arm"]].copy()
+    before = over_seeds(runs[runs["arm"] == reference]).set_index(SPLIT)[COMPARED]
+    others = runs[runs["arm"] != reference].join(before, on=SPLIT, rsuffix="_before", how="inner")
+    found = others[[*SPLIT, "arm"]].copy()
     found["auc_gain"] = others["auc"] - others["auc_before"]
     found["log_loss_gain"] = others["log_loss_before"] - others["log_loss"]
     return found.reset_index(drop=True)
 
 
-def _pairs(
+def each_pair(
     runs: pd.DataFrame, references: Sequence[str]
 ) -> Iterator[tuple[str, str, str, pd.Series]]:
     """Yield arm, reference, score, and the differences by table and split."""
     for reference in references:
         for arm, gains in gains_over(runs, reference).groupby("arm"):
-            for score in _COMPARED:
-                yield arm, reference, score, gains.groupby(_SPLIT)[f"{score}_gain"].mean()
+            for score in COMPARED:
+                yield arm, reference, score, gains.groupby(SPLIT)[f"{score}_gain"].mean()
 
 
 def paired_differences(runs: pd.DataFrame, references: Sequence[str] = REFERENCES) -> pd.DataFrame:
@@ -168,7 +168,7 @@ def paired_differences(runs: pd.DataFrame, references: Sequence[str] = REFERENCE
         over means of tables, and ``p_holm``, corrected for the number of arms.
     """
     scores, rows = over_seeds(runs), []
-    for arm, reference, score, gains in _pairs(runs, references):
+    for arm, reference, score, gains in each_pair(runs, references):
         means = gains.groupby("dataset").mean().to_numpy()
         found = contrast(scores, arm, reference, score)
         wins, losses = ((sign * means > MARGIN).sum() for sign in (1, -1))
@@ -177,7 +177,7 @@ def paired_differences(runs: pd.DataFrame, references: Sequence[str] = REFERENCE
         rows.append((arm, reference, score, *values, *counts, _wilcoxon(means)))
     values = ["difference", "low", "high", "t_low", "t_high"]
     counts = ["wins", "ties", "losses", "tables", "splits"]
-    table = pd.DataFrame(rows, columns=[*_PAIR, *values, *counts, "p"])
+    table = pd.DataFrame(rows, columns=[*PAIR, *values, *counts, "p"])
     return table.assign(p_holm=table.groupby(["reference", "score"])["p"].transform(holm))
 
 
@@ -218,8 +218,36 @@ def planned_contrasts(runs: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.
         paired_differences(runs[runs["arm"].isin(pair)], [pair[1]])
         for pair in dict.fromkeys(map(tuple, pairs))
     ]
-    table = pd.concat([paired_differences(runs[:0]), *parts], ignore_index=True)
+    found = [part for part in parts if len(part)] or [paired_differences(runs[:0])]
+    table = pd.concat(found, ignore_index=True)
     return table.assign(p_holm=table.groupby("score")["p"].transform(holm))
+
+
+def describe_contrasts(contrasts: pd.DataFrame) -> str:
+    """Say of each pair of arms which of them is the better one, if that can be said.
+
+    Parameters
+    ----------
+    contrasts : DataFrame
+        As `planned_contrasts` or `paired_differences` returns it.
+
+    Returns
+    -------
+    str
+        A line a pair and score: the difference with its 95 % bootstrap interval, which is on one
+        side of 0 where it is "better" or "worse"; tables won, tied and lost; Holm's p.
+    """
+    lines = []
+    for row in contrasts.itertuples():
+        verdict = "better" if row.low > 0 else "worse" if row.high < 0 else "undecided"
+        arm, other = (ARM_LABELS.get(each, each) for each in (row.arm, row.reference))
+        unit = {"auc": "ROC-AUC", "log_loss": "nats of log-loss"}[row.score]
+        lines.append(
+            f"{arm} against {other}: {verdict}, {row.difference:+.4f} {unit} "
+            f"[{row.low:+.4f}, {row.high:+.4f}], {row.wins}-{row.ties}-{row.losses} tables "
+            f"(p = {row.p_holm:.2g})"
+        )
+    return "\n".join(lines)
 
 
 def differences_by(runs: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
@@ -395,61 +423,3 @@ def normalised_by_arm(runs: pd.DataFrame) -> pd.DataFrame:
     columns = ["median", "low", "high", "iqr", "mad", "sd", "minmax", "tables", "set_aside"]
     table = pd.DataFrame(rows, columns=["arm", *columns])
     return table.sort_values("median", ascending=False, ignore_index=True)
-
-
-# ---- power ---------------------------------------------------------------------------------------
-
-
-def power(runs: pd.DataFrame, references: Sequence[str] = REFERENCES) -> pd.DataFrame:
-    """Say what differences the runs can show, and what runs a difference of `MARGIN` takes.
-
-    Parameters
-    ----------
-    runs : DataFrame
-    references : sequence of str, default=("zero_shot", "default")
-
-    Returns
-    -------
-    DataFrame
-        A row per ``arm``, ``reference`` and ``score``: ``tables`` and ``splits``; SDs of the
-        difference between tables, ``sd_tables``, and between splits of a table, ``sd_splits`` (by
-        the method of moments; NaN with one split each); ``detectable``, the mean difference that is
-        shown with a power of 80 % by a two-sided t-test at 5 % over means of tables; and
-        ``tables_with_5``, ...: how many tables `MARGIN` takes with so many of `POWER_SPLITS`.
-    """
-    rows = []
-    for arm, reference, score, gains in _pairs(runs, references):
-        own = gains.groupby("dataset")
-        means, freedom = own.mean(), own.size() - 1
-        within = (own.var() * freedom).sum() / freedom.sum() if freedom.any() else math.nan
-        between = np.maximum(0.0, means.var() - (within / own.size()).mean(skipna=False))
-        detectable = math.nan
-        if len(means) > 2:
-            detectable = means.std() * TTestPower().solve_power(None, len(means), 0.05, 0.8)
-        needed = [tables_needed(math.sqrt(between + within / n)) for n in POWER_SPLITS]
-        deviations = (math.sqrt(between), math.sqrt(within), detectable)
-        rows.append((arm, reference, score, len(means), len(gains), *deviations, *needed))
-    columns = ["tables", "splits", "sd_tables", "sd_splits", "detectable"]
-    return pd.DataFrame(
-        rows, columns=[*_PAIR, *columns, *(f"tables_with_{n}" for n in POWER_SPLITS)]
-    )
-
-
-def tables_needed(sd: float, difference: float = MARGIN) -> float:
-    """Say how many tables show a mean difference with a power of 80 % (t-test at 5 %).
-
-    Parameters
-    ----------
-    sd : float
-        Of the difference between tables, over means of their splits.
-    difference : float, default=0.002
-
-    Returns
-    -------
-    float
-        A whole number, at least 3; NaN where `sd` is.
-    """
-    if math.isnan(sd):
-        return math.nan
-    effect = min(difference / sd, 4.0) if sd else 4.0  # beyond that the solver fails
-    return float(math.ceil(TTestPower().solve_power(effect, None, 0.05, 0.8)))

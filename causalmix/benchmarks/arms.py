@@ -119,6 +119,7 @@ _GRAPHS = {
     "complete": "Complete graph",
 }
 _PURIFIED = ("causal", "causal_paper", "ctgan", "tabebm")
+_WITH_REHEARSAL = ("causal", "causal_shuffled", "smote_nc")
 
 
 _REAL_ROWS: dict[str, object] = {"rehearsal": 0.0}
@@ -144,11 +145,12 @@ def _arms() -> dict[str, Arm]:
             name: Arm(label, generator=name),
             other: Arm(f"{label}, label's too", generator=other),
         }
-    arms["causal_rehearsal"] = Arm(
-        "CausalMixFT and rehearsal",
-        generator="causal",
-        config={"synthetic_tasks": 0.25, "rehearsal": 0.25},
-    )
+    for name in _WITH_REHEARSAL:
+        arms[f"{name}_rehearsal"] = replace(
+            arms[name],
+            label=f"{arms[name].label} and rehearsal",
+            config={"synthetic_tasks": 0.25, "rehearsal": 0.25},
+        )
     arms["causal_paper"] = replace(arms["causal_paper"], config=MIXED_ROWS)
     for name in _PURIFIED:
         label = f"{arms[name].label}, purified"

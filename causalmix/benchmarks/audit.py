@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.benchmarks.analysis import common_cube
-from causalmix.benchmarks.arms import ARM_LABELS, FINETUNED, KIND, PURIFIED
+from causalmix.benchmarks.arms import ARM_LABELS, KIND
 from causalmix.benchmarks.claims import (
     BEFORE,
     CLAIMS,
@@ -44,6 +44,14 @@ OURS = "causal"
 
 TRADITIONAL = ("smote_nc", "perturbation", "mixup")
 """Arms that augment without a model of causes."""
+
+RIVALS = (
+    *(*TRADITIONAL, "copula", "ctgan", "tabebm", "tfm_conditional_dag"),
+    *("ctgan_purified", "tabebm_purified"),
+)
+"""Arms that the claims compare with CausalMixFT, beside zero-shot and default fine-tuning: other
+generators, those of the paper among them. Controls are none, nor is rehearsal: the paper has none
+of them."""
 
 QUESTION = (
     "Does the synthetic data change convergence speed and validation accuracy against traditional "
@@ -196,9 +204,8 @@ def judge_claims(store: Store, ours: str = OURS) -> pd.DataFrame:
     ----------
     store : Store
     ours : str, default="causal"
-        The arm that is shown beside `PAPER`, which alone decides. Each is compared with zero-shot
-        and all fine-tuned arms, purified ones and controls among them, but for other settings of
-        the two, on the tables and splits that all of these have.
+        The arm that is shown beside `PAPER`, which alone decides. Each is compared with zero-shot,
+        default fine-tuning and `RIVALS`, on the tables and splits that all of these have.
 
     Returns
     -------
@@ -211,9 +218,8 @@ def judge_claims(store: Store, ours: str = OURS) -> pd.DataFrame:
     for arm in dict.fromkeys((PAPER, ours)):
         intervals, arms = {}, []
         if len(runs):
-            versions = runs["generator"].isin([PAPER, ours]) & ~runs["arm"].str.endswith(PURIFIED)
-            rivals = (runs["method"] == FINETUNED) & ~(versions & (runs["arm"] != arm))
-            cube = common_cube(runs[rivals | (runs["arm"] == BEFORE)], (arm, DEFAULT, BEFORE))
+            compared = runs[runs["arm"].isin([arm, DEFAULT, BEFORE, *RIVALS])]
+            cube = common_cube(compared, (arm, DEFAULT, BEFORE))
             arms, tables = cube.arms, cube.tables
             intervals = quantities_of(store, arms, tables, method=arm) if tables else {}
         for claim in (each for each in CLAIMS if each.quantities):

@@ -28,7 +28,7 @@ VIEWS = {"": "tuned weights", "half_": "weights half-way", "mean_": "mean of pre
 RULES = {"last": ("last", 1.0), "tested": ("last", 0.5), "best": ("log_loss", 0.5)}
 """Which step is kept: the last one, that unless validation is against it, the best validated."""
 
-CHOSEN = ("rehearsal", "", "tested")
+CHOSEN = ("causal_rehearsal", "", "tested")
 """Arm, view and rule of what `causalmix.finetuning.config.FinetuneConfig` does by default."""
 
 AUC_HARM, LOSS_HARM = 0.005, 0.01
@@ -238,7 +238,7 @@ def describe_choice(gains: pd.DataFrame) -> str:
     Parameters
     ----------
     gains : DataFrame
-        As `candidate_gains` returns them. What trains nothing, and what was not run on all tables,
+        As `candidate_gains` returns them. What trains nothing, and what was not run on all splits,
         is not chosen from.
 
     Returns
@@ -246,7 +246,7 @@ def describe_choice(gains: pd.DataFrame) -> str:
     str
     """
     judged = judge_candidates(gains)
-    whole = judged[(judged["rule"] != "") & (judged["tables"] == judged["tables"].max())]
+    whole = judged[(judged["rule"] != "") & (judged["runs"] == judged["runs"].max())]
     best = whole.iloc[0]
     chosen = nested_choice(gains, list(whole[_CANDIDATE].itertuples(index=False, name=None)))
     auc = mean_and_interval(chosen["auc_gain"].to_numpy(), "mean")
@@ -274,9 +274,9 @@ def describe_default(gains: pd.DataFrame) -> str:
     str
     """
     judged = judge_candidates(gains)
-    trained = judged[judged["rule"] != ""]
-    most = trained.loc[trained["tables"] == trained["tables"].max(), "log_loss_gain"].max()
     own = judged[judged[_CANDIDATE].eq(CHOSEN).all(axis=1)].iloc[0]
+    alike = (judged["rule"] != "") & (judged["runs"] == own["runs"])
+    most = judged.loc[alike, "log_loss_gain"].max()
     verdict = {True: "It keeps the promise", False: "It breaks the promise"}.get(
         own["promise"], "Whether it keeps the promise cannot be said"
     )
@@ -284,8 +284,8 @@ def describe_default(gains: pd.DataFrame) -> str:
         f"The default ({ARM_LABELS[own['arm']]}, rule {own['rule']!r}) gains "
         f"{own['auc_gain']:+.4f} ROC-AUC and {own['log_loss_gain']:+.4f} nats over "
         f"{own['tables']} tables, {own['log_loss_gain'] / most:.0%} of what the best candidate "
-        f"gains. {own['worse_runs']:.0%} of its {own['runs']} runs fall by more than {AUC_HARM} "
-        f"ROC-AUC or {LOSS_HARM} nats, where other ensemble members alone make "
+        f"gains on these splits. {own['worse_runs']:.0%} of its {own['runs']} runs fall by more "
+        f"than {AUC_HARM} ROC-AUC or {LOSS_HARM} nats, where other ensemble members alone make "
         f"{own['noise_floor']:.0%} do so, and {own['worse_tables']} tables are surely worse. "
         f"{verdict}."
     )

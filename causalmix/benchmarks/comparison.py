@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -121,6 +121,7 @@ def bootstrap_interval(
     level: float = 0.95,
     seed: int = 0,
     statistic: Callable[..., np.ndarray] = np.mean,
+    clusters: Sequence[Hashable] | None = None,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of a mean, or of another statistic.
 
@@ -134,19 +135,39 @@ def bootstrap_interval(
         Of the `N_BOOTSTRAP` resamples.
     statistic : callable, default=numpy.mean
         Takes an array and `axis`, as NumPy's reductions do.
+    clusters : sequence of hashable, optional
+        What each value belongs to, as the graph that its table was drawn from. Clusters are
+        redrawn, then the values within them; the statistic is the mean.
 
     Returns
     -------
     low, high : float
         Both the value itself where there is only one.
     """
-    differences = np.asarray(differences, dtype=float)
-    drawn = np.random.default_rng(seed).integers(
-        len(differences), size=(N_BOOTSTRAP, len(differences))
-    )
+    differences, rng = np.asarray(differences, dtype=float), np.random.default_rng(seed)
+    if clusters is None or len(set(clusters)) in (1, len(differences)):
+        drawn = rng.integers(len(differences), size=(N_BOOTSTRAP, len(differences)))
+        found = statistic(differences[drawn], axis=1)
+    else:
+        found = _clustered_means(differences, clusters, rng)
     tail = (1 - level) / 2
-    low, high = np.quantile(statistic(differences[drawn], axis=1), [tail, 1 - tail])
+    low, high = np.quantile(found, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _clustered_means(
+    values: np.ndarray, clusters: Sequence[Hashable], rng: np.random.Generator
+) -> np.ndarray:
+    """Mean of the values of `N_BOOTSTRAP` resamples of clusters, and of values within these."""
+    codes, names = pd.factorize(np.asarray(clusters))
+    own = [values[codes == code] for code in range(len(names))]
+    sizes = np.array([len(each) for each in own])
+    table = np.array([np.resize(each, sizes.max()) for each in own])
+    cluster = rng.integers(len(own), size=(N_BOOTSTRAP, len(own)))
+    size = sizes[cluster][..., None]
+    place = (rng.random((*cluster.shape, sizes.max())) * size).astype(int)
+    kept = np.arange(sizes.max()) < size
+    return np.sum(table[cluster[..., None], place] * kept, (1, 2)) / kept.sum((1, 2))
 
 
 def mean_and_interval(
@@ -156,6 +177,7 @@ def mean_and_interval(
     *,
     seed: int = 0,
     statistic: Callable[..., np.ndarray] = np.mean,
+    clusters: Sequence[Hashable] | None = None,
 ) -> dict[str, float]:
     """Return a mean, or another statistic, with its 95 % bootstrap interval as cells of a table.
 
@@ -166,7 +188,7 @@ def mean_and_interval(
         Column of the mean.
     prefix : str, default=""
         Before ``low`` and ``high``, the columns of the interval.
-    seed, statistic
+    seed, statistic, clusters
         As in `bootstrap_interval`.
 
     Returns
@@ -174,7 +196,7 @@ def mean_and_interval(
     dict
         By column.
     """
-    low, high = bootstrap_interval(values, seed=seed, statistic=statistic)
+    low, high = bootstrap_interval(values, seed=seed, statistic=statistic, clusters=clusters)
     return {name: statistic(values), f"{prefix}low": low, f"{prefix}high": high}
 
 

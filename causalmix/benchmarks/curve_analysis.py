@@ -1,22 +1,18 @@
-"""What a store of runs says beside scores: validation-test gaps, convergence, traits, cost."""
+"""What a store of runs says beside scores: validation-test gaps, convergence, cost."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from statsmodels.duration.survfunc import SurvfuncRight
 
-from causalmix.benchmarks.analysis import gains_over, holm, over_seeds
 from causalmix.benchmarks.arms import KIND
-from causalmix.benchmarks.claims import BEFORE, DEFAULT, contrast, cube_of
+from causalmix.benchmarks.claims import DEFAULT, contrast, cube_of
 from causalmix.benchmarks.store import Store
-from causalmix.data.dataset import TabularDataset
 from causalmix.finetuning.metrics import steps_to_converge, validation_test_gap
 
 LEAST_POINTS = 10
@@ -132,73 +128,34 @@ def convergence_by_arm(facts: pd.DataFrame, reference: str = DEFAULT) -> pd.Data
     return pd.DataFrame(rows)
 
 
-def survival_curves(facts: pd.DataFrame, unit: str = "step") -> pd.DataFrame:
+def survival_curves(facts: pd.DataFrame) -> pd.DataFrame:
     """Estimate the share of runs that have not converged (Kaplan-Meier).
 
     Parameters
     ----------
     facts : DataFrame
         As `curve_facts` returns it.
-    unit : {"step", "seconds"}, default="step"
 
     Returns
     -------
     DataFrame
-        Steps of the curves, from 1 at 0 to the end of the longest run: ``arm``, ``time``, ``share``
-        and its standard error ``error``.
+        Steps of the curves, from 1 at 0 to the end of the longest run: ``arm``, ``unit`` (of
+        `UNITS`), ``time``, ``share`` and its standard error ``error``.
     """
     parts = []
-    for arm, own in facts.groupby("arm"):
+    for (arm, own), unit in product(facts.groupby("arm"), UNITS):
         curve = _survival(own, unit)
         part = pd.DataFrame({"time": curve.surv_times, "share": curve.surv_prob})
         part["error"] = curve.surv_prob_se
         part.loc[-1] = (0.0, 1.0, 0.0)
         part = part.sort_index(ignore_index=True)
         part.loc[len(part)] = (own[unit].max(), *part.iloc[-1, 1:])
-        parts.append(part.assign(arm=arm))
+        parts.append(part.assign(arm=arm, unit=unit))
     return pd.concat(parts, ignore_index=True)
 
 
 def _survival(facts: pd.DataFrame, unit: str) -> SurvfuncRight:
     return SurvfuncRight(facts[unit].to_numpy(float), facts["improved"].to_numpy(int))
-
-
-def correlate_traits(runs: pd.DataFrame, tables: Mapping[str, TabularDataset]) -> pd.DataFrame:
-    """Correlate what fine-tuning gains on a table with what the table is like.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        As :meth:`causalmix.benchmarks.store.Store.runs` returns them.
-    tables : mapping of str to TabularDataset
-        By name; of others only zero-shot's error is known.
-
-    Returns
-    -------
-    DataFrame
-        A row per ``arm`` and ``trait`` (``rows``, ``features``, ``categorical`` (share of the
-        features), ``classes``, ``zero_shot_error`` (1 - ROC-AUC)): Spearman's ``rho`` with the gain
-        in ROC-AUC over zero-shot, ``p``, ``p_holm`` (over the arm's traits) and ``tables``; NaN
-        below four tables, and where a trait is the same for all.
-    """
-    before = over_seeds(runs[runs["arm"] == BEFORE]).groupby("dataset")["auc"].mean()
-    traits = pd.DataFrame({"zero_shot_error": 1.0 - before})
-    for name, table in tables.items():
-        traits.loc[name, "rows"] = table.n_rows
-        traits.loc[name, "features"] = table.n_features
-        traits.loc[name, "categorical"] = len(table.categorical) / table.n_features
-        traits.loc[name, "classes"] = table.n_classes
-    rows = []
-    for arm, gains in gains_over(runs).groupby("arm"):
-        gain = gains.groupby("dataset")["auc_gain"].mean()
-        for trait in traits:
-            both = pd.concat([traits[trait], gain], axis=1).dropna().to_numpy()
-            rho = p = math.nan
-            if len(both) > 3 and np.ptp(both, axis=0).all():
-                rho, p = stats.spearmanr(both)
-            rows.append((arm, trait, rho, p, len(both)))
-    table = pd.DataFrame(rows, columns=["arm", "trait", "rho", "p", "tables"])
-    return table.assign(p_holm=table.groupby("arm")["p"].transform(holm))
 
 
 def cost_by_arm(store: Store) -> pd.DataFrame:

@@ -218,7 +218,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         result), means over the others of the `SCORES`, median of ``seconds``, and for methods
         other than ours, over the tables on which they finished, the mean paired difference ours
         minus theirs of each score with its 95 % interval ``_low`` to ``_high`` (percentile
-        bootstrap over tables).
+        bootstrap over graphs, then over the tables drawn from each).
     """
     both = pd.concat([rows.assign(group="all"), rows.assign(group=name_groups(rows, "nodes"))])
     found = []
@@ -232,10 +232,16 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
             for score in SCORES if method != BOOTSTRAP else ():
                 difference = (tables[score][BOOTSTRAP] - tables[score][method]).dropna()
                 if len(difference):
-                    called = f"{score}_difference"
-                    entry |= mean_and_interval(difference.to_numpy(), called, f"{score}_")
+                    graphs = _graphs_of(source, difference.index)
+                    called = (f"{score}_difference", f"{score}_")
+                    entry |= mean_and_interval(difference.to_numpy(), *called, clusters=graphs)
             found.append(entry)
     return pd.DataFrame(found)
+
+
+def _graphs_of(source: str, tables: pd.MultiIndex) -> list[object]:
+    """Name the graphs of tables: CSuite draws many tables from each, random models one."""
+    return list(tables.get_level_values("dataset") if source == "csuite" else tables)
 
 
 def name_groups(rows: pd.DataFrame, what: str) -> pd.Series:

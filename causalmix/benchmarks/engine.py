@@ -484,7 +484,8 @@ def _on_dask(
     }
     with dask.config.set(quiet):
         if scheduler is None:
-            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            # Any free port: another benchmark may have the usual one.
+            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0")
         else:
             cluster = scheduler
         try:

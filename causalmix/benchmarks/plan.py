@@ -17,6 +17,7 @@ from causalmix.atomic import replace_file
 from causalmix.benchmarks.arms import ARMS, KIND, Arm, Rows, make_run
 from causalmix.benchmarks.engine import Progress, Run, compute
 from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.traits import note_traits
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.folder import read_tables
 from causalmix.data.own_settings import own_settings
@@ -379,6 +380,7 @@ def benchmark(
     print("\n".join(lines), file=sys.stderr)
     if plan.version is not None:
         _keep(_path_of(source), Path(out) / f"{plan.name}-{plan.version}.yml")
+    note_traits(out, planned.tables)
     done = compute(
         planned.runs,
         store,

@@ -64,7 +64,7 @@ def load_store(name: str) -> Store:
     Parameters
     ----------
     name : str
-        Path below the folder of results, as ``"finetuning/candidates"``.
+        Path below the folder of results, as ``"finetuning/candidates"``, or of another folder.
 
     Returns
     -------
@@ -75,11 +75,11 @@ def load_store(name: str) -> Store:
     CausalMixError
         If there is no such folder, as in an installation without the checkout.
     """
-    folder = _RESULTS / name
+    folder = _RESULTS / name if (_RESULTS / name).is_dir() else Path(name)
     if not any(folder.glob("part-*.parquet")):
         raise CausalMixError(
-            f"There are no runs {name!r} among the results. Results are part of the checkout, not "
-            "of the installed package."
+            f"There are no runs {name!r} among the results, nor in a folder of that name. Results "
+            "are part of the checkout, not of the installed package."
         )
     return Store(folder)
 

@@ -2,7 +2,7 @@
 
 On every split each generator is fitted to the training rows; a linear model and boosted trees then
 learn from its rows alone (train on synthetic, test on real), and from real and synthetic rows
-together.
+together. And the rows are asked who was among the training rows.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from causalmix.data.splitting import holdout_split
 from causalmix.errors import DataError, check_filled, check_name, check_names
 from causalmix.generation.registry import Generator, make_generator
 from causalmix.manifest import make_manifest
+from causalmix.quality.privacy import membership_attack
 from causalmix.quality.report import transfer_auc
 
 REAL = "real"
@@ -67,6 +68,10 @@ SOURCES = ("synthetic", "both")
 
 SCORES = tuple(f"{learner}_{source}" for learner in LEARNERS for source in SOURCES)
 """Columns with the test ROC-AUC of a learner trained on synthetic, or on all rows."""
+
+PRIVACY = ("membership_auc", "members_found")
+"""Columns of `causalmix.quality.privacy.membership_attack` with as many other rows, if there are;
+NaN for the training rows themselves."""
 
 _KEY = ("dataset", "n_train", "seed", "generator")
 _MIN_TEST_ROWS = 100
@@ -148,7 +153,7 @@ def benchmark_utility(
         raise DataError(
             f"No table of {folder} has {min(n_train) + _MIN_TEST_ROWS} rows, as n_train needs."
         )
-    rows = make_rows(out, runs, chosen, [*_KEY, *SCORES, "seconds", "data"], **computing)
+    rows = make_rows(out, runs, chosen, [*_KEY, *SCORES, *PRIVACY, "seconds", "data"], **computing)
     summary = summarise_utility(rows)
     settings = {
         "n_train": list(n_train),
@@ -181,7 +186,12 @@ def perform(run: Run, table: TabularDataset, _: object = None) -> Outcome:
         for learner in LEARNERS
         for source, rows in sources.items()
     }
-    rounded = {name: round(float(auc), 6) for name, auc in scores.items()}
+    attack = (np.nan, np.nan)
+    if name != REAL:
+        others = test.frame().iloc[: train.n_rows]
+        attack = membership_attack(train.frame(), others, X.join(y))
+    scores |= dict(zip(PRIVACY, attack, strict=True))
+    rounded = {name: round(float(score), 6) for name, score in scores.items()}
     return Outcome(rounded, timings={"seconds": round(seconds, 3)})
 
 
@@ -199,8 +209,10 @@ def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataF
     Returns
     -------
     pandas.DataFrame
-        A row per n_train, ``score`` (one of `SCORES`, or ``mean`` of the learners for each source)
-        and generator: ``datasets``, ``auc`` (mean), ``mean_rank`` (among generators), and the mean
+        A row per n_train, ``score`` (one of `SCORES`; ``mean`` of the learners for each source;
+        ``membership_auc``, if the rows have it, of which less is better) and generator:
+        ``datasets``, ``auc`` (mean), ``mean_rank`` (among generators, the largest first), and the
+        mean
         paired ``difference`` of the reference minus the generator with its 95 % interval ``low`` to
         ``high`` (percentile bootstrap over datasets).
     """
@@ -208,7 +220,7 @@ def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataF
     averaged = rows.assign(**{name: rows[scores].mean(axis=1) for name, scores in means.items()})
     records = []
     for n, at_size in averaged.groupby("n_train"):
-        for score in (*SCORES, *means):
+        for score in (*SCORES, *means, *(PRIVACY[:1] if PRIVACY[0] in rows else ())):
             auc = at_size.pivot_table(index="dataset", columns="generator", values=score)
             ranks = mean_ranks(auc.drop(columns=REAL, errors="ignore"))
             for generator in auc:

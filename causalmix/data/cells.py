@@ -154,6 +154,8 @@ def read_number(text: str, decimal: Decimals) -> Number | None:
         None if it is none, or a multiple such as ``5k``.
     """
     text = text.translate({0x2212: "-", 0x2013: "-", 0x66B: decimal, 0x66C: ""})
+    if text[:1] in ("'", "\u2019"):
+        text = text[1:]  # with which spreadsheets mark a number as text
     brackets = text[:1] == "(" and text[-1:] == ")"
     text = text[1:-1].strip() if brackets else text
     if text[:1].isalpha() and not _BEGINNING.match(text):

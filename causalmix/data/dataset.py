@@ -273,7 +273,7 @@ def load_dataset(
         If the table cannot be used for classification as it is; the message says why and
         what to do.
     """
-    name, raw = _find(name_or_path)
+    name, raw = find_table(name_or_path)
     chosen = target or raw.target
     if chosen is None:
         raise DataError(
@@ -283,8 +283,27 @@ def load_dataset(
     return _clean(name, raw, chosen, categorical or (), numeric or ())
 
 
-def _find(name_or_path: str | Path) -> tuple[str, RawTable]:
-    """Return the short name and the raw table that a user's name or path stands for."""
+def find_table(name_or_path: str | Path) -> tuple[str, RawTable]:
+    """Read a table as its source has it.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        As `load_dataset` takes it.
+
+    Returns
+    -------
+    name : str
+        Its short name.
+    table : RawTable
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such dataset.
+    DataError
+        If it cannot be read.
+    """
     text = str(name_or_path)
     if text.startswith("openml:"):
         return text, fetch_table(text.removeprefix("openml:"))
@@ -309,7 +328,7 @@ def _clean(
     check_name(target, frame.columns, "target column")
     if target in numeric:
         raise DataError(f"The target {quoted(target)} must be classes; take it out of numeric=.")
-    y = _classes(frame[target], target in categorical, raw.decimal_comma)
+    y = read_classes(frame[target], target in categorical, raw.decimal_comma)
     features = frame.drop(columns=target)
     if features.empty:
         raise DataError(f"{name} has no column besides the target {quoted(target)}.")
@@ -343,8 +362,28 @@ def _markers(gaps: pd.Series) -> str:
     return f" ({len(texts)} of the cells are {found}, the first {place(texts, 0)})"
 
 
-def _classes(column: pd.Series, declared: bool, decimal_comma: bool) -> pd.Series:
-    """Return a target column as classes, or raise if its values are no classes."""
+def read_classes(column: pd.Series, declared: bool, decimal_comma: bool) -> pd.Series:
+    """Read a target column as classes.
+
+    Parameters
+    ----------
+    column : pd.Series
+        As its source has it.
+    declared : bool
+        Whether the user said that it is a category.
+    decimal_comma : bool
+        Whether ``1,234`` means 1.234 where no cell settles it.
+
+    Returns
+    -------
+    pd.Series
+        Of dtype category; missing where a row has no class.
+
+    Raises
+    ------
+    DataError
+        If its values are no classes.
+    """
     name = column.name
     want = "category" if declared else "label"
     values, found = diagnose(column, want=want, decimal_comma=decimal_comma)

@@ -12,7 +12,10 @@ import pandas as pd
 from causalmix.data.cells import check_size, has_infinity
 from causalmix.data.columns import clean_columns, listed, notes_on
 from causalmix.data.diagnosis import Diagnosis, Unread, read
-from causalmix.errors import DataError, quoted
+from causalmix.errors import DataError, check_name, quoted
+
+ROLES = ("categorical", "numeric", "drop")
+"""What a user may say that a column is: a category, a number, or nothing to learn from."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,13 @@ class TableSchema:
         return cls({name: Diagnosis.from_json(each) for name, each in state.items()})
 
     @classmethod
-    def learn(cls, frame: pd.DataFrame) -> tuple[Self, pd.DataFrame, list[str]]:
+    def learn(
+        cls,
+        frame: pd.DataFrame,
+        columns: Mapping[str, str] | None = None,
+        *,
+        decimal_comma: bool = False,
+    ) -> tuple[Self, pd.DataFrame, list[str]]:
         """Give every column its type and drop those that say nothing.
 
         Columns of numbers stay numbers, dates become days; text, categories and truth values
@@ -52,6 +61,10 @@ class TableSchema:
         ----------
         frame : DataFrame
             Feature columns with distinct string names.
+        columns : mapping of str to str, optional
+            What columns are, by name: one of `ROLES`.
+        decimal_comma : bool, default=False
+            As `clean_columns` takes it.
 
         Returns
         -------
@@ -63,10 +76,22 @@ class TableSchema:
 
         Raises
         ------
+        UnknownNameError
+            If `columns` names a column or a role that there is not.
         DataError
             As :func:`causalmix.data.columns.clean_columns`.
         """
-        cleaned, diagnoses = clean_columns(frame, typed=True)
+        named: dict[str, list[str]] = {role: [] for role in ROLES}
+        for name, role in ((str(name), role) for name, role in (columns or {}).items()):
+            check_name(name, list(frame.columns), "column in columns=")
+            named[check_name(role, ROLES, f"role of the column {quoted(name)}")].append(name)
+        cleaned, diagnoses = clean_columns(
+            frame.drop(columns=named["drop"]),
+            categorical=named["categorical"],
+            numeric=named["numeric"],
+            typed=True,
+            decimal_comma=decimal_comma,
+        )
         return cls({name: diagnoses[name] for name in cleaned}), cleaned, notes_on(diagnoses)
 
     def read(self, frame: pd.DataFrame) -> pd.DataFrame:

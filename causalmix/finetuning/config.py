@@ -58,11 +58,12 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 class FinetuneConfig:
     """Settings of a fine-tuning run.
 
-    Half of the tasks are of the table's own rows, half of the prior that the model was pre-trained
-    on or, with a generator, of its rows; only the stages that read columns move; and the last step
-    is kept unless the validation rows are against it. These defaults were chosen on ten tuning
-    tables and are provisional: `causalmix.benchmarks.candidates.describe_default` says what they
-    are worth there. `MIXED_ROWS` has the paper's way of mixing.
+    Half of the tasks are of the table's own rows; a quarter is of a generator's rows, and a quarter
+    of the prior that the model was pre-trained on, which gives half of them where there is no
+    generator. Only the stages that read columns move, and the last step is kept unless the
+    validation rows are against it. These defaults were chosen on ten tuning tables:
+    `causalmix.benchmarks.candidates.describe_default` says what they are worth there. `MIXED_ROWS`
+    has the paper's way of mixing.
 
     Parameters
     ----------
@@ -98,14 +99,15 @@ class FinetuneConfig:
         each class stays in any case.
     synthetic_query_share : float, optional
         The same of the queries; by default as of the context.
-    synthetic_tasks : float, default=0.5
+    synthetic_tasks : float, default=0.25
         Share of the tasks, on average over steps, whose rows are all synthetic; where a generator
         has several causal models, all from one of them. They have as many rows as each model has in
         the pool, and as there are training rows, at most.
     rehearsal : float, optional
         Share of the tasks, on average over steps, that come from the prior that the embedded model
         was pre-trained on, with as many rows as there are training rows, and no more columns. By
-        default half of them, or what whole synthetic tasks leave of one half.
+        default what whole synthetic tasks leave of one half: a quarter with a generator, a half
+        without.
     schedule : {"constant", "decaying", "synthetic_first"}, default="constant"
         How the three shares go over the steps: as they are, falling linearly to nothing, or as
         they are in the first half and real rows only in the second.
@@ -153,7 +155,7 @@ class FinetuneConfig:
     query_share: float = 0.3
     synthetic_share: float = 0.0
     synthetic_query_share: float | None = None
-    synthetic_tasks: float = 0.5
+    synthetic_tasks: float = 0.25
     rehearsal: float | None = None
     schedule: str = "constant"
     n_synthetic: int = 1000

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
+from causalmix.data.dataset import TabularDataset
 from causalmix.data.own_settings import own_settings
 from causalmix.data.schema import TableSchema
 from causalmix.data.splitting import Split
 from causalmix.errors import CausalMixError, FinetuningWarning
 from causalmix.finetuning import fit_input, fit_parameters, persistence
 from causalmix.finetuning.config import FinetuneConfig
-from causalmix.finetuning.report import make_report
+from causalmix.finetuning.report import FitReport, make_report
 from causalmix.finetuning.run import finetune
 from causalmix.tfm.model import load_tfm
 
@@ -29,25 +31,28 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     """A tabular foundation model fine-tuned on the rows of a table and on other tasks beside them.
 
     A share of the rows given to `fit` is set aside for validation. The network is fine-tuned on
-    tasks of the other rows and, so that it does not forget how tasks are solved, on tasks of the
-    prior that it was pre-trained on, or of a generator's rows. What it has become is kept only if
-    the validation rows are better predicted; else a `FinetuningWarning` says so and it predicts as
-    the model it was. Predictions have all rows given to `fit` as context.
+    tasks of the other rows, of rows of causal models fitted on them and, so that it does not forget
+    how tasks are solved, of the prior that it was pre-trained on. What it has become is kept only
+    if the validation rows are better predicted; else a `FinetuningWarning` says so and it predicts
+    as the model it was. Predictions have all rows given to `fit` as context.
 
     Parameters
     ----------
     tfm : str or Path, default="embedded"
         Foundation model as :func:`causalmix.tfm.model.load_tfm` takes it.
-    generator : str or None, default=None
-        Key of ``causalmix.generation.registry.GENERATORS``, for example ``"causal"``: half of the
-        tasks are then of its rows, which are fitted on the training rows only. None takes tasks of
-        the prior, unless the `config` has ``{"rehearsal": 0}``: then only real ones. The paper's
+    generator : str or None, default="causal"
+        Key of ``causalmix.generation.registry.GENERATORS``: a quarter of the tasks are of its rows;
+        it is fitted on the training rows only. None saves its time, and takes more tasks of the
+        prior. With ``{"rehearsal": 0}`` in the `config` there are none of those. The paper's
         ``"causal_paper"`` goes with its mixing, the `config`
         ``{"synthetic_share": 0.5, "synthetic_tasks": 0, "rehearsal": 0}``.
     generator_options : mapping, optional
         Arguments of the generator's constructor, and ``purified=True`` for purified rows
         (`causalmix.generation.purification.Purified`). Its ``seed``, where it has one, is by
         default that of the fit.
+    columns : mapping of str to str, optional
+        What columns are, by name: ``"categorical"``, ``"numeric"`` or ``"drop"``. The types of the
+        others are inferred.
     n_val : int or float, default=0.2
         Validation rows: a number of rows, at least one for each class that has two; or a share in
         (0, 1), which is raised to that. A class with a single row is not validated, and a warning
@@ -98,7 +103,9 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     -----
     In a DataFrame, numbers stay numbers, dates become days, and text, truth values and pandas
     categories are categories. Columns with one value, row numbers, identifiers and free text are
-    left out, with a warning; the rules are those of `causalmix.data.columns`. NaN, None and the
+    left out, with a warning; the rules are those of `causalmix.data.columns`. Where the DataFrame's
+    ``attrs`` have a true ``"decimal_comma"``, text such as ``1,234`` is 1.234 if nothing in its
+    column says otherwise. NaN, None and the
     usual markers are missing values. A category that `fit` has not seen counts as missing.
 
     `set_params` and searches over parameters reach a setting in `config` as ``config__NAME``, for
@@ -122,8 +129,9 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         self,
         *,
         tfm: str | Path = "embedded",
-        generator: str | None = None,
+        generator: str | None = "causal",
         generator_options: Mapping[str, Any] | None = None,
+        columns: Mapping[str, str] | None = None,
         n_val: int | float = 0.2,
         n_estimators: int | None = None,
         steps: int | None = None,
@@ -137,6 +145,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         self.tfm = tfm
         self.generator = generator
         self.generator_options = generator_options
+        self.columns = columns
         self.n_val = n_val
         self.n_estimators = n_estimators
         self.steps = steps
@@ -223,6 +232,34 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             self._fit(X, y)
         return self
 
+    @property
+    def context_(self) -> TabularDataset:
+        """The rows given to `fit`, as they were read: what predictions are made from."""
+        check_is_fitted(self, "classes_")
+        return self._fitted.context
+
+    @own_settings()
+    def read_features(self, X: Any) -> pd.DataFrame:
+        """Read rows as `fit` has read its own.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            As in `predict_proba`.
+
+        Returns
+        -------
+        DataFrame
+            The columns that are used, as numbers and categories.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, ValueError, DataError
+            As `predict_proba`.
+        """
+        check_is_fitted(self, "classes_")
+        return self._schema.read(fit_input.read_frame(self, X, columns=self._fitted.columns))
+
     @own_settings()
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities.
@@ -249,9 +286,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         CausalMixError
             If memory does not suffice for one row and those given to `fit`.
         """
-        check_is_fitted(self, "classes_")
-        rows = self._schema.read(fit_input.read_frame(self, X, columns=self._fitted.columns))
-        queries = self._encoder.transform(rows)
+        queries = self._encoder.transform(self.read_features(X))
         return self._encoder.predict_proba(self.tfm_.network, queries, len(self.classes_))
 
     def predict(self, X: Any) -> np.ndarray:
@@ -390,7 +425,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         frame = fit_input.read_frame(self, X)
         classes, codes = fit_input.read_labels(y)
         check_consistent_length(frame, codes)
-        schema, features, notes = TableSchema.learn(frame)
+        comma = bool(getattr(X, "attrs", {}).get("decimal_comma", False))
+        schema, features, notes = TableSchema.learn(frame, self.columns, decimal_comma=comma)
         dataset = fit_input.as_dataset(features, classes, codes)
         train, val, more = fit_input.split_rows(dataset, self.n_val, seed, steps=config.steps)
         for warning in [*notes, *more]:
@@ -411,15 +447,20 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         seconds = time.perf_counter() - start
         self.report_ = make_report(result, n_train=train.n_rows, n_val=val.n_rows, seconds=seconds)
         self.classes_ = classes
-        if config.steps and not self.report_.helped:
-            verdict = {
-                "zero_shot": "Fine-tuning did not help.",
-                "fine_tuned": "By the validation rows alone, fine-tuning did not help.",
-            }[self.report_.kept]
-            warnings.warn(f"{verdict} {self.report_.reason}", FinetuningWarning, stacklevel=3)
+        if config.steps and self.report_.verdict != "helped":
+            warnings.warn(_say(self.report_), FinetuningWarning, stacklevel=3)
 
     def _restore(self, fitted: persistence.Fitted) -> None:
         """Take over fitted state, and fit the ensemble's preprocessing on all rows."""
         self._fitted, self.tfm_ = fitted, fitted.tfm
         with own_settings():
             self._encoder = fitted.encoder()
+
+
+def _say(report: FitReport) -> str:
+    """Say in front of the reason that fine-tuning did not help, and what predicts."""
+    used = {
+        "zero_shot": "The model predicts as without fine-tuning.",
+        "fine_tuned": "The fine-tuned weights are used.",
+    }[report.kept]
+    return f"Fine-tuning: {report.verdict}. {used} {report.reason}"

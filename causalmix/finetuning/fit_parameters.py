@@ -16,6 +16,7 @@ _TYPES = {
     "tfm": "str | Path",
     "generator": "str | None",
     "generator_options": "Mapping | None",
+    "columns": "Mapping | None",
     "n_estimators": "int | None",
     "progress": "bool",
 }

@@ -62,10 +62,19 @@ class FitReport:
     generator_seconds: float
 
     @property
-    def helped(self) -> bool:
-        """Whether the kept weights have a lower log-loss on the validation rows than zero-shot."""
-        tuned, before = self.fine_tuned, self.zero_shot
-        return self.kept == "fine_tuned" and tuned["log_loss"] < before["log_loss"]
+    def verdict(self) -> str:
+        """What fine-tuning was worth, as far as the validation rows tell.
+
+        ``"helped"``: the rule estimates a gain, and the fine-tuned weights are kept. ``"harmed"``:
+        it estimates a loss, and the model predicts as before. ``"no difference found"``: a loss
+        that chance explains, or that was not asked about, where the fine-tuned weights are kept,
+        or a gain that chance explains, where they are not. ``"not tried"``: no step was taken.
+        """
+        if self.fine_tuned is None:
+            return "not tried"
+        if (self.gain > 0) != (self.kept == "fine_tuned"):
+            return "no difference found"
+        return "helped" if self.gain > 0 else "harmed"
 
     def __str__(self) -> str:
         """Return the comparison and the reason in a few lines."""
@@ -76,7 +85,8 @@ class FitReport:
         lines += [f"{name:<22}{s['log_loss']:>11.4f}{s['auc']:>8.4f}" for name, s in rows]
         if math.isnan(self.zero_shot["auc"]):
             lines.append("There is no AUC, because all validation rows are of one class.")
-        return "\n".join([*lines, f"Kept: {self.kept.replace('_', '-')}. {self.reason}"])
+        kept = self.kept.replace("_", "-")
+        return "\n".join([*lines, f"Verdict: {self.verdict}. Kept: {kept}. {self.reason}"])
 
 
 def make_report(result: FinetuneResult, *, n_train: int, n_val: int, seconds: float) -> FitReport:

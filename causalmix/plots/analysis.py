@@ -123,7 +123,6 @@ def plot_survival(curves: pd.DataFrame, unit: str = "step", ax: Axes | None = No
     curves : DataFrame
         As :func:`causalmix.benchmarks.curve_analysis.survival_curves` returns it.
     unit : {"step", "seconds"}, default="step"
-        Of `curves`.
     ax : Axes, optional
         A new figure by default.
 
@@ -133,7 +132,7 @@ def plot_survival(curves: pd.DataFrame, unit: str = "step", ax: Axes | None = No
         A Kaplan-Meier curve an arm; where it ends above 0, that share never improved.
     """
     ax = ax or _new_axes(10)
-    colours = _colours(curves["arm"].unique())
+    curves, colours = curves[curves["unit"] == unit], _colours(curves["arm"].unique())
     for arm, own in curves.groupby("arm"):
         ax.step(own["time"], own["share"], where="post", color=colours[arm], label=_name(arm))
     ax.set(xlabel=_TIMES[unit], ylabel="Share of runs not converged", ylim=(0, 1.02))

@@ -20,6 +20,7 @@ _BETTER = {
     "NNAA": "nearer 0.5 is better",
     "ATE error": "lower is better",
     "near-copies": "no more than in real rows",
+    "membership AUC": "lower is better, 0.5 is chance",
 }
 
 _LEARNERS = {"linear": "linear model", "boosting": "boosting", "tfm": "TFM"}

@@ -17,10 +17,18 @@ _CURVES = {"gap_auc": "ROC-AUC", "gap_log_loss": "log-loss"}
 METRIC_LABELS = {"auc": "ROC-AUC", "log_loss": "log-loss (nats)"}
 
 
+_MAIN = (
+    *("zero_shot", "default", "causal", "causal_paper", "smote_nc", "rehearsal"),
+    *("causal_rehearsal", "causal_shuffled", "causal_shuffled_rehearsal"),
+)
+"""Arms that most figures have, in the order of the palette, whose first colours are told best."""
+
+
 def _arm_colours() -> dict[str, tuple[float, ...]]:
     """Give each arm a colour, and a purified one a lighter shade of its generator's."""
-    plain = [arm for arm in ARMS if not arm.endswith(PURIFIED)]
-    few = [*sns.color_palette("colorblind"), *sns.color_palette("dark")]
+    plain = dict.fromkeys([*_MAIN, *(arm for arm in ARMS if not arm.endswith(PURIFIED))])
+    bright = sns.color_palette("colorblind")
+    few = [*bright[:8], *bright[9:], *sns.color_palette("dark")]  # yellow is too pale for lines
     many = sns.husl_palette(len(plain) - len(few), s=0.6, l=0.5)
     colours = dict(zip(plain, [*few, *many], strict=True))
     for arm in ARMS.keys() - colours.keys():

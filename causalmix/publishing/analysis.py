@@ -12,11 +12,10 @@ from matplotlib.axes import Axes
 
 from causalmix.atomic import check_writable, replace_file
 from causalmix.benchmarks import analysis, curve_analysis
-from causalmix.benchmarks.arms import FINETUNED, KIND
-from causalmix.benchmarks.audit import describe_claims, find_tables, judge_claims
-from causalmix.benchmarks.claims import BEFORE
-from causalmix.benchmarks.plan import read_plan
+from causalmix.benchmarks.arms import KIND
+from causalmix.benchmarks.audit import describe_claims
 from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.store_analysis import analyse_store
 from causalmix.plots import analysis as plots
 from causalmix.plots.style import use_book_style
 from causalmix.publishing.record import markdown_table
@@ -25,9 +24,8 @@ from causalmix.publishing.record import markdown_table
 def analyse(
     store: str | Path,
     out: str | Path,
-    folder: str | Path | None = None,
     *,
-    where: Mapping[str, Collection[str]] | None = None,
+    where: Collection[str] = (),
     by: Collection[str] = (),
 ) -> Path:
     """Write every analysis of a store: a CSV file each, figures, and ``report.md``.
@@ -35,12 +33,11 @@ def analyse(
     Parameters
     ----------
     store : str or Path
-        Folder of a :class:`~causalmix.benchmarks.store.Store`.
+        Folder of a :class:`~causalmix.benchmarks.store.Store`: see
+        :func:`causalmix.benchmarks.store_analysis.analyse_store`.
     out : str or Path
         Folder to write into.
-    folder : str or Path, optional
-        Of the tables that are not embedded, for their traits.
-    where : mapping of str to collection of str, optional
+    where : collection of str, default=()
         As :func:`causalmix.benchmarks.analysis.select` takes it.
     by : collection of str, default=()
         Settings: paired differences for each of their values, and nothing else.
@@ -56,51 +53,30 @@ def analyse(
         If the store has no such runs, or runs that differ in more than their seed.
     """
     check_writable(Path(out), folder=True)
-    chosen = analysis.select(Store(store), where)
-    runs = chosen.runs(KIND)
+    runs = analysis.select(Store(store), where).runs(KIND)
     if by:
         return _write(Path(out), runs, {"differences_by": analysis.differences_by(runs, by)}, {})
-    pairs = [pair for plan in Path(store).glob("*.yml") for pair in read_plan(plan).contrasts]
-    tables = {
-        "contrasts": analysis.planned_contrasts(runs, pairs),
-        "differences": analysis.paired_differences(runs),
-        "ranks": analysis.rank_arms(runs),
-        "improvements": analysis.normalised_by_arm(runs),
-        "gains_by_table": analysis.normalised_by_table(runs),
-        "harm": analysis.harm_by_arm(runs),
-        "power": analysis.power(runs),
-        "traits": curve_analysis.correlate_traits(runs, find_tables(set(runs["dataset"]), folder)),
-        "cost": curve_analysis.cost_by_arm(chosen),
-    }
-    facts = curve_analysis.curve_facts(chosen)
-    if len(facts):
-        tables["gaps"] = curve_analysis.gaps_by_arm(facts)
-        tables["convergence"] = curve_analysis.convergence_by_arm(facts)
-    judged = judge_claims(chosen)
-    tables["claims"] = judged.assign(against=judged["against"].str.join(", "))
-    figures = _figures(runs, tables["differences"], facts)
-    return _write(Path(out), runs, tables, figures, describe_claims(judged))
+    tables = analyse_store(Store(store), where)
+    claims = describe_claims(tables["claims"])
+    tables["claims"]["against"] = tables["claims"]["against"].str.join(", ")
+    return _write(Path(out), runs, tables, _figures(tables), claims)
 
 
-def _figures(
-    runs: pd.DataFrame, differences: pd.DataFrame, facts: pd.DataFrame
-) -> dict[str, Callable[[], Axes]]:
+def _figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, Callable[[], Axes]]:
     """Name the figures and say how each is drawn; those without data are left out."""
+    differences, means = tables["differences"], tables["means"]
     found = {
         f"differences_{reference}_{score}": partial(
             plots.plot_differences, differences, reference, score
         )
         for reference, score in differences.groupby(["reference", "score"]).groups
     }
-    means = analysis.table_means(analysis.common_cube(runs))
     if len(means) > 1 and means.shape[1] > 2:
         found["ranks"] = partial(plots.plot_critical_differences, means)
-    gains = analysis.gains_over(runs[(runs["method"] == FINETUNED) | (runs["arm"] == BEFORE)])
-    if len(gains):
-        found["gains_by_table"] = partial(plots.plot_table_gains, gains)
-    for unit in curve_analysis.UNITS if len(facts) else ():
-        curves = curve_analysis.survival_curves(facts, unit)
-        found[f"convergence_{unit}"] = partial(plots.plot_survival, curves, unit)
+    if len(tables["gains"]):
+        found["gains_by_table"] = partial(plots.plot_table_gains, tables["gains"])
+    for unit in curve_analysis.UNITS if "survival" in tables else ():
+        found[f"convergence_{unit}"] = partial(plots.plot_survival, tables["survival"], unit)
     return found
 
 
@@ -123,7 +99,9 @@ def _write(
         f"tables, by the code of {', '.join(commits)}. Intervals are at 95 %; a positive "
         "difference is better.",
     ]
-    for name, table in ((name, table) for name, table in tables.items() if len(table)):
+    for name, table in tables.items():
+        if name not in (*_TITLES, "claims") or table.empty:
+            continue
         replace_file(out / f"{name}.csv", partial(table.to_csv, index=False))
         if name == "claims":
             parts.append(f"## The paper's claims\n\n```text\n{claims}\n```")
@@ -154,6 +132,7 @@ _TITLES = {
     "improvements": "Normalised improvement (tables set aside have too little error to gain from)",
     "gains_by_table": "Gains on every table",
     "harm": "Shares of tables and runs that are worse than zero-shot",
+    "variance": "Variation of the gain over zero-shot between splits and between seeds",
     "power": f"Detectable differences at 80 % power, and tables needed for {analysis.MARGIN}",
     "traits": "Traits of tables against the gain in ROC-AUC (Spearman)",
     "cost": "Cost (seconds a run)",

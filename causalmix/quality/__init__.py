@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "k_marginal_tvd",
             "nearest_neighbour_adversarial_accuracy",
         ],
-        "privacy": ["near_copy_share"],
+        "privacy": ["MembershipAttack", "membership_attack", "near_copy_share"],
         "report": ["REFERENCE", "quality_report"],
     },
 )

@@ -19,7 +19,12 @@ from causalmix.quality.fidelity import (
     k_marginal_tvd,
     nearest_neighbour_adversarial_accuracy,
 )
-from causalmix.quality.privacy import near_copy_share
+from causalmix.quality.privacy import (
+    FALSE_POSITIVES,
+    MembershipAttack,
+    membership_attack,
+    near_copy_share,
+)
 from causalmix.tfm.model import FoundationModel
 
 LEARNERS = ("linear", "boosting", "tfm")
@@ -29,6 +34,8 @@ REFERENCE = "real training rows"
 """First row of a report."""
 
 FIDELITY = ("CMD", "kMTVD", "NNAA")
+
+PRIVACY = ("near-copies", "membership AUC", "members found")
 
 MAX_NNAA_ROWS = 2000
 """Rows of a table at most that NNAA compares, others being left out at random: it takes the
@@ -142,6 +149,9 @@ def quality_report(
         - ``ATE error``, if given.
         - ``near-copies`` of training rows (`causalmix.quality.privacy`); in the first row among the
           test rows.
+        - ``membership AUC`` and ``members found``: how well the rows tell who was trained on from
+          who is a test row (`causalmix.quality.privacy.membership_attack`, which finds that share
+          of the training rows at 5 % false positives); in the first row what chance finds.
         - ``<learner> TSTR``: ROC-AUC on test rows after training on synthetic rows, and
           ``<learner> real + synthetic`` after training on both; in the first row both are those
           of the real rows alone.
@@ -170,17 +180,18 @@ def quality_report(
         return [transfer_auc((X, y), test, learner=k, tfm=tfm, seed=seed) for k in learners]
 
     real, start = train.frame(), utility(train.X, train.y)
-    copies = near_copy_share(real, test.frame())
-    records = {REFERENCE: [*_fidelity(test.frame(), real, seed), copies, *start, *start]}
+    private = [near_copy_share(real, test.frame()), *MembershipAttack(0.5, FALSE_POSITIVES)]
+    records = {REFERENCE: [*_fidelity(test.frame(), real, seed), *private, *start, *start]}
     for name, rows in made.items():
         records[name] = [
             *_fidelity(test.frame(), rows.frame(), seed),
             near_copy_share(real, rows.frame()),
+            *membership_attack(real, test.frame(), rows.frame()),
             *utility(rows.X, rows.y),
             *utility(pd.concat([train.X, rows.X]), pd.concat([train.y, rows.y])),
         ]
     auc = [f"{learner} {source}" for source in ("TSTR", "real + synthetic") for learner in learners]
-    columns = [*FIDELITY, "near-copies", *auc]
+    columns = [*FIDELITY, *PRIVACY, *auc]
     table = pd.DataFrame.from_dict(records, orient="index", columns=columns).rename_axis("rows")
     if ate_error is not None:
         table.insert(len(FIDELITY), "ATE error", pd.Series(dict(ate_error), dtype=float))

@@ -13,26 +13,26 @@ from statsmodels.stats.multitest import multipletests
 
 from causalmix.benchmarks import claims
 from causalmix.benchmarks.analysis import (
+    describe_contrasts,
     differences_by,
     gains_over,
     harm_by_arm,
     normalised_by_arm,
     normalised_by_table,
     paired_differences,
-    power,
     rank_arms,
     select,
-    tables_needed,
 )
 from causalmix.benchmarks.curve_analysis import (
     convergence_by_arm,
-    correlate_traits,
     cost_by_arm,
     curve_facts,
     gaps_by_arm,
     survival_curves,
 )
 from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.traits import correlate_traits, note_traits, read_traits
+from causalmix.benchmarks.variance import power, tables_needed, variance_parts
 from causalmix.data.dataset import load_dataset
 from causalmix.errors import CausalMixError, UnknownNameError
 
@@ -112,17 +112,41 @@ def test_runs_that_differ_in_more_than_their_seed_are_refused_until_some_are_cho
             store.add(made_row("default", table, 0, 0.8 + gain, n_train=n_train))
     with pytest.raises(CausalMixError, match=r"2 runs of 'default' on t0.*n_train \(120, 60\)"):
         paired_differences(store.runs())
-    few = select(store, {"n_train": ["120"]}).runs()
+    few = select(store, ["n_train=120"]).runs()
     assert set(gains_over(few)["auc_gain"].round(9)) == {0.03}
     by = differences_by(store.runs(), ["n_train"])
     own = by[(by["score"] == "auc") & (by["reference"] == "zero_shot")]
     assert own.set_index("n_train")["difference"].to_dict() == pytest.approx({60: 0.01, 120: 0.03})
     with pytest.raises(UnknownNameError, match=r"setting 'n_trian'.*'n_train'"):
-        select(store, {"n_trian": ["60"]})
+        select(store, ["n_trian=60"])
     with pytest.raises(UnknownNameError, match="dataset in the store 't9'"):
-        select(store, {"dataset": ["t9"]})
+        select(store, ["dataset=t9"])
+    with pytest.raises(CausalMixError, match="takes NAME=VALUES, as n_train=60, not 'dataset'"):
+        select(store, ["dataset"])
     with pytest.raises(CausalMixError, match="no finished runs"):
         select(Store())
+
+
+def test_a_contrast_is_said_in_words_by_its_interval():
+    table = pd.DataFrame(
+        {
+            "arm": "causal",
+            "reference": ["default", "default", "mine"],
+            "score": ["auc", "log_loss", "auc"],
+            "difference": [0.0123, 0.0, -0.01],
+            "low": [0.01, -0.1, -0.02],
+            "high": [0.02, 0.1, -0.001],
+            **{"wins": 4, "ties": 3, "losses": 2, "p_holm": 0.01234},
+        }
+    )
+    assert describe_contrasts(table).splitlines() == [
+        "CausalMixFT against Default fine-tuning: better, +0.0123 ROC-AUC [+0.0100, +0.0200], "
+        "4-3-2 tables (p = 0.012)",
+        "CausalMixFT against Default fine-tuning: undecided, +0.0000 nats of log-loss "
+        "[-0.1000, +0.1000], 4-3-2 tables (p = 0.012)",
+        "CausalMixFT against mine: worse, -0.0100 ROC-AUC [-0.0200, -0.0010], 4-3-2 tables "
+        "(p = 0.012)",
+    ]
 
 
 def test_ranks_and_friedman_are_those_of_scipy_and_demsar():
@@ -206,6 +230,28 @@ def test_power_is_that_of_the_protocol_and_of_simulated_tables():
     assert one[["sd_tables", "sd_splits", "tables_with_5"]].isna().all()
 
 
+def test_splits_and_seeds_are_taken_apart_as_they_were_simulated():
+    rng = np.random.default_rng(2)
+    rows = []
+    for table in range(60):
+        for split in range(5):
+            rows.append((f"t{table}", split, 0, "zero_shot", 0.7))
+            gain = 0.05 + 0.01 * rng.normal()
+            made = [(seed, "default", gain + 0.02 * rng.normal()) for seed in range(3)]
+            made += [(0, "once", gain)]
+            rows += [(f"t{table}", split, seed, arm, 0.7 + value) for seed, arm, value in made]
+    runs = pd.DataFrame(rows, columns=["dataset", "split", "seed", "arm", "auc"])
+    runs = runs.assign(log_loss=1.0, accuracy=0.0)
+    found = variance_parts(runs).set_index(["arm", "score"])
+    assert list(found.index) == [("default", "auc"), ("default", "log_loss")]
+    auc = found.loc["default", "auc"]
+    assert tuple(auc[["tables", "splits", "runs"]]) == (60, 300, 900)
+    assert auc["sd_splits"] == pytest.approx(0.01, rel=0.15)
+    assert auc["sd_seeds"] == pytest.approx(0.02, rel=0.05)
+    assert auc["seed_share"] == pytest.approx(0.8, abs=0.05)
+    assert variance_parts(runs[runs["split"] == 0]).empty
+
+
 # ---- curves --------------------------------------------------------------------------------------
 
 
@@ -249,7 +295,7 @@ def test_convergence_is_kaplan_meier_with_runs_that_never_improve_censored():
     facts = curve_facts(with_curves(default=slow, causal=quick))
     assert facts["step"].tolist() == [10, 10, 20, 40, 55, 5, 5, 10, 20, 30]
     assert facts["seconds"].iloc[0] == 3 + 2 * 10
-    curve = survival_curves(facts).query("arm == 'default'")
+    curve = survival_curves(facts).query("arm == 'default' and unit == 'step'")
     assert curve["time"].tolist() == [0, 10, 20, 40, 55]
     assert curve["share"].tolist() == pytest.approx([1, 0.6, 0.4, 0.2, 0.2])
     greenwood = 0.4 * np.sqrt(2 / (5 * 3) + 1 / (3 * 2))
@@ -266,15 +312,17 @@ def test_arms_that_never_improve_have_no_median():
     found = convergence_by_arm(facts).iloc[0]
     assert found["never_improved"] == 3
     assert np.isnan(found["median"])
-    assert survival_curves(facts)["share"].tolist() == [1, 1]
+    assert survival_curves(facts)["share"].tolist() == [1, 1] * 2
 
 
 # ---- traits and cost -----------------------------------------------------------------------------
 
 
-def test_traits_are_correlated_as_scipy_does(runs):
+def test_traits_are_correlated_as_scipy_does(runs, tmp_path):
     tables = dict(zip(("t0", "t1", "t2", "t3"), map(load_dataset, TRAITED), strict=True))
-    found = correlate_traits(runs, tables).set_index(["arm", "trait"])
+    note_traits(tmp_path, {"t0": tables["t1"], "t3": tables["t3"]})
+    note_traits(tmp_path, {name: tables[name] for name in ("t2", "t1", "t0")})
+    found = correlate_traits(runs, read_traits(tmp_path)).set_index(["arm", "trait"])
     wide = means(runs)
     gain = wide["causal"] - wide["zero_shot"]
     rows = [tables[name].n_rows for name in tables]
@@ -287,6 +335,13 @@ def test_traits_are_correlated_as_scipy_does(runs):
     assert own.loc["zero_shot_error", ["rho", "p"]].tolist() == pytest.approx(list(expected))
     p = own["p"].dropna()
     assert np.allclose(own.loc[p.index, "p_holm"], multipletests(p, method="holm")[1])
+    text = (tmp_path / "tables.csv").read_text().splitlines()
+    assert len(text) == 5
+    assert text[1] == f"t0,{tables['t0'].content_hash},150,4,0.0,3"
+    (tmp_path / "tables.csv").write_text("nonsense\n")
+    with pytest.raises(CausalMixError, match=r"tables\.csv"):
+        read_traits(tmp_path)
+    assert correlate_traits(runs, read_traits(None))["trait"].value_counts().max() == 3
 
 
 TRAITED = ("iris", "wine", "breast_cancer", "fair")

@@ -140,7 +140,7 @@ def test_the_default_is_described_and_its_promise_judged():
         ]
     )
     said = describe_default(rows)
-    assert "+0.0400 nats over 2 tables, 80% of what the best candidate gains" in said
+    assert "+0.0400 nats over 2 tables, 80% of what the best candidate gains on" in said
     assert "0% of its 4 runs" in said
     assert "alone make 25% do so" in said
     assert said.endswith("0 tables are surely worse. It keeps the promise.")
@@ -151,10 +151,10 @@ def test_the_default_is_described_and_its_promise_judged():
 
 
 def test_the_default_is_what_was_measured():
-    network, plan = load_tfm().network, read_plan("tuning")
-    config = asdict(FinetuneConfig().settled(network, generates=False))
+    network, plan = load_tfm().network, read_plan("tuning_more")
+    config = asdict(FinetuneConfig().settled(network, generates=True))
     rule, level = RULES[CHOSEN[2]]
     measured = plan.config | plan.arms_by_name[CHOSEN[0]].config | {"rule": rule, "level": level}
     del measured["validate_every"]  # the last step is validated in any case
     assert {name: config[name] for name in measured} == measured
-    assert CausalMixClassifier().generator is plan.arms_by_name[CHOSEN[0]].generator is None
+    assert CausalMixClassifier().generator == plan.arms_by_name[CHOSEN[0]].generator == "causal"

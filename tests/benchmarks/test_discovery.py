@@ -153,6 +153,14 @@ def test_failed_searches_are_counted_and_left_out_of_the_differences():
     difference = wide["bootstrap"] - wide["fci"]
     assert fci["arrow_f1_difference"] == pytest.approx(difference.mean())
     assert (fci["arrow_f1_low"], fci["arrow_f1_high"]) == bootstrap_interval(difference.to_numpy())
+    own = rows[(rows["source"] == "csuite") & (rows["n_rows"] == 100)]
+    wide = own.pivot(index=["dataset", "seed"], columns="method", values="arrow_f1").dropna()
+    difference, graphs = wide["bootstrap"] - wide["fci"], wide.index.get_level_values("dataset")
+    expected = bootstrap_interval(difference.to_numpy(), clusters=graphs)
+    assert (
+        tuple(summary.loc["csuite", "all", 100, "fci"][["arrow_f1_low", "arrow_f1_high"]])
+        == expected
+    )
     assert summary.loc["csuite", "csuite-5", 200, "pc"]["tables"] == 4
     assert summary.loc["random", "9 nodes", 200, "fci"]["failed"] == 1
     assert np.isnan(summary.loc["random", "all", 100, "bootstrap"]["shd_difference"])
@@ -312,3 +320,22 @@ def test_searches_get_the_same_tables_and_some_are_told_more():
     assert compared["plain"].scores == average_comparisons(plain).scores
     assert compared["told"].scores == average_comparisons(told).scores
     assert compared["told"].scores["arrow_f1"] > compared["plain"].scores["arrow_f1"]
+
+
+def test_what_chapter_one_says_of_the_differences_holds():
+    summary = load_result("discovery/benchmark_summary").query("group == 'all'")
+    rows = summary.set_index(["source", "method", "n_rows"]).sort_index()
+
+    def surely_ahead(score: str, source: str, *methods: str) -> list[bool]:
+        low = rows.loc[source].loc[list(methods), f"{score}_low"]
+        return list(low > 0)
+
+    for source in ("random", "csuite"):
+        assert all(surely_ahead("skeleton_f1", source, "pc", "fci"))
+        assert all(surely_ahead("arrow_f1", source, "pc", "fci"))
+    assert all(surely_ahead("arrow_f1", "random", "bootstrap_pc_fci"))
+    assert surely_ahead("arrow_f1", "csuite", "bootstrap_pc_fci") == [False, True]
+    assert (rows.loc["random"].loc["bootstrap_boss", "arrow_f1_high"] < 0).all()
+    assert not any(surely_ahead("coin_arrow_f1", "csuite", "pc", "fci"))
+    linear = rows.loc["csuite"].loc["bootstrap_linear", "skeleton_f1"]
+    assert (linear - rows.loc["csuite"].loc["pc", "skeleton_f1"]).abs().max() < 0.03

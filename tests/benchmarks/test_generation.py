@@ -13,6 +13,7 @@ from causalmix.benchmarks.csuite import REAL, benchmark_csuite, summarise_csuite
 from causalmix.benchmarks.csuite_data import PUBLISHED_COLUMNS
 from causalmix.benchmarks.utility import (
     GENERATORS,
+    PRIVACY,
     SCORES,
     benchmark_utility,
     summarise_utility,
@@ -152,7 +153,10 @@ def test_utility_is_compared_on_the_same_splits(tmp_path, monkeypatch):
     auc = rows.pivot_table(index="dataset", columns="generator", values="boosting_both")
     line = summary[(summary["score"] == "boosting_both") & (summary["generator"] == "smote_nc")]
     assert line["difference"].item() == pytest.approx((auc["causal"] - auc["smote_nc"]).mean())
-    assert set(summary["score"]) == {*SCORES, "mean_synthetic", "mean_both"}
+    assert set(summary["score"]) == {*SCORES, "mean_synthetic", "mean_both", "membership_auc"}
+    leaks = rows.groupby("generator")[list(PRIVACY)].mean()
+    assert leaks.loc["smote_nc", "membership_auc"] > 0.6  # its rows lie between those
+    assert leaks.loc["real"].isna().all()
     pd.testing.assert_frame_equal(summarise_utility(rows), summary)
     assert len(plot_utility(summary).axes) == 2
     with pytest.raises(DataError, match="as n_train needs"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
@@ -131,6 +132,14 @@ def test_presets_are_plans(name):
     plan = read_plan(name)
     assert plan.name == name
     assert plan.arms_by_name["zero_shot"].method == "zero_shot"
+
+
+def test_the_frozen_plans_are_as_they_were_frozen():
+    """Whoever changes one raises its version, and puts the new content here."""
+    frozen = {name: read_plan(name) for name in preset_names() if name.startswith("paper")}
+    assert {plan.version for plan in frozen.values()} == {1}
+    content = json.dumps({name: asdict(plan) for name, plan in frozen.items()}, sort_keys=True)
+    assert hashlib.sha256(content.encode()).hexdigest()[:16] == "d2a61a44582f05dd"
 
 
 def test_the_time_is_estimated_by_what_was_measured(tmp_path):

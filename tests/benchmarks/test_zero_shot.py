@@ -203,6 +203,26 @@ def test_bootstrap_interval_has_the_width_of_the_normal_one():
     assert bootstrap_interval(np.array([0.2])) == (0.2, 0.2)
 
 
+def test_an_interval_over_clusters_has_the_width_of_their_means():
+    rng = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(60), 10)
+    values = rng.normal(size=60)[clusters] + 0.3 * rng.normal(size=600)
+    low, high = bootstrap_interval(values, clusters=clusters)
+    means = values.reshape(60, 10).mean(axis=1)
+    # Redrawing values within clusters adds their noise once more.
+    half = 1.96 * np.sqrt((means.var() + 0.3**2 / 10) / 60)
+    assert (low, high) == pytest.approx((means.mean() - half, means.mean() + half), abs=0.02)
+    alone = bootstrap_interval(values)
+    assert high - low > 2.5 * (alone[1] - alone[0])
+    assert bootstrap_interval(values, clusters=["graph"] * 600) == alone
+
+
+def test_clusters_of_unequal_size_count_by_their_values():
+    values = np.array([0.0, 0.0, 0.0, 1.0])
+    low, high = bootstrap_interval(values, clusters=["a", "a", "a", "b"])
+    assert (low, high) == (0, 1)  # both may be drawn twice
+
+
 # Files
 
 

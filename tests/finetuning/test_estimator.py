@@ -211,13 +211,14 @@ def test_the_report_compares_on_validation_rows_that_the_generator_never_saw(tab
 
 def test_it_says_so_when_fine_tuning_did_not_help(table):
     ruinous = {"steps": 4, "learning_rate": 1.0, "warmup_steps": 0, "validate_every": 2}
-    with pytest.warns(FinetuningWarning, match="did not help.*weights stay as they were"):
+    with pytest.warns(FinetuningWarning, match="Fine-tuning: harmed.*weights stay as they were"):
         classifier = tiny(**ruinous).fit(*table)
     report = classifier.report_
     assert (report.kept, report.best_step, report.steps) == ("zero_shot", 0, 4)
     assert report.fine_tuned["step"] in (2, 4)
     assert report.fine_tuned["log_loss"] > report.zero_shot["log_loss"]
-    assert "Kept: zero-shot." in str(report)
+    assert report.verdict == "harmed"
+    assert "Verdict: harmed. Kept: zero-shot." in str(report)
     unchanged = tiny(**ruinous | {"steps": 0}).fit(*table)
     np.testing.assert_array_equal(
         classifier.predict_proba(table[0]), unchanged.predict_proba(table[0])
@@ -231,7 +232,7 @@ def test_it_says_nothing_when_fine_tuning_helped_or_was_not_asked_for(table):
             lowest = {"rule": "log_loss", "level": 0.5}
             classifier = tiny(steps=steps, learning_rate=1e-4, warmup_steps=5, **lowest).fit(*table)
     report, history = classifier.report_, classifier.history_.set_index("step")
-    assert report.kept == "fine_tuned"
+    assert (report.kept, report.verdict) == ("fine_tuned", "helped")
     assert report.fine_tuned["step"] == report.best_step == history["val_log_loss"].idxmin()
     assert report.fine_tuned["log_loss"] == history["val_log_loss"].min()
     assert report.zero_shot["log_loss"] == history["val_log_loss"][0]
@@ -257,19 +258,44 @@ def test_the_report_gives_the_rule_and_its_reason(table, settings, kept, reason,
     assert report.kept == kept
     assert re.search(reason, report.reason)
     assert (report.synthetic_weight is not None) == (report.rule == "augmented")
-    worse_in_validation = report.fine_tuned["log_loss"] > report.zero_shot["log_loss"]
     told = [str(w.message) for w in recwarn if w.category is FinetuningWarning]
-    assert report.helped == (kept == "fine_tuned" and not worse_in_validation)
-    assert bool(told) != report.helped
-    if kept == "fine_tuned":
-        assert told[0].startswith("By the validation rows alone, fine-tuning did not help. Step ")
+    verdict = {"zero_shot": "harmed", "fine_tuned": "no difference found"}[kept]
+    assert report.verdict == verdict
+    assert told[0].startswith(f"Fine-tuning: {verdict}. ")
+
+
+def test_columns_are_what_the_user_says(tmp_path):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {
+            "code": rng.integers(0, 9, 60),
+            "price": rng.choice(["1,234", "5,678", "9,123", "7,5"], 60),
+            "left": rng.normal(size=60),
+        }
+    )
+    y = np.where(X["code"] > 4, "p", "n")
+    X.attrs["decimal_comma"] = True
+    columns = {"code": "categorical", "left": "drop"}
+    classifier = tiny(steps=0, columns=columns).fit(X, y)
+    used = classifier._schema.columns
+    assert {name: each.kind for name, each in used.items()} == {
+        "code": "category",
+        "price": "number",
+    }
+    assert used["price"].decimal == ","
+    again = CausalMixClassifier.load(classifier.save(tmp_path / "m"))
+    assert again.columns == columns
+    np.testing.assert_array_equal(again.predict_proba(X), classifier.predict_proba(X))
+    for wrong, message in (({"cod": "numeric"}, "columns='cod'|'cod'"), ({"code": "int"}, "'int'")):
+        with pytest.raises(UnknownNameError, match=message):
+            tiny(steps=0, columns=wrong).fit(X, y)
 
 
 def test_a_small_gain_may_be_chance(table):
     options = {"steps": 12, "learning_rate": 1e-4, "warmup_steps": 5}
     options |= {"rule": "log_loss", "level": 1e-9}
     report = tiny(**options).fit(*table).report_
-    assert report.kept == "zero_shot"
+    assert (report.kept, report.verdict) == ("zero_shot", "no difference found")
     assert 0 < report.gain < report.gain_needed
     assert "chance alone may do that" in report.reason
 

@@ -12,6 +12,7 @@ from causalmix.benchmarks import claims
 from causalmix.benchmarks.analysis import paired_differences
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.store_analysis import describe_store
 from causalmix.cli import main
 from causalmix.plots.analysis import plot_differences, plot_survival, plot_table_gains
 
@@ -66,6 +67,15 @@ def test_the_command_writes_tables_figures_and_a_report(tmp_path):
     )
 
 
+def test_a_store_says_what_is_in_it(tmp_path):
+    store = saved(made_store(score, tuple(GAINS), tables=5), tmp_path / "store")
+    (tmp_path / "store" / "paper-1.yml").write_text("arms: {default: }\n")
+    text = describe_store(Store(store))
+    assert text.startswith("45 runs, and 0 that failed: 3 arms on 5 tables, 15 splits of them")
+    assert "\nPlans: paper-1.\n" in text
+    assert "none was frozen" in describe_store(made_store(score, tuple(GAINS)))
+
+
 def test_runs_are_chosen_by_their_settings_and_compared_by_them(tmp_path):
     store = made_store(score, ("zero_shot", "default"), tables=3)
     for table in ("t0", "t1", "t2"):
@@ -104,6 +114,7 @@ def test_figures_show_what_is_in_their_tables():
     assert [text.get_text() for text in ax.get_yticklabels()] == ["b", "a"]
     assert ax.lines[0].get_xdata().tolist() == [0.1, 0.2]
     curves = pd.DataFrame({"arm": "default", "time": [0.0, 5.0], "share": [1.0, 0.25]})
+    curves = pd.concat([curves.assign(unit="seconds"), curves.assign(unit="step", share=1.0)])
     ax = plot_survival(curves, "seconds")
     assert ax.lines[0].get_ydata().tolist() == [1.0, 0.25]
     assert "Seconds" in ax.get_xlabel()

@@ -8,7 +8,7 @@ import pytest
 
 from causalmix.data.gower import distance_to_closest_record
 from causalmix.errors import CausalMixError, DataError
-from causalmix.quality.privacy import near_copy_share
+from causalmix.quality.privacy import membership_attack, near_copy_share
 
 
 @pytest.fixture
@@ -78,3 +78,30 @@ def test_too_few_rows_and_no_distance_are_refused():
         near_copy_share(two, row.iloc[:0])
     with pytest.raises(CausalMixError, match="fraction must be positive, got 0"):
         near_copy_share(two, row, fraction=0)
+
+
+def test_an_attack_finds_who_was_copied_and_nobody_behind_rows_of_the_same_distribution():
+    rng = np.random.default_rng(0)
+    real, others, new = (
+        pd.DataFrame(rng.normal(size=(400, 4)), columns=list("abcd")) for _ in range(3)
+    )
+    assert membership_attack(real, others, real) == (1.0, 1.0)
+    auc, found = membership_attack(real, others, new)
+    assert auc == pytest.approx(0.5, abs=0.05)
+    assert found == pytest.approx(0.05, abs=0.05)  # 2 SDs are .03
+    half = pd.concat([real.iloc[:200], new.iloc[:200]])
+    # Of the copied half all are found; of the others as many as by chance.
+    auc, found = membership_attack(real, others, half)
+    assert auc == pytest.approx(0.75, abs=0.04)
+    assert found == pytest.approx(0.5 + 0.5 * 0.05, abs=0.05)
+
+
+def test_an_attack_on_rows_that_are_all_alike_is_chance():
+    same = pd.DataFrame({"kind": pd.Categorical(["a"] * 30)})
+    auc, found = membership_attack(same, same.iloc[:10], same.iloc[:5])
+    assert (auc, found) == (0.5, pytest.approx(0.05))
+
+
+def test_an_attack_needs_rows_of_all_three_kinds(records):
+    with pytest.raises(DataError, match="60 records, 0 others and 3 synthetic"):
+        membership_attack(records, records[:0], records[:3])

@@ -13,7 +13,8 @@ from causalmix.data.dataset import load_dataset
 from causalmix.data.splitting import Split, low_data_split
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.quality.fidelity import correlation_matrix_difference, k_marginal_tvd
-from causalmix.quality.report import LEARNERS, REFERENCE, quality_report, transfer_auc
+from causalmix.quality.privacy import membership_attack
+from causalmix.quality.report import LEARNERS, PRIVACY, REFERENCE, quality_report, transfer_auc
 from causalmix.tfm.model import Limits, load_tfm
 
 
@@ -81,12 +82,15 @@ def test_the_report_tells_copies_from_fresh_rows(split):
     rows = {"copies": (train.X, train.y), "fresh": (fresh[0].X, fresh[0].y)}
     report = quality_report(train, fresh[1], rows, learners=["linear"], ate_error={"fresh": 0.25})
     assert list(report.index) == [REFERENCE, *rows]
-    scores = [name for name in report if name not in ("near-copies", "ATE error")]
+    scores = [name for name in report if name not in (*PRIVACY, "ATE error")]
     pd.testing.assert_series_equal(
         report.loc["copies", scores[:-1]], report.loc[REFERENCE, scores[:-1]], check_names=False
     )
     assert report.loc["copies", "near-copies"] == 1
     assert report.loc["fresh", "near-copies"] < 0.15
+    assert list(report.loc[REFERENCE, list(PRIVACY[1:])]) == [0.5, 0.05]
+    assert list(report.loc["copies", list(PRIVACY[1:])]) == [1, 1]
+    assert abs(report.loc["fresh", "membership AUC"] - 0.5) < 0.1
     assert abs(report.loc["fresh", "NNAA"] - 0.5) < 0.1
     assert report.loc["fresh", "ATE error"] == 0.25
     assert np.isnan(report.loc["copies", "ATE error"])
@@ -99,6 +103,8 @@ def test_every_measure_is_of_the_rows_that_it_should_be_of(mixed, tfm):
     row = report.loc["val"]
     assert row["CMD"] == correlation_matrix_difference(test.frame(), val.frame())
     assert row["kMTVD"] == k_marginal_tvd(test.frame(), val.frame())
+    attack = membership_attack(train.frame(), test.frame(), val.frame())
+    assert tuple(row[["membership AUC", "members found"]]) == attack
     both = pd.concat([train.X, val.X]), pd.concat([train.y, val.y])
     for learner in LEARNERS:
         options = {"learner": learner, "tfm": tfm}

@@ -1,0 +1,104 @@
+"""Every analysis of a store of runs, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pandas as pd
+
+from causalmix.benchmarks import analysis, curve_analysis, traits, variance
+from causalmix.benchmarks.arms import FINETUNED, KIND
+from causalmix.benchmarks.audit import judge_claims
+from causalmix.benchmarks.claims import BEFORE
+from causalmix.benchmarks.plan import read_plan
+from causalmix.benchmarks.store import Store
+
+
+def analyse_store(store: Store, where: Collection[str] = ()) -> dict[str, pd.DataFrame]:
+    """Make every analysis of a store.
+
+    Parameters
+    ----------
+    store : Store
+        Plans beside its runs say which contrasts were named beforehand, and ``tables.csv`` what the
+        tables are like.
+    where : collection of str, default=()
+        Which runs: as :func:`causalmix.benchmarks.analysis.select` takes it.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        ``contrasts``, ``differences``, ``ranks``, ``improvements``, ``gains_by_table``, ``harm``,
+        ``variance``, ``power``, ``traits``, ``cost``, ``claims``; for figures ``means`` of tables
+        by arm, and ``gains`` of fine-tuned runs; and where runs have curves of test rows
+        ``facts``, ``gaps``, ``convergence`` and ``survival``. The functions that make them say what
+        they hold: those of `causalmix.benchmarks.analysis`, `causalmix.benchmarks.variance`,
+        `causalmix.benchmarks.traits`, `causalmix.benchmarks.curve_analysis` and
+        `causalmix.benchmarks.audit`. Tables with nothing to say are empty.
+
+    Raises
+    ------
+    CausalMixError
+        If the store has no such runs, or runs that differ in more than their seed.
+    """
+    chosen = analysis.select(store, where)
+    runs, folder = chosen.runs(KIND), store.folder
+    plans = sorted(folder.glob("*.yml")) if folder else []
+    found = {
+        "contrasts": analysis.planned_contrasts(
+            runs, [pair for plan in plans for pair in read_plan(plan).contrasts]
+        ),
+        "differences": analysis.paired_differences(runs),
+        "ranks": analysis.rank_arms(runs),
+        "improvements": analysis.normalised_by_arm(runs),
+        "gains_by_table": analysis.normalised_by_table(runs),
+        "harm": analysis.harm_by_arm(runs),
+        "variance": variance.variance_parts(runs),
+        "power": variance.power(runs),
+        "traits": traits.correlate_traits(runs, traits.read_traits(folder)),
+        "cost": curve_analysis.cost_by_arm(chosen),
+        "claims": judge_claims(chosen),
+        "means": analysis.table_means(analysis.common_cube(runs)),
+        "gains": analysis.gains_over(runs[(runs["method"] == FINETUNED) | (runs["arm"] == BEFORE)]),
+    }
+    facts = curve_analysis.curve_facts(chosen)
+    if len(facts):
+        found["facts"] = facts
+        found["gaps"] = curve_analysis.gaps_by_arm(facts)
+        found["convergence"] = curve_analysis.convergence_by_arm(facts)
+        found["survival"] = curve_analysis.survival_curves(facts)
+    return found
+
+
+def describe_store(store: Store) -> str:
+    """Say in a few lines what is in a store.
+
+    Parameters
+    ----------
+    store : Store
+
+    Returns
+    -------
+    str
+        Finished and failed runs, arms, tables and splits, rows of a split, and the plans, code,
+        weights and devices behind them.
+    """
+    runs = store.runs(KIND)
+    rows = runs.groupby(["n_train", "n_val"]).size().index
+    plans = sorted(path.stem for path in store.folder.glob("*.yml")) if store.folder else []
+    weights = {str(each)[:8] for each in runs["weights"].dropna()}
+    behind = {
+        "Training and validation rows": [f"{train:g} + {val:g}" for train, val in rows],
+        "Plans": plans or ["none was frozen"],
+        "Code": sorted({commit[:10] for commit in runs["commit"].astype(str)}),
+        "Weights": sorted(weights),
+        "Devices": sorted(set(runs["device"])),
+    }
+    return "\n".join(
+        [
+            f"{len(runs)} runs, and {len(store.runs(KIND, status='failed'))} that failed: "
+            f"{runs['arm'].nunique()} arms on {runs['dataset'].nunique()} tables, "
+            f"{runs[['dataset', 'split']].drop_duplicates().shape[0]} splits of them.",
+            *(f"{name}: {', '.join(values)}." for name, values in behind.items()),
+        ]
+    )

@@ -1,0 +1,122 @@
+"""How much differences between arms vary: between tables, splits and seeds; and what that takes.
+
+Functions take runs as :meth:`causalmix.benchmarks.store.Store.runs` returns them. Variances are
+estimated by the method of moments.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.power import TTestPower
+
+from causalmix.benchmarks.analysis import (
+    COMPARED,
+    MARGIN,
+    PAIR,
+    REFERENCES,
+    SPLIT,
+    each_pair,
+    gains_over,
+)
+from causalmix.benchmarks.claims import BEFORE
+
+POWER_SPLITS = (5, 10, 20)
+"""Splits of a table for which `power` says how many tables are needed."""
+
+
+def variance_parts(runs: pd.DataFrame, reference: str = BEFORE) -> pd.DataFrame:
+    """Take apart how much a gain varies with the split of a table, and with the fine-tuning seed.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Of several seeds on the same splits.
+    reference : str, default="zero_shot"
+        The arm over which runs gain; its seeds are averaged.
+
+    Returns
+    -------
+    DataFrame
+        A row per ``arm`` and ``score``: ``tables``, ``splits`` and ``runs``; SDs of the gain
+        between splits of a table, ``sd_splits``, and between seeds of a split, ``sd_seeds``; and
+        ``seed_share``, the seeds' share of the variance of a single run about its table's mean.
+        Arms without a second seed, or a second split, are left out.
+    """
+    rows = []
+    for arm, own in gains_over(runs, reference).groupby("arm"):
+        for score in COMPARED:
+            gains = own.groupby(SPLIT)[f"{score}_gain"]
+            n, splits = gains.size(), gains.mean().groupby("dataset")
+            if (n < 2).all() or (splits.size() < 2).all():
+                continue
+            seeds = _pooled(gains.var(), n - 1)
+            between = max(0.0, _pooled(splits.var(), splits.size() - 1) - seeds * (1 / n).mean())
+            share = seeds / (seeds + between) if seeds + between else math.nan
+            counts = (splits.ngroups, len(n), len(own))
+            rows.append((arm, score, *counts, math.sqrt(between), math.sqrt(seeds), share))
+    columns = ["tables", "splits", "runs", "sd_splits", "sd_seeds", "seed_share"]
+    return pd.DataFrame(rows, columns=["arm", "score", *columns])
+
+
+def _pooled(variances: pd.Series, freedom: pd.Series) -> float:
+    """Mean of variances, weighted by their degrees of freedom; NaN where there are none."""
+    return float((variances * freedom).sum() / freedom.sum()) if freedom.any() else math.nan
+
+
+def power(runs: pd.DataFrame, references: Sequence[str] = REFERENCES) -> pd.DataFrame:
+    """Say what differences the runs can show, and what runs a difference of `MARGIN` takes.
+
+    Parameters
+    ----------
+    runs : DataFrame
+    references : sequence of str, default=("zero_shot", "default")
+
+    Returns
+    -------
+    DataFrame
+        A row per ``arm``, ``reference`` and ``score``: ``tables`` and ``splits``; SDs of the
+        difference between tables, ``sd_tables``, and between splits of a table, ``sd_splits`` (by
+        the method of moments; NaN with one split each); ``detectable``, the mean difference that is
+        shown with a power of 80 % by a two-sided t-test at 5 % over means of tables; and
+        ``tables_with_5``, ...: how many tables `MARGIN` takes with so many of `POWER_SPLITS`.
+    """
+    rows = []
+    for arm, reference, score, gains in each_pair(runs, references):
+        own = gains.groupby("dataset")
+        means, freedom = own.mean(), own.size() - 1
+        within = _pooled(own.var(), freedom)
+        between = np.maximum(0.0, means.var() - (within / own.size()).mean(skipna=False))
+        detectable = math.nan
+        if len(means) > 2:
+            detectable = means.std() * TTestPower().solve_power(None, len(means), 0.05, 0.8)
+        needed = [tables_needed(math.sqrt(between + within / n)) for n in POWER_SPLITS]
+        deviations = (math.sqrt(between), math.sqrt(within), detectable)
+        rows.append((arm, reference, score, len(means), len(gains), *deviations, *needed))
+    columns = ["tables", "splits", "sd_tables", "sd_splits", "detectable"]
+    return pd.DataFrame(
+        rows, columns=[*PAIR, *columns, *(f"tables_with_{n}" for n in POWER_SPLITS)]
+    )
+
+
+def tables_needed(sd: float, difference: float = MARGIN) -> float:
+    """Say how many tables show a mean difference with a power of 80 % (t-test at 5 %).
+
+    Parameters
+    ----------
+    sd : float
+        Of the difference between tables, over means of their splits.
+    difference : float, default=0.002
+
+    Returns
+    -------
+    float
+        A whole number, at least 3; NaN where `sd` is.
+    """
+    if math.isnan(sd):
+        return math.nan
+    effect = min(difference / sd, 4.0) if sd else 4.0  # beyond that the solver fails
+    return float(math.ceil(TTestPower().solve_power(effect, None, 0.05, 0.8)))

@@ -1,0 +1,235 @@
+"""What a classifier is worth on one table: held-out folds, beside zero-shot and the usual ones."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.model_selection import StratifiedKFold
+
+from causalmix.data.dataset import TabularDataset
+from causalmix.errors import FinetuningWarning
+from causalmix.finetuning.estimator import CausalMixClassifier
+from causalmix.finetuning.metrics import SCORES, row_losses, score
+from causalmix.quality.baselines import BASELINES, fit_predict_proba
+
+TUNED, BEFORE = "fine-tuned", "zero-shot"
+
+USUAL = ("logistic_regression", "random_forest", "hist_gradient_boosting")
+"""Classifiers that stand beside."""
+
+N_BOOTSTRAP, N_AUC = 1000, 100
+"""Resamples of the held-out rows, within their folds, behind an interval; and behind one of
+ROC-AUC, which takes longer."""
+
+_LIKE_A_FOLD = 1.1  # of the seconds of the last fold, which the next one is expected to take
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """Predictions of rows that were held out.
+
+    Attributes
+    ----------
+    class_names : tuple of str
+    y : ndarray of int, shape (n_rows,)
+        Class codes of all rows of the table.
+    fold : ndarray of int, shape (n_rows,)
+        Which fold held a row out; -1 where none did.
+    proba : dict of str to ndarray of float, shape (n_rows, n_classes)
+        By method: `TUNED`, `BEFORE`, and those of `USUAL`.
+    asked : int
+        Folds that were asked for; fewer were finished where time ran out.
+    last : CausalMixClassifier or None
+        Of the last fold.
+    last_rows : ndarray of int
+        Positions of its held-out rows.
+    last_X : DataFrame
+        Their features.
+    """
+
+    class_names: tuple[str, ...]
+    y: np.ndarray
+    fold: np.ndarray
+    proba: dict[str, np.ndarray]
+    asked: int
+    last: CausalMixClassifier | None = None
+    last_rows: np.ndarray = field(default_factory=lambda: np.array([], int))
+    last_X: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def finished(self) -> int:
+        """Folds that were finished."""
+        return int(self.fold.max()) + 1
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Positions of the rows that were held out."""
+        return np.flatnonzero(self.fold >= 0)
+
+    def scores(self) -> pd.DataFrame:
+        """Score every method.
+
+        Returns
+        -------
+        DataFrame
+            A row a method, the least log-loss first: means over folds of `SCORES`, each with the
+            95 % interval ``_low`` to ``_high`` of a bootstrap of the rows within their folds.
+        """
+        rows = {}
+        for name, proba in self.proba.items():
+            found = self._means(name, self._folds())
+            ends = {
+                "auc": [self._means(name, each)["auc"] for each in self._resamples(N_AUC)],
+                "log_loss": self._resampled(self._of_rows(proba, row_losses)),
+                "accuracy": self._resampled(
+                    self._of_rows(proba, lambda y, p: (p.argmax(axis=1) == y).astype(float))
+                ),
+            }
+            rows[name] = {}
+            for each in SCORES:
+                low, high = np.quantile(ends[each], [0.025, 0.975])
+                rows[name] |= {each: found[each], f"{each}_low": low, f"{each}_high": high}
+        table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+        return table.sort_values("log_loss")
+
+    def difference(self, method: str = TUNED, other: str = BEFORE) -> tuple[float, float, float]:
+        """Compare the log-loss of two methods, row by row.
+
+        Parameters
+        ----------
+        method, other : str
+            Keys of `proba`.
+
+        Returns
+        -------
+        value, low, high : float
+            Nats by which `method` is lower, with its 95 % interval (bootstrap of the rows within
+            their folds). It says nothing about other training rows.
+        """
+        gain = self._of_rows(self.proba[other], row_losses)
+        gain -= self._of_rows(self.proba[method], row_losses)
+        value = np.mean([gain[part].mean() for part in self._folds()])
+        low, high = np.quantile(self._resampled(gain), [0.025, 0.975])
+        return float(value), float(low), float(high)
+
+    def _of_rows(
+        self, proba: np.ndarray, value: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        """Take a value of every row that was held out; NaN for others."""
+        found = np.full(len(self.y), np.nan)
+        found[self.rows] = value(self.y[self.rows], proba[self.rows])
+        return found
+
+    def _resampled(self, values: np.ndarray) -> np.ndarray:
+        drawn = self._resamples(N_BOOTSTRAP)
+        return np.array([np.mean([values[part].mean() for part in each]) for each in drawn])
+
+    def _folds(self) -> list[np.ndarray]:
+        return [np.flatnonzero(self.fold == k) for k in range(self.finished)]
+
+    def _resamples(self, n: int) -> Iterator[list[np.ndarray]]:
+        rng, folds = np.random.default_rng(0), self._folds()
+        for _ in range(n):
+            yield [rng.choice(fold, len(fold)) for fold in folds]
+
+    def _means(self, name: str, folds: Sequence[np.ndarray]) -> dict[str, float]:
+        each = [score(self.y[rows], self.proba[name][rows]) for rows in folds]
+        return pd.DataFrame(each).mean().to_dict()
+
+
+def evaluate_folds(
+    classifier: CausalMixClassifier,
+    X: pd.DataFrame,
+    y: pd.Series,
+    *,
+    n_folds: int = 5,
+    until: float | None = None,
+    seed: int = 0,
+    report: Callable[[str], object] = lambda line: None,
+) -> Folds:
+    """Fit a classifier on all folds but one, predict that one, and so on; others beside it.
+
+    Parameters
+    ----------
+    classifier : CausalMixClassifier
+        Cloned for every fold.
+    X : DataFrame, shape (n_rows, n_features)
+    y : Series of dtype category, shape (n_rows,)
+        Classes with a single row are trained on in every fold, and not tested.
+    n_folds : int, default=5
+        At most; a class of fewer rows lowers it.
+    until : float, optional
+        Of `time.monotonic`: no fold begins that would end later.
+    seed : int, default=0
+        Of the folds.
+    report : callable, optional
+        Takes a line on each fold.
+
+    Returns
+    -------
+    Folds
+    """
+    codes = y.cat.codes.to_numpy(dtype=np.int64)
+    counts = np.bincount(codes, minlength=len(y.cat.categories))
+    alone = np.isin(codes, np.flatnonzero(counts == 1))
+    others = np.flatnonzero(~alone)
+    n_folds = max(2, min(n_folds, int(counts[counts > 1].min())))
+    fold = np.full(len(y), -1)
+    proba = {
+        name: np.full((len(y), len(counts)), np.nan)
+        for name in (TUNED, BEFORE, *(BASELINES[name].label for name in USUAL))
+    }
+    last, tested = None, np.array([], int)
+    split = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(others, codes[others])
+    took = 0.0
+    for k, (train, test) in enumerate(split):
+        if until is not None and time.monotonic() + _LIKE_A_FOLD * took > until:
+            report(f"time is over: {k} of {n_folds} folds were held out")
+            break
+        started = time.monotonic()
+        rows = np.sort(np.concatenate([others[train], np.flatnonzero(alone)]))
+        tested = others[test]
+        last = _fit(clone(classifier), X.iloc[rows], y.iloc[rows])
+        before = _fit(without_steps(classifier), X.iloc[rows], y.iloc[rows])
+        for name, model in ((TUNED, last), (BEFORE, before)):
+            places = y.cat.categories.get_indexer(model.classes_)
+            found = np.zeros((len(tested), len(counts)))
+            found[:, places] = model.predict_proba(X.iloc[tested])
+            proba[name][tested] = found
+        for name in USUAL:
+            proba[BASELINES[name].label][tested] = _usual(name, last, y, X.iloc[tested], seed)
+        fold[tested] = k
+        took = time.monotonic() - started
+        report(f"fold {k + 1} of {n_folds} held out ({took:.0f} s)")
+    return Folds(tuple(y.cat.categories), codes, fold, proba, n_folds, last, tested, X.iloc[tested])
+
+
+def without_steps(classifier: CausalMixClassifier) -> CausalMixClassifier:
+    """Return an unfitted classifier like another one that predicts without fine-tuning."""
+    return clone(classifier).set_params(steps=None, config__steps=0)
+
+
+def _fit(classifier: CausalMixClassifier, X: pd.DataFrame, y: pd.Series) -> CausalMixClassifier:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # said once, of the whole table
+        warnings.simplefilter("ignore", FinetuningWarning)
+        return classifier.fit(X, y.astype(str))
+
+
+def _usual(
+    name: str, tuned: CausalMixClassifier, y: pd.Series, X: pd.DataFrame, seed: int
+) -> np.ndarray:
+    """Predict with a usual classifier, from the rows as the tuned one has read them."""
+    context: TabularDataset = tuned.context_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found = fit_predict_proba(name, context, tuned.read_features(X), seed=seed)
+    proba = np.zeros((len(X), len(y.cat.categories)))
+    proba[:, y.cat.categories.get_indexer(context.class_names)] = found
+    return proba

@@ -1,0 +1,68 @@
+"""Predictions for a table in a file, in the order of its rows."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from causalmix.atomic import check_writable, replace_file
+from causalmix.data.columns import identifiers, listed
+from causalmix.data.dataset import find_table
+from causalmix.errors import DataError
+from causalmix.finetuning.estimator import CausalMixClassifier
+
+
+def predict_table(
+    model: str | Path, table: str | Path, out: str | Path, *, device: str = "auto"
+) -> list[str]:
+    """Predict every row of a table.
+
+    Parameters
+    ----------
+    model : str or Path
+        Folder that :meth:`causalmix.finetuning.estimator.CausalMixClassifier.save` wrote.
+    table : str or Path
+        CSV or Parquet file with the columns that the model uses.
+    out : str or Path
+        CSV file to write: a row for every row of the table, in its order, with the columns that
+        identify rows, the most probable ``class``, and a column ``probability of ...`` for each.
+    device : str, default="auto"
+        Where the network runs.
+
+    Returns
+    -------
+    list of str
+        What was not as in the rows that the model was fitted on, a sentence each.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is no saved classifier.
+    DataError
+        If the table lacks columns that the model uses; names them.
+    CausalMixError
+        If it cannot be read, or the file not be written.
+    """
+    check_writable(Path(out))
+    classifier = CausalMixClassifier.load(model, device=device)
+    frame = find_table(table)[1].frame.reset_index(drop=True)
+    used = list(classifier.context_.X.columns)
+    if missing := [name for name in used if name not in frame]:
+        raise DataError(
+            f"{table} lacks {len(missing)} of the {len(used)} columns that the model uses: "
+            f"{listed(missing)}. Add them, with empty cells where the values are unknown; its "
+            f"columns are {listed(list(frame.columns))}."
+        )
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        proba = classifier.predict_proba(frame.reindex(columns=classifier.feature_names_in_))
+    scores = pd.DataFrame(proba, columns=[f"probability of {c}" for c in classifier.classes_])
+    best = pd.Series(classifier.classes_[proba.argmax(axis=1)], name="class")
+    others = frame[[name for name in frame if name not in used]]
+    ids = frame[list(identifiers(others))]
+    result = pd.concat([ids, best, scores], axis=1)
+    replace_file(Path(out), partial(result.to_csv, index=False, float_format="%.6g"))
+    return [str(each.message) for each in said if each.category is UserWarning]

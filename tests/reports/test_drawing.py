@@ -1,0 +1,91 @@
+"""Synthetic rows are written as the table is written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from causalmix.cli import main
+from causalmix.data.diagnosis import diagnose
+from causalmix.errors import CausalMixError
+from causalmix.reports.drawing import generate_table, written_like
+
+
+@pytest.fixture
+def shop(tmp_path):
+    rng, n = np.random.default_rng(0), 90
+    price, days = rng.gamma(3, 4, n), rng.integers(0, 400, n)
+    frame = pd.DataFrame(
+        {
+            "order": [f"A-{i}" for i in rng.permutation(n)],
+            "price": [f"{value:.2f}".replace(".", ",") for value in price],
+            "weight": [f"{value:.1f} kg" for value in rng.normal(70, 9, n)],
+            "crp": np.where(price < 6, "<5", rng.integers(5, 90, n).astype(str)),
+            "bought": (pd.Timestamp("2024-01-20") + pd.to_timedelta(days, "D")).strftime(
+                "%d.%m.%Y"
+            ),
+            "pieces": rng.integers(1, 30, n),
+            "kind": rng.choice(["small", "large"], n),
+            "back": np.where(price + rng.normal(0, 4, n) > 12, "yes", "no"),
+        }
+    )
+    frame.to_csv(tmp_path / "shop.csv", sep=";", index=False)
+    return tmp_path / "shop.csv"
+
+
+@pytest.mark.parametrize("generator", ["smote_nc", "causal"])
+def test_rows_have_the_formats_of_the_table(shop, tmp_path, generator):
+    out = tmp_path / "rows.csv"
+    command = ["generate", str(shop), "--target", "back", "-n", "60", "--out", str(out)]
+    done = CliRunner().invoke(main, [*command, "--generator", generator])
+    assert done.exit_code == 0, done.output
+    rows = pd.read_csv(out, dtype=str)
+    real = pd.read_csv(shop, sep=";", dtype=str)
+    assert list(rows) == list(real)
+    assert len(rows) == 60
+    formats = {
+        **{"order": r"\d+", "price": r"-?\d+,\d\d", "weight": r"\d+\.\d kg", "crp": r"<5|\d+"},
+        **{"bought": r"\d\d\.\d\d\.\d{4}", "pieces": r"\d+"},
+    }
+    for column, pattern in formats.items():
+        assert rows[column].str.fullmatch(pattern).all(), (column, list(rows[column][:5]))
+    assert set(rows["kind"]) <= {"small", "large"}
+    assert set(rows["back"]) == {"yes", "no"}
+    assert (rows["crp"] == "<5").any()
+    assert (pd.to_datetime(rows["bought"], dayfirst=True) >= "2023-06-01").all()
+    assert "'order'" in done.output
+    again = CliRunner().invoke(
+        main, [*command[:-1], str(tmp_path / "b.csv"), "--generator", generator]
+    )
+    assert again.exit_code == 0
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "b.csv", dtype=str), rows)
+
+
+def test_kept_noise_is_told_with_what_it_gives_away(shop, tmp_path):
+    attack = generate_table(shop, "back", tmp_path / "a.csv", 200, keep_noise=0.99)
+    assert attack.auc > 0.8
+    with pytest.raises(CausalMixError, match="option of the causal generator"):
+        generate_table(shop, "back", tmp_path / "b.csv", 20, generator="mixup", keep_noise=0.5)
+    assert not (tmp_path / "b.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("cells", "made", "written"),
+    [
+        (["2024-03-01 10:30", "2024-04-02 00:00"], [0.5, np.nan], ["1970-01-01 12:00", None]),
+        (["3/14/2024", "12/25/2024"], [1.0, 31.0], ["01/02/1970", "02/01/1970"]),
+        (["1.5", "2.25", ">3"], [3.5, 1.0], [">3", "1.00"]),
+        (["1 234", "5 678"], [12345.4, 7.0], ["12345", "7"]),
+        (pd.to_datetime(["2024-03-01", "2024-05-01"]), [0.0, 1.0], None),
+        ([1, 2], [1.4, 2.6], [1, 3]),
+    ],
+)
+def test_values_are_written_like_others(cells, made, written):
+    like = pd.Series(cells)
+    _, found = diagnose(like)
+    result = written_like(pd.Series(made), like, found)
+    if written is None:
+        written = list(pd.to_datetime(["1970-01-01", "1970-01-02"]))
+    assert [None if pd.isna(value) else value for value in result] == written
