@@ -286,7 +286,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         CausalMixError
             If memory does not suffice for one row and those given to `fit`.
         """
-        queries = self._encoder.transform(self.read_features(X))
+        rows = self.read_features(X)  # which first of all asks whether there was a fit
+        queries = self._encoder.transform(rows)
         return self._encoder.predict_proba(self.tfm_.network, queries, len(self.classes_))
 
     def predict(self, X: Any) -> np.ndarray:

@@ -252,7 +252,7 @@ def test_it_says_nothing_when_fine_tuning_helped_or_was_not_asked_for(table):
 def test_the_report_gives_the_rule_and_its_reason(table, settings, kept, reason, recwarn):
     worse = {"steps": 3, "learning_rate": 3e-3, "warmup_steps": 0, "random_state": 1}
     shuffled = table[1].sample(frac=1, random_state=0).to_numpy()  # nothing is to be learned
-    options = worse | settings | {"generator": "perturbation", "synthetic_share": 0.0}
+    options = worse | settings | {"generator": "perturbation", "synthetic_tasks": 0.5}
     report = tiny(**options).fit(table[0], shuffled).report_
     assert report.gain < 0
     assert report.kept == kept
