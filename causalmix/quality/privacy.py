@@ -20,7 +20,7 @@ FALSE_POSITIVES = 0.05
 class MembershipAttack(NamedTuple):
     """How well a guess who was among the training rows succeeds.
 
-    Attributes
+    Parameters
     ----------
     auc : float
         ROC-AUC; 0.5 is chance.
