@@ -168,7 +168,7 @@ def fit(
     **options: object,
 ) -> None:
     """Fine-tune on a TABLE, a CSV or Parquet file; write the model and report.html."""
-    from causalmix.finetuning.persistence import REPORT
+    from causalmix.finetuning.persistence import REPORT, check_place
     from causalmix.reports.fitting import fit_table
     from causalmix.reports.page import write_report
 
@@ -176,6 +176,8 @@ def fit(
         click.echo(line, err=True)
 
     check_writable(out, folder=True)
+    if out.exists():  # before the work, not after it
+        check_place(out)
     chosen = None if generator == "none" else generator
     found = fit_table(table, target, config=_yaml(config), generator=chosen, report=say, **options)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -180,7 +180,7 @@ def save_folder(path: Path, classifier: Any, fitted: Fitted) -> None:
     with naming_output(path):
         state = classifier_state(classifier, fitted)
         path = path.absolute()
-        _check_place(path)
+        check_place(path)
 
     def write(folder: Path) -> None:
         fitted.tfm.save(folder / _WEIGHTS)
@@ -192,8 +192,18 @@ def save_folder(path: Path, classifier: Any, fitted: Fitted) -> None:
     replace_folder(path, write)
 
 
-def _check_place(path: Path) -> None:
-    """Raise if a folder to write would replace anything but a saved classifier."""
+def check_place(path: Path) -> None:
+    """Raise if a folder to write would replace anything but a saved classifier.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    CheckpointError
+        If `path` holds something else too, or its parent is no folder.
+    """
     if not path.parent.is_dir():
         raise CheckpointError(f"There is no folder {path.parent}; make it first.")
     if not path.exists():

@@ -178,7 +178,9 @@ def inspect_table(
         else:
             found = diagnoses[column]
             use, reason = ("left out" if found.dropped else "feature"), _REASONS[found.dropped]
-            values = X[column] if column in X else diagnose(frame[column])[0]
+            values = X.get(column)
+            if values is None:
+                values = diagnose(frame[column], decimal_comma=raw.decimal_comma)[0]
             if found.dropped == "text" and values.dropna().is_unique:
                 reason = _REASONS["identifier"]
         counts = (float(values.isna().mean()), int(values.nunique()))

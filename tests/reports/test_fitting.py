@@ -108,6 +108,7 @@ def test_a_second_fit_replaces_the_first_and_nothing_else(patients, model):
     done = CliRunner().invoke(main, again)
     assert done.exit_code == 2
     assert "'notes.txt'" in done.output
+    assert "reading the table" not in done.output  # refused before the work
     (model[0] / "notes.txt").unlink()
     done = CliRunner().invoke(main, again)
     assert done.exit_code == 0, done.output
