@@ -98,7 +98,9 @@ class BackgroundKnowledge:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a YAML file, as::
+        """Read a YAML file.
+
+        It looks like this, where any of the three may be left out::
 
             required: [[age, outcome]]
             forbidden: [[ward, age]]

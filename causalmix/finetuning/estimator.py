@@ -463,7 +463,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         seconds = time.perf_counter() - start
         self.report_ = make_report(result, n_train=train.n_rows, n_val=val.n_rows, seconds=seconds)
         self.classes_ = classes
-        if config.steps and self.report_.verdict != "helped":
+        gained = self.report_.kept == "fine_tuned" and self.report_.gain > 0
+        if config.steps and not gained:
             warnings.warn(_say(self.report_), FinetuningWarning, stacklevel=3)
 
     def _restore(self, fitted: persistence.Fitted) -> None:
@@ -474,7 +475,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _say(report: FitReport) -> str:
-    """Say in front of the reason that fine-tuning did not help, and what predicts."""
+    """Say in front of the reason what fine-tuning was worth, and what predicts."""
     used = {
         "zero_shot": "The model predicts as without fine-tuning.",
         "fine_tuned": "The fine-tuned weights are used.",

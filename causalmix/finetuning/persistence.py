@@ -41,8 +41,10 @@ FORMAT = 5
 
 _STATE, _WEIGHTS, _ROWS = "classifier.json", "weights.safetensors", "context.safetensors"
 
-REPORT = "report.html"
+REPORT, GENERATOR = "report.html", "generator.parquet"
 """What may stand beside these, and goes with them when another classifier is saved there."""
+
+_ALL = (_STATE, _WEIGHTS, _ROWS, REPORT, GENERATOR)
 
 # What the state has at least, and what some parts of it have.
 _KEYS = (
@@ -214,7 +216,7 @@ def check_place(path: Path) -> None:
     here = sorted(each.name for each in path.iterdir()) if path.is_dir() else [path.name]
     if here and not (path.is_dir() and _is_state(path / _STATE)):
         raise CheckpointError(f"{path} exists and is no saved classifier; choose another path.")
-    if foreign := [name for name in here if name not in (_STATE, _WEIGHTS, _ROWS, REPORT)]:
+    if foreign := [name for name in here if name not in _ALL]:
         raise CheckpointError(
             f"{path} holds what is no part of a saved classifier: {listed(foreign)}. Move that, or "
             "choose another path."

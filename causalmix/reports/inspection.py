@@ -122,6 +122,7 @@ def inspect_table(
     *,
     categorical: Sequence[str] = (),
     numeric: Sequence[str] = (),
+    date: Sequence[str] = (),
     drop: Sequence[str] = (),
 ) -> Inspection:
     """Say how a table will be read, and what in it deserves a look.
@@ -135,6 +136,8 @@ def inspect_table(
         and no suspicions of leaks.
     categorical, numeric : sequence of str, default=()
         As `load_dataset` takes them.
+    date : sequence of str, default=()
+        Columns that are dates.
     drop : sequence of str, default=()
         Columns that will not be used.
 
@@ -165,6 +168,7 @@ def inspect_table(
         features,
         categorical=[each for each in categorical if each != chosen],
         numeric=numeric,
+        date=date,
         typed=raw.typed,
         decimal_comma=raw.decimal_comma,
     )
@@ -245,7 +249,7 @@ def source_rows(
     used = list(columns.loc[columns["use"] == "feature", "column"])
     X = rows[used].copy()
     X.attrs["decimal_comma"] = raw.decimal_comma
-    roles = {"category": "categorical", "number": "numeric"}
+    roles = {"category": "categorical", "number": "numeric", "date": "date"}
     kinds = {each: inspection.diagnoses[each].kind for each in used}
     said = {each: roles[kind] for each, kind in kinds.items() if kind in roles}
     return rows, X, y.dropna().reset_index(drop=True), said

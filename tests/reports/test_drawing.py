@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from causalmix.cli import main
 from causalmix.data.diagnosis import diagnose
 from causalmix.errors import CausalMixError
-from causalmix.reports.drawing import generate_table, written_like
+from causalmix.reports.drawing import generate_table
+from causalmix.reports.formats import written_like
 
 
 @pytest.fixture
@@ -64,9 +65,10 @@ def test_rows_have_the_formats_of_the_table(shop, tmp_path, generator):
 
 
 def test_kept_noise_is_told_with_what_it_gives_away(shop, tmp_path):
-    attack = generate_table(shop, "back", tmp_path / "a.csv", 200, keep_noise=0.99)
-    assert attack.auc > 0.8
-    with pytest.raises(CausalMixError, match="option of the causal generator"):
+    drawn = generate_table(shop, "back", tmp_path / "a.csv", 200, keep_noise=0.99)
+    assert drawn.attack.auc > 0.8
+    assert drawn.quality is None
+    with pytest.raises(CausalMixError, match="option of the causal generators"):
         generate_table(shop, "back", tmp_path / "b.csv", 20, generator="mixup", keep_noise=0.5)
     assert not (tmp_path / "b.csv").exists()
 
