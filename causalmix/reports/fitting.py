@@ -105,14 +105,13 @@ class TableFit:
         said = f"Fine-tuning: {self.verdict}. "
         if report.gain is not None:
             low, high = report.gain_interval
-            said += (
-                f"On {report.n_val} validation rows its log-loss is {_moved(report.gain, low, high)}"
-                " than zero-shot's. "
-            )
+            moved = _moved(report.gain, low, high)
+            said += f"On {report.n_val} validation rows its log-loss is {moved} than zero-shot's. "
         return [f"{said}There was no time for a held-out fold. The {self.used} model is used."]
 
     def _on_fine_tuning(self) -> str:
-        where = f"on {len(self.folds.rows)} rows held out in {self.folds.finished} folds"
+        folds = "1 fold" if self.folds.finished == 1 else f"{self.folds.finished} folds"
+        where = f"on {len(self.folds.rows)} rows held out in {folds}"
         if self.folds.finished < self.folds.asked:
             where += f" of {self.folds.asked}, for which there was time"
         return (
@@ -139,12 +138,12 @@ class TableFit:
         scores = self.folds.scores()["log_loss"]
         best = scores.drop([TUNED, BEFORE]).idxmin()
         value, low, high = self.folds.difference(self.used, best)
-        measured = f"{abs(value):.4f} nats [{min(low, high):+.4f}, {max(low, high):+.4f}]"
+        moved = f"its log-loss is {_moved(-value, -high, -low)} than that of the model"
         if low > 0:
-            return f"It is better than the best of the usual classifiers, {best}, by {measured}."
+            return f"The usual classifiers are worse; of the best of them, {best}, {moved}."
         if high < 0:
-            return f"{best} is better by {measured}: use that."
-        return f"{best} does about as well (a difference of {measured}): the simpler one will do."
+            return f"{best} is better: {moved}. Use that."
+        return f"{best} does about as well: {moved}. The simpler one will do."
 
     def __str__(self) -> str:
         lines = []

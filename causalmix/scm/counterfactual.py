@@ -58,9 +58,9 @@ def move_noise(
     `do` sets, for an action. The noise of each node that explains the observed row is found, as its
     normal score z, which becomes ρz + √(1 − ρ²)ε with a normal ε (spread evenly, as in
     `draw_rows`). That leaves the distribution of the noise as it is; and the row that follows is
-    computed in causal order. What the model does not know of the dependence between columns lives on in the noise.
-    With ρ = 0 rows are drawn from the model, with ρ = 1 they are the observed ones, or what these
-    would have been under `do`.
+    computed in causal order. What the model does not know of the dependence between columns lives
+    on in the noise. With ρ = 0 rows are drawn from the model, with ρ = 1 they are the observed
+    ones, or what these would have been under `do`.
 
     Parameters
     ----------

@@ -228,7 +228,7 @@ def test_a_bad_file_of_knowledge_is_named_with_what_is_wrong(tmp_path, text, mes
     with pytest.raises(CausalMixError, match=message) as caught:
         BackgroundKnowledge.load(tmp_path / "known.yml")
     assert "known.yml" in str(caught.value)
-    with pytest.raises(CausalMixError, match="none.yml cannot be read"):
+    with pytest.raises(CausalMixError, match=r"none\.yml cannot be read"):
         BackgroundKnowledge.load(tmp_path / "none.yml")
 
 

@@ -318,7 +318,7 @@ def test_the_generator_is_told_what_is_known_of_the_graph(table, tmp_path, monke
         else:
             assert BackgroundKnowledge.read(known_again) == known == knowledge
     for generator in (None, "mixup"):
-        with pytest.raises(CausalMixError, match="graph given, but generator=.* has no graph"):
+        with pytest.raises(CausalMixError, match=r"graph given, but generator=.* has no graph"):
             tiny(generator=generator, graph=edges).fit(X, y)
 
 

@@ -13,8 +13,9 @@ from sklearn.metrics import log_loss
 
 from causalmix.cli import main
 from causalmix.errors import CausalMixError
+from causalmix.finetuning.metrics import roc_auc
 from causalmix.reports.fitting import VERDICTS, fit_table
-from causalmix.reports.folds import BEFORE, TUNED, Folds
+from causalmix.reports.folds import BEFORE, TUNED, Folds, _auc_of_counts
 
 QUICK = "steps: 2\nvalidate_every: 1\ntasks_per_step: 1\n"
 
@@ -136,7 +137,7 @@ def test_what_cannot_be_learned_is_one_sentence(patients, tmp_path, change, mess
 
 
 def test_a_limit_of_time_is_positive(patients):
-    with pytest.raises(CausalMixError, match="time_limit must be positive"):
+    with pytest.raises(CausalMixError, match="time_limit is 0; a number above 0"):
         fit_table(patients, "home", time_limit=0)
 
 
@@ -165,6 +166,16 @@ def test_folds_are_scored_by_their_means():
     for name in ("log_loss", "auc", "accuracy"):
         row = scores.loc[TUNED]
         assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
+
+
+def test_the_interval_of_an_auc_is_of_the_rows_as_often_as_they_are_drawn():
+    rng = np.random.default_rng(1)
+    for k in (2, 3):
+        y, proba = rng.integers(0, k, 50), rng.dirichlet(np.ones(k), 50).round(2)
+        proba[:, -1] = 1 - proba[:, :-1].sum(axis=1)
+        counts = rng.multinomial(50, np.full(50, 1 / 50), 5)
+        expected = [roc_auc(np.repeat(y, c), np.repeat(proba, c, axis=0)) for c in counts]
+        np.testing.assert_allclose(_auc_of_counts(y, proba, counts), expected)
 
 
 def test_the_verdict_is_that_of_the_interval(patients):
