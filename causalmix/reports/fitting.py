@@ -244,7 +244,8 @@ def fit_table(
         check_range(time_limit, "(0, inf)", "time_limit")
     check_whole(n_folds, 2, "n_folds")
     if keep_generator and (generator is None or out is None):
-        raise CausalMixError("There is no generator, or no folder, to keep it in: keep_generator.")
+        lacking = "generator" if generator is None else "folder (out)"
+        raise CausalMixError(f"keep_generator is asked for, but there is no {lacking}: name one.")
     report("reading the table")
     roles = {"categorical": categorical, "numeric": numeric, "date": date, "drop": drop}
     inspection = inspect_table(table, target, **roles)

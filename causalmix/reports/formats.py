@@ -145,7 +145,7 @@ def written_like(made: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.S
         whole = pd.api.types.is_integer_dtype(like.dtype)
         return _as(made.round().astype("Int64") if whole else made, like)
     decimals = _decimals(like, diagnosis.decimal)
-    text = made.map(lambda value: "" if pd.isna(value) else f"{value:.{decimals}f}")
+    text = made.map(lambda value: None if pd.isna(value) else f"{value:.{decimals}f}")
     if diagnosis.decimal == ",":
         text = text.str.replace(".", ",")
     if diagnosis.unit:

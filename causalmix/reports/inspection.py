@@ -28,6 +28,9 @@ from causalmix.errors import CausalMixError, DataError, check_name, quoted
 RARE = 5
 """Classes and levels with fewer rows say little, and may be missing from a split."""
 
+FEW = 40
+"""Rows below which a fit, and even more its scores, are left to chance."""
+
 LEAK = 0.99
 """Cross-validated balanced accuracy of one column by itself from which on it is suspected."""
 
@@ -191,6 +194,10 @@ def inspect_table(
         rows.append((column, _kind(values, found), use, reason, *counts, _values(values, found)))
     names = ["column", "kind", "use", "reason", "missing", "distinct", "values"]
     said = [
+        *(
+            [f"{len(frame)} rows are few: what is found in them may be chance."]
+            * (len(frame) < FEW)
+        ),
         *_sentinels(X, diagnoses),
         *_lookalikes(frame[[name for name in X if diagnoses[name].kind == "category"]]),
         *_duplicates(frame),

@@ -21,6 +21,7 @@ from causalmix.atomic import replace_file
 from causalmix.discovery.bootstrap import discover
 from causalmix.finetuning.estimator import CausalMixClassifier
 from causalmix.finetuning.metrics import N_BINS, reliability, row_losses
+from causalmix.finetuning.stopping import RULES
 from causalmix.manifest import package_versions
 from causalmix.plots.rows import plot_marginals
 from causalmix.plots.style import REAL_COLOUR, label, plot_graph
@@ -32,6 +33,7 @@ N_SYNTHETIC = 500
 
 _REPEATS, _MOST_ROWS = 3, 200  # permutations of a column, and rows that they are of
 _MOST_NODES = 40  # of a graph that can be read
+_MOST_SHOWN = 12  # columns of rows
 
 
 class _Part(NamedTuple):
@@ -130,7 +132,7 @@ def _scores(fit: TableFit) -> pd.DataFrame:
 
 
 def _made(fit: TableFit) -> pd.DataFrame:
-    classifier = fit.classifier
+    classifier, report = fit.classifier, fit.classifier.report_
     changed = {
         name: value
         for name, value in classifier.get_params(deep=False).items()
@@ -138,6 +140,9 @@ def _made(fit: TableFit) -> pd.DataFrame:
     }
     rows = [
         *((name, str(value)) for name, value in changed.items()),
+        ("rows to train, to validate", f"{report.n_train}, {report.n_val}"),
+        ("steps", f"{report.steps} (ended by: {report.stopped_by})"),
+        ("rule", f"{RULES[report.rule].label} (step {report.best_step} is used)"),
         ("rows, content hash", fit.table.content_hash),
         ("weights, content hash", classifier.tfm_.content_hash),
         ("seconds", f"{fit.seconds:.0f}"),
@@ -163,16 +168,21 @@ def _curves(fit: TableFit) -> tuple[Figure, str] | str:
     history, report = fit.classifier.history_, fit.classifier.report_
     if len(history) < 2:
         return "no step was taken."
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    names = {"val_log_loss": "log-loss (nats)", "val_auc": "ROC-AUC"}
-    for ax, (column, name) in zip(axes, names.items(), strict=True):
-        ax.plot(history["step"], history[column], "o-")
-        ax.axhline(history[column].iloc[0], color=REAL_COLOUR, ls=":", lw=1)
-        ax.axvline(report.best_step, color="tab:orange", ls="--", lw=1)
-        ax.set(xlabel="step", ylabel=f"validation {name}")
+    gains, errors = RULES[report.rule].estimate(history)
+    figure, (ax, other) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    margin = 1.96 * np.nan_to_num(errors)
+    ax.errorbar(history["step"], np.where(np.isfinite(gains), gains, np.nan), margin, fmt="o-")
+    ax.set(xlabel="step", ylabel="gain in log-loss (nats)")
+    other.plot(history["step"], history["val_auc"], "o-")
+    other.set(xlabel="step", ylabel="validation ROC-AUC")
+    for each, before in ((ax, 0.0), (other, history["val_auc"].iloc[0])):
+        each.axhline(before, color=REAL_COLOUR, ls=":", lw=1)
+        each.axvline(report.best_step, color="tab:orange", ls="--", lw=1)
     return figure, (
-        f"{report.n_val} validation rows, of which the choice was made. Dotted: before the first "
-        f"step. Dashed: the step that is used ({report.best_step})."
+        f"{report.n_val} validation rows, by which was chosen what is kept. Left: the gain since the "
+        f"first step as the rule estimates it ({RULES[report.rule].label.lower()}), with 95% "
+        f"intervals. Dotted: before the first step. Dashed: the step that is used "
+        f"({report.best_step})."
     )
 
 
@@ -266,8 +276,20 @@ def _rows(fit: TableFit) -> tuple[Figure, str] | None:
     if fit.generator is None:
         return None
     X, y = fit.generator.sample(N_SYNTHETIC, fit.seed)
-    figure = plot_marginals(fit.table.frame(), {fit.source.generator: X.join(y)})
-    return figure, f"{N_SYNTHETIC} rows of the generator beside the real ones, column by column."
+    real, made = (_with_dates(fit, rows) for rows in (fit.table.frame(), X.join(y)))
+    shown = min(real.shape[1], _MOST_SHOWN)
+    figure = plot_marginals(real, {fit.source.generator: made}, n_columns=shown)
+    which = "" if shown == real.shape[1] else f" The first {shown - 1} and the target."
+    return figure, f"{N_SYNTHETIC} rows of the generator beside the real ones.{which}"
+
+
+def _with_dates(fit: TableFit, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with dates in the place of days since 1970-01-01."""
+    rows = rows.copy()
+    for name, diagnosis in fit.inspection.diagnoses.items():
+        if diagnosis.kind == "date" and name in rows:
+            rows[name] = pd.Timestamp(0) + pd.to_timedelta(rows[name], unit="D").dt.round("s")
+    return rows
 
 
 _PARTS = {
