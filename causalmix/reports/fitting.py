@@ -75,10 +75,11 @@ class TableFit:
 
         ``"helped"``: all of it is above 0; ``"harmed"``: all of it is below; else ``"no difference
         found"``. The gain is that on held-out folds, or on the validation rows where there was no
-        time for one. ``"not tried"`` where no step was taken either.
+        time for one; without a step there is none.
         """
         if not self.folds.finished:
-            return self.classifier.report_.verdict
+            said = self.classifier.report_.verdict
+            return said if said in VERDICTS else "no difference found"
         _, low, high = self.folds.difference()
         return "helped" if low > 0 else "harmed" if high < 0 else "no difference found"
 
@@ -107,6 +108,8 @@ class TableFit:
             low, high = report.gain_interval
             moved = _moved(report.gain, low, high)
             said += f"On {report.n_val} validation rows its log-loss is {moved} than zero-shot's. "
+        else:
+            said += "No step was taken. "
         return [f"{said}There was no time for a held-out fold. The {self.used} model is used."]
 
     def _on_fine_tuning(self) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from causalmix.atomic import check_writable, replace_file
+from causalmix.data.cells import is_gap, is_gap_among_measures, tidy
 from causalmix.data.columns import as_category
 from causalmix.data.diagnosis import Diagnosis
 from causalmix.data.files import SUFFIXES
@@ -135,8 +136,23 @@ def written_like(made: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.S
     Returns
     -------
     Series
-        Text where `like` is text, of its own type where it is typed; empty where missing.
+        Text where `like` is text, of its own type where it is typed. What is missing is written as
+        most gaps of `like` are.
     """
+    written = _written(made, like, diagnosis)
+    if is_text(like) and written.hasnans and (gap := _gap(like, diagnosis)):
+        written = written.astype(object).fillna(gap)
+    return written
+
+
+def _gap(like: pd.Series, diagnosis: Diagnosis) -> str:
+    """Text that stands for a missing value in most of a column's gaps; "" for none."""
+    texts = like.map(lambda cell: tidy(cell) if isinstance(cell, str) else "")
+    gaps = texts[texts.map(is_gap if diagnosis.kind == "category" else is_gap_among_measures)]
+    return gaps.mode().iloc[0] if len(gaps) else ""
+
+
+def _written(made: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Series:
     if diagnosis.kind == "category":
         return levels_like(made, like)
     if diagnosis.kind in ("date", "duration"):

@@ -179,8 +179,8 @@ def _curves(fit: TableFit) -> tuple[Figure, str] | str:
         each.axhline(before, color=REAL_COLOUR, ls=":", lw=1)
         each.axvline(report.best_step, color="tab:orange", ls="--", lw=1)
     return figure, (
-        f"{report.n_val} validation rows, by which was chosen what is kept. Left: the gain since the "
-        f"first step as the rule estimates it ({RULES[report.rule].label.lower()}), with 95% "
+        f"{report.n_val} validation rows, by which was chosen what is kept. Left: the gain since "
+        f"step 0 as the rule estimates it ({RULES[report.rule].label.lower()}), with 95% "
         f"intervals. Dotted: before the first step. Dashed: the step that is used "
         f"({report.best_step})."
     )
