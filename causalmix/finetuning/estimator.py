@@ -477,7 +477,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
 def _say(report: FitReport) -> str:
     """Say in front of the reason what fine-tuning was worth, and what predicts."""
     used = {
-        "zero_shot": "The model predicts as without fine-tuning.",
-        "fine_tuned": "The fine-tuned weights are used.",
+        "zero_shot": "The model predicts as without fine-tuning",
+        "fine_tuned": "The fine-tuned weights are used",
     }[report.kept]
-    return f"Fine-tuning: {report.verdict}. {used} {report.reason}"
+    measured = f" ({report.measured})" if report.measured else ""
+    return f"Fine-tuning: {report.verdict}. {used}{measured}. {report.reason}"

@@ -89,6 +89,14 @@ class FitReport:
         half = float(student_t.ppf(0.975, max(self.n_val - 1, 1))) * self.gain_error
         return self.gain - half, self.gain + half
 
+    @property
+    def measured(self) -> str:
+        """The gain and its interval in words; "" without any step."""
+        if self.gain is None:
+            return ""
+        low, high = self.gain_interval
+        return f"gain {self.gain:+.4f} [{low:+.4f}, {high:+.4f}] nats"
+
     def __str__(self) -> str:
         """Return the comparison and the reason in a few lines."""
         rows = [("zero-shot", self.zero_shot)]
@@ -99,11 +107,8 @@ class FitReport:
         if math.isnan(self.zero_shot["auc"]):
             lines.append("There is no AUC, because all validation rows are of one class.")
         kept = self.kept.replace("_", "-")
-        gained = ""
-        if self.fine_tuned:
-            low, high = self.gain_interval
-            gained = f" (gain {self.gain:+.4f} [{low:+.4f}, {high:+.4f}] nats)"
-        lines.append(f"Verdict: {self.verdict}{gained}. Kept: {kept}. {self.reason}")
+        measured = f" ({self.measured})" if self.measured else ""
+        lines.append(f"Verdict: {self.verdict}{measured}. Kept: {kept}. {self.reason}")
         return "\n".join(lines)
 
 
