@@ -298,7 +298,7 @@ def test_stores_are_merged_with_their_plans_and_tables(tmp_path):
     other.flush()
     said = CliRunner().invoke(main, ["merge", str(one), str(tmp_path / "3")])
     assert said.exit_code == 1
-    assert f"{runs[0].key} differs in square: 0 was kept, not 7." in said.output
+    assert f"{runs[0].key} differs in square: None was kept, not 7." in said.output
 
 
 def test_stores_of_different_benchmarks_are_kept_apart(tmp_path):
