@@ -81,8 +81,8 @@ def describe_store(store: Store) -> str:
     Returns
     -------
     str
-        Finished and failed runs, arms, tables and splits, rows of a split, the plans and how far they got, code,
-        weights and devices behind them.
+        Finished and failed runs, arms, tables and splits, rows of a split, the plans and how far
+        they got, code, weights and devices behind them.
     """
     runs = store.runs(KIND)
     rows = runs.groupby(["n_train", "n_val"]).size().index
