@@ -162,9 +162,14 @@ def check_dag(dag: nx.DiGraph, names: Sequence[str]) -> None:
         If it has a node that is no column.
     """
     check_acyclic(dag)
-    for node in dag:
+    check_nodes(dag, names)
+
+
+def check_nodes(graph: nx.DiGraph, names: Sequence[str]) -> None:
+    """Check that the nodes of a graph are the columns of a table; see `check_dag`."""
+    for node in graph:
         check_name(node, names, "node of the graph:")
-    missing = [str(name) for name in names if name not in dag]
+    missing = [str(name) for name in names if name not in graph]
     if missing:
         raise DataError(
             f"The graph has no node for these columns: {', '.join(missing)}. Add the nodes, even "
