@@ -270,6 +270,7 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
 @click.option("--repetitions", type=int, default=20, show_default=True, help="CSuite: draws.")
 @click.option("--graphs", multiple=True, help="CSuite: true, discovered; both by default.")
 @click.option("--mechanisms", multiple=True, help="CSuite: mechanisms of the models.")
+@click.option("--methods", multiple=True, help="CSuite: ways to go column by column; none.")
 @click.option("--datasets", multiple=True, help="Of --data: names of tables; all by default.")
 @click.option("--seeds", type=int, default=3, show_default=True, help="Of --data: splits.")
 @click.option(
@@ -295,7 +296,7 @@ def benchmark_generation(
     if csuite is not None:
         from causalmix.benchmarks.csuite import benchmark_csuite as benchmark
 
-        names = ("n_train", "repetitions", "graphs", "mechanisms")
+        names = ("n_train", "repetitions", "graphs", "mechanisms", "methods")
     else:
         from causalmix.benchmarks.utility import benchmark_utility as benchmark
 

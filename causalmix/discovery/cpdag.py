@@ -5,7 +5,7 @@ A CPDAG is a networkx.DiGraph that has both edges between two nodes where the di
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import networkx as nx
@@ -69,8 +69,7 @@ def check_cpdag(graph: nx.DiGraph, names: Sequence[str]) -> None:
 
     A CPDAG is what is known of a DAG by the independences that it implies: the edges on which all
     DAGs with the same ones agree are directed, the others are not. So the undirected edges are
-    directed without a new collider, along a perfect elimination ordering, and the graph must be the
-    CPDAG of what comes out.
+    directed without a new collider, and the graph must be the CPDAG of what comes out.
 
     Parameters
     ----------
@@ -100,13 +99,9 @@ def check_cpdag(graph: nx.DiGraph, names: Sequence[str]) -> None:
     check_acyclic(directed)
     if not open_edges.edges:
         return
-    _, eliminated = nx.complete_to_chordal_graph(open_edges)
-    found = nx.DiGraph()
+    found = directed.copy()
     found.add_nodes_from(graph)
-    found.add_edges_from(directed.edges)
-    found.add_edges_from(
-        sorted(edge, key=eliminated.get, reverse=True) for edge in open_edges.edges
-    )
+    found.add_edges_from(_without_colliders(open_edges))
     if nx.is_directed_acyclic_graph(found):
         wrong = next((e for e in graph.edges if e not in cpdag_of(found).edges), None)
         wrong = wrong or next((e for e in cpdag_of(found).edges if e not in graph.edges), None)
@@ -257,6 +252,20 @@ def _undirected(graph: nx.DiGraph) -> nx.Graph:
     found.add_nodes_from(graph)
     found.add_edges_from(pairs)
     return found
+
+
+def _without_colliders(graph: nx.Graph) -> list[tuple[Hashable, Hashable]]:
+    """Direct the edges so that the parents of a node are adjacent, if the graph is chordal.
+
+    That is maximum cardinality search (Tarjan, Yannakakis 1984).
+    """
+    visited: list[Hashable] = []
+    edges = []
+    while left := [node for node in graph if node not in visited]:
+        node = max(left, key=lambda each: sum(other in visited for other in graph[each]))
+        edges += [(cause, node) for cause in visited if cause in graph[node]]
+        visited.append(node)
+    return edges
 
 
 def _with_edges(names: Sequence[str], edges: np.ndarray) -> nx.DiGraph:

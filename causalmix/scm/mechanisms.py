@@ -107,8 +107,8 @@ def make_mechanism(
 ) -> Any:
     """Return the fitted gcm mechanism of `node` given `parents` (none: a root).
 
-    A classifier's probabilities are raised to the inverse of the temperature. Where `pace` leaves no
-    time for the mechanism, it is a simple one instead.
+    A classifier's probabilities are raised to the inverse of the temperature. Where `pace` leaves
+    no time for the mechanism, it is a simple one instead.
     """
     if pace is not None:
         return pace.fit(node, parents, columns, mechanism, noise, temperature)
