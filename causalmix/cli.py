@@ -317,12 +317,18 @@ def benchmark_generation(
 @click.option("--n-scms", type=int, default=8, show_default=True, help="Random models a size.")
 @click.option("--n-bootstraps", type=int, default=20, show_default=True)
 @click.option("--limit", type=float, default=30.0, show_default=True, help="Seconds a search.")
+@click.option("--methods", multiple=True, help="Methods, as bootstrap pc; all by default.")
 @_computes
 @click.option("--speed", is_flag=True, help="Also measure seconds, alone and against a loop.")
 @click.option("--table", help="Dataset for --speed: a name or a file.")
 @click.option("--target", help="Target column of that dataset.")
 def benchmark_discovery(
-    out: Path, speed: bool, table: str | None, target: str | None, **options: object
+    out: Path,
+    speed: bool,
+    table: str | None,
+    target: str | None,
+    methods: tuple[str, ...],
+    **options: object,
 ) -> None:
     """Compare bootstrap discovery with causal-learn's PC and FCI where the graph is known.
 
@@ -332,6 +338,7 @@ def benchmark_discovery(
 
     if speed and table is None:
         raise CausalMixError("--speed needs a dataset to be measured on: --table NAME or FILE.")
+    options |= {"methods": methods} if methods else {}
     click.echo(describe(run_discovery_benchmark(out, progress=True, **options)))
     click.echo(_shown(out))
     if speed:

@@ -6,10 +6,11 @@ The paper's own ways to generate are `METHODS`.
 
 Two errors of a treatment effect are measured. ``arms_error`` is the paper's task: half of the rows
 of each arm of an experiment (`CSuiteDataset.arms`) are test rows, always the same. Half of the
-training rows are drawn from each arm's others; the treatment has two classes, and no edge leads into
-it. From as many synthetic rows as there are test rows follows the difference of the outcome's means
-between the arms, and the error is its distance from that of the test rows. ``ate_error`` is harder:
-the training rows are observed ones, and the effect is that of an intervention on the fitted model.
+training rows are drawn from each arm's others; the treatment has two classes, and no edge of a
+graph leads into it. From as many synthetic rows as there are test rows follows the difference of
+the outcome's means between the arms, and the error is its distance from that of the test rows.
+``ate_error`` is harder: the training rows are observed ones, and the effect is that of an
+intervention on the fitted model.
 """
 
 from __future__ import annotations
@@ -290,7 +291,8 @@ def summarise_csuite(rows: pd.DataFrame, published: pd.DataFrame) -> pd.DataFram
         ``nnaa_distance`` is ``|NNAA - 0.5|``): ``median``, its 95 % interval ``low`` to ``high``
         (percentile bootstrap over repetitions), ``repetitions``, ``floor`` (median of real rows
         in place of synthetic ones), ``published`` (median of the same method, or of the algorithm
-        with the graph from the same source) and ``better`` (whether the median is below the published one).
+        with the graph from the same source) and ``better`` (whether the median is below the
+        published one). A measure without values has no rows.
     """
     scored = rows.assign(nnaa_distance=(rows["nnaa"] - 0.5).abs())
     groups = ["dataset", "n_train", "graph", "method"]
@@ -300,7 +302,7 @@ def summarise_csuite(rows: pd.DataFrame, published: pd.DataFrame) -> pd.DataFram
     records = []
     for key, group in scored[scored["method"] != REAL].groupby(groups):
         dataset, n, graph, method = key
-        for measure in MEASURES:
+        for measure in (name for name in MEASURES if group[name].notna().all()):
             record = dict(zip(groups, key, strict=True)) | {"measure": measure}
             record |= mean_and_interval(group[measure].to_numpy(), "median", statistic=np.median)
             record |= {"repetitions": len(group), "floor": floor.loc[(dataset, n), measure]}
