@@ -296,6 +296,8 @@ def compare_with_published(rows: pd.DataFrame, published: pd.DataFrame) -> pd.Da
     renamed = published.rename(columns={old: new for new, old in PUBLISHED.items()})
     renamed = renamed.rename(columns={"train_size": "n_rows"}).assign(method="published PC")
     own = rows[(rows["source"] == "csuite") & rows["n_rows"].isin(renamed["n_rows"])]
+    if own.empty:
+        return pd.DataFrame()
     asked = own[["n_rows", "dataset"]].drop_duplicates()
     records = []
     for each in (own, renamed.merge(asked)):
