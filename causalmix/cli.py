@@ -317,18 +317,12 @@ def benchmark_generation(
 @click.option("--n-scms", type=int, default=8, show_default=True, help="Random models a size.")
 @click.option("--n-bootstraps", type=int, default=20, show_default=True)
 @click.option("--limit", type=float, default=30.0, show_default=True, help="Seconds a search.")
-@click.option("--methods", multiple=True, help="Methods, as bootstrap pc; all by default.")
 @_computes
 @click.option("--speed", is_flag=True, help="Also measure seconds, alone and against a loop.")
 @click.option("--table", help="Dataset for --speed: a name or a file.")
 @click.option("--target", help="Target column of that dataset.")
 def benchmark_discovery(
-    out: Path,
-    speed: bool,
-    table: str | None,
-    target: str | None,
-    methods: tuple[str, ...],
-    **options: object,
+    out: Path, speed: bool, table: str | None, target: str | None, **options: object
 ) -> None:
     """Compare bootstrap discovery with causal-learn's PC and FCI where the graph is known.
 
@@ -338,7 +332,6 @@ def benchmark_discovery(
 
     if speed and table is None:
         raise CausalMixError("--speed needs a dataset to be measured on: --table NAME or FILE.")
-    options |= {"methods": methods} if methods else {}
     click.echo(describe(run_discovery_benchmark(out, progress=True, **options)))
     click.echo(_shown(out))
     if speed:
@@ -346,6 +339,24 @@ def benchmark_discovery(
 
         path = out.with_name(f"{out.stem}_speed.json")
         click.echo(_shown(write_discovery_speed(table, path, target=target, progress=True)))
+
+
+@main.command(cls=_ListOptions)
+@click.option("--csuite", type=click.Path(path_type=Path), required=True, help="CSuite's folder.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--n-rows", type=int, multiple=True, default=(100, 200), show_default=True)
+@click.option("--draws", type=int, default=100, show_default=True, help="Tables of every size.")
+@_computes
+def compare_published_discovery(csuite: Path, out: Path, **options: object) -> None:
+    """Hold edge probabilities beside published searches by PC: recall, precision, calibration.
+
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
+    """
+    from causalmix.benchmarks.published_discovery import compare_with_published
+
+    compared = compare_with_published(csuite, out, progress=True, **options)
+    click.echo(compared.round(3).to_string(index=False))
+    click.echo(_shown(out))
 
 
 @main.command(cls=_ListOptions)

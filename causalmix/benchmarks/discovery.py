@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,17 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from causalmix.atomic import replace_file
 from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.csuite_data import load_csuite_folder
 from causalmix.benchmarks.engine import KINDS, Outcome, Run, code_hash
 from causalmix.benchmarks.plain_discovery import PLAIN, PlainSearcher, integer_codes
 from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
-from causalmix.data.files import read_table
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.citest import DEGENERATE_GAUSSIAN
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.discovery.graph_comparison import ROUNDING, compare_graphs
 from causalmix.discovery.options import PAPER_ALGORITHMS
-from causalmix.errors import DataError, check_names
+from causalmix.errors import DataError
 from causalmix.manifest import file_hash, make_manifest
 from causalmix.scm.random_scm import random_scm_table
 
@@ -60,10 +58,7 @@ LABELS = {
 SCORES = ("skeleton_f1", "arrow_f1", "coin_arrow_f1", "shd", "skeleton_brier", "arrow_brier")
 """What methods are compared by; see `run_discovery_benchmark`."""
 
-_PARTS = (
-    *("skeleton_precision", "skeleton_recall", "arrow_precision", "arrow_recall"),
-    *("skeleton_calibration_error", "arrow_calibration_error"),
-)
+_PARTS = ("skeleton_precision", "skeleton_recall", "arrow_precision", "arrow_recall")
 _KEY = ("source", "dataset", "n_nodes", "n_rows", "seed", "method")
 
 
@@ -104,13 +99,13 @@ class _Table:
         return f"{self.dataset} at {len(self.frame)} rows, seed {self.seed}"
 
     def runs(self, options: Mapping[str, Mapping[str, object]]) -> list[Run]:
-        """Return the run of each of some methods, given its settings."""
+        """Return the run of every method, given its settings."""
         hashed = pd.util.hash_pandas_object(self.frame, index=False).to_numpy().tobytes()
         key = (self.source, self.dataset, len(self.dag), len(self.frame), self.seed)
         data = hashlib.sha256(hashed).hexdigest()[:16]
         return [
-            keyed_run("discovery", _KEY, (*key, method), self.name, data=data, **each)
-            for method, each in options.items()
+            keyed_run("discovery", _KEY, (*key, method), self.name, data=data, **options[method])
+            for method in METHODS
         ]
 
 
@@ -124,7 +119,6 @@ def run_discovery_benchmark(
     n_scms: int = 8,
     n_bootstraps: int = 20,
     limit: float = 30.0,
-    methods: Sequence[str] = METHODS,
     **computing: Any,
 ) -> DiscoveryBenchmark:
     """Score discovery on CSuite and on random mixed models.
@@ -152,14 +146,12 @@ def run_discovery_benchmark(
         Columns of the random models (:func:`causalmix.scm.random_scm.random_scm_table`). The
         defaults of `discover` were chosen on models of other seeds, from 10,000 upward.
     n_scms : int, default=8
-        Random models of every number of columns, from seed 0; 0 leaves them out.
+        Random models of every number of columns, from seed 0.
     n_bootstraps : int, default=20
         Of our discovery.
     limit : float, default=30.0
         Processor seconds that a search of causal-learn may take. One that takes longer has no
         scores; it is counted as failed and left out of the comparison.
-    methods : sequence of str, default=METHODS
-        Ours among them (`BOOTSTRAP`).
     **computing
         As :func:`causalmix.benchmarks.rows.make_rows` takes them.
 
@@ -171,32 +163,24 @@ def run_discovery_benchmark(
     Raises
     ------
     DataError
-        If `csuite` cannot be read, has fewer rows than asked for, a number makes no sense, or there
-        are no tables.
-    UnknownNameError
-        If a method is unknown.
+        If `csuite` cannot be read, has fewer rows than asked for, or a number makes no sense.
     CausalMixError
         If `out` is another file, or a run fails.
     """
     out = csv_path(out)
     check_counts(20, n_rows=n_rows)
     check_counts(2, n_nodes=n_nodes)
-    check_counts(repetitions=repetitions, n_bootstraps=n_bootstraps)
-    check_counts(0, n_scms=n_scms)
-    check_names([BOOTSTRAP, *methods], METHODS, "method")
+    check_counts(repetitions=repetitions, n_scms=n_scms, n_bootstraps=n_bootstraps)
     if not limit > 0:
         raise DataError(f"limit is {limit:g}; a number of seconds above 0 is needed.")
     tables = [*_random_tables(n_nodes, n_rows, n_scms)]
     if csuite is not None:
         tables = [*_csuite_tables(Path(csuite), n_rows, repetitions), *tables]
-    if not tables:
-        raise DataError("There are no tables: give a folder of CSuite, or n_scms of at least 1.")
     code = code_hash(KINDS["discovery"].code)
     plain = f"{code} causal-learn {version('causal-learn')} {limit:g} s"
     ours = f"{code} {n_bootstraps} bootstraps"
     options = {name: {"limit": limit, "code": plain} for name in PLAIN}
     options |= {name: {"n_bootstraps": n_bootstraps, "code": ours} for name in VARIANTS}
-    options = {name: each for name, each in options.items() if name in {BOOTSTRAP, *methods}}
     runs = [run for table in tables for run in table.runs(options)]
     columns = (*_KEY, *SCORES, *_PARTS, "seconds", "outcome", "data", "code")
     rows = make_rows(out, runs, {table.name: table for table in tables}, columns, **computing)
@@ -215,11 +199,6 @@ def run_discovery_benchmark(
         _data_hashes(csuite),
     )
     write_beside(out, summary, manifest)
-    published = None if csuite is None else Path(csuite) / "published_discovery.csv"
-    if published is not None and published.exists():
-        beside = compare_with_published(rows, read_table(published).frame)
-        path = out.with_name(f"{out.stem}_published.csv")
-        replace_file(path, partial(beside.to_csv, index=False, float_format="%.4f"))
     return DiscoveryBenchmark(rows, summary, manifest)
 
 
@@ -245,7 +224,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     for (source, name, n), part in both.groupby(["source", "group", "n_rows"], sort=False):
         tables = part.pivot(index=["dataset", "seed"], columns="method")
-        for method in (name for name in METHODS if name in set(part["method"])):
+        for method in METHODS:
             entry = {"source": source, "group": name, "n_rows": n, "method": method}
             entry |= {"tables": len(tables), "failed": tables["shd"][method].isna().sum()}
             entry |= {score: tables[score][method].mean() for score in SCORES}
@@ -258,65 +237,6 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
                     entry |= mean_and_interval(difference.to_numpy(), *called, clusters=graphs)
             found.append(entry)
     return pd.DataFrame(found)
-
-
-PUBLISHED = {
-    "skeleton_recall": "skeleton_recall_mean",
-    "skeleton_precision": "skeleton_precision_mean",
-    "arrow_recall": "direction_recall_mean",
-    "arrow_precision": "direction_precision_mean",
-}
-"""Scores, and the columns of ``published_discovery.csv`` that they are held against."""
-
-
-def compare_with_published(rows: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Hold scores on CSuite beside those of the PC searches that were published.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        As :class:`DiscoveryBenchmark` holds them.
-    published : DataFrame
-        By ``dataset`` and ``train_size`` the columns of `PUBLISHED`: means over ``runs`` draws of
-        rows. Precision is over draws in which anything was found; ours without any find is 0.
-
-    Returns
-    -------
-    DataFrame
-        A row per ``n_rows``, ``dataset`` (and all of them) and ``method``, the published search
-        among them: ``draws``, means of the scores, ``skeleton_calibration_error`` and
-        ``arrow_calibration_error`` (of which none is published), and 95 % intervals ``_low`` to
-        ``_high`` (percentile bootstrap over graphs, then over the draws of each).
-
-    References
-    ----------
-    Tugnoli, De Lorenzo, Virgolin, Cinà (2026), arXiv 2603.10254.
-    """
-    scores = [*PUBLISHED, "skeleton_calibration_error", "arrow_calibration_error"]
-    renamed = published.rename(columns={old: new for new, old in PUBLISHED.items()})
-    renamed = renamed.rename(columns={"train_size": "n_rows"}).assign(method="published PC")
-    own = rows[(rows["source"] == "csuite") & rows["n_rows"].isin(renamed["n_rows"])]
-    if own.empty:
-        return pd.DataFrame()
-    asked = own[["n_rows", "dataset"]].drop_duplicates()
-    records = []
-    for each in (own, renamed.merge(asked)):
-        both = pd.concat([each, each.assign(dataset="all")])
-        graphs = pd.concat([each["dataset"], each["dataset"]])
-        for key, part in both.assign(graph=graphs).groupby(["n_rows", "dataset", "method"]):
-            drawn = part["runs"].sum() if each is not own else len(part)
-            record = dict(zip(("n_rows", "dataset", "method"), key, strict=True))
-            record["draws"] = int(drawn)
-            for score in (name for name in scores if name in part):
-                known = part.dropna(subset=score)
-                if each is own:
-                    values, clusters = known[score].to_numpy(), known["graph"].to_list()
-                    record |= mean_and_interval(values, score, f"{score}_", clusters=clusters)
-                else:
-                    record[score] = known[score].mean()
-            records.append(record)
-    order = ["n_rows", "dataset", "method"]
-    return pd.DataFrame(records).sort_values(order, ignore_index=True)
 
 
 def _graphs_of(source: str, tables: pd.MultiIndex) -> list[object]:

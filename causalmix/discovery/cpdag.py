@@ -20,7 +20,7 @@ from causalmix.data.columns import identifiers
 from causalmix.data.own_settings import own_settings
 from causalmix.discovery.citest import DegenerateGaussian
 from causalmix.discovery.edge_probabilities import ARROW, TAIL
-from causalmix.discovery.graph_comparison import check_nodes
+from causalmix.discovery.graph_comparison import check_dag
 from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge, check_acyclic
 from causalmix.discovery.orientation import orient_dag, orient_pc
 from causalmix.discovery.search import complete
@@ -93,14 +93,14 @@ def check_cpdag(graph: nx.DiGraph, names: Sequence[str]) -> None:
     """
     if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():
         check_acyclic(graph)
-    check_nodes(graph, names)
     open_edges = _undirected(graph)
-    directed = nx.DiGraph(edge for edge in graph.edges if edge not in open_edges.edges)
-    check_acyclic(directed)
+    directed = nx.DiGraph()
+    directed.add_nodes_from(graph)
+    directed.add_edges_from(edge for edge in graph.edges if edge not in open_edges.edges)
+    check_dag(directed, names)
     if not open_edges.edges:
         return
     found = directed.copy()
-    found.add_nodes_from(graph)
     found.add_edges_from(_without_colliders(open_edges))
     if nx.is_directed_acyclic_graph(found):
         wrong = next((e for e in graph.edges if e not in cpdag_of(found).edges), None)

@@ -162,14 +162,9 @@ def check_dag(dag: nx.DiGraph, names: Sequence[str]) -> None:
         If it has a node that is no column.
     """
     check_acyclic(dag)
-    check_nodes(dag, names)
-
-
-def check_nodes(graph: nx.DiGraph, names: Sequence[str]) -> None:
-    """Check that the nodes of a graph are the columns of a table; see `check_dag`."""
-    for node in graph:
+    for node in dag:
         check_name(node, names, "node of the graph:")
-    missing = [str(name) for name in names if name not in graph]
+    missing = [str(name) for name in names if name not in dag]
     if missing:
         raise DataError(
             f"The graph has no node for these columns: {', '.join(missing)}. Add the nodes, even "
