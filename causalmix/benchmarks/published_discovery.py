@@ -35,7 +35,14 @@ PUBLISHED = {
 """Scores (`causalmix.discovery.graph_comparison.compare_graphs`) by the columns of
 ``published_discovery.csv`` that they stand beside."""
 
-SCORES = (*PUBLISHED, "skeleton_calibration_error", "arrow_calibration_error")
+SCORES = (
+    *PUBLISHED,
+    *(
+        f"{kind}_{name}"
+        for kind in ("skeleton", "arrow")
+        for name in ("brier", "calibration_error")
+    ),
+)
 
 _KEY = ("dataset", "n_rows", "draw", "method")
 _LIMIT = 60.0  # processor seconds of a search by PC

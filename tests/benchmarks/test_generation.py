@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from causalmix.benchmarks.csuite import REAL, benchmark_csuite, summarise_csuite
+from causalmix.benchmarks.csuite import DRAWN, METHODS, REAL, benchmark_csuite, summarise_csuite
 from causalmix.benchmarks.csuite_data import PUBLISHED_COLUMNS
 from causalmix.benchmarks.utility import (
     GENERATORS,
@@ -87,6 +87,27 @@ def test_csuite_is_scored_against_truth_floor_and_published_medians(csuite, tmp_
     wins = csuite_wins(summary)
     assert wins.loc[("true", "linear", 60), "CMD"] == "1 of 1"
     assert plot_csuite(summary, "true").axes[0].get_title() == "line"
+
+
+def test_each_way_to_go_column_by_column_has_its_graph(csuite, tmp_path, monkeypatch):
+    """With linear mechanisms in place of the foundation model, which take no time.
+
+    Along b → a to set a changes nothing, which is an error of 4; in rows of both arms the
+    dependence shows all the same. Of a and b alone the CPDAG leaves the direction open.
+    """
+    monkeypatch.setattr("causalmix.benchmarks.csuite.TFM", "linear")
+    options = {"n_train": [60], "repetitions": 1, "mechanisms": ["linear"], "graphs": ["true"]}
+    summary = benchmark_csuite(csuite, tmp_path / "o.csv", methods=list(METHODS), **options)
+    table = summary.pivot(index="method", columns="measure", values="median")
+    assert set(table.index) == {*METHODS, "linear"}
+    assert table.loc["vanilla_reverse_topological", "ate_error"] == pytest.approx(4)
+    others = table.drop(index=["vanilla_reverse_topological", DRAWN])
+    assert others["ate_error"].max() < 1
+    assert table.loc[DRAWN, "ate_error"] < 3.5  # some rows have either direction
+    assert table["arms_error"].max() < 1
+    published = summary[summary["measure"] == "cmd"].set_index("method")["published"]
+    assert published[["dag", "linear", DRAWN]].tolist() == [9.0] * 3
+    assert published[["vanilla_original", "cpdag_minimal"]].isna().all()
 
 
 def test_csuite_mistakes_are_named(csuite, tmp_path):
