@@ -26,7 +26,7 @@ from causalmix.plots.evaluation import (
     plot_pretraining,
 )
 from causalmix.plots.style import use_book_style
-from causalmix.publishing.model_card_results import Results
+from causalmix.publishing.model_card_results import Results, held_out
 from causalmix.publishing.record import markdown_table
 from causalmix.tfm.checkpoint import read_checkpoint
 from causalmix.tfm.model import EMBEDDED_CHECKPOINT, OFFICIAL_VERSIONS, official_path
@@ -240,25 +240,39 @@ def _calibration(found: Results) -> str:
     return markdown_table(head, cells)
 
 
-def _differences(found: Results) -> str:
+def _differences(summary: pd.DataFrame) -> str:
     rows = []
-    for row in found.held_out[found.held_out["method"] != TFM].to_dict("records"):
+    for row in summary[summary["method"] != TFM].to_dict("records"):
         counts = "–".join(str(int(row[name])) for name in ("wins", "ties", "losses"))
         differences = (_interval(row, "auc"), _interval(row, "log_loss"))
         rows.append((row["n_train"], LABELS[row["method"]], *differences, counts))
     return markdown_table(["Rows", "Against", "Δ ROC-AUC", "Δ log-loss", "W–T–L"], rows)
 
 
-def _losses(found: Results) -> str:
+def _beside(summary: pd.DataFrame) -> str:
+    """Return means over tables that the checkpoint was not chosen on, differences below them."""
+    summary = held_out(summary)
+    head = f"{summary['datasets'].max()} tables.\n\n" + "\n".join(_standing(summary))
+    return f"{head}\n\n{_scores(summary)}\n\n{_differences(summary)}"
+
+
+def _standing(summary: pd.DataFrame) -> list[str]:
+    """Say for every size by which scores the TFM is best, and who is before it by the others."""
     lines = []
-    for size, table in found.held_out.groupby("n_train"):
+    for size, table in summary.groupby("n_train"):
         table = table.set_index("method")
+        rows = size if isinstance(size, str) else f"{size} rows"
         lines.append(
-            f"- **{size} rows.** "
+            f"- **{rows}.** "
             + _behind(table, "mean_rank", "mean rank", "{:.2f}", smaller=True)
             + _behind(table, "auc", "mean ROC-AUC", "{:.3f}", smaller=False)
             + _behind(table, "log_loss", "mean log-loss", "{:.3f}", smaller=True).rstrip()
         )
+    return lines
+
+
+def _losses(found: Results) -> str:
+    lines = _standing(found.held_out)
     margin = found.per_table[TFM] - found.per_table.drop(columns=TFM).max(axis=1)
     by_table = margin.groupby("dataset").mean().sort_values()
     worst, best = by_table[by_table < 0].head(8), by_table[by_table > 0].tail(8)[::-1]
@@ -356,7 +370,10 @@ BLANKS: dict[str, Callable[[Results], str]] = {
     "inference": _inference,
     "codes": _codes,
     "calibration": _calibration,
-    "differences": _differences,
+    "boosters": lambda found: _beside(found.boosters),
+    "boosters_small": lambda found: _beside(found.boosters_small),
+    "share": lambda found: _beside(found.share),
+    "differences": lambda found: _differences(found.held_out),
     "tuning": lambda found: _scores(found.of_tables("tuning")),
     "all_tables": lambda found: _scores(found.of_tables("all")),
     "losses": _losses,

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import tempfile
 from html import escape
 from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from markdown_it import MarkdownIt
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from causalmix import atomic
 from causalmix.errors import CausalMixError, UnknownNameError
 from causalmix.publishing import execution, notebooks
-from causalmix.publishing.book import book_name, build_book
+from causalmix.publishing.book import book_name, build_book, fill_stage, repository_url
 from causalmix.publishing.execution import plan
 from causalmix.publishing.notebooks import (
     NotebookError,
@@ -70,6 +72,42 @@ def project(tmp_path, monkeypatch):
 
 def executed(project, **parameters):
     return {run.source.stem: run.executed for run in plan(parameters, smoke=False, root=project)}
+
+
+# Buttons
+
+
+@pytest.mark.parametrize(
+    ("remote", "url"),
+    [
+        ("https://example.org/team/book.git", "https://example.org/team/book"),
+        ("https://user:secret@example.org:8443/book", "https://example.org:8443/book"),
+        ("http://example.org/book", ""),
+        ("git@example.org:team/book.git", ""),
+        (None, ""),
+    ],
+)
+def test_buttons_lead_to_the_checkouts_remote_where_readers_can_open_it(project, remote, url):
+    subprocess.run(["git", "init", "-q"], check=True)
+    if remote:
+        subprocess.run(["git", "remote", "add", "origin", remote], check=True)
+    assert repository_url(project) == url
+    html = "html: {use_repository_button: true}\nlaunch_buttons: {colab_url: x}\n"
+    with (project / "_config.yml").open("a") as file:
+        file.write(f"repository: {{branch: main}}\n{html}")
+    fill_stage(project / "stage", [], "", project)
+    config = yaml.safe_load((project / "stage" / "_config.yml").read_text())
+    assert config.get("repository", {}).get("url", "") == url
+    assert config["html"]["use_repository_button"] is bool(url)
+    assert ("launch_buttons" in config) is bool(url)
+
+
+def test_an_address_in_the_settings_comes_first(project):
+    with (project / "_config.yml").open("a") as file:
+        file.write("repository: {url: https://example.org/mine}\n")
+    fill_stage(project / "stage", [], "", project)
+    config = yaml.safe_load((project / "stage" / "_config.yml").read_text())
+    assert config["repository"]["url"] == "https://example.org/mine"
 
 
 # Parameters
