@@ -117,7 +117,7 @@ def test_unknown_missing_option():
 def test_the_orders_are_those_asked_for(table):
     orders = {}
     for order in ("table", "reverse", "random"):
-        fitted = TFMConditionalGenerator(order=order, seed=1).fit(*table)
+        fitted = TFMConditionalGenerator(order=order, seed=5).fit(*table)
         orders[order] = "".join(node[0] for node in nx.topological_sort(fitted._model.dag))
     assert orders == {"table": "cby", "reverse": "ybc", "random": orders["random"]}
     assert orders["random"] not in ("cby", "ybc")  # with this seed
