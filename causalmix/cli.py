@@ -362,6 +362,7 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
 @click.option("--repetitions", type=int, default=20, show_default=True, help="CSuite: draws.")
 @click.option("--graphs", multiple=True, help="CSuite: true, discovered; both by default.")
 @click.option("--mechanisms", multiple=True, help="CSuite: mechanisms of the models.")
+@click.option("--methods", multiple=True, help="CSuite: ways to go column by column; none.")
 @click.option("--datasets", multiple=True, help="Of --data: names of tables; all by default.")
 @click.option("--seeds", type=int, default=3, show_default=True, help="Of --data: splits.")
 @click.option(
@@ -387,7 +388,7 @@ def benchmark_generation(
     if csuite is not None:
         from causalmix.benchmarks.csuite import benchmark_csuite as benchmark
 
-        names = ("n_train", "repetitions", "graphs", "mechanisms")
+        names = ("n_train", "repetitions", "graphs", "mechanisms", "methods")
     else:
         from causalmix.benchmarks.utility import benchmark_utility as benchmark
 
@@ -430,6 +431,24 @@ def benchmark_discovery(
 
         path = out.with_name(f"{out.stem}_speed.json")
         click.echo(_shown(write_discovery_speed(table, path, target=target, progress=True)))
+
+
+@main.command(cls=_ListOptions)
+@click.option("--csuite", type=click.Path(path_type=Path), required=True, help="CSuite's folder.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--n-rows", type=int, multiple=True, default=(100, 200), show_default=True)
+@click.option("--draws", type=int, default=100, show_default=True, help="Tables of every size.")
+@_computes
+def compare_published_discovery(csuite: Path, out: Path, **options: object) -> None:
+    """Hold edge probabilities beside published searches by PC: recall, precision, calibration.
+
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
+    """
+    from causalmix.benchmarks.published_discovery import compare_with_published
+
+    compared = compare_with_published(csuite, out, progress=True, **options)
+    click.echo(compared.round(3).to_string(index=False))
+    click.echo(_shown(out))
 
 
 @main.command(cls=_ListOptions)

@@ -110,7 +110,11 @@ _LABELS = {
     "ctgan": "CTGAN",
     "tabebm": "TabEBM",
     "tfm_conditional": "TFM by column",
+    "tfm_conditional_reverse": "TFM by column, reversed",
+    "tfm_conditional_random": "TFM by column, random order",
     "tfm_conditional_dag": "TFM by cause",
+    "tfm_conditional_cpdag": "TFM by CPDAG",
+    "tfm_conditional_drawn": "TFM by drawn causes",
 }
 _GRAPHS = {
     "empty": "No edges",

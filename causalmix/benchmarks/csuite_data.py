@@ -44,6 +44,9 @@ class CSuiteDataset:
     ate : float
         True average treatment effect: the mean of the outcome under ``do(treatment_value)`` minus
         that under ``do(reference_value)``.
+    arms : pandas.DataFrame or None
+        Rows under these two interventions: the same columns, the treatment having the two classes
+        ``"reference"`` and ``"treated"``. None by default.
 
     References
     ----------
@@ -59,6 +62,7 @@ class CSuiteDataset:
     treatment_value: float | str
     reference_value: float | str
     ate: float
+    arms: pd.DataFrame | None = None
 
 
 def load_csuite(folder: str | Path) -> CSuiteDataset:
@@ -70,6 +74,7 @@ def load_csuite(folder: str | Path) -> CSuiteDataset:
         With ``train.parquet``, ``test.parquet`` and ``truth.json``. The last holds ``variables``
         (each with its ``name``), ``adjacency`` (``adjacency[i][j]`` is 1 where variable i is a
         direct cause of variable j) and ``interventions``, of which the first is read.
+        ``interventional.parquet``, if there is one, has rows under it, with a column ``arm``.
 
     Returns
     -------
@@ -104,9 +109,22 @@ def load_csuite(folder: str | Path) -> CSuiteDataset:
     check_dag(dag, list(train))
     if isinstance(train[treatment].dtype, pd.CategoricalDtype):
         values = [train[treatment].cat.categories[int(value)] for value in values]
-    return CSuiteDataset(
-        folder.name, train[names], test[names], dag, treatment, outcome, *values, float(ate)
-    )
+    arms, path = None, folder / "interventional.parquet"
+    if path.exists():
+        arms = _read_arms(path, names, treatment)
+    found = (train[names], test[names], dag, treatment, outcome, *values, float(ate), arms)
+    return CSuiteDataset(folder.name, *found)
+
+
+ARMS = ("reference", "treated")
+
+
+def _read_arms(path: Path, names: list[str], treatment: str) -> pd.DataFrame:
+    frame = read_table(path).frame
+    _check_nodes([*names, "arm"], frame, path)
+    if (found := set(frame["arm"])) != set(ARMS):
+        raise DataError(f"{path}: the column arm holds {found}, not {' and '.join(ARMS)}.")
+    return frame[names].assign(**{treatment: pd.Categorical(frame["arm"], ARMS)})
 
 
 def load_csuite_folder(folder: str | Path) -> dict[str, CSuiteDataset]:

@@ -102,6 +102,10 @@ KINDS: dict[str, Kind] = {
         "causalmix.benchmarks.zero_shot:perform", ("data", "quality/baselines", *_SCORING)
     ),
     "discovery": Kind("causalmix.benchmarks.discovery:perform", _DISCOVERY),
+    "published_discovery": Kind(
+        "causalmix.benchmarks.published_discovery:perform",
+        (*_DISCOVERY, "benchmarks/published_discovery"),
+    ),
     "csuite": Kind(
         "causalmix.benchmarks.csuite:perform",
         (*_GENERATION, "quality/fidelity", "benchmarks/csuite", "benchmarks/csuite_data"),

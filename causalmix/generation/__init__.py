@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "base": ["Generator", "TableGenerator"],
-        "by_column": ["TFMConditionalGenerator"],
+        "by_column": ["TFMCPDAGGenerator", "TFMConditionalGenerator", "TFMDrawnGenerator"],
         "causal": ["CausalGenerator"],
         "copula": ["CopulaGenerator"],
         "mixup": ["MixupGenerator"],

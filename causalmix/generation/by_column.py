@@ -2,24 +2,68 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Hashable, Sequence
+from dataclasses import fields
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import networkx as nx
+import numpy as np
 import pandas as pd
 
-from causalmix.errors import check_name, checked_options
+from causalmix.data.codec import names_as_text
+from causalmix.discovery.bootstrap import discover
+from causalmix.discovery.cpdag import check_cpdag, conditioning_dag, discover_cpdag, read_graph
+from causalmix.discovery.dag_sampling import sample_dags
+from causalmix.discovery.edge_probabilities import EdgeProbabilities
+from causalmix.discovery.options import DiscoveryOptions
+from causalmix.errors import check_name, check_range, check_seed, check_whole, checked_options
 from causalmix.generation.base import TableGenerator
+from causalmix.scm.mixed import MixedModel, within_budget
 from causalmix.scm.model import MISSING, StructuralCausalModel
+
+ORDERS = ("table", "reverse", "random")
+
+_DRAWN_GRAPHS = 200  # of which rows take one each
 
 
 @checked_options
-class TFMConditionalGenerator(TableGenerator):
+class _ByColumnGenerator(TableGenerator):
+    """What generators have in common whose columns are drawn given others by one model."""
+
+    temperature: float = 1.0
+    missing: str = "modelled"
+
+    def __post_init__(self) -> None:
+        check_range(self.temperature, "(0, inf)", "temperature")
+        check_name(self.missing, MISSING, "choice of missing")
+
+    @abstractmethod
+    def _model_of(self, table: pd.DataFrame, **options: Any) -> StructuralCausalModel:
+        """Return a model of the columns, not fitted, with these options."""
+
+    def _fit(self, table: pd.DataFrame) -> None:
+        options = {"mechanism": "tfm_bins", "temperature": self.temperature}
+        self._model = self._model_of(table, missing=self.missing, **options).fit(table)
+
+    def _sample(self, n: int, seed: int) -> pd.DataFrame:
+        return self._model.sample(n, seed)
+
+
+@checked_options
+class TFMConditionalGenerator(_ByColumnGenerator):
     """Column after column by the foundation model zero-shot, each given all columns before it.
 
-    The columns keep the table's order, with the target last: a row is a sample of the complete
-    graph in that order. Nothing says that this is a causal one. The first column is drawn from a
-    distribution of its own; a category from the model's probabilities given the earlier columns; a
-    number likewise from those of its quantile bins (`causalmix.scm.mechanisms.BinnedModel`).
+    A row is a sample of the complete graph in an order; nothing says that this is a causal one. The
+    paper, which calls this vanilla, compares the table's order with a topological one of the true
+    graph and its reverse (`causalmix.benchmarks.csuite`). A table whose graph is unknown has the
+    first alone, to which its reverse and a random one are added here.
+
+    The first column is drawn from a distribution of its own; a category from the model's
+    probabilities given the earlier columns; a number likewise from those of its quantile bins
+    (`causalmix.scm.mechanisms.BinnedModel`).
 
     With the causal parents of a column in place of all that come before it, the same is
     `causalmix.generation.causal.CausalGenerator` with ``mechanism="tfm_bins"`` and fresh
@@ -30,8 +74,12 @@ class TFMConditionalGenerator(TableGenerator):
 
     Parameters
     ----------
-    missing : {"modelled", "random", "none"}, default="modelled"
+    order : {"table", "reverse", "random"}, default="table"
+        In the table's the target comes last.
+    temperature, missing
         See `causalmix.scm.model.StructuralCausalModel`.
+    seed : int, default=0
+        Of the random order.
 
     References
     ----------
@@ -40,17 +88,142 @@ class TFMConditionalGenerator(TableGenerator):
     on small data with a tabular foundation model", Nature 637.
     """
 
-    missing: str = "modelled"
+    order: str = "table"
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        check_name(self.missing, MISSING, "choice of missing")
+        super().__post_init__()
+        check_name(self.order, ORDERS, "order")
+        check_seed(self.seed)
 
-    def _fit(self, table: pd.DataFrame) -> None:
-        in_order = nx.DiGraph()
-        in_order.add_nodes_from(table.columns)
-        in_order.add_edges_from(combinations(table.columns, 2))
-        model = StructuralCausalModel(in_order, mechanism="tfm_bins", missing=self.missing)
-        self._model = model.fit(table)
+    def _model_of(self, table: pd.DataFrame, **options: Any) -> StructuralCausalModel:
+        order = list(table)
+        if self.order == "random":
+            order = [order[k] for k in np.random.default_rng(self.seed).permutation(len(order))]
+        return StructuralCausalModel(
+            complete_dag(order[::-1] if self.order == "reverse" else order), **options
+        )
 
-    def _sample(self, n: int, seed: int) -> pd.DataFrame:
-        return self._model.sample(n, seed)
+
+@checked_options
+class TFMCPDAGGenerator(_ByColumnGenerator):
+    """Column after column by the foundation model, each given what a CPDAG says.
+
+    `causalmix.discovery.cpdag.conditioning_dag` has the rule. How sure an edge is, counts for
+    nothing. Numbers and categories are drawn as in `TFMConditionalGenerator`.
+
+    Parameters
+    ----------
+    graph : networkx.DiGraph, str or Path, optional
+        A CPDAG on all columns, the target among them, or a file of one
+        (`causalmix.discovery.cpdag.read_graph`); of a DAG every column is given its parents. By
+        default PC searches the rows (`causalmix.discovery.cpdag.discover_cpdag`).
+    alpha : float, default=0.05
+        Level of the tests of that search.
+    temperature, missing
+        See `causalmix.scm.model.StructuralCausalModel`.
+
+    References
+    ----------
+    Tugnoli, De Lorenzo, Virgolin, Cinà (2026), arXiv 2603.10254.
+    """
+
+    graph: nx.DiGraph | str | Path | None = None
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self.alpha, "(0, 1)", "alpha")
+
+    def _model_of(self, table: pd.DataFrame, **options: Any) -> StructuralCausalModel:
+        if self.graph is None:
+            dag = conditioning_dag(discover_cpdag(table, alpha=self.alpha))
+        else:
+            dag = self._given(table)
+        return StructuralCausalModel(dag, **options)
+
+    def _given(self, table: pd.DataFrame) -> nx.DiGraph:
+        graph = self.graph
+        if isinstance(graph, str | Path):
+            of_text = {text: name for name, text in names_as_text(table).items()}
+            graph = nx.relabel_nodes(read_graph(graph), of_text)
+        check_cpdag(graph, list(table))
+        return graph if nx.is_directed_acyclic_graph(graph) else conditioning_dag(graph)
+
+
+@checked_options
+class TFMDrawnGenerator(DiscoveryOptions, _ByColumnGenerator):
+    """Column after column by the foundation model, given parents that are drawn for each row.
+
+    Where a CPDAG has an edge or none, the probabilities of edges say how sure it is: a graph is
+    drawn from them for each row (`causalmix.discovery.dag_sampling.sample_dags`), the target being
+    a sink with all columns for parents that can be adjacent to it. Rows in which a column has the
+    same parents are filled in together. Numbers and categories are drawn as in
+    `TFMConditionalGenerator`.
+
+    Parameters
+    ----------
+    mechanisms_per_column : int, default=8
+        Different sets of parents that a column has on average at most: with many, each costs a pass
+        through the foundation model. Rows take the 200 graphs that are drawn, less those that would
+        need more (`causalmix.scm.mixed.within_budget`).
+    temperature, missing
+        See `causalmix.scm.model.StructuralCausalModel`.
+    n_bootstraps, algorithms, test, alpha, max_conditioning, possible_dsep_seconds, boss_seconds
+        See `causalmix.discovery.bootstrap.discover`.
+    max_columns, time_limit, knowledge, mark_weights, n_jobs, progress
+        See there.
+    seed : int, default=0
+        Of the bootstraps and of the graphs.
+
+    Attributes
+    ----------
+    edges_ : EdgeProbabilities
+    """
+
+    mechanisms_per_column: int = 8
+
+    def __post_init__(self) -> None:
+        DiscoveryOptions.__post_init__(self)
+        _ByColumnGenerator.__post_init__(self)
+        check_whole(self.mechanisms_per_column, 1, "mechanisms_per_column")
+
+    def _model_of(self, table: pd.DataFrame, **options: Any) -> StructuralCausalModel:
+        search = {field.name: getattr(self, field.name) for field in fields(DiscoveryOptions)}
+        self.edges_ = discover(table, target=self.target_, **search)
+        drawn = {"target": self.target_, "mechanisms_per_column": self.mechanisms_per_column}
+        return MixedModel(drawn_dags(self.edges_, self.seed, **drawn), **options)
+
+
+def complete_dag(order: Sequence[Hashable]) -> nx.DiGraph:
+    """Return the graph in which every node is a cause of all after it."""
+    dag = nx.DiGraph()
+    dag.add_nodes_from(order)
+    dag.add_edges_from(combinations(order, 2))
+    return dag
+
+
+def drawn_dags(
+    edges: EdgeProbabilities,
+    seed: int,
+    *,
+    target: Hashable | None = None,
+    mechanisms_per_column: int = 8,
+) -> list[nx.DiGraph]:
+    """Draw the graphs that the rows of `TFMDrawnGenerator` take one each of.
+
+    Parameters
+    ----------
+    edges : EdgeProbabilities
+    seed : int
+    target : hashable, optional
+        A sink; by default there is none.
+    mechanisms_per_column : int, default=8
+        See `TFMDrawnGenerator`.
+
+    Returns
+    -------
+    list of networkx.DiGraph
+    """
+    dags = sample_dags(edges, _DRAWN_GRAPHS, seed, target=target)
+    return within_budget(dags, mechanisms_per_column * len(edges.names))

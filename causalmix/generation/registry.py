@@ -24,7 +24,12 @@ from causalmix.errors import (
     checked_options,
 )
 from causalmix.generation.base import ByClassGenerator, Generator, TableGenerator
-from causalmix.generation.by_column import TFMConditionalGenerator
+from causalmix.generation.by_column import (
+    ORDERS,
+    TFMConditionalGenerator,
+    TFMCPDAGGenerator,
+    TFMDrawnGenerator,
+)
 from causalmix.generation.causal import PAPER_OPTIONS, POSTERIOR_OPTIONS, CausalGenerator
 from causalmix.generation.copula import CopulaGenerator
 from causalmix.generation.mixup import MixupGenerator
@@ -223,6 +228,12 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "ctgan": CTGANGenerator,
     "tabebm": TabEBMGenerator,
     "tfm_conditional": TFMConditionalGenerator,
+    **{
+        f"tfm_conditional_{order}": partial(TFMConditionalGenerator, order=order)
+        for order in ORDERS[1:]
+    },
+    "tfm_conditional_cpdag": TFMCPDAGGenerator,
+    "tfm_conditional_drawn": TFMDrawnGenerator,
     "tfm_conditional_dag": partial(
         CausalGenerator, mechanism="tfm_bins", target_mechanism="tfm_bins", noise_correlation=0.0
     ),

@@ -30,6 +30,7 @@ _LABELS = {
     "kmtvd": "kMTVD",
     "nnaa_distance": "|NNAA − 0.5|",
     "ate_error": "ATE error",
+    "arms_error": "ATE error, arms",
 }
 
 
@@ -158,7 +159,8 @@ def csuite_wins(summary: pd.DataFrame) -> pd.DataFrame:
     """
     counts = summary.groupby(["graph", "method", "n_train", "measure"])["better"]
     cells = counts.sum().astype(str) + " of " + counts.count().astype(str)
-    return cells.unstack("measure")[list(MEASURES)].rename(columns=_LABELS)
+    table = cells.unstack("measure")
+    return table[[name for name in MEASURES if name in table]].rename(columns=_LABELS)
 
 
 _LINEAR_WITHIN = 0.02  # ROC-AUC

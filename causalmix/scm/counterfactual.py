@@ -6,7 +6,7 @@ score z = Φ⁻¹(u) of that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import isqrt
@@ -103,6 +103,68 @@ def move_noise(
     return pd.DataFrame(rows)[nodes]
 
 
+def draw_mixed_rows(
+    models: Sequence[gcm.StructuralCausalModel],
+    model_of_row: np.ndarray,
+    fixed: Mapping[str, Any],
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Draw noise and propagate it, along a graph of its own in each row.
+
+    Rows in which a node has the same parents are evaluated together, whatever else differs in their
+    graphs: the cost is that of the different mechanisms, not of the graphs.
+
+    Parameters
+    ----------
+    models : sequence of dowhy.gcm.StructuralCausalModel
+        Fitted to one table; equal mechanisms are shared.
+    model_of_row : numpy.ndarray of int, shape (n,)
+        Position of each row's model.
+    fixed : mapping of str to value
+        Nodes that are set, whatever their parents are.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n, n_nodes)
+    """
+    nodes, n = list(models[0].graph.nodes), len(model_of_row)
+    levels = dict(zip(nodes, even_levels(n, len(nodes), rng).T, strict=True))
+    values = {node: np.full(n, fixed.get(node), dtype=object) for node in nodes}
+    known = {node: np.full(n, node in fixed) for node in nodes}
+    mechanisms: dict[tuple[str, tuple[str, ...]], Any] = {}
+    waiting: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}  # the rows that need a mechanism
+    for k in np.unique(model_of_row):
+        for node in (node for node in nodes if node not in fixed):
+            pair = node, tuple(get_ordered_predecessors(models[k].graph, node))
+            mechanisms[pair] = models[k].causal_mechanism(node)
+            waiting[pair] = waiting.get(pair, False) | (model_of_row == k)
+    while waiting:  # first a mechanism all of whose rows have their parents, if there is one
+        ready = {
+            pair: np.logical_and.reduce([rows, *(known[parent] for parent in pair[1])])
+            for pair, rows in waiting.items()
+        }
+        pair = max(ready, key=lambda each: ready[each].sum() / waiting[each].sum())
+        (node, parents), rows = pair, ready[pair]
+        cells = {name: values[name][rows] for name in parents}
+        given = side_by_side(cells, parents) if parents else None
+        values[node][rows] = _value_at(mechanisms[pair], given, levels[node][rows])
+        known[node] |= rows
+        waiting[pair] &= ~rows
+        if not waiting[pair].any():
+            del waiting[pair]
+    return pd.DataFrame(values)[nodes]
+
+
+def _value_at(mechanism: Any, parents: np.ndarray | None, levels: np.ndarray) -> np.ndarray:
+    """Values (n,) of a node at levels (n,) of its noise, given parents (n, n_parents)."""
+    if parents is None:
+        return mechanism.quantiles(levels)
+    if isinstance(mechanism, gcm.ClassifierFCM):
+        return _class_at(mechanism.classifier_model, parents, levels)
+    return mechanism.evaluate(parents, mechanism.noise_model.quantiles(levels)[:, None]).ravel()
+
+
 def even_levels(n: int, n_nodes: int, rng: np.random.Generator) -> np.ndarray:
     """Draw points of the unit cube that are spread evenly in each coordinate and in each pair.
 
@@ -184,6 +246,10 @@ def _move_class(
         ends = classifier.predict_probabilities(old[known]).cumsum(axis=1)
         return move.rng.uniform(*enclosing(np.pad(ends, ((0, 0), (1, 0))), position))
 
-    level = move.levels(move.of_known(observed_level))
-    cumulative = classifier.predict_probabilities(new).cumsum(axis=1)
-    return classes[(cumulative <= level[:, None]).sum(axis=1).clip(max=len(classes) - 1)]
+    return _class_at(classifier, new, move.levels(move.of_known(observed_level)))
+
+
+def _class_at(classifier: Any, parents: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    classes = np.asarray(classifier.classes, dtype=object)
+    cumulative = classifier.predict_probabilities(parents).cumsum(axis=1)
+    return classes[(cumulative <= levels[:, None]).sum(axis=1).clip(max=len(classes) - 1)]

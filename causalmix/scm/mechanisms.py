@@ -103,13 +103,15 @@ def make_mechanism(
     mechanism: str,
     noise: str,
     pace: Pace | None = None,
+    temperature: float = 1.0,
 ) -> Any:
     """Return the fitted gcm mechanism of `node` given `parents` (none: a root).
 
-    Where `pace` leaves no time for it, it is a simple one instead.
+    A classifier's probabilities are raised to the inverse of the temperature. Where `pace` leaves
+    no time for the mechanism, it is a simple one instead.
     """
     if pace is not None:
-        return pace.fit(node, parents, columns, mechanism, noise)
+        return pace.fit(node, parents, columns, mechanism, noise, temperature)
     regressors, classifiers = _LEARNERS[mechanism]
     child = columns.values[node]
     observed = ~pd.isna(child)
@@ -120,9 +122,9 @@ def make_mechanism(
     predictors = side_by_side(columns.values, parents)[observed]
     encoders = [columns.encoders[parent] for parent in parents]
     if categorical:
-        fitted = gcm.ClassifierFCM(_Classifier(classifiers, encoders))
+        fitted = gcm.ClassifierFCM(_Classifier(classifiers, encoders, temperature))
     elif BINS in regressors:
-        fitted = BinnedModel(_Classifier(classifiers, encoders))
+        fitted = BinnedModel(_Classifier(classifiers, encoders, temperature))
     else:
         fitted = ScaledNoiseModel(_Regressor(regressors, encoders), noise)
     checked = config_context(assume_finite=True, skip_parameter_validation=True)
@@ -171,7 +173,13 @@ class Pace:
         return now + max(self.deadline - now, 0.0) / 2
 
     def fit(
-        self, node: str, parents: Sequence[str], columns: Columns, mechanism: str, noise: str
+        self,
+        node: str,
+        parents: Sequence[str],
+        columns: Columns,
+        mechanism: str,
+        noise: str,
+        temperature: float = 1.0,
     ) -> Any:
         """Do as `make_mechanism`, and note the time."""
         start = time.perf_counter()
@@ -186,12 +194,12 @@ class Pace:
             )
             deadline = self.stacked_deadline
         if start + expected * left <= deadline:
-            made = make_mechanism(node, parents, columns, mechanism, noise)
+            made = make_mechanism(node, parents, columns, mechanism, noise, temperature=temperature)
             if mechanism != "stacked" and parents:
                 self._seconds.append(time.perf_counter() - start)
             return made
         self.simple += bool(parents)
-        return make_mechanism(node, parents, columns, _PLAIN, "empirical")
+        return make_mechanism(node, parents, columns, _PLAIN, "empirical", temperature=temperature)
 
 
 def side_by_side(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
@@ -209,10 +217,13 @@ class _Predictor(Copied, PredictionModel):
         Learners to choose from.
     encoders : sequence of callable
         One for each parent, as `Columns.encoders` has them.
+    temperature : float, default=1.0
+        Of a classifier.
     """
 
     names: Sequence[str]
     encoders: Sequence[Callable[[np.ndarray], np.ndarray]]
+    temperature: float = 1.0
     learner: BaseEstimator | None = field(default=None, init=False)
 
     def encode(self, X: np.ndarray) -> tuple[np.ndarray, list[range]]:
@@ -246,6 +257,9 @@ class _Classifier(_Predictor, ClassificationModel):
 
     def predict_probabilities(self, X: np.ndarray) -> np.ndarray:
         probabilities = self.learner.predict_proba(self.encode(X)[0])
+        if self.temperature != 1:
+            highest = probabilities.max(axis=1, keepdims=True)  # no power of which is 0
+            probabilities = (probabilities / highest) ** (1 / self.temperature)
         # gcm compares a cumulative sum with a uniform draw, and takes the first class when
         # rounding leaves the sum below it.
         cumulative = probabilities.cumsum(axis=1)

@@ -82,6 +82,10 @@ class StructuralCausalModel:
         Numbers in samples are missing depending on the row's other values and gaps
         (`causalmix.scm.missingness.MissingnessModel`), completely at random at the observed share,
         or not at all. With ``"none"`` categories are never missing either.
+    temperature : float, default=1.0
+        Categories, and the bins of ``"tfm_bins"``, are drawn from probabilities raised to the
+        inverse of it: below 1 likely values become likelier, above 1 all become alike. Nodes
+        without parents are drawn as observed.
 
     Attributes
     ----------
@@ -97,6 +101,8 @@ class StructuralCausalModel:
         If the graph has a cycle, which is named, or no node, or is no networkx.DiGraph.
     UnknownNameError
         If a mechanism or its node, `noise` or `missing` is unknown.
+    CausalMixError
+        If `temperature` is not above 0.
 
     References
     ----------
@@ -113,6 +119,7 @@ class StructuralCausalModel:
         node_mechanisms: Mapping[str, str] = MappingProxyType({}),
         noise: str = "conditional",
         missing: str = "modelled",
+        temperature: float = 1.0,
     ) -> None:
         check_acyclic(dag)
         if not dag:
@@ -125,6 +132,7 @@ class StructuralCausalModel:
         }
         self.noise = check_name(noise, NOISES, "noise")
         self.missing = check_name(missing, MISSING, "choice of missing")
+        self.temperature = check_range(temperature, "(0, inf)", "temperature")
 
     @own_settings()
     def fit(
@@ -181,7 +189,7 @@ class StructuralCausalModel:
             if (node, parents) not in fitted:
                 kind = self.node_mechanisms.get(name, self.mechanism)
                 fitted[node, parents] = make_mechanism(
-                    node, parents, columns, kind, self.noise, pace
+                    node, parents, columns, kind, self.noise, pace, self.temperature
                 )
             model.set_causal_mechanism(node, fitted[node, parents])
             graph.nodes[node][PARENTS_DURING_FIT] = list(parents)
@@ -327,8 +335,12 @@ class StructuralCausalModel:
                 rows = gcm.interventional_samples(self.model_, setters, num_samples_to_draw=n)
             else:
                 rows = draw_rows(self.model_, n, rng)
-            names = {node: name for name, node in self._nodes.items()}
-            return rows.astype(float).rename(columns=names)
+            return self._named(rows)
+
+    def _named(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return rows of nodes as numbers, under the names of the columns."""
+        names = {node: name for name, node in self._nodes.items()}
+        return rows.astype(float).rename(columns=names)
 
     def _training_rows(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw the training rows that n rows start from, each as often as any other."""

@@ -110,6 +110,28 @@ def test_the_six_datasets(shared_data):
     assert np.mean([numbers.loc[edge] for edge in backdoor.dag.edges]) > 0.2
 
 
+def test_the_arms_of_the_experiment_have_the_effect(shared_data):
+    """The difference of their means is the average treatment effect of the description."""
+    for dataset in load_csuite_folder(shared_data / "csuite").values():
+        arms = dataset.arms
+        assert arms[dataset.treatment].value_counts().to_dict() == {
+            "reference": 2000,
+            "treated": 2000,
+        }
+        means = arms.groupby(dataset.treatment, observed=True)[dataset.outcome].mean()
+        assert means["treated"] - means["reference"] == pytest.approx(dataset.ate, abs=1e-4)
+
+
+def test_arms_of_other_names_are_refused(folder):
+    frame = pd.read_parquet(folder / "train.parquet")
+    frame.assign(arm="high").to_parquet(folder / "interventional.parquet")
+    with pytest.raises(DataError, match=r"the column arm holds \{'high'\}, not reference and"):
+        load_csuite(folder)
+    frame.to_parquet(folder / "interventional.parquet")
+    with pytest.raises(DataError, match=r"interventional\.parquet: there is no column .* arm"):
+        load_csuite(folder)
+
+
 def test_published_scores(shared_data):
     published = load_published(shared_data / "csuite")
     assert len(published) == 210

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from causalmix.benchmarks.csuite import REAL, benchmark_csuite, summarise_csuite
+from causalmix.benchmarks.csuite import DRAWN, METHODS, REAL, benchmark_csuite, summarise_csuite
 from causalmix.benchmarks.csuite_data import PUBLISHED_COLUMNS
 from causalmix.benchmarks.utility import (
     GENERATORS,
@@ -28,11 +28,15 @@ def csuite(tmp_path):
     """One dataset: a → b, with an effect of 2 for each unit of a."""
     folder = tmp_path / "csuite" / "line"
     folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
+    rng, arms = np.random.default_rng(0), []
     for part, n in (("train", 200), ("test", 150)):
         a = rng.normal(size=n)
         frame = pd.DataFrame({"a": a, "b": 2 * a + rng.normal(size=n)})
         frame.to_parquet(folder / f"{part}.parquet")
+    for arm, value in (("reference", -1.0), ("treated", 1.0)):
+        b = 2 * value + rng.normal(size=80)
+        arms.append(pd.DataFrame({"a": value, "b": b, "arm": arm}))
+    pd.concat(arms, ignore_index=True).to_parquet(folder / "interventional.parquet")
     effect = {"treatment": ["a"], "outcome": ["b"], "ate": [4.0]}
     effect |= {"treatment_value": 1.0, "reference_value": -1.0}
     truth = {"variables": [{"name": "a"}, {"name": "b"}], "adjacency": [[0, 1], [0, 0]]}
@@ -58,7 +62,13 @@ def test_csuite_is_scored_against_truth_floor_and_published_medians(csuite, tmp_
         "kmtvd": False,
         "nnaa_distance": True,
         "ate_error": True,
+        "arms_error": True,
     }
+    assert by_measure.loc["arms_error", "median"] < 0.8  # of an effect of 4
+    together = pd.read_csv(tmp_path / "out_comparison.csv").set_index(["graph", "measure"])
+    cmd = rows.loc[rows["graph"] == "true", "cmd"]
+    assert together.loc[("true", "cmd"), "difference"] == pytest.approx(cmd.mean() - 9, abs=1e-5)
+    assert together.loc["true", "wins"].tolist() == [1, 0, 1, 1, 1]
     real = rows[rows["method"] == REAL]
     assert by_measure.loc["cmd", "floor"] == pytest.approx(real["cmd"].median())
     manifest = json.loads((tmp_path / "out_manifest.json").read_text())
@@ -79,12 +89,35 @@ def test_csuite_is_scored_against_truth_floor_and_published_medians(csuite, tmp_
     assert plot_csuite(summary, "true").axes[0].get_title() == "line"
 
 
+def test_each_way_to_go_column_by_column_has_its_graph(csuite, tmp_path, monkeypatch):
+    """With linear mechanisms in place of the foundation model, which take no time.
+
+    Along b → a to set a changes nothing, which is an error of 4; in rows of both arms the
+    dependence shows all the same. Of a and b alone the CPDAG leaves the direction open.
+    """
+    monkeypatch.setattr("causalmix.benchmarks.csuite.TFM", "linear")
+    options = {"n_train": [60], "repetitions": 1, "mechanisms": ["linear"], "graphs": ["true"]}
+    summary = benchmark_csuite(csuite, tmp_path / "o.csv", methods=list(METHODS), **options)
+    table = summary.pivot(index="method", columns="measure", values="median")
+    assert set(table.index) == {*METHODS, "linear"}
+    assert table.loc["vanilla_reverse_topological", "ate_error"] == pytest.approx(4)
+    others = table.drop(index=["vanilla_reverse_topological", DRAWN])
+    assert others["ate_error"].max() < 1
+    assert table.loc[DRAWN, "ate_error"] < 3.5  # some rows have either direction
+    assert table["arms_error"].max() < 1
+    published = summary[summary["measure"] == "cmd"].set_index("method")["published"]
+    assert published[["dag", "linear", DRAWN]].tolist() == [9.0] * 3
+    assert published[["vanilla_original", "cpdag_minimal"]].isna().all()
+
+
 def test_csuite_mistakes_are_named(csuite, tmp_path):
     out = tmp_path / "out.csv"
     with pytest.raises(DataError, match="line has 200 training rows, fewer than 500"):
         benchmark_csuite(csuite, out, n_train=[500])
     with pytest.raises(UnknownNameError, match="true, discovered"):
         benchmark_csuite(csuite, out, graphs=["tru"])
+    with pytest.raises(UnknownNameError, match="cpdag_minimal"):
+        benchmark_csuite(csuite, out, methods=["cpdag_min"])
     assert not out.exists()
 
 
@@ -100,6 +133,7 @@ def test_nnaa_is_held_against_a_half():
             "kmtvd": 0.1,
             "nnaa": [0.4, 0.6, 0.45, 0.5],
             "ate_error": [0.1, 0.2, 0.3, np.nan],
+            "arms_error": np.nan,
             "seconds": 1.0,
         }
     )

@@ -28,6 +28,7 @@ from causalmix.benchmarks.store import COLUMNS, Store
 from causalmix.cli import main
 from causalmix.data.dataset import load_dataset
 from causalmix.errors import CausalMixError, DataError
+from causalmix.generation.registry import GENERATORS
 from causalmix.tfm.model import load_tfm
 
 SMALL = {"arms": {"zero_shot": None, "default": None}, "tables": ["iris"], "sizes": [[30, 12]]}
@@ -144,6 +145,15 @@ def test_the_frozen_plans_are_as_they_were_frozen():
     assert {plan.version for plan in frozen.values()} == {1}
     content = json.dumps({name: asdict(plan) for name, plan in frozen.items()}, sort_keys=True)
     assert hashlib.sha256(content.encode()).hexdigest()[:16] == "d2a61a44582f05dd"
+
+
+def test_rows_by_column_have_a_third_of_the_frozen_tables():
+    plan, frozen = read_plan("by_column"), read_plan("paper")
+    assert (plan.name, plan.version, len(plan.tables)) == ("by_column", 1, len(frozen.data) // 3)
+    assert set(plan.tables) <= set(frozen.data)
+    assert (plan.config, plan.data, plan.sizes) == (frozen.config, frozen.data, frozen.sizes)
+    made = {arm.generator for arm in plan.arms_by_name.values()}
+    assert {name for name in GENERATORS if name.startswith("tfm_conditional")} <= made
 
 
 def test_the_time_is_estimated_by_what_was_measured(tmp_path):

@@ -9,8 +9,13 @@ import pytest
 from made_tables import collider
 from scipy.stats import kstest
 
-from causalmix.errors import UnknownNameError
-from causalmix.generation.by_column import TFMConditionalGenerator
+from causalmix.errors import CausalMixError, DataError, UnknownNameError
+from causalmix.generation.by_column import (
+    TFMConditionalGenerator,
+    TFMCPDAGGenerator,
+    TFMDrawnGenerator,
+    complete_dag,
+)
 from causalmix.generation.registry import make_generator
 from causalmix.scm.mechanisms import BinnedModel, Columns, make_mechanism
 from causalmix.scm.model import StructuralCausalModel
@@ -29,7 +34,14 @@ def table() -> tuple[pd.DataFrame, pd.Series]:
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("tfm_conditional", {}), ("tfm_conditional_dag", {"n_dags": 2, "n_bootstraps": 4})],
+    [
+        ("tfm_conditional", {}),
+        ("tfm_conditional_reverse", {}),
+        ("tfm_conditional_random", {"seed": 1}),
+        ("tfm_conditional_dag", {"n_dags": 2, "n_bootstraps": 4}),
+        ("tfm_conditional_cpdag", {}),
+        ("tfm_conditional_drawn", {"n_bootstraps": 4, "mechanisms_per_column": 2}),
+    ],
 )
 def test_columns_depend_on_those_before_them(table, name, options):
     X_new, y_new = make_generator(name, **options).fit(*table).sample(600, seed=0)
@@ -100,3 +112,72 @@ def test_an_intervention_has_its_effect():
 def test_unknown_missing_option():
     with pytest.raises(UnknownNameError, match="modelled"):
         TFMConditionalGenerator(missing="modeled")
+
+
+def test_the_orders_are_those_asked_for(table):
+    orders = {}
+    for order in ("table", "reverse", "random"):
+        fitted = TFMConditionalGenerator(order=order, seed=5).fit(*table)
+        orders[order] = "".join(node[0] for node in nx.topological_sort(fitted._model.dag))
+    assert orders == {"table": "cby", "reverse": "ybc", "random": orders["random"]}
+    assert orders["random"] not in ("cby", "ybc")  # with this seed
+
+
+def test_temperature_sharpens_and_flattens_known_probabilities():
+    """P(c = yes | x) = 0.8 for x > 0, so that of p^(1/T) 0.8^2 / (0.8^2 + 0.2^2) = 0.94 at 1/2."""
+    rng = np.random.default_rng(0)
+    x = rng.choice([-1.0, 1.0], 600)
+    c = np.where(rng.random(600) < 0.5 + 0.3 * x, "yes", "no")
+    frame = pd.DataFrame({"x": x, "c": pd.Categorical(c)})
+    shares = {}
+    for temperature in (0.5, 1.0, 2.0, 1e-6):
+        model = StructuralCausalModel(complete_dag(["x", "c"]), temperature=temperature)
+        rows = model.fit(frame).sample(4000, 0)
+        shares[temperature] = (rows["c"][rows["x"] > 0] == "yes").mean()
+    assert shares[1.0] == pytest.approx(0.8, abs=0.05)
+    assert shares[0.5] == pytest.approx(0.94, abs=0.03)
+    assert shares[2.0] == pytest.approx(0.667, abs=0.05)
+    assert shares[1e-6] == 1
+
+
+def test_a_given_graph_decides_what_a_column_depends_on(table, tmp_path):
+    """The label is a cause of nothing, then of all; or undirected, and given all before it."""
+    X, y = table
+    dag = nx.DiGraph([("cause", "branch"), ("branch", "y")])
+    fitted = TFMCPDAGGenerator(graph=dag).fit(X, y)
+    assert set(fitted._model.dag.edges) == set(dag.edges)
+    path = tmp_path / "graph.txt"
+    path.write_text("Graph Nodes:\ncause;branch;y\n\nGraph Edges:\n1. branch --- y\n")
+    fitted = TFMCPDAGGenerator(graph=path).fit(X, y)
+    assert set(fitted._model.dag.edges) == set(complete_dag(["cause", "branch", "y"]).edges)
+    path.write_text("Graph Nodes:\ncause;y\n\nGraph Edges:\n1. cause --- y\n")
+    with pytest.raises(DataError, match="no node for these columns: branch"):
+        TFMCPDAGGenerator(graph=path).fit(X, y)
+    dag.add_edge("y", "cause")
+    with pytest.raises(DataError, match="cycle: "):
+        TFMCPDAGGenerator(graph=dag).fit(X, y)
+
+
+def test_parents_are_as_frequent_as_the_edges_are_probable(table):
+    X, y = table
+    drawn = TFMDrawnGenerator(n_bootstraps=6, mechanisms_per_column=50).fit(X, y)
+    dags, edges = drawn._model.dags, drawn.edges_
+    share = np.mean([dag.has_edge("cause", "branch") for dag in dags])
+    assert share == pytest.approx(edges.matrix[0, 1], abs=0.12)
+    assert all(dag.out_degree("y") == 0 for dag in dags)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TFMConditionalGenerator(order="sideways"), "table, reverse, random"),
+        (lambda: TFMConditionalGenerator(temperature=-1), "temperature is -1"),
+        (lambda: TFMConditionalGenerator(seed=-1), "seed is -1"),
+        (lambda: TFMCPDAGGenerator(alpha=1.5), r"alpha is 1\.5"),
+        (lambda: TFMDrawnGenerator(mechanisms_per_column=0), "mechanisms_per_column is 0"),
+        (lambda: TFMDrawnGenerator(n_bootstraps=0), "n_bootstraps is 0"),
+    ],
+)
+def test_options_out_of_range(make, message):
+    with pytest.raises(CausalMixError, match=message):
+        make()

@@ -33,6 +33,8 @@ SLOW = [  # on two tables only
     "tabebm",
     "tfm_conditional",
     "tfm_conditional_dag",
+    "tfm_conditional_cpdag",
+    "tfm_conditional_drawn",
 ]
 FAST = ["causal", "smote_nc", "perturbation", "mixup", "copula"]
 
@@ -102,6 +104,7 @@ FEW_GRAPHS = {"n_dags": 2, "n_bootstraps": 2}
 QUICK = {
     **{name: FEW_GRAPHS for name in GENERATORS if name.startswith("causal")},
     "tfm_conditional_dag": FEW_GRAPHS,
+    "tfm_conditional_drawn": {"n_bootstraps": 2, "mechanisms_per_column": 1},
     "tabebm": {"n_steps": 2},
 }
 
