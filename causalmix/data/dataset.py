@@ -15,12 +15,26 @@ import pandas as pd
 
 from causalmix.data.backing import numpy_backed
 from causalmix.data.cells import all_whole, has_infinity, place
-from causalmix.data.columns import as_category, clean_columns, levels_of, listed, notes_on
+from causalmix.data.columns import (
+    as_category,
+    check_column_sets,
+    clean_columns,
+    levels_of,
+    listed,
+    notes_on,
+)
 from causalmix.data.datasets import EMBEDDED, load_embedded
 from causalmix.data.diagnosis import diagnose
 from causalmix.data.files import SUFFIXES, RawTable, check_columns, read_table
 from causalmix.data.openml import fetch_table
-from causalmix.errors import DataError, check_name, check_seed, check_whole, quoted
+from causalmix.errors import (
+    DataError,
+    check_filled,
+    check_name,
+    check_seed,
+    check_whole,
+    quoted,
+)
 
 MAX_WHOLE_CLASSES = 30
 """Most distinct whole numbers that a numeric target may have to count as classes."""
@@ -243,6 +257,7 @@ def load_dataset(
     target: str | None = None,
     categorical: Sequence[str] | None = None,
     numeric: Sequence[str] | None = None,
+    drop: Sequence[str] | None = None,
 ) -> TabularDataset:
     """Load a classification table by name, from a file or from OpenML.
 
@@ -258,6 +273,8 @@ def load_dataset(
         Columns whose type is decided here. The types of the others are inferred by the rules
         of `causalmix.data.columns`, where the source does not state them. A Parquet file in which
         any column is stored as a category is taken to state them all.
+    drop : sequence of str, optional
+        Columns that are not used.
 
     Returns
     -------
@@ -274,13 +291,59 @@ def load_dataset(
         what to do.
     """
     name, raw = find_table(name_or_path)
-    chosen = target or raw.target
-    if chosen is None:
-        raise DataError(
-            f"{name}: say which column is the target (target=, or -p target NAME); none is named "
-            f"'target'. Columns: {listed(list(raw.frame.columns), 50)}."
-        )
-    return _clean(name, raw, chosen, categorical or (), numeric or ())
+    chosen = _target(name, raw, target)
+    return _clean(name, raw, chosen, categorical or (), numeric or (), drop or ())
+
+
+def load_datasets(
+    names_or_paths: Sequence[str | Path],
+    *,
+    target: str | None = None,
+    categorical: Sequence[str] = (),
+    numeric: Sequence[str] = (),
+    drop: Sequence[str] = (),
+) -> list[TabularDataset]:
+    """Load several tables; what is said of columns goes to those that have them.
+
+    Parameters
+    ----------
+    names_or_paths : sequence of str or Path
+        As `load_dataset` takes them.
+    target : str, optional
+        Target column of those that are no embedded datasets, which keep their own.
+    categorical, numeric, drop : sequence of str, default=()
+        As `load_dataset` takes them, each of at least one table.
+
+    Returns
+    -------
+    list of TabularDataset
+        In the order given.
+
+    Raises
+    ------
+    UnknownNameError, DataError
+        As `load_dataset`.
+    """
+    check_filled(names_or_paths, "datasets")
+    found = [find_table(item) for item in names_or_paths]
+    columns = list(dict.fromkeys(column for _, raw in found for column in raw.frame.columns))
+    sets = {"categorical": categorical, "numeric": numeric, "drop": drop}
+    check_column_sets(sets, columns)
+    tables = []
+    for item, (name, raw) in zip(names_or_paths, found, strict=True):
+        chosen = _target(name, raw, None if item in EMBEDDED else target)
+        own = ([c for c in names if c in raw.frame.columns] for names in sets.values())
+        tables.append(_clean(name, raw, chosen, *own))
+    return tables
+
+
+def _target(name: str, raw: RawTable, given: str | None) -> str:
+    if given or raw.target:
+        return given or raw.target
+    raise DataError(
+        f"{name}: say which column is the target (target=, or -p target NAME); none is named "
+        f"'target'. Columns: {listed(list(raw.frame.columns), 50)}."
+    )
 
 
 def find_table(name_or_path: str | Path) -> tuple[str, RawTable]:
@@ -318,18 +381,25 @@ def find_table(name_or_path: str | Path) -> tuple[str, RawTable]:
 
 
 def _clean(
-    name: str, raw: RawTable, target: str, categorical: Sequence[str], numeric: Sequence[str]
+    name: str,
+    raw: RawTable,
+    target: str,
+    categorical: Sequence[str],
+    numeric: Sequence[str],
+    drop: Sequence[str] = (),
 ) -> TabularDataset:
     """Make a dataset of a raw table; warn of what was changed, on behalf of the caller's caller."""
-    for option, names in (("categorical", categorical), ("numeric", numeric)):
-        if isinstance(names, str):
-            raise DataError(f"{option}={names!r} must be a list of column names: [{names!r}].")
     frame = numpy_backed(raw.frame)
     check_name(target, frame.columns, "target column")
-    if target in numeric:
-        raise DataError(f"The target {quoted(target)} must be classes; take it out of numeric=.")
+    sets = {"categorical": categorical, "numeric": numeric, "drop": drop}
+    check_column_sets(sets, frame.columns)
+    for option in ("numeric", "drop"):
+        if target in sets[option]:
+            raise DataError(
+                f"The target {quoted(target)} is needed, as classes; take it out of {option}=."
+            )
     y = read_classes(frame[target], target in categorical, raw.decimal_comma)
-    features = frame.drop(columns=target)
+    features = frame.drop(columns=[target, *drop])
     if features.empty:
         raise DataError(f"{name} has no column besides the target {quoted(target)}.")
     known, notes = y.notna(), []
