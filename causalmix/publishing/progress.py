@@ -38,12 +38,12 @@ class Progress:
     def __init__(self, source: Path, seconds: Mapping[str, float], **options: Any) -> None:
         cells = nbformat.read(source, as_version=4).cells
         codes = [cell.source for cell in cells if cell.cell_type == "code"]
-        self._seconds = {code: seconds[code] for code in codes if code in seconds}
-        known = sum(self._seconds.values())
-        self._usual = known / len(self._seconds) if known else 1.0
-        self._total = sum(map(self._weight, codes)) or 1.0
+        known = [seconds[code] for code in codes if code in seconds]
+        usual = sum(known) / len(known) if any(known) else 1.0
+        self._weights = {code: seconds.get(code, usual) for code in codes}
+        self._total = sum(self._weights.values()) or 1.0
         # What a second of the earlier run took in this one; nothing is known of it at first.
-        self._pace = 1.0 if known else None
+        self._pace = 1.0 if any(known) else None
         self._done, self._start = 0.0, time.monotonic()
         self._began = self._start  # of the cell that runs
         self._over = threading.Event()
@@ -68,10 +68,10 @@ class Progress:
 
     def end(self, cell: nbformat.NotebookNode, cell_index: int, **other: object) -> None:
         """Move the bar by a cell that has run; a hook of nbclient."""
-        self._done = min(self._done + self._weight(cell.source), self._total)
+        self._done += self._weights.pop(cell.source, 0.0)  # papermill adds a cell of its own
         self._began = time.monotonic()
         self._pace = (self._began - self._start) / self._done if self._done else self._pace
-        self.bar.n = self._done
+        self.bar.n = min(self._done, self._total)
         self._show()
 
     def left(self) -> float | None:
@@ -80,9 +80,6 @@ class Progress:
             return None
         rest = self._pace * (self._total - self._done)
         return max(rest - (time.monotonic() - self._began), 0.0)
-
-    def _weight(self, code: str) -> float:
-        return self._seconds.get(code, self._usual)
 
     def _tick(self) -> None:
         while not self._over.wait(1.0):
