@@ -25,6 +25,7 @@ from causalmix.data.columns import (
 )
 from causalmix.data.datasets import EMBEDDED, load_embedded
 from causalmix.data.diagnosis import diagnose
+from causalmix.data.display import as_html
 from causalmix.data.files import SUFFIXES, RawTable, check_columns, read_table
 from causalmix.data.openml import fetch_table
 from causalmix.errors import (
@@ -41,6 +42,8 @@ MAX_WHOLE_CLASSES = 30
 
 MAX_FRACTIONAL_CLASSES = 10
 """Most distinct values that a target with fractions may have to count as classes."""
+
+_CLASSES_SHOWN = 12
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -126,6 +129,16 @@ class TabularDataset:
             f"TabularDataset({self.name!r}: {self.n_rows} rows, {self.n_features} features "
             f"({len(self.categorical)} categorical), {self.n_classes} classes)"
         )
+
+    def _repr_html_(self) -> str:
+        columns = self.summary()
+        columns["missing"] = [f"{share:.0%}" if share else "" for share in columns["missing"]]
+        about = repr(self).partition(": ")[2].removesuffix(")")
+        counts = self.y.value_counts(sort=False)
+        classes = ", ".join(f"{name} {n}" for name, n in counts.iloc[:_CLASSES_SHOWN].items())
+        more = ", …" if len(counts) > _CLASSES_SHOWN else ""
+        notes = [f"Classes: {classes}{more}.", self.provenance]
+        return as_html(self.name, about, columns, notes)
 
     @property
     def n_rows(self) -> int:

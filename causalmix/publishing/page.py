@@ -15,18 +15,21 @@ import nbformat
 from causalmix.atomic import replace_file
 
 # Roles of Sphinx: on a page by itself they are text.
-_ROLES = ("cite", "doc", "numref", "ref", "term", *(f"py:{kind}" for kind in "class func".split()))
-_ROLES += ("py:attr", "py:data", "py:meth", "py:mod")
+_ROLES = ["cite", "doc", "numref", "ref", "term"]
+_ROLES += [f"py:{kind}" for kind in ("attr", "class", "data", "func", "meth", "mod")]
 
 _STYLE = """
 :root { color-scheme: light dark; }
 body { max-width: 52rem; margin: 0 auto; padding: 1rem; line-height: 1.5;
   font-family: system-ui, sans-serif; overflow-wrap: break-word; }
 pre, .cell_output, .output { overflow-x: auto; }
+pre.code { margin: 1rem 0; }
 pre, .admonition { padding: .6rem .8rem; border-radius: .3rem; background: #8882; }
 code, pre { font-size: .85rem; }
 .admonition-title, summary { font-weight: 600; }
 .admonition > p:first-child { margin-top: 0; }
+.admonition { margin: 1rem 0; }
+figure { margin: 1rem 0; }
 img { max-width: 100%; height: auto; background: #fff; }
 figcaption { font-size: .9rem; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
@@ -74,6 +77,7 @@ def page_of(nb: nbformat.NotebookNode) -> str:
             "nb_output_folder": folder,
             "output_encoding": "unicode",
             "report_level": 4,  # what is left is text that is shown as it stands
+            "stylesheet_path": "minimal.css",
             "syntax_highlight": "short",
             "title": _title(nb),
         }
