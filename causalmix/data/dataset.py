@@ -62,6 +62,8 @@ class TabularDataset:
         values. Classes keep their order, and stay known in subsets where they do not occur.
     provenance : str
         One line: origin and licence.
+    dates : tuple of str, default=()
+        Features that are days since 1970-01-01, and are described as dates.
 
     Raises
     ------
@@ -73,6 +75,7 @@ class TabularDataset:
     X: pd.DataFrame
     y: pd.Series
     provenance: str
+    dates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.X) != len(self.y):
@@ -240,15 +243,16 @@ class TabularDataset:
         -------
         pd.DataFrame
             One row per column: its name, type, share of missing cells, number of distinct
-            values, and range (numbers) or most frequent categories.
+            values, and range (numbers, dates) or most frequent categories.
         """
         frame = self.frame()
         kinds = {"int64": "integer", "float64": "number", "category": "category"}
+        types = ["date" if c in self.dates else kinds[str(self.X[c].dtype)] for c in self.X]
         described = {
-            "type": [*(kinds[str(dtype)] for dtype in self.X.dtypes), "target"],
+            "type": [*types, "target"],
             "missing": frame.isna().mean(),
             "distinct": frame.nunique(),
-            "values": [_examples(column) for _, column in frame.items()],
+            "values": [_examples(column, name in self.dates) for name, column in frame.items()],
         }
         return pd.DataFrame(described, frame.columns).rename_axis("column").reset_index()
 
@@ -406,11 +410,9 @@ def _clean(
     check_name(target, frame.columns, "target column")
     sets = {"categorical": categorical, "numeric": numeric, "drop": drop}
     check_column_sets(sets, frame.columns)
-    for option in ("numeric", "drop"):
+    for option, must in (("numeric", "be classes"), ("drop", "stay")):
         if target in sets[option]:
-            raise DataError(
-                f"The target {quoted(target)} is needed, as classes; take it out of {option}=."
-            )
+            raise DataError(f"The target {quoted(target)} must {must}; take it out of {option}=.")
     y = read_classes(frame[target], target in categorical, raw.decimal_comma)
     features = frame.drop(columns=[target, *drop])
     if features.empty:
@@ -433,7 +435,8 @@ def _clean(
     for note in notes + notes_on(diagnoses):
         warnings.warn(f"{name}: {note}", stacklevel=3)
     X, y = (part.reset_index(drop=True) for part in (X, y))
-    return TabularDataset(name, X, y, raw.provenance)
+    dates = tuple(column for column in X if diagnoses[column].kind == "date")
+    return TabularDataset(name, X, y, raw.provenance, dates)
 
 
 def _markers(gaps: pd.Series) -> str:
@@ -514,10 +517,13 @@ def _canonical(column: pd.Series) -> np.ndarray:
     return values
 
 
-def _examples(column: pd.Series) -> str:
+def _examples(column: pd.Series, is_date: bool) -> str:
     """Describe the values of a column in a few words."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         counts = column.value_counts()
         counts = counts[counts > 0]
         return ", ".join(counts.index[:4]) + (", …" if len(counts) > 4 else "")
-    return f"{column.min():.4g} to {column.max():.4g}"
+    low, high = column.min(), column.max()
+    if is_date and not np.isnan(low):
+        return f"{np.datetime64(int(low // 1), 'D')} to {np.datetime64(int(high // 1), 'D')}"
+    return f"{low:.4g} to {high:.4g}"
