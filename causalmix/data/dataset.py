@@ -7,7 +7,7 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,7 @@ class TabularDataset:
     X: pd.DataFrame
     y: pd.Series
     provenance: str
-    dates: tuple[str, ...] = ()
+    dates: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         if len(self.X) != len(self.y):
@@ -436,7 +436,7 @@ def _clean(
         warnings.warn(f"{name}: {note}", stacklevel=3)
     X, y = (part.reset_index(drop=True) for part in (X, y))
     dates = tuple(column for column in X if diagnoses[column].kind == "date")
-    return TabularDataset(name, X, y, raw.provenance, dates)
+    return TabularDataset(name, X, y, raw.provenance, dates=dates)
 
 
 def _markers(gaps: pd.Series) -> str:
