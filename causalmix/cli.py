@@ -422,6 +422,25 @@ def benchmark(plan: str, out: Path, data: Path | None, dry_run: bool, **options:
     click.echo(benchmark(plan, out, data, dry_run=dry_run, **options), nl=False)
 
 
+@main.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("others", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True)
+def merge(store: Path, others: tuple[Path, ...]) -> None:
+    """Take the runs of OTHERS, folders of benchmarks, into STORE.
+
+    Where both have a run the earlier stays; the exit code is 1 if their scores differ by more than
+    a GPU's differ from a CPU's.
+    """
+    from causalmix.benchmarks.merging import merge_stores
+
+    taken, differing = merge_stores(store, others)
+    click.echo(f"{taken} runs are new in {_shown(store)}.")
+    for each in differing:
+        click.echo(f"{each.key} differs in {each.name}: {each.first} was kept, not {each.second}.")
+    if differing:
+        raise SystemExit(1)
+
+
 _WHERE = click.option(
     "--where", multiple=True, metavar="NAME=VALUES", help="Only such runs, as arm=default,causal."
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 import pandas as pd
 
@@ -80,12 +81,13 @@ def describe_store(store: Store) -> str:
     Returns
     -------
     str
-        Finished and failed runs, arms, tables and splits, rows of a split, and the plans, code,
-        weights and devices behind them.
+        Finished and failed runs, arms, tables and splits, rows of a split, the plans and how far
+        they got, code, weights and devices behind them.
     """
     runs = store.runs(KIND)
     rows = runs.groupby(["n_train", "n_val"]).size().index
-    plans = sorted(path.stem for path in store.folder.glob("*.yml")) if store.folder else []
+    paths = sorted(store.folder.glob("*.yml")) if store.folder else []
+    plans = [_progress(path, runs) for path in paths]
     weights = {str(each)[:8] for each in runs["weights"].dropna()}
     behind = {
         "Training and validation rows": [f"{train:g} + {val:g}" for train, val in rows],
@@ -102,3 +104,14 @@ def describe_store(store: Store) -> str:
             *(f"{name}: {', '.join(values)}." for name, values in behind.items()),
         ]
     )
+
+
+def _progress(path: Path, runs: pd.DataFrame) -> str:
+    """Name a plan, and how much of it is done."""
+    plan = read_plan(path)
+    tables = plan.tables or list(plan.data)
+    rows = runs.set_index(["n_train", "n_val"]).index
+    own = runs["arm"].isin(list(plan.arms)) & runs["dataset"].isin(tables)
+    own &= (runs["split"] < plan.splits) & rows.isin(list(map(tuple, plan.sizes)))
+    n = len(plan.arms) * len(tables) * plan.splits * plan.seeds
+    return f"{path.stem} ({own.sum():,} of {n:,} runs)"

@@ -42,7 +42,18 @@ def note_traits(folder: str | Path, tables: Mapping[str, TabularDataset]) -> Non
         )
         for name, table in tables.items()
     ]
-    new, old = pd.DataFrame(rows, columns=_COLUMNS), read_traits(folder)
+    write_traits(folder, pd.DataFrame(rows, columns=_COLUMNS))
+
+
+def write_traits(folder: str | Path, new: pd.DataFrame) -> None:
+    """Put rows of `read_traits` into the file of a folder, in the place of those of their tables.
+
+    Parameters
+    ----------
+    folder : str or Path
+    new : DataFrame
+    """
+    old = read_traits(folder)
     both = pd.concat([old, new]) if len(old) else new
     both = both.drop_duplicates("dataset", keep="last").sort_values("dataset")
     make_folder(Path(folder))

@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import nbformat
+import yaml
 
 from causalmix.atomic import (
     check_writable,
@@ -140,8 +142,8 @@ def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
         The project's root.
     """
     shutil.copytree(root / "book", stage / "book")
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(root / name, stage)
+    shutil.copy(root / "_toc.yml", stage)
+    _write_config(root, stage)
     records = []
     for run in runs:
         with naming(run.executed, "an executed notebook", "Delete it, and it is run again."):
@@ -164,6 +166,46 @@ def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
         intro = stage / "book" / "intro.md"
         title, _, rest = intro.read_text(encoding="utf-8").partition("\n")
         intro.write_text(f"{title}\n\n{banner}\n{rest}", encoding="utf-8")
+
+
+def _write_config(root: Path, stage: Path) -> None:
+    """Copy the book's settings; its buttons lead to a repository that there is, or are left out."""
+    with naming(root / "_config.yml", "the settings of a book", "See Jupyter Book's pages."):
+        config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    url = config.get("repository", {}).get("url") or repository_url(root)
+    if url:
+        config.setdefault("repository", {})["url"] = url
+    else:
+        config.pop("repository", None)
+        config.pop("launch_buttons", None)
+        buttons = {"use_repository_button": False, "use_issues_button": False}
+        config["html"] = config.get("html", {}) | buttons
+    (stage / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+
+def repository_url(root: Path) -> str:
+    """Return the address of a checkout's remote, where readers can open it.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The project's root.
+
+    Returns
+    -------
+    str
+        Of the remote ``origin``, without a user's name and password; empty where it is no https
+        address or there is none.
+    """
+    command = ["git", "-C", str(root), "remote", "get-url", "origin"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # no git
+        return ""
+    parts = urlsplit(found)
+    if parts.scheme != "https" or not parts.hostname:
+        return ""
+    return f"https://{parts.netloc.rpartition('@')[2]}{parts.path.removesuffix('.git')}"
 
 
 def _banner(parameters: Mapping[str, Any], smoke: bool) -> str:

@@ -26,7 +26,7 @@ from causalmix.plots.evaluation import (
     plot_pretraining,
 )
 from causalmix.plots.style import use_book_style
-from causalmix.publishing.model_card_results import Results
+from causalmix.publishing.model_card_results import Results, held_out
 from causalmix.publishing.record import markdown_table
 from causalmix.tfm.checkpoint import read_checkpoint
 from causalmix.tfm.model import EMBEDDED_CHECKPOINT, OFFICIAL_VERSIONS, official_path
@@ -240,13 +240,19 @@ def _calibration(found: Results) -> str:
     return markdown_table(head, cells)
 
 
-def _differences(found: Results) -> str:
+def _differences(summary: pd.DataFrame) -> str:
     rows = []
-    for row in found.held_out[found.held_out["method"] != TFM].to_dict("records"):
+    for row in summary[summary["method"] != TFM].to_dict("records"):
         counts = "–".join(str(int(row[name])) for name in ("wins", "ties", "losses"))
         differences = (_interval(row, "auc"), _interval(row, "log_loss"))
         rows.append((row["n_train"], LABELS[row["method"]], *differences, counts))
     return markdown_table(["Rows", "Against", "Δ ROC-AUC", "Δ log-loss", "W–T–L"], rows)
+
+
+def _beside(summary: pd.DataFrame) -> str:
+    """Return means over tables that the checkpoint was not chosen on, differences below them."""
+    summary = held_out(summary)
+    return f"{summary['datasets'].max()} tables.\n\n{_scores(summary)}\n\n{_differences(summary)}"
 
 
 def _losses(found: Results) -> str:
@@ -356,7 +362,10 @@ BLANKS: dict[str, Callable[[Results], str]] = {
     "inference": _inference,
     "codes": _codes,
     "calibration": _calibration,
-    "differences": _differences,
+    "boosters": lambda found: _beside(found.boosters),
+    "boosters_small": lambda found: _beside(found.boosters_small),
+    "share": lambda found: _beside(found.share),
+    "differences": lambda found: _differences(found.held_out),
     "tuning": lambda found: _scores(found.of_tables("tuning")),
     "all_tables": lambda found: _scores(found.of_tables("all")),
     "losses": _losses,

@@ -35,6 +35,9 @@ class Results:
     codes, calibration : DataFrame
         Summary of the checkpoint with codes in place of one-hot columns, and rows with
         `RELIABILITY`.
+    boosters, boosters_small, share : DataFrame
+        Summaries of one split beside CatBoost and LightGBM, on the tables of the evaluation and on
+        truly small ones, and of one split that labels half of a table's rows.
     speed : mapping
         Timings of the evaluation.
     """
@@ -50,6 +53,9 @@ class Results:
     inference: pd.DataFrame
     codes: pd.DataFrame
     calibration: pd.DataFrame
+    boosters: pd.DataFrame
+    boosters_small: pd.DataFrame
+    share: pd.DataFrame
     speed: Mapping[str, Any]
 
     @classmethod
@@ -81,6 +87,9 @@ class Results:
                 ("inference", "inference_summary"),
                 ("codes", "codes_summary"),
                 ("calibration", "calibration"),
+                ("boosters", "boosters_summary"),
+                ("boosters_small", "boosters_small_summary"),
+                ("share", "share_summary"),
             )
         }
         names += map(str, others.values())
@@ -108,7 +117,7 @@ class Results:
     @property
     def held_out(self) -> pd.DataFrame:
         """Summary over the tables that the checkpoint was not tuned on."""
-        return self.of_tables("held-out")
+        return held_out(self.summary)
 
     def of_tables(self, tables: str) -> pd.DataFrame:
         """Summary over one group of tables."""
@@ -120,6 +129,21 @@ class Results:
         tuning = self.evaluation["settings"]["tuning"]
         rows = self.rows[~self.rows["dataset"].isin(tuning)]
         return rows.pivot_table(index=["dataset", "n_train"], columns="method", values="auc")
+
+
+def held_out(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return a summary's rows over tables that the checkpoint was not tuned on.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As :func:`causalmix.benchmarks.comparison.compare_methods` returns it, by ``tables``.
+
+    Returns
+    -------
+    DataFrame
+    """
+    return summary[summary["tables"] == "held-out"]
 
 
 def _read_logs(folder: Path) -> pd.DataFrame:

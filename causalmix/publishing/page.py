@@ -6,7 +6,6 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ import nbformat
 
 from causalmix.atomic import replace_file
 
-# Roles of Sphinx: on a page by itself they are text.
+# Roles of Sphinx, which are text on a page by itself, and directives of sphinx-exercise.
 _ROLES = ["cite", "doc", "numref", "ref", "term"]
 _ROLES += [f"py:{kind}" for kind in ("attr", "class", "data", "func", "meth", "mod")]
+_DIRECTIVES = ["exercise", "solution", "solution-start", "solution-end"]
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -129,12 +129,13 @@ def _sphinx_markup() -> Iterator[None]:
             if self.name == "exercise":
                 title = nodes.paragraph("", "", nodes.strong(text="Exercise"))
                 return [nodes.container("", title, *body.children, classes=["admonition"])]
-            fold = f"<details><summary>{escape(self.name.title())}</summary>"
-            raws = (nodes.raw("", text, format="html") for text in (fold, "</details>"))
-            return [next(raws), *body.children, next(raws)]
+            opening = nodes.raw("", "<details><summary>Solution</summary>", format="html")
+            closing = nodes.raw("", "</details>", format="html")
+            parts = {"solution-start": [opening], "solution-end": [closing]}
+            return parts.get(self.name, [opening, *body.children, closing])
 
     registered = (roles._roles, dict.fromkeys(_ROLES, role))
-    directive = (directives._directives, dict.fromkeys(("exercise", "solution"), Exercise))
+    directive = (directives._directives, dict.fromkeys(_DIRECTIVES, Exercise))
     before = [(registry, dict(registry)) for registry, _ in (registered, directive)]
     for registry, ours in (registered, directive):
         registry.update(ours)

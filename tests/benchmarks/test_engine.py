@@ -17,10 +17,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from causalmix.benchmarks import engine
 from causalmix.benchmarks.engine import Kind, Run, code_hash, compute
+from causalmix.benchmarks.merging import merge_stores
 from causalmix.benchmarks.store import COLUMNS, Store
+from causalmix.benchmarks.traits import read_traits
+from causalmix.cli import main
 from causalmix.data.dataset import TabularDataset
 from causalmix.errors import CausalMixError
 
@@ -268,6 +272,43 @@ def test_the_earlier_of_two_rows_stays_and_differences_are_named(tmp_path):
     assert len(again) == 3
     assert again.runs()["auc"].dropna().tolist() == [0.9, 0.8004]
     assert len(first.merge(second, tolerance=0.3)) == 0
+
+
+def stored(folder: Path, *numbered: Run, plan: str = "splits: 2\n", traits: str = "a") -> Path:
+    store = Store(folder)
+    for run in numbered:
+        store.add(row_of(run))
+    store.flush()
+    (folder / "paper-1.yml").write_text(plan)
+    (folder / "tables.csv").write_text(
+        f"dataset,data,rows,features,categorical,classes\n{traits},0,9,2,0.5,2\n"
+    )
+    return folder
+
+
+def test_stores_are_merged_with_their_plans_and_tables(tmp_path):
+    runs = numbers(3)
+    one, two = stored(tmp_path / "1", *runs[:2]), stored(tmp_path / "2", *runs[1:], traits="b")
+    assert merge_stores(tmp_path / "new", [one, two]) == (3, [])
+    assert len(Store(tmp_path / "new")) == 3
+    assert (tmp_path / "new" / "paper-1.yml").read_text() == "splits: 2\n"
+    assert list(read_traits(tmp_path / "new")["dataset"]) == ["a", "b"]
+    other = Store(tmp_path / "3")
+    other.add(row_of(runs[0], outcome='{"square": 7}', finished=9e9))
+    other.flush()
+    said = CliRunner().invoke(main, ["merge", str(one), str(tmp_path / "3")])
+    assert said.exit_code == 1
+    assert f"{runs[0].key} differs in square: None was kept, not 7." in said.output
+
+
+def test_stores_of_different_benchmarks_are_kept_apart(tmp_path):
+    one = stored(tmp_path / "1", *numbers(1))
+    two = stored(tmp_path / "2", *numbers(2), plan="splits: 3\n")
+    with pytest.raises(CausalMixError, match=r"2/paper-1\.yml is another plan than .*1/paper"):
+        merge_stores(one, [two])
+    with pytest.raises(CausalMixError, match=r"nothing has no runs"):
+        merge_stores(one, [two, tmp_path / "nothing"])
+    assert len(Store(one)) == 1
 
 
 def test_a_damaged_file_is_named_and_the_rest_read(tmp_path):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
+from made_checkpoints import write_official
 
 from causalmix.benchmarks import plan as module
 from causalmix.benchmarks.engine import Progress
@@ -25,6 +28,7 @@ from causalmix.benchmarks.store import COLUMNS, Store
 from causalmix.cli import main
 from causalmix.data.dataset import load_dataset
 from causalmix.errors import CausalMixError, DataError
+from causalmix.tfm.model import load_tfm
 
 SMALL = {"arms": {"zero_shot": None, "default": None}, "tables": ["iris"], "sizes": [[30, 12]]}
 
@@ -192,6 +196,27 @@ def test_a_plan_extends_another(tmp_path):
     child.write_text("extends: child.yml\n")
     with pytest.raises(CausalMixError, match=r"child\.yml .*it extends itself"):
         read_plan(child)
+
+
+@pytest.mark.parametrize("version", ["tabpfn_v2", "tabpfn_v3"])
+def test_the_frozen_benchmark_runs_on_official_weights_as_the_book_says(tmp_path, version):
+    page = (Path(__file__).parents[2] / "book" / "model_card.md").read_text(encoding="utf-8")
+    (recipe,) = (each for each in re.findall(r"```yaml\n(.*?)```", page, re.S) if "extends" in each)
+    keys, frozen = yaml.safe_load(recipe), read_plan("paper")
+    if version == "tabpfn_v3":
+        del keys["config"]
+    (tmp_path / "official.yml").write_text(yaml.safe_dump(keys))
+    plan = read_plan(tmp_path / "official.yml")
+    assert replace(plan, name="paper", tfm="embedded", config=frozen.config) == frozen
+    assert set(plan.config) == set(frozen.config)
+    weights = str(write_official(version, tmp_path))
+    arms, quick = ("zero_shot", "rehearsal", "smote_nc"), {"steps": 1, "validate_every": 1}
+    keys |= {"tfm": weights, "data": {}, "arms": dict.fromkeys(arms), "contrasts": []}
+    keys |= {"config": {**plan.config, **quick}, "sizes": [[30, 12]], "n_test": 20, "splits": 1}
+    (tmp_path / "official.yml").write_text(yaml.safe_dump(keys | {"tables": ["iris"]}))
+    summary = benchmark(tmp_path / "official.yml", tmp_path / "store", workers=0, device="cpu")
+    assert "3 runs are done, 0 failed, 0 are missing." in summary
+    assert set(Store(tmp_path / "store").runs()["weights"]) == {load_tfm(weights).run_hash}
 
 
 def test_tables_with_hashes_are_those_of_the_plan(tmp_path):

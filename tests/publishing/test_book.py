@@ -6,19 +6,21 @@ import io
 import json
 import os
 import re
+import subprocess
 import tempfile
 from html import escape
 from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from markdown_it import MarkdownIt
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from causalmix import atomic
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.publishing import execution, notebooks, progress
-from causalmix.publishing.book import book_name, build_book
+from causalmix.publishing.book import book_name, build_book, fill_stage, repository_url
 from causalmix.publishing.execution import plan
 from causalmix.publishing.notebooks import (
     NotebookError,
@@ -78,6 +80,42 @@ def project(tmp_path, monkeypatch):
 
 def executed(project, **parameters):
     return {run.source.stem: run.executed for run in plan(parameters, smoke=False, root=project)}
+
+
+# Buttons
+
+
+@pytest.mark.parametrize(
+    ("remote", "url"),
+    [
+        ("https://example.org/team/book.git", "https://example.org/team/book"),
+        ("https://user:secret@example.org:8443/book", "https://example.org:8443/book"),
+        ("http://example.org/book", ""),
+        ("git@example.org:team/book.git", ""),
+        (None, ""),
+    ],
+)
+def test_buttons_lead_to_the_checkouts_remote_where_readers_can_open_it(project, remote, url):
+    subprocess.run(["git", "init", "-q"], check=True)
+    if remote:
+        subprocess.run(["git", "remote", "add", "origin", remote], check=True)
+    assert repository_url(project) == url
+    html = "html: {use_repository_button: true}\nlaunch_buttons: {colab_url: x}\n"
+    with (project / "_config.yml").open("a") as file:
+        file.write(f"repository: {{branch: main}}\n{html}")
+    fill_stage(project / "stage", [], "", project)
+    config = yaml.safe_load((project / "stage" / "_config.yml").read_text())
+    assert config.get("repository", {}).get("url", "") == url
+    assert config["html"]["use_repository_button"] is bool(url)
+    assert ("launch_buttons" in config) is bool(url)
+
+
+def test_an_address_in_the_settings_comes_first(project):
+    with (project / "_config.yml").open("a") as file:
+        file.write("repository: {url: https://example.org/mine}\n")
+    fill_stage(project / "stage", [], "", project)
+    config = yaml.safe_load((project / "stage" / "_config.yml").read_text())
+    assert config["repository"]["url"] == "https://example.org/mine"
 
 
 # Parameters
@@ -267,6 +305,10 @@ Why?
 :class: dropdown
 So **it** is.
 ````
+
+````{solution-start} ex
+:class: dropdown
+````
 """
 
 
@@ -277,8 +319,9 @@ def test_a_page_is_one_file_with_all_that_is_on_it(tmp_path):
         new_output("display_data", data={"text/html": "<table><tr><td>7</td></tr></table>"}),
     ]
     code = new_code_cell("print(1)", outputs=outputs, metadata={"tags": ["parameters"]})
+    end = new_markdown_cell("````{solution-end}\n````")
     path = tmp_path / "a.html"
-    write_page(new_notebook(cells=[new_markdown_cell(MARKUP), code], metadata=KERNEL), path)
+    write_page(new_notebook(cells=[new_markdown_cell(MARKUP), code, end], metadata=KERNEL), path)
     page = path.read_text()
     for shown in (
         "<title>A *title*</title>",
@@ -298,6 +341,7 @@ def test_a_page_is_one_file_with_all_that_is_on_it(tmp_path):
         assert shown in page, shown
     assert HOSTILE not in page
     assert "<script" not in page
+    assert page.count("<details>") == page.count("</details>") == 2
     assert not re.search(r"(src|href|url)\s*[=(]\s*[\"']?(https?:|//|\w+\.)", page)
 
 

@@ -65,7 +65,8 @@ def results(tmp_path) -> Path:
             compare_methods(rows[tuned], "tfm").assign(tables="tuning"),
         ]
     )
-    summary.to_csv(folder / "tfm" / "evaluation_summary.csv", index=False)
+    for name in ("evaluation", "boosters", "boosters_small", "share"):
+        summary.to_csv(folder / "tfm" / f"{name}_summary.csv", index=False)
     compare_methods(rows[tuned], "tfm").to_csv(folder / "tfm" / "small_summary.csv", index=False)
     variants = {"tfm": "tfm", "knn": "tfm:8@0.9", "random_forest": "tfm:16"}
     named = rows[rows["method"].isin(variants)].replace({"method": variants})
@@ -217,6 +218,16 @@ def test_small_tables_traits_and_inference_settings_are_shown(tmp_path, results)
     members, temperature = str(own.N_ESTIMATORS), str(own.SOFTMAX_TEMPERATURE)
     settings = [row[:2] for row in cells(filled("inference", tmp_path, results))]
     assert sorted(settings) == [["16", temperature], [members, temperature], ["8", "0.9"]]
+
+
+def test_other_protocols_leave_the_tuning_tables_out(tmp_path, results):
+    others = len(DEFAULT_METHODS) - 1
+    for blank in ("boosters", "boosters_small", "share"):
+        text = filled(blank, tmp_path, results)
+        assert text.startswith("3 tables.")
+        scored = [row for row in cells(text) if row[0] in ("64", "512")]
+        assert len(scored) == 2 * (len(DEFAULT_METHODS) + others)
+        assert scored[0][:4] == ["64", "**CausalMix TFM**", "**1.33**", "**0.810**"]
 
 
 def test_calibration_is_shown(tmp_path, results):
