@@ -252,19 +252,27 @@ def _differences(summary: pd.DataFrame) -> str:
 def _beside(summary: pd.DataFrame) -> str:
     """Return means over tables that the checkpoint was not chosen on, differences below them."""
     summary = held_out(summary)
-    return f"{summary['datasets'].max()} tables.\n\n{_scores(summary)}\n\n{_differences(summary)}"
+    head = f"{summary['datasets'].max()} tables.\n\n" + "\n".join(_standing(summary))
+    return f"{head}\n\n{_scores(summary)}\n\n{_differences(summary)}"
 
 
-def _losses(found: Results) -> str:
+def _standing(summary: pd.DataFrame) -> list[str]:
+    """Say for every size by which scores the TFM is best, and who is before it by the others."""
     lines = []
-    for size, table in found.held_out.groupby("n_train"):
+    for size, table in summary.groupby("n_train"):
         table = table.set_index("method")
+        rows = size if isinstance(size, str) else f"{size} rows"
         lines.append(
-            f"- **{size} rows.** "
+            f"- **{rows}.** "
             + _behind(table, "mean_rank", "mean rank", "{:.2f}", smaller=True)
             + _behind(table, "auc", "mean ROC-AUC", "{:.3f}", smaller=False)
             + _behind(table, "log_loss", "mean log-loss", "{:.3f}", smaller=True).rstrip()
         )
+    return lines
+
+
+def _losses(found: Results) -> str:
+    lines = _standing(found.held_out)
     margin = found.per_table[TFM] - found.per_table.drop(columns=TFM).max(axis=1)
     by_table = margin.groupby("dataset").mean().sort_values()
     worst, best = by_table[by_table < 0].head(8), by_table[by_table > 0].tail(8)[::-1]

@@ -224,7 +224,8 @@ def test_other_protocols_leave_the_tuning_tables_out(tmp_path, results):
     others = len(DEFAULT_METHODS) - 1
     for blank in ("boosters", "boosters_small", "share"):
         text = filled(blank, tmp_path, results)
-        assert text.startswith("3 tables.")
+        best = "- **64 rows.** Best mean rank (1.33). Best mean ROC-AUC (0.810)."
+        assert text.startswith(f"3 tables.\n\n{best}")
         scored = [row for row in cells(text) if row[0] in ("64", "512")]
         assert len(scored) == 2 * (len(DEFAULT_METHODS) + others)
         assert scored[0][:4] == ["64", "**CausalMix TFM**", "**1.33**", "**0.810**"]
