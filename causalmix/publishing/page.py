@@ -32,7 +32,8 @@ code, pre { font-size: .85rem; }
 figure { margin: 1rem 0; }
 img { max-width: 100%; height: auto; background: #fff; }
 figcaption { font-size: .9rem; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: max-content; max-width: 60rem; font-size: .85rem;
+  font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .6rem; text-align: right; border: 0; border-bottom: 1px solid #8886; }
 .stderr { opacity: .7; }
 details { margin: 1rem 0; }
