@@ -27,13 +27,14 @@ from causalmix.atomic import (
 )
 from causalmix.data.columns import listed
 from causalmix.errors import CausalMixError, check_jobs, naming
-from causalmix.manifest import write_json
+from causalmix.manifest import file_hash, write_json
 from causalmix.publishing.execution import (
     Run,
     files_below,
     hash_files,
     package_hash,
     plan,
+    result_files,
     run_notebooks,
     versions,
 )
@@ -148,7 +149,9 @@ def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
     for run in runs:
         with naming(run.executed, "an executed notebook", "Delete it, and it is run again."):
             nb = nbformat.read(run.executed, as_version=4)
-        records.append(nb.metadata.pop("causalmix"))
+        record = nb.metadata.pop("causalmix")
+        files = result_files(run.source, record["parameters"])
+        records.append(record | {"results": {name: file_hash(f) for name, f in files.items()}})
         nb.metadata["mystnb"] = {"execution_mode": "off"}
         if run.parameters:  # the injected values are shown; the defaults fold away
             for cell in nb.cells:
@@ -156,16 +159,32 @@ def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
                     cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
         save_notebook(nb, stage / "notebooks" / run.source.name)
     (stage / "book" / "record.json").write_text(json.dumps(records, indent=2), encoding="utf-8")
-    (stage / "book" / "record.md").write_text(record_page(records), encoding="utf-8")
-    card = stage / "book" / "model_card.md"
-    if card.exists():
-        from causalmix.publishing.model_card import fill_model_card  # needs torch
-
-        fill_model_card(card, root / "results")
+    read = _fill_pages(stage / "book", root)
+    page = record_page(records, read)
+    (stage / "book" / "record.md").write_text(page, encoding="utf-8")
     if banner:
         intro = stage / "book" / "intro.md"
         title, _, rest = intro.read_text(encoding="utf-8").partition("\n")
         intro.write_text(f"{title}\n\n{banner}\n{rest}", encoding="utf-8")
+
+
+def _fill_pages(book: Path, root: Path) -> dict[str, dict[str, str]]:
+    """Fill the pages that have blanks; return the hashes of the results that each reads."""
+    from causalmix.publishing.intro import fill_intro  # both need torch
+    from causalmix.publishing.model_card import fill_model_card
+
+    fillers = {
+        "intro.md": (fill_intro, ["finetuning/contenders"]),
+        "model_card.md": (fill_model_card, ["pretrain", "tfm"]),
+    }
+    read = {}
+    for name, (fill, parts) in fillers.items():
+        page, results = book / name, root / "results"
+        if page.exists() and "{{" in page.read_text(encoding="utf-8"):
+            files = [path for part in parts for path in files_below(results / part)]
+            read[page.stem] = {f.relative_to(root).as_posix(): file_hash(f) for f in files}
+            fill(page, results)
+    return read
 
 
 def _write_config(root: Path, stage: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import yaml
 from joblib import cpu_count
 
@@ -35,6 +37,8 @@ from causalmix.publishing.notebooks import (
 from causalmix.publishing.parameters import check_parameters, data_files, read_parameters
 from causalmix.publishing.record import dependency_versions, execution_record
 
+_STRINGS = re.compile(r"""["']([^"'\n]+)["']""")
+_RESULT = re.compile(r"\w+(/\w+)+")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -117,13 +121,46 @@ def run_hash(source: Path, parameters: Mapping[str, Any]) -> str:
     -------
     str
         16 hexadecimal digits over the notebook, the parameters, the package with its
-        checkpoints, the content of files named in parameters, and the versions of Python and
-        of the packages that the project depends on.
+        checkpoints, the content of files named in parameters and of the results that it reads,
+        and the versions of Python and of the packages that the project depends on.
     """
     defaults = {name: p.default for name, p in read_parameters(source).items()}
-    files = data_files(defaults | dict(parameters))
+    values = defaults | dict(parameters)
+    files = [*data_files(values), *result_files(source, values).values()]
     extra = [json.dumps(dict(parameters), sort_keys=True), package_hash(), *versions()]
     return hash_files([source, *files], extra=extra)[:16]
+
+
+def result_files(source: Path, parameters: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the committed results that a notebook reads.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        The notebook's source; it lies in a folder beside that of the results.
+    parameters : mapping of str to object
+        All its values.
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+        By their paths below the project's root: files and folders of `results/` that a string in
+        the code, or a parameter, names as `causalmix.benchmarks.results` takes them.
+    """
+    root = source.parents[1]
+    with naming(source, "a notebook", "Restore it from the repository."):
+        cells = nbformat.read(source, as_version=4).cells
+    names = {value for value in parameters.values() if isinstance(value, str)}
+    for cell in cells:
+        if cell.cell_type == "code":
+            names |= set(_STRINGS.findall(cell.source))
+    found: dict[str, Path] = {}
+    for name in sorted(name for name in names if _RESULT.fullmatch(name)):
+        place = root / "results" / name
+        files = [*place.parent.glob(f"{place.name}.*"), *place.parent.glob(f"{place.name}_man*")]
+        files += files_below(place) if place.is_dir() else []
+        found |= {path.relative_to(root).as_posix(): path for path in sorted(files)}
+    return found
 
 
 def package_hash() -> str:

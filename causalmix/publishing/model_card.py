@@ -7,25 +7,22 @@ compares), and the figures are drawn beside the page.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from causalmix.benchmarks.comparison import calibration_by_method
 from causalmix.benchmarks.zero_shot import LABELS, TFM, read_variant
-from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import SCORES
 from causalmix.plots.evaluation import (
     plot_calibration,
     plot_evaluation,
     plot_pretraining,
 )
-from causalmix.plots.style import use_book_style
+from causalmix.publishing.blanks import fill_blanks
 from causalmix.publishing.model_card_results import Results, held_out
 from causalmix.publishing.record import markdown_table
 from causalmix.tfm.checkpoint import read_checkpoint
@@ -36,8 +33,6 @@ MARGIN = 0.005
 
 MARGIN_UP_TO = 256
 """Largest number of labelled rows at which that is meant to hold."""
-
-_BLANK = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
 def fill_model_card(page: Path, results: Path) -> None:
@@ -55,26 +50,13 @@ def fill_model_card(page: Path, results: Path) -> None:
     CausalMixError
         If results are missing, or the page has a blank that is none of `BLANKS`.
     """
-    text = page.read_text(encoding="utf-8")
-    unknown = sorted(set(_BLANK.findall(text)) - set(BLANKS))
-    if unknown:
-        raise CausalMixError(
-            f"{page.name} has unknown blanks: {', '.join(unknown)}. Known: {', '.join(BLANKS)}."
-        )
     found = Results.read(results)
-    page.write_text(_BLANK.sub(lambda blank: BLANKS[blank.group(1)](found), text), encoding="utf-8")
-    use_book_style()
     figures = {
         "model_card_evaluation.svg": lambda: plot_evaluation(found.held_out),
         "model_card_calibration.svg": lambda: plot_calibration(found.calibration).figure,
         "model_card_pretraining.svg": lambda: plot_pretraining(found.log).figure,
     }
-    # The same input gives the same file, so that an unchanged book is not rendered again.
-    with mpl.rc_context({"svg.hashsalt": "causalmix", "svg.fonttype": "path"}):
-        for name in sorted(name for name in figures if name in text):
-            figure = figures[name]()
-            figure.savefig(page.with_name(name), metadata={"Date": None})
-            plt.close(figure)
+    fill_blanks(page, {name: partial(make, found) for name, make in BLANKS.items()}, figures)
 
 
 # ---- What it is ----------------------------------------------------------------------------------

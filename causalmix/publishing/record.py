@@ -93,13 +93,18 @@ def _checkpoint_hashes(tfm: str) -> dict[str, tuple[str, str]]:
     return {model.source: (model.file_hash, model.content_hash)}
 
 
-def record_page(records: list[dict[str, Any]]) -> str:
+def record_page(
+    records: list[dict[str, Any]], others: Mapping[str, Mapping[str, str]] | None = None
+) -> str:
     """Write the execution record as a page of the book.
 
     Parameters
     ----------
     records : list of dict
-        What `execution_record` returned, one per notebook.
+        What `execution_record` returned, one per notebook, with the hashes of the ``results`` that
+        it read.
+    others : mapping of str to mapping, optional
+        Hashes of the results that other pages read, by page.
 
     Returns
     -------
@@ -125,6 +130,12 @@ def record_page(records: list[dict[str, Any]]) -> str:
             for name, codes in r["checkpoint"].items()
         }
     )
+    pages = {r["notebook"]: r.get("results", {}) for r in records} | dict(others or {})
+    read = [
+        (page, code_span(name), code[:16])
+        for page, files in pages.items()
+        for name, code in files.items()
+    ]
     versions = {("Python", record["python"]) for record in records}
     versions |= {pair for record in records for pair in record["packages"].items()}
     by_name = sorted(versions, key=lambda pair: pair[0].lower())
@@ -135,6 +146,8 @@ def record_page(records: list[dict[str, Any]]) -> str:
         "## Parameters\n\nEvery value of every notebook, its seeds among them.\n\n"
         + markdown_table(["Notebook", "Parameter", "Value"], values),
         "## Data\n\n" + markdown_table(["Dataset", "SHA-256 of the content, first digits"], data),
+        "## Committed results\n\nWhat the pages read of `results/`.\n\n"
+        + markdown_table(["Page", "File", "SHA-256 of the file, first digits"], read),
         "## Checkpoint\n\nFirst digits of the SHA-256 of the file, byte by byte, and of its "
         "content: architecture and weights, however a file stores them.\n\n"
         + markdown_table(["File", "File hash", "Content hash"], models),

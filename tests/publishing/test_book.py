@@ -21,7 +21,7 @@ from causalmix import atomic
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.publishing import execution, notebooks, progress
 from causalmix.publishing.book import book_name, build_book, fill_stage, repository_url
-from causalmix.publishing.execution import plan
+from causalmix.publishing.execution import plan, result_files
 from causalmix.publishing.notebooks import (
     NotebookError,
     NotebookInputError,
@@ -358,6 +358,34 @@ def test_run_writes_a_page_beside_the_notebook_or_says_that_it_cannot(project):
 
 
 # Runs
+
+
+def test_a_copy_is_made_anew_when_the_results_that_it_reads_change(project):
+    results = project / "results" / "tables"
+    for name in ("one.csv", "one_manifest.json", "other.csv", "store/part-1.parquet"):
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
+        (results / name).write_text("old")
+    code = 'load_result("tables/one")'
+    parameters = "k: int = 0  # a number\nruns: str = 'tables/store'  # a folder"
+    write_notebook(project / "notebooks" / "02_two.ipynb", parameters, code)
+    first = executed(project)["02_two"]
+    (results / "other.csv").write_text("new")
+    assert executed(project)["02_two"] == first
+    seen = {first}
+    for name in ("one.csv", "one_manifest.json", "store/part-1.parquet"):
+        (results / name).write_text("new")
+        seen.add(executed(project)["02_two"])
+    assert len(seen) == 4
+    files = result_files(project / "notebooks" / "02_two.ipynb", {"runs": "tables/store"})
+    assert sorted(files) == [
+        "results/tables/one.csv",
+        "results/tables/one_manifest.json",
+        "results/tables/store/part-1.parquet",
+    ]
+    page = record_page(
+        [record(parameters={}, data={}, results={"results/tables/one.csv": "ab" * 32})]
+    )
+    assert "| 01_one | `results/tables/one.csv` | abababababababab |" in page
 
 
 def test_run_replaces_defaults_in_the_working_directory_and_shows_no_path(project):

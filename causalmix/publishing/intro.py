@@ -1,0 +1,109 @@
+"""The first page: what fine-tuning does to single runs, from the runs that chose the default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from causalmix.benchmarks.candidates import (
+    AUC_HARM,
+    CHOSEN,
+    LOSS_HARM,
+    candidate_gains,
+    harm,
+)
+from causalmix.benchmarks.comparison import mean_and_interval
+from causalmix.benchmarks.store import Store
+from causalmix.errors import CausalMixError
+from causalmix.plots.style import REAL_COLOUR, colours_of
+from causalmix.publishing.blanks import fill_blanks
+
+_SHOWN = {
+    "The same model,\nother members": ("zero_shot_reseeded", "", ""),
+    "Fine-tuned on\nthe real rows": ("default", "", "last"),
+    "CausalMix": CHOSEN,
+}
+_WIDEST = 0.15  # nats; a run beyond it stands at the edge
+
+
+def fill_intro(page: Path, results: Path) -> None:
+    """Fill the blanks of the first page, and draw its figure.
+
+    Parameters
+    ----------
+    page : pathlib.Path
+        Changed in place.
+    results : pathlib.Path
+        The project's folder of results.
+
+    Raises
+    ------
+    CausalMixError
+        If the results are missing, or the page has an unknown blank.
+    """
+    store = Store(results / "finetuning" / "contenders")
+    if not len(store):
+        raise CausalMixError(
+            "The first page needs the runs of results/finetuning/contenders: restore them from the "
+            "repository (git checkout)."
+        )
+    gains = candidate_gains(store)
+    shown = {
+        name: gains[(gains[["arm", "view", "rule"]] == candidate).all(axis=1)]
+        for name, candidate in _SHOWN.items()
+    }
+    texts = {"pain": lambda: _pain(*shown.values()), "gain": lambda: _gain(shown["CausalMix"])}
+    fill_blanks(page, texts, {"intro_runs.svg": lambda: plot_runs(shown)})
+
+
+def _pain(chance: pd.DataFrame, tuned: pd.DataFrame, ours: pd.DataFrame) -> str:
+    tables = tuned["dataset"].nunique()
+    return (
+        f"{len(tuned)} runs on {tables} tables: fine-tuning on the real rows alone made "
+        f"{harm(tuned):.0%} of them worse than the model had been, by more than {AUC_HARM} "
+        f"ROC-AUC or {LOSS_HARM} nats of log-loss. With CausalMix's default it was "
+        f"{harm(ours):.0%}. Chance alone gives {harm(chance):.0%}: so many get worse when the "
+        "same model predicts with other members of its ensemble."
+    )
+
+
+def _gain(ours: pd.DataFrame) -> str:
+    by_table = ours.groupby("dataset")[["auc_gain", "log_loss_gain"]].mean()
+    auc, loss = (_with_interval(by_table[name].to_numpy()) for name in by_table)
+    return f"ROC-AUC rose by {auc}, log-loss fell by {loss} nats"
+
+
+def _with_interval(values: np.ndarray) -> str:
+    shown = "{mean:.4f} [{low:.4f}, {high:.4f}]".format(**mean_and_interval(values, "mean"))
+    return shown.replace("-", "−")
+
+
+def plot_runs(shown: dict[str, pd.DataFrame]) -> Figure:
+    """Draw every run's gain in log-loss over the untouched model, a line a way of predicting.
+
+    Parameters
+    ----------
+    shown : dict of str to DataFrame
+        Rows of :func:`causalmix.benchmarks.candidates.candidate_gains`, by label.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
+    rng = np.random.default_rng(0)
+    colours = colours_of(len(shown))
+    for place, (rows, colour) in enumerate(zip(shown.values(), colours, strict=True)):
+        gains = rows["log_loss_gain"].clip(-_WIDEST, _WIDEST)
+        height = place + rng.uniform(-0.22, 0.22, len(rows))
+        ax.scatter(gains, height, s=14, color=colour, alpha=0.8, linewidths=0)
+    ax.axvspan(-_WIDEST * 1.03, -LOSS_HARM, color="0.93", zorder=0)
+    ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
+    ax.set_yticks(range(len(shown)), list(shown))
+    ax.set(xlim=(-_WIDEST * 1.03, _WIDEST * 1.03), ylim=(len(shown) - 0.5, -0.5))
+    ax.set_xlabel("Log-loss (nats) better than the untouched model by; shaded: worse")
+    return figure

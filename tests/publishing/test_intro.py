@@ -1,0 +1,75 @@
+"""The first page: its numbers are those of the runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from made_stores import made_row
+
+from causalmix.benchmarks.analysis import planned_contrasts
+from causalmix.benchmarks.arms import KIND
+from causalmix.benchmarks.store import Store
+from causalmix.errors import CausalMixError
+from causalmix.publishing.intro import fill_intro
+
+ROOT = Path(__file__).parents[2]
+ARMS = ("zero_shot", "zero_shot_reseeded", "default", "causal_rehearsal")
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    """Ten runs an arm: default harms four, chance one, ours none; ours gains .01 on each table."""
+    store = Store(tmp_path / "results" / "finetuning" / "contenders")
+    for arm in ARMS:
+        for k in range(10):
+            worse = {"default": k < 4, "zero_shot_reseeded": k < 1}.get(arm, False)
+            auc = 0.8 - 0.02 * worse + 0.01 * (arm == "causal_rehearsal")
+            level = 0.5 if arm == ARMS[-1] else 1.0
+            rule = {} if "zero" in arm else {"config": {"rule": "last", "level": level}}
+            row = made_row(arm, f"t{k}", 0, auc, 0.5 - 0.02 * (arm == ARMS[-1]), **rule)
+            store.add(row | {"curves": None})
+    store.flush()
+    return tmp_path / "results"
+
+
+def filled(page: Path, results: Path) -> str:
+    fill_intro(page, results)
+    return page.read_text()
+
+
+def test_the_first_page_counts_the_runs(tmp_path, results):
+    page = tmp_path / "intro.md"
+    page.write_text("{{ pain }}|{{ gain }}|intro_runs.svg")
+    pain, gain, _ = filled(page, results).split("|")
+    assert pain.startswith("10 runs on 10 tables")
+    assert "made 40% of them worse" in pain
+    assert "default it was 0%. Chance alone gives 10%" in pain
+    assert gain == (
+        "ROC-AUC rose by 0.0100 [0.0100, 0.0100], log-loss fell by 0.0200 [0.0200, 0.0200] nats"
+    )
+    assert page.with_name("intro_runs.svg").exists()
+
+
+def test_the_committed_page_is_filled_from_the_committed_runs(tmp_path):
+    shutil.copy(ROOT / "book" / "intro.md", tmp_path / "intro.md")
+    text = filled(tmp_path / "intro.md", ROOT / "results")
+    assert "{{" not in text
+    assert "50 runs on 10 tables" in text
+
+
+def test_a_shuffled_graph_does_as_well_as_the_page_says():
+    runs = Store(ROOT / "results" / "finetuning" / "contenders").runs(KIND)
+    found = planned_contrasts(runs, [("causal_rehearsal", "causal_shuffled_rehearsal")])
+    assert set(found["score"]) == {"auc", "log_loss"}
+    assert ((found["low"] < 0) & (found["high"] > 0)).all()
+
+
+def test_missing_runs_and_unknown_blanks_are_named(tmp_path, results):
+    page = tmp_path / "intro.md"
+    page.write_text("{{ joy }}")
+    with pytest.raises(CausalMixError, match=r"unknown blanks: joy\. Known: pain, gain"):
+        fill_intro(page, results)
+    with pytest.raises(CausalMixError, match="results/finetuning/contenders: restore"):
+        fill_intro(page, tmp_path)
