@@ -6,7 +6,8 @@ import errno
 import os
 import secrets
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
 
@@ -37,9 +38,34 @@ _COMPUTING = (
 )
 
 
-def _computes(command: Callable) -> Callable:
-    """Give a command the options of everything that consists of runs."""
-    return reduce(lambda made, option: option(made), reversed(_COMPUTING), command)
+_COLUMNS = (
+    click.option("--target", help="Column of the classes; by default the one named target."),
+    click.option("--categorical", multiple=True, help="Columns that are categories."),
+    click.option("--numeric", multiple=True, help="Columns that are numbers."),
+    click.option("--date", multiple=True, help="Columns that are dates."),
+    click.option("--drop", multiple=True, help="Columns that are not used."),
+)
+
+_STRUCTURE = (
+    click.option(
+        "--graph",
+        type=click.Path(path_type=Path),
+        help="File of the known edges (CSV: cause,effect; GraphML or GML) in place of a search.",
+    ),
+    click.option(
+        "--knowledge",
+        type=click.Path(path_type=Path),
+        help="YAML file of edges that are required and forbidden, and tiers, for the search.",
+    ),
+)
+
+
+def _takes(options: Sequence[Callable]) -> Callable[[Callable], Callable]:
+    """Give a command options that others have too."""
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
+
+
+_computes = _takes(_COMPUTING)
 
 
 class _Commands(click.Group):
@@ -136,10 +162,7 @@ def datasets(write: Path | None) -> None:
 
 @main.command(cls=_ListOptions)
 @click.argument("table")
-@click.option("--target", help="Column of the classes; by default the one named target.")
-@click.option("--categorical", multiple=True, help="Columns that are categories.")
-@click.option("--numeric", multiple=True, help="Columns that are numbers.")
-@click.option("--drop", multiple=True, help="Columns that are not used.")
+@_takes(_COLUMNS)
 def inspect(table: str, target: str | None, **columns: tuple[str, ...]) -> None:
     """Say how a TABLE will be read, a CSV or Parquet file, and what in it deserves a look."""
     from causalmix.reports.inspection import inspect_table
@@ -149,13 +172,16 @@ def inspect(table: str, target: str | None, **columns: tuple[str, ...]) -> None:
 
 @main.command(cls=_ListOptions)
 @click.argument("table")
-@click.option("--target", help="Column of the classes; by default the one named target.")
+@_takes(_COLUMNS)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
-@click.option("--categorical", multiple=True, help="Columns that are categories.")
-@click.option("--numeric", multiple=True, help="Columns that are numbers.")
-@click.option("--drop", multiple=True, help="Columns that are not used.")
 @click.option(
     "--generator", default="causal", show_default=True, help="Of rows to train on; or none."
+)
+@_takes(_STRUCTURE)
+@click.option(
+    "--keep-generator",
+    is_flag=True,
+    help="Keep the used columns and the generator's settings, so that generate takes the folder.",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings.")
 @click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
@@ -170,31 +196,34 @@ def fit(
     generator: str,
     **options: object,
 ) -> None:
-    """Fine-tune on a TABLE, a CSV or Parquet file; write the model and report.html."""
-    from causalmix.finetuning.persistence import REPORT, check_place
-    from causalmix.reports.fitting import fit_table
-    from causalmix.reports.page import write_report
+    """Fine-tune on a TABLE, a CSV or Parquet file; write the model and report.html.
 
-    def say(line: str) -> None:
-        click.echo(line, err=True)
+    The model is written first, then folds are held out to say what it is worth: Ctrl-C there loses
+    the report alone. Its folder holds the rows of the table: share it only where these may be.
+    """
+    from causalmix.finetuning.persistence import REPORT, check_place
+    from causalmix.reports.fitting import fit_table, keeping
+    from causalmix.reports.page import write_report
 
     check_writable(out, folder=True)
     if out.exists():  # before the work, not after it
         check_place(out)
-    chosen = None if generator == "none" else generator
-    found = fit_table(table, target, config=_yaml(config), generator=chosen, report=say, **options)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    found.classifier.save(out)
-    write_report(found, out / REPORT, report=say)
+    say = _clocked(options["time_limit"])
+    options |= {"config": _yaml(config), "generator": None if generator == "none" else generator}
+    found = fit_table(table, target, out=out, report=say, **options)
+    with keeping(out, say, "the report"):
+        write_report(found, out / REPORT, report=say)
     click.echo(str(found))
     click.echo(f"Report: {_shown(out / REPORT)}")
     click.echo(f"Next: causalmix predict {_shown(out)} NEW.csv --out scores.csv")
+    if options["keep_generator"]:
+        click.echo(f"Or: causalmix generate {_shown(out)} -n 500 --out rows.csv")
 
 
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("table")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV or Parquet file.")
 @click.option("--device", default="auto", show_default=True, help="Of the foundation model.")
 def predict(model: Path, table: str, out: Path, device: str) -> None:
     """Predict every row of a TABLE with a MODEL, a folder that fit wrote."""
@@ -207,28 +236,91 @@ def predict(model: Path, table: str, out: Path, device: str) -> None:
 
 @main.command(cls=_ListOptions)
 @click.argument("table")
-@click.option("--target", help="Column of the classes; by default the one named target.")
+@_takes(_COLUMNS)
 @click.option("-n", "n", type=int, default=500, show_default=True, help="Rows.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
-@click.option("--generator", default="causal", show_default=True)
-@click.option("--keep-noise", type=float, default=0.0, show_default=True, help="Of real rows.")
-@click.option("--categorical", multiple=True, help="Columns that are categories.")
-@click.option("--numeric", multiple=True, help="Columns that are numbers.")
-@click.option("--drop", multiple=True, help="Columns that are not used.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV or Parquet file.")
+@click.option("--generator", help="Of the rows; causal by default.")
+@_takes(_STRUCTURE)
+@click.option(
+    "--keep-noise",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="How near rows stay to real ones (0 to 1); says whom they give away.",
+)
+@click.option("--class-shares", metavar="A=0.5,B=0.5", help="Shares of the classes.")
+@click.option(
+    "--do", multiple=True, metavar="COLUMN=VALUE", help="Set a column; its effects follow."
+)
+@click.option(
+    "--graph-out",
+    type=click.Path(path_type=Path),
+    help="Edges as .csv, .parquet, .png, .svg, .pdf.",
+)
+@click.option("--quality", is_flag=True, help="Judge the generator on held-out rows.")
 @click.option("--seed", type=int, default=0, show_default=True)
-def generate(table: str, target: str | None, out: Path, n: int, **options: object) -> None:
-    """Write synthetic rows of a TABLE, a CSV or Parquet file, as it is written itself."""
+def generate(
+    table: str,
+    target: str | None,
+    out: Path,
+    n: int,
+    class_shares: str | None,
+    do: tuple[str, ...],
+    **options: object,
+) -> None:
+    """Write synthetic rows of a TABLE, a CSV or Parquet file, as it is written itself.
+
+    TABLE may also be a folder that fit --keep-generator wrote: the generator is then fitted again
+    on the rows that are kept there, as it was.
+    """
     from causalmix.reports.drawing import generate_table
 
-    def say(line: str) -> None:
-        click.echo(line, err=True)
-
-    attack = generate_table(table, target, out, n, report=say, **options)
-    if attack:
+    shares = _pairs("--class-shares", class_shares.split(",") if class_shares else [])
+    drawn = generate_table(
+        table,
+        target,
+        out,
+        n,
+        class_shares={name: _number("--class-shares", text) for name, text in shares.items()},
+        do=_pairs("--do", do),
+        report=_clocked(),
+        **options,
+    )
+    if drawn.attack:
         click.echo(
-            f"Who was in the table can be told with an AUC of {attack.auc:.2f} (0.5 is chance)."
+            f"Who was in the table can be told with an AUC of {drawn.attack.auc:.2f} (0.5 is "
+            "chance)."
         )
+    if drawn.quality is not None:
+        click.echo(drawn.quality.T.round(3).to_string())
     click.echo(_shown(out))
+
+
+def _clocked(limit: float | None = None) -> Callable[[str], None]:
+    """Return what prints a line with the seconds since now, and those left of a limit."""
+    begun = time.monotonic()
+
+    def say(line: str) -> None:
+        seconds = time.monotonic() - begun
+        left = f", {max(limit - seconds, 0):.0f} s left" if limit else ""
+        click.echo(f"[{seconds:.0f} s{left}] {line}", err=True)
+
+    return say
+
+
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    """Split NAME=VALUE at the last sign."""
+    for each in given:
+        if not all(each.rpartition("=")):
+            raise CausalMixError(f"{option} is {each!r}; give NAME=VALUE.")
+    return {name.strip(): text.strip() for name, _, text in (g.rpartition("=") for g in given)}
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise CausalMixError(f"{option} has {text!r} where a number is needed.") from None
 
 
 @main.command(cls=_ListOptions)

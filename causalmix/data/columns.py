@@ -165,6 +165,7 @@ def clean_columns(
     *,
     categorical: Sequence[str] = (),
     numeric: Sequence[str] = (),
+    date: Sequence[str] = (),
     typed: bool = False,
     decimal_comma: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, Diagnosis]]:
@@ -174,7 +175,7 @@ def clean_columns(
     ----------
     frame : pd.DataFrame
         Feature columns with distinct string names.
-    categorical, numeric : sequence of str, default=()
+    categorical, numeric, date : sequence of str, default=()
         Columns whose type is decided here and not by the rules. They are also kept where a
         rule takes them for identifiers or free text.
     typed : bool, default=False
@@ -194,13 +195,13 @@ def clean_columns(
     Raises
     ------
     UnknownNameError
-        If `categorical` or `numeric` names a column that is not there.
+        If `categorical`, `numeric` or `date` names a column that is not there.
     DataError
         If a column holds infinities, numbers too large or too alike to be computed with or nested
-        values, if `numeric` names a column that is
-        not numeric or both lists name it, or if no column is left.
+        values, if `numeric` or `date` names a
+        column that is not so or two lists name one, or if no column is left.
     """
-    wanted = _wanted_types(frame, categorical, numeric)
+    wanted = _wanted_types(frame, categorical, numeric, date)
     kept: dict[str, pd.Series] = {}
     diagnoses: dict[str, Diagnosis] = {}
     infinite = []
@@ -292,11 +293,12 @@ def notes_on(diagnoses: Mapping[str, Diagnosis]) -> list[str]:
 
 
 def _wanted_types(
-    frame: pd.DataFrame, categorical: Sequence[str], numeric: Sequence[str]
+    frame: pd.DataFrame, categorical: Sequence[str], numeric: Sequence[str], date: Sequence[str]
 ) -> dict[str, Want]:
     """Return the type a user asked for, by column, after checking the names."""
-    check_column_sets({"categorical": categorical, "numeric": numeric}, frame.columns)
-    return dict.fromkeys(categorical, "category") | dict.fromkeys(numeric, "number")
+    check_column_sets({"categorical": categorical, "numeric": numeric, "date": date}, frame.columns)
+    wanted = (("category", categorical), ("number", numeric), ("date", date))
+    return {name: want for want, names in wanted for name in names}
 
 
 def _is_category(values: pd.Series, kind: Kind, *, want: str | None, typed: bool) -> bool:

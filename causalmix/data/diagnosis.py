@@ -27,9 +27,10 @@ MOST_ODD = 0.05
 Kind = Literal["number", "date", "duration", "category", "text"]
 """What a column is; `category` is stated by the source or learned, `text` is neither yet."""
 
-Want = Literal["category", "number", "label"]
+Want = Literal["category", "number", "date", "label"]
 """What a user declared a column to be; a `label` is a target, whose numbers are kept exact."""
 
+_LISTS = {"number": "numeric", "date": "date"}  # where a user declares what is read
 _ODD = ("bound", "unit", "ledger", "thousands", "gap", "other", "unread")
 _EXAMPLES = 3
 _MANY = 10  # distinct numbers or dates, of which a column of text is said to have almost been one
@@ -144,9 +145,9 @@ def diagnose(
     ----------
     column : pd.Series
         A column of any dtype.
-    want : {"category", "number", "label"}, optional
+    want : {"category", "number", "date", "label"}, optional
         What the user declared the column to be: a declared category is not read as dates, nor as
-        numbers that are not written plainly; a declared number is not left as text.
+        numbers that are not written plainly; declared numbers and dates are not left as text.
     decimal_comma : bool, default=False
         Whether ``1,234`` means 1.234 where no cell of the column settles it.
 
@@ -162,10 +163,12 @@ def diagnose(
     Raises
     ------
     DataError
-        If cells are nested, binary or complex, or are no numbers where numbers are wanted.
+        If cells are nested, binary or complex, or are no numbers or dates where those are wanted.
     """
     column = _dense(column)
     dtype = column.dtype
+    if want == "date" and dtype.kind not in "mM":
+        return _diagnose_cells(column, want, False)
     if isinstance(dtype, pd.CategoricalDtype):
         if want == "number":
             return _diagnose_cells(column, want, False)
@@ -326,15 +329,15 @@ def _diagnose_cells(
     if found and all(isinstance(v, dt.timedelta) for v in found):
         return diagnose(pd.to_timedelta(column), want="number")
     levels = _Levels.of(found, codes)
-    attempts = [_as_numbers(levels, want, decimal_comma)]
+    attempts = [_as_dates(levels) if want == "date" else _as_numbers(levels, want, decimal_comma)]
     if not attempts[0].fits and want in (None, "label"):
         attempts.append(_as_dates(levels))
     fitting = attempts[-1] if attempts[-1].fits else None
     other = attempts[0].how == "other"
-    if want == "number" and not fitting and other.any():
+    if want in _LISTS and not fitting and other.any():
         raise DataError(
-            f"Column {quoted(column.name)} is listed in numeric=, but "
-            f"{quoted(levels.texts[other][0])} is not a number. Correct the cell, leave it "
+            f"Column {quoted(column.name)} is listed in {_LISTS[want]}=, but "
+            f"{quoted(levels.texts[other][0])} is not a {want}. Correct the cell, leave it "
             "empty, or take the column off the list."
         )
     values = fitting.values if fitting else np.where(levels.gaps, np.nan, levels.texts)

@@ -203,7 +203,7 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
     stated = _STATED_SEPARATOR.match(text)
     text, n_before = (text[stated.end() :], 1) if stated else (text, 0)
     if not text.strip():
-        raise DataError(f"{path.name} is empty.")
+        raise DataError(f"{path.name} is empty; give a line of column names, then one a row.")
     header, rows, lines = [], [], []
     with _cells_of_any_size():
         separator = stated[1] if stated else _separator(text)

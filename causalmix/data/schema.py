@@ -14,8 +14,8 @@ from causalmix.data.columns import clean_columns, listed, notes_on
 from causalmix.data.diagnosis import Diagnosis, Unread, read
 from causalmix.errors import DataError, check_name, quoted
 
-ROLES = ("categorical", "numeric", "drop")
-"""What a user may say that a column is: a category, a number, or nothing to learn from."""
+ROLES = ("categorical", "numeric", "date", "drop")
+"""What a user may say that a column is: a category, a number, a date, or nothing to learn from."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ class TableSchema:
             frame.drop(columns=named["drop"]),
             categorical=named["categorical"],
             numeric=named["numeric"],
+            date=named["date"],
             typed=True,
             decimal_comma=decimal_comma,
         )

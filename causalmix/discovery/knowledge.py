@@ -1,16 +1,25 @@
-"""What is known about a graph before the search: required edges, forbidden edges, tiers."""
+"""What is known about a graph before the search: edges, forbidden edges, tiers, or all of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
 
 import networkx as nx
 import numpy as np
+import yaml
 
-from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.data.files import read_table
+from causalmix.errors import CausalMixError, DataError, check_name, naming
 
 Edge = tuple[str, str]
+
+EDGE_HEADERS = (("cause", "effect"), ("source", "target"), ("from", "to"))
+"""Names that the two columns of a file of edges may have."""
+
+_READERS = {".graphml": nx.read_graphml, ".gml": nx.read_gml}
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,100 @@ class BackgroundKnowledge:
                 "Take one side of each contradiction out."
             )
 
+    @classmethod
+    def read(cls, known: BackgroundKnowledge | Mapping[str, Any]) -> Self:
+        """Take knowledge as it is, or from a mapping.
+
+        Parameters
+        ----------
+        known : BackgroundKnowledge or mapping
+            ``required``, ``forbidden`` and ``tiers``, of which any may be left out.
+
+        Returns
+        -------
+        BackgroundKnowledge
+
+        Raises
+        ------
+        UnknownNameError
+            If a mapping has another key.
+        CausalMixError
+            If it is neither, or makes no sense.
+        """
+        if isinstance(known, cls):
+            return known
+        valid = [field.name for field in fields(cls)]
+        if not isinstance(known, Mapping):
+            raise CausalMixError(
+                f"knowledge is {known!r}; give a BackgroundKnowledge, or a mapping with some of "
+                f"{', '.join(valid)}."
+            )
+        for name in known:
+            check_name(name, valid, "entry of the background knowledge:")
+        given = {name: value for name, value in known.items() if value is not None}
+        for name, value in given.items():
+            if isinstance(value, str) or not isinstance(value, Iterable):
+                raise CausalMixError(f"{name} is {value!r}; a list is needed, as [[age, outcome]].")
+        return cls(**given)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a YAML file.
+
+        It looks like this, where any of the three may be left out::
+
+            required: [[age, outcome]]
+            forbidden: [[ward, age]]
+            tiers: [[age, sex], [ward, crp], [outcome]]
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        BackgroundKnowledge
+
+        Raises
+        ------
+        CausalMixError
+            If the file cannot be read as such, or contradicts itself; names it.
+        """
+        path = Path(path)
+        advice = (
+            "Write required: and forbidden: with pairs, as [[age, outcome]], and tiers: with lists."
+        )
+        with naming(path, "background knowledge", advice):
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        try:
+            return cls.read(found)
+        except CausalMixError as error:
+            raise type(error)(f"{path}: {error}") from error
+
+    def about(self, names: Collection[str]) -> Self:
+        """Return what is said of some columns, without the rest.
+
+        Parameters
+        ----------
+        names : collection of str
+
+        Returns
+        -------
+        BackgroundKnowledge
+        """
+
+        def known(edges: Sequence[Edge]) -> list[Edge]:
+            return [edge for edge in edges if set(edge) <= set(names)]
+
+        tiers = [[name for name in tier if name in names] for tier in self.tiers]
+        return type(self)(known(self.required), known(self.forbidden), tiers)
+
+    @property
+    def named(self) -> list[str]:
+        """The columns that it names, in alphabetical order."""
+        edges = {name for edge in (*self.required, *self.forbidden) for name in edge}
+        return sorted(edges.union(*self.tiers), key=str)
+
     def constraints(self, names: Sequence[str]) -> Constraints:
         """Return the knowledge as matrices over `names`.
 
@@ -59,8 +162,7 @@ class BackgroundKnowledge:
         UnknownNameError
             If the knowledge names a column that is not among `names`.
         """
-        named = {name for edge in (*self.required, *self.forbidden) for name in edge}
-        for name in sorted(named.union(*self.tiers), key=str):
+        for name in self.named:
             check_name(name, names, "column in the background knowledge:")
         position = {name: i for i, name in enumerate(names)}
         required = np.zeros((len(names), len(names)), dtype=bool)
@@ -131,6 +233,74 @@ class Constraints:
     def is_required(self, cause: object, effect: object) -> bool:
         """Say whether a node must cause another, as causal-learn asks; nodes named by number."""
         return bool(self.required[int(cause.get_name()), int(effect.get_name())])
+
+
+def read_graph(graph: nx.DiGraph | Iterable[Edge]) -> nx.DiGraph:
+    """Take a graph that is known.
+
+    Parameters
+    ----------
+    graph : networkx.DiGraph or iterable of (str, str)
+        Or its edges, from cause to effect.
+
+    Returns
+    -------
+    networkx.DiGraph
+
+    Raises
+    ------
+    CausalMixError
+        If an edge is no pair.
+    DataError
+        If it has a cycle, which is named, or no edge.
+    """
+    if not isinstance(graph, nx.Graph):
+        if isinstance(graph, str) or not isinstance(graph, Iterable):
+            raise CausalMixError(
+                f"The graph is {graph!r}; a networkx.DiGraph is needed, or pairs (cause, effect)."
+            )
+        graph = nx.DiGraph([_pair(edge, "The graph") for edge in graph])
+    check_acyclic(graph)
+    if not graph.edges:
+        raise DataError("The graph has no edges; name some, or leave it to the search.")
+    return graph
+
+
+def load_graph(path: str | Path) -> nx.DiGraph:
+    """Read a graph that is known from a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Edges, from cause to effect: a CSV or Parquet file with a row each and the columns ``cause``
+        and ``effect`` (or another pair of `EDGE_HEADERS`); or GraphML or GML, by the ending.
+
+    Returns
+    -------
+    networkx.DiGraph
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read as such, or the graph has a cycle, which is named.
+    """
+    path = Path(path)
+    if read := _READERS.get(path.suffix.lower()):
+        with naming(path, "a graph", "Write its edges to a CSV file: cause,effect.", DataError):
+            graph = read(path)
+    else:
+        frame = read_table(path).frame
+        pairs = [pair for pair in EDGE_HEADERS if set(pair) <= set(frame)]
+        if not pairs:
+            raise DataError(
+                f"{path} has no columns cause and effect; its first line is to be cause,effect, "
+                "and each other line an edge."
+            )
+        graph = frame[list(pairs[0])].astype(str).itertuples(index=False, name=None)
+    try:
+        return read_graph(graph)
+    except CausalMixError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def named_cycle(graph: nx.DiGraph) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from causalmix.discovery.edge_probabilities import MarkWeights, read_mark_weights
 from causalmix.discovery.independence import BASIS_FUNCTION, MIXED_TESTS, TESTS
@@ -45,7 +46,7 @@ class DiscoveryOptions:
     boss_seconds: float = 60.0
     max_columns: int = 100
     time_limit: float | None = None
-    knowledge: BackgroundKnowledge = NO_KNOWLEDGE
+    knowledge: BackgroundKnowledge | Mapping[str, Any] = NO_KNOWLEDGE
     mark_weights: MarkWeights = "soft"
     seed: int = 0
     n_jobs: int = 1
@@ -63,6 +64,7 @@ class DiscoveryOptions:
         check_whole(self.n_bootstraps, 1, "n_bootstraps")
         check_whole(self.max_conditioning, 0, "max_conditioning")
         check_whole(self.max_columns, 1, "max_columns")
+        self.knowledge = BackgroundKnowledge.read(self.knowledge)
         check_seed(self.seed)
         check_jobs(self.n_jobs)
         read_mark_weights(self.mark_weights)

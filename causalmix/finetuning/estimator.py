@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -19,6 +20,7 @@ from causalmix.data.dataset import TabularDataset
 from causalmix.data.own_settings import own_settings
 from causalmix.data.schema import TableSchema
 from causalmix.data.splitting import Split
+from causalmix.discovery.knowledge import BackgroundKnowledge
 from causalmix.errors import CausalMixError, FinetuningWarning
 from causalmix.finetuning import fit_input, fit_parameters, persistence
 from causalmix.finetuning.config import FinetuneConfig
@@ -50,9 +52,17 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         Arguments of the generator's constructor, and ``purified=True`` for purified rows
         (`causalmix.generation.purification.Purified`). Its ``seed``, where it has one, is by
         default that of the fit.
+    graph : sequence of (str, str) or networkx.DiGraph, optional
+        A known graph, or its edges from cause to effect, in the place of the causal generator's
+        search. The target goes by the name of `y`, or ``"target"`` where that has none.
+    knowledge : BackgroundKnowledge or mapping, optional
+        What is known of the graph before the causal generator's search: edges that it has
+        (``required``) and has not (``forbidden``), and ``tiers``; see
+        :class:`causalmix.discovery.knowledge.BackgroundKnowledge`. A saved classifier comes back
+        with the mapping.
     columns : mapping of str to str, optional
-        What columns are, by name: ``"categorical"``, ``"numeric"`` or ``"drop"``. The types of the
-        others are inferred.
+        What columns are, by name: ``"categorical"``, ``"numeric"``, ``"date"`` or ``"drop"``. The
+        types of the others are inferred.
     n_val : int or float, default=0.2
         Validation rows: a number of rows, at least one for each class that has two; or a share in
         (0, 1), which is raised to that. A class with a single row is not validated, and a warning
@@ -131,6 +141,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         tfm: str | Path = "embedded",
         generator: str | None = "causal",
         generator_options: Mapping[str, Any] | None = None,
+        graph: Sequence[tuple[str, str]] | nx.DiGraph | None = None,
+        knowledge: BackgroundKnowledge | Mapping[str, Any] | None = None,
         columns: Mapping[str, str] | None = None,
         n_val: int | float = 0.2,
         n_estimators: int | None = None,
@@ -145,6 +157,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         self.tfm = tfm
         self.generator = generator
         self.generator_options = generator_options
+        self.graph = graph
+        self.knowledge = knowledge
         self.columns = columns
         self.n_val = n_val
         self.n_estimators = n_estimators
@@ -422,13 +436,14 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         start = time.perf_counter()
         config = fit_parameters.check_parameters(self)
         seed = fit_input.draw_seed(self.random_state)
-        generator = fit_input.seeded_generator(self.generator, self.generator_options, seed)
+        options = fit_input.generator_options(self)
+        generator = fit_input.seeded_generator(self.generator, options, seed)
         frame = fit_input.read_frame(self, X)
         classes, codes = fit_input.read_labels(y)
         check_consistent_length(frame, codes)
         comma = bool(getattr(X, "attrs", {}).get("decimal_comma", False))
         schema, features, notes = TableSchema.learn(frame, self.columns, decimal_comma=comma)
-        dataset = fit_input.as_dataset(features, classes, codes)
+        dataset = fit_input.as_dataset(features, classes, codes, getattr(y, "name", None))
         train, val, more = fit_input.split_rows(dataset, self.n_val, seed, steps=config.steps)
         for warning in [*notes, *more]:
             warnings.warn(warning, stacklevel=3)
@@ -448,7 +463,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         seconds = time.perf_counter() - start
         self.report_ = make_report(result, n_train=train.n_rows, n_val=val.n_rows, seconds=seconds)
         self.classes_ = classes
-        if config.steps and self.report_.verdict != "helped":
+        gained = self.report_.kept == "fine_tuned" and self.report_.gain > 0
+        if config.steps and not gained:
             warnings.warn(_say(self.report_), FinetuningWarning, stacklevel=3)
 
     def _restore(self, fitted: persistence.Fitted) -> None:
@@ -459,9 +475,10 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _say(report: FitReport) -> str:
-    """Say in front of the reason that fine-tuning did not help, and what predicts."""
+    """Say in front of the reason what fine-tuning was worth, and what predicts."""
     used = {
-        "zero_shot": "The model predicts as without fine-tuning.",
-        "fine_tuned": "The fine-tuned weights are used.",
+        "zero_shot": "The model predicts as without fine-tuning",
+        "fine_tuned": "The fine-tuned weights are used",
     }[report.kept]
-    return f"Fine-tuning: {report.verdict}. {used} {report.reason}"
+    measured = f" ({report.measured})" if report.measured else ""
+    return f"Fine-tuning: {report.verdict}. {used}{measured}. {report.reason}"

@@ -20,7 +20,7 @@ from causalmix.data.columns import listed
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.files import check_columns
 from causalmix.data.splitting import holdout_split
-from causalmix.errors import CausalMixError, DataError, check_seed
+from causalmix.errors import CausalMixError, DataError, check_name, check_seed
 from causalmix.generation.registry import GENERATORS, Generator, make_generator
 
 
@@ -49,6 +49,58 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int:
             "random_state must be a whole number, not negative, a numpy.random.RandomState or "
             f"None; got {random_state!r}."
         ) from None
+
+
+def generator_options(estimator: BaseEstimator) -> dict[str, Any]:
+    """Put together what an estimator says of its generator.
+
+    Parameters
+    ----------
+    estimator : CausalMixClassifier
+
+    Returns
+    -------
+    dict
+        Arguments of the generator's constructor.
+
+    Raises
+    ------
+    CausalMixError
+        If there is a graph, or knowledge of one, for a generator that has none.
+    UnknownNameError
+        If the generator is unknown.
+    """
+    structure = {name: getattr(estimator, name) for name in ("graph", "knowledge")}
+    structure = {name: value for name, value in structure.items() if value is not None}
+    if structure and not takes_graph(estimator.generator):
+        raise CausalMixError(
+            f"{' and '.join(structure)} given, but generator={estimator.generator!r} has no "
+            "graph: leave that out, or take generator='causal'."
+        )
+    return dict(estimator.generator_options or {}) | structure
+
+
+def takes_graph(name: str | None) -> bool:
+    """Say whether a generator goes by a graph.
+
+    Parameters
+    ----------
+    name : str or None
+        Key of ``causalmix.generation.registry.GENERATORS``, or none.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    UnknownNameError
+        If the generator is unknown.
+    """
+    if name is None:
+        return False
+    known = GENERATORS[check_name(name, GENERATORS, "generator")]
+    return "graph" in inspect.signature(known).parameters
 
 
 def seeded_generator(
@@ -241,7 +293,9 @@ def as_labels(y: Any, *, warn: bool = False) -> np.ndarray:
     return labels
 
 
-def as_dataset(features: pd.DataFrame, classes: np.ndarray, codes: np.ndarray) -> TabularDataset:
+def as_dataset(
+    features: pd.DataFrame, classes: np.ndarray, codes: np.ndarray, name: object = None
+) -> TabularDataset:
     """Put clean features and coded labels together.
 
     Parameters
@@ -250,13 +304,15 @@ def as_dataset(features: pd.DataFrame, classes: np.ndarray, codes: np.ndarray) -
         As `TableSchema` gives them.
     classes, codes : ndarray
         As `read_labels` gives them.
+    name : object, optional
+        Of the target, if that is text; by default it is called ``target``.
 
     Returns
     -------
     TabularDataset
         Its classes are named by the labels' text, in the order of `classes`.
     """
-    target = "target"
+    target = name if isinstance(name, str) and name else "target"
     while target in features:
         target += "_"
     names = pd.Index([str(label) for label in classes], dtype=object)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
@@ -25,6 +26,7 @@ from causalmix.atomic import hidden_content, naming_output, replace_folder
 from causalmix.data.columns import listed
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.schema import TableSchema
+from causalmix.discovery.knowledge import BackgroundKnowledge
 from causalmix.errors import CausalMixError, CheckpointError
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.fit_input import as_dataset
@@ -34,18 +36,20 @@ from causalmix.manifest import file_hash, json_hash, package_versions, write_jso
 from causalmix.tfm.encoding import Encoder
 from causalmix.tfm.model import FoundationModel, load_tfm
 
-FORMAT = 4
+FORMAT = 5
 """Version of the folder's layout; a folder of another version is refused."""
 
 _STATE, _WEIGHTS, _ROWS = "classifier.json", "weights.safetensors", "context.safetensors"
 
-REPORT = "report.html"
+REPORT, GENERATOR = "report.html", "generator.parquet"
 """What may stand beside these, and goes with them when another classifier is saved there."""
+
+_ALL = (_STATE, _WEIGHTS, _ROWS, REPORT, GENERATOR)
 
 # What the state has at least, and what some parts of it have.
 _KEYS = (
     *("parameters", "classes", "n_features_in", "feature_names_in", "columns", "schema"),
-    *("n_estimators", "seed", "report", "history", "checksums"),
+    *("target", "n_estimators", "seed", "report", "history", "checksums"),
 )
 _PARTS = {"classes": ("dtype", "values"), "report": [each.name for each in fields(FitReport)]}
 
@@ -114,6 +118,7 @@ def classifier_state(classifier: Any, fitted: Fitted) -> dict[str, Any]:
         "n_features_in": classifier.n_features_in_,
         "feature_names_in": list(getattr(classifier, "feature_names_in_", [])),
         "columns": fitted.columns,
+        "target": fitted.context.y.name,
         "schema": classifier._schema.as_json(),
         "n_estimators": fitted.n_estimators,
         "seed": fitted.seed,
@@ -211,7 +216,7 @@ def check_place(path: Path) -> None:
     here = sorted(each.name for each in path.iterdir()) if path.is_dir() else [path.name]
     if here and not (path.is_dir() and _is_state(path / _STATE)):
         raise CheckpointError(f"{path} exists and is no saved classifier; choose another path.")
-    if foreign := [name for name in here if name not in (_STATE, _WEIGHTS, _ROWS, REPORT)]:
+    if foreign := [name for name in here if name not in _ALL]:
         raise CheckpointError(
             f"{path} holds what is no part of a saved classifier: {listed(foreign)}. Move that, or "
             "choose another path."
@@ -269,7 +274,8 @@ def load_folder(
         state = json.loads(text, object_hook=_unplain)
         attributes = learned_attributes(state)
     with _readable(path / _ROWS):
-        context = _context(load_file(path / _ROWS), attributes["_schema"], attributes["classes_"])
+        arrays, names = load_file(path / _ROWS), (attributes["classes_"], state["target"])
+        context = _context(arrays, attributes["_schema"], *names)
     tfm = load_tfm(path / _WEIGHTS, device=device)
     fitted = Fitted(tfm, context, *(state[k] for k in ("columns", "n_estimators", "seed")))
     return fitted, state["parameters"], attributes
@@ -288,7 +294,8 @@ def json_value(name: str, value: Any) -> Any:
     -------
     object
         Mappings with other keys than strings are lists of pairs, and a `FinetuneConfig` is a
-        mapping; `load_folder` undoes both.
+        mapping; `load_folder` undoes both. A graph is the list of its edges, and a
+        `BackgroundKnowledge` a mapping; `CausalMixClassifier` takes either.
 
     Raises
     ------
@@ -350,6 +357,10 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, FinetuneConfig):
         return {_CONFIG: _plain(vars(value))}
+    if isinstance(value, nx.DiGraph):
+        return _plain(list(value.edges))
+    if isinstance(value, BackgroundKnowledge):
+        value = vars(value)
     if not isinstance(value, Mapping):
         return value
     items = {_plain(key): _plain(each) for key, each in value.items()}
@@ -398,7 +409,7 @@ def _arrays(table: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _context(
-    arrays: dict[str, np.ndarray], schema: TableSchema, classes: np.ndarray
+    arrays: dict[str, np.ndarray], schema: TableSchema, classes: np.ndarray, target: str
 ) -> TabularDataset:
     """Undo `_arrays`."""
     features = {
@@ -407,4 +418,5 @@ def _context(
         else pd.Categorical.from_codes(arrays[str(j)], pd.Index(levels, dtype=object))
         for j, (name, levels) in enumerate(schema.levels.items())
     }
-    return as_dataset(pd.DataFrame(features), classes, arrays[str(len(schema.columns))])
+    codes = arrays[str(len(schema.columns))]
+    return as_dataset(pd.DataFrame(features), classes, codes, target)

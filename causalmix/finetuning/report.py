@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 import pandas as pd
+from scipy.stats import t as student_t
 
 from causalmix.data.display import as_html
 from causalmix.finetuning.config import FinetuneConfig
@@ -33,9 +34,9 @@ class FitReport:
         The step whose weights are kept; 0 for zero-shot.
     rule : str
         What chose the step: a key of `causalmix.finetuning.stopping.RULES`.
-    gain, gain_needed : float or None
-        By how much that step lowers log-loss as the rule estimates it (nats), and what it had to
-        exceed; None without any step, the latter also without a test.
+    gain, gain_error, gain_needed : float or None
+        By how much that step lowers log-loss as the rule estimates it (nats), the standard error of
+        that, and what it had to exceed; None without any step, the latter also without a test.
     synthetic_weight : float or None
         Weight that synthetic validation rows had in that estimate; None where there are none.
     steps : int
@@ -55,6 +56,7 @@ class FitReport:
     best_step: int
     rule: str
     gain: float | None
+    gain_error: float | None
     gain_needed: float | None
     synthetic_weight: float | None
     steps: int
@@ -68,16 +70,34 @@ class FitReport:
     def verdict(self) -> str:
         """What fine-tuning was worth, as far as the validation rows tell.
 
-        ``"helped"``: the rule estimates a gain, and the fine-tuned weights are kept. ``"harmed"``:
-        it estimates a loss, and the model predicts as before. ``"no difference found"``: a loss
-        that chance explains, or that was not asked about, where the fine-tuned weights are kept,
-        or a gain that chance explains, where they are not. ``"not tried"``: no step was taken.
+        By `gain_interval`: ``"helped"`` if all of it is above 0 and the fine-tuned weights are
+        kept; ``"harmed"`` if all of it is below 0; else ``"no difference found"``, whichever
+        weights are kept. ``"not tried"``: no step was taken.
         """
         if self.fine_tuned is None:
             return "not tried"
-        if (self.gain > 0) != (self.kept == "fine_tuned"):
-            return "no difference found"
-        return "helped" if self.gain > 0 else "harmed"
+        low, high = self.gain_interval
+        if low > 0 and self.kept == "fine_tuned":
+            return "helped"
+        return "harmed" if high < 0 else "no difference found"
+
+    @property
+    def gain_interval(self) -> tuple[float, float]:
+        """95 % interval of `gain` (t, by validation row); NaN without a standard error."""
+        if self.gain is None:
+            return math.nan, math.nan
+        if math.isinf(self.gain):  # of a ruined network
+            return self.gain, self.gain
+        half = float(student_t.ppf(0.975, max(self.n_val - 1, 1))) * self.gain_error
+        return self.gain - half, self.gain + half
+
+    @property
+    def measured(self) -> str:
+        """The gain and its interval in words; "" without any step."""
+        if self.gain is None:
+            return ""
+        low, high = self.gain_interval
+        return f"gain {self.gain:+.4f} [{low:+.4f}, {high:+.4f}] nats"
 
     def __str__(self) -> str:
         """Return the comparison and the reason in a few lines."""
@@ -100,7 +120,8 @@ class FitReport:
     def _remarks(self) -> list[str]:
         no_auc = "There is no AUC, because all validation rows are of one class."
         kept = self.kept.replace("_", "-")
-        verdict = f"Verdict: {self.verdict}. Kept: {kept}. {self.reason}"
+        measured = f" ({self.measured})" if self.measured else ""
+        verdict = f"Verdict: {self.verdict}{measured}. Kept: {kept}. {self.reason}"
         return [no_auc, verdict] if math.isnan(self.zero_shot["auc"]) else [verdict]
 
 
@@ -133,6 +154,7 @@ def make_report(result: FinetuneResult, *, n_train: int, n_val: int, seconds: fl
         best_step=result.best_step,
         rule=config.rule,
         gain=choice.gain if judged else None,
+        gain_error=choice.error if judged else None,
         gain_needed=choice.needed if judged and config.level < UNTESTED else None,
         synthetic_weight=synthetic_weight(result.history) if weighs else None,
         steps=scores[-1]["step"],

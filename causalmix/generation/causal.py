@@ -23,16 +23,18 @@ from causalmix.discovery.control_graphs import GRAPHS, control_dag, n_changed_ed
 from causalmix.discovery.dag_completion import complete_dags
 from causalmix.discovery.dag_sampling import TARGET_PARENTS, sample_dags
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
-from causalmix.discovery.knowledge import NO_KNOWLEDGE
+from causalmix.discovery.knowledge import NO_KNOWLEDGE, read_graph
 from causalmix.discovery.options import PAPER_ALGORITHMS, DiscoveryOptions
 from causalmix.errors import (
     CausalMixError,
+    DataError,
     TimeLimitWarning,
     check_name,
     check_range,
     check_type,
     check_whole,
     checked_options,
+    quoted,
 )
 from causalmix.generation.base import TableGenerator, apportion, labelled_table
 from causalmix.scm.mechanisms import MECHANISMS, NOISES, Pace
@@ -93,12 +95,14 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         from (`causalmix.scm.counterfactual.move_noise`). With 0 rows owe nothing to single training
         rows: learners make less of them on average over tables, but they tell less of anyone in
         the table.
-    graph : {"discovered", "empty", "shuffled", "random", "complete"}, default="discovered"
-        Graphs to fit the models to: those that are drawn and completed, or a control in place of
-        each, by which one sees what they are worth. See
+    graph : str, networkx.DiGraph or sequence of (str, str), default="discovered"
+        Graphs to fit the models to: those that are drawn and completed; one that is known, or its
+        edges from cause to effect, as it is and without a search (columns that it does not name
+        have no edges); or a control (``"empty"``, ``"shuffled"``, ``"random"``, ``"complete"``) in
+        place of each discovered one, by which one sees what they are worth. See
         `causalmix.discovery.control_graphs.control_dag`. With ``target_parents="all"`` a control is
         about the edges among features, else the target's parents change too; only an empty graph
-        leaves it those it has. Controls heed no `knowledge`.
+        leaves it those it has. `knowledge` is about discovered graphs alone.
     resampled : bool, default=False
         Whether every model is fitted to a bootstrap resample of its own, drawn within classes, and
         shares no mechanism with others. With more graphs and ``noise="stacked"`` this is a
@@ -110,6 +114,12 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         Shares of the classes among synthetic rows, summing to 1; by default they come as the
         models give them, which is as in the data but for chance. Rows of a class that is too
         frequent are dropped and others drawn instead.
+    do : mapping of str to value, optional
+        Interventions: in all rows these columns are set to a value, whatever their causes are, and
+        their effects in each graph follow
+        (:meth:`causalmix.scm.model.StructuralCausalModel.sample`). With `noise_correlation` rows
+        start from training rows, and what is not an effect stays near these. A label that only has
+        causes (`target_parents`) is not set: that would change nothing else.
     n_bootstraps, algorithms, test, alpha
         See `causalmix.discovery.bootstrap.discover`. All four have other defaults there: those
         here, ten bootstraps of PC and FCI with the linear test at 0.05, are what the benchmarks of
@@ -154,10 +164,11 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
     noise: str = "conditional"
     missing: str = "modelled"
     noise_correlation: float = 0.9
-    graph: str = "discovered"
+    graph: str | nx.DiGraph | Sequence[tuple[str, str]] = "discovered"
     resampled: bool = False
     edges: EdgeProbabilities | None = None
     class_shares: Mapping[Any, float] | None = None
+    do: Mapping[Any, Any] | None = None
     n_bootstraps: int = 10
     algorithms: Sequence[str] | None = PAPER_ALGORITHMS
     test: str = DEGENERATE_GAUSSIAN
@@ -173,7 +184,10 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         check_name(self.target_mechanism, MECHANISMS, "mechanism")
         check_name(self.noise, NOISES, "noise")
         check_name(self.missing, MISSING, "choice of missing")
-        check_name(self.graph, GRAPHS, "graph")
+        if isinstance(self.graph, str):
+            check_name(self.graph, GRAPHS, "graph")
+        else:
+            self.graph = read_graph(self.graph)
         check_type("resampled", self.resampled, "bool")
         if self.edges is not None and self.knowledge != NO_KNOWLEDGE:
             raise CausalMixError(
@@ -182,10 +196,13 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
             )
         known = self.knowledge if self.edges is None else self.edges.knowledge
         if self.graph != "discovered" and known != NO_KNOWLEDGE:
+            said = repr(self.graph) if isinstance(self.graph, str) else "a known graph"
             raise CausalMixError(
-                f"Background knowledge does not apply to graph={self.graph!r}, whose edges are no "
+                f"Background knowledge does not apply to graph={said}, whose edges are no "
                 "findings. Leave it out, or use graph='discovered'."
             )
+        if self.edges is not None and not isinstance(self.graph, str):
+            raise CausalMixError("A known graph and edges are given; leave one of the two out.")
 
     @classmethod
     def paper(cls, **options: Any) -> Self:
@@ -206,7 +223,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
     @property
     def searches(self) -> bool:
         """Whether the graphs depend on a search of the table."""
-        if self.graph == "complete":
+        if self.graph == "complete" or not isinstance(self.graph, str):
             return False
         return self.graph != "empty" or self.target_parents != "all"
 
@@ -245,8 +262,13 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         self._last: tuple[int, int, np.ndarray] | None = None
         self.edges_ = self._edges_of(table)
         edges = self.edges_ or _no_edges(table, self.target_)
+        known = not isinstance(self.graph, str)
         dags = sample_dags(
-            edges, self.n_dags, self.seed, target=self.target_, target_parents=self.target_parents
+            edges,
+            1 if known and not self.resampled else self.n_dags,
+            self.seed,
+            target=self.target_,
+            target_parents="free" if known else self.target_parents,
         )
         complete = partial(
             complete_dags,
@@ -257,7 +279,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         )
         replace = partial(
             control_dag,
-            graph=self.graph,
+            graph="discovered" if known else self.graph,
             rng=np.random.default_rng([self.seed, 1]),
             target=self.target_,
             moved=self.target_parents != "all",
@@ -277,16 +299,29 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
             missing=self.missing,
         )
         if self.time_limit is None:
-            dags = complete(dags)
+            dags = dags if known else complete(dags)
             self.dags_ = [replace(dag) for dag in dags]
             self.models_ = fit(self.dags_)
         else:
-            dags = self._fit_in_time(dags, complete, replace, fit, start)
+            dags = self._fit_in_time(dags, list if known else complete, replace, fit, start)
         changed = map(n_changed_edges, dags, self.dags_)
         self.n_changed_edges_ = float(np.mean(list(changed))) if self.edges_ else math.nan
+        self._check_do()
+
+    def _check_do(self) -> None:
+        """Raise now, not when rows are drawn, if what is to be set is no column or value."""
+        for name, value in (self.do or {}).items():
+            self.models_[0].check_value(name, value)
+            if name == self.target_ and not any(dag.out_degree(name) for dag in self.dags_):
+                raise DataError(
+                    f"do sets the target {quoted(name)}, which causes nothing in any graph: no "
+                    "other column would change. Ask for rows of a class by class_shares."
+                )
 
     def _edges_of(self, table: pd.DataFrame) -> EdgeProbabilities | None:
-        """Return the given edges, those found, or None where the graph takes none."""
+        """Return the edges that are known, given or found, or None where the graph takes none."""
+        if not isinstance(self.graph, str):
+            return _edges_of_dag(self.graph, table, self.target_)
         if self.edges is not None:
             if self.edges.names != tuple(table):
                 raise CausalMixError(
@@ -381,7 +416,9 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         return rows
 
     def _draw(self, n: int, seed: int) -> pd.DataFrame:
-        return sample_mixture(self.models_, n, seed, noise_correlation=self.noise_correlation)
+        return sample_mixture(
+            self.models_, n, seed, noise_correlation=self.noise_correlation, do=self.do
+        )
 
     def _sample_classes(self, n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
         """Draw rows until every class has its share; return them and the graph of each."""
@@ -538,3 +575,19 @@ def _no_edges(table: pd.DataFrame, target: Hashable) -> EdgeProbabilities:
         pd.DataFrame(),
         identifiers=identifiers(table, besides=[target]),
     )
+
+
+def _edges_of_dag(dag: nx.DiGraph, table: pd.DataFrame, target: Hashable) -> EdgeProbabilities:
+    """Return the edges of a known graph as certain, after checking that it is about the table."""
+    names = tuple(table)
+    for node in dag:
+        check_name(node, names, "column in the graph:")
+    if target not in dag:
+        raise DataError(
+            f"The graph has no edge with the target {quoted(target)}: its labels would have "
+            "nothing to do with the other columns. Add those that you know."
+        )
+    whole = nx.DiGraph()
+    whole.add_nodes_from(names)
+    whole.add_edges_from(dag.edges)
+    return EdgeProbabilities(names, nx.to_numpy_array(whole), pd.DataFrame())

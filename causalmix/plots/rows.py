@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from causalmix.data.backing import numpy_backed
@@ -51,7 +52,7 @@ def plot_marginals(
     real = _plottable(real)
     synthetic = {name: _plottable(frame) for name, frame in synthetic.items()}
     if columns is None:
-        columns = [*real.columns[: n_columns - 1], real.columns[-1]]
+        columns = [*real.columns[:-1][: n_columns - 1], real.columns[-1]]
     for column in columns:
         check_name(column, real.columns, "column")
     sources = {"real": real, **synthetic}
@@ -69,6 +70,9 @@ def plot_marginals(
             look = {"hue": "rows", "palette": colours, "legend": False}
             sns.ecdfplot(tidy, x="value", ax=ax, **look)
             ax.set_ylabel("Cumulative share")
+            if pd.api.types.is_datetime64_any_dtype(real[column]):
+                ticks = AutoDateLocator(minticks=2, maxticks=4)
+                ax.xaxis.set(major_locator=ticks, major_formatter=ConciseDateFormatter(ticks))
         ax.set_xlabel(label(column))
     handles = [
         plt.Line2D([], [], color=colour, lw=3, label=label(name))

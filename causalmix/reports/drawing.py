@@ -2,29 +2,219 @@
 
 from __future__ import annotations
 
-import re
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import networkx as nx
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from causalmix.atomic import check_writable, replace_file
 from causalmix.data.columns import identifiers, listed
-from causalmix.data.diagnosis import Diagnosis
+from causalmix.data.dataset import TabularDataset, read_classes
+from causalmix.data.diagnosis import read
 from causalmix.data.schema import TableSchema
 from causalmix.data.splitting import holdout_split
-from causalmix.errors import CausalMixError, check_range, check_whole
-from causalmix.finetuning.fit_input import as_dataset
-from causalmix.generation.registry import make_generator
+from causalmix.errors import (
+    CausalMixError,
+    CheckpointError,
+    DataError,
+    check_name,
+    check_range,
+    check_whole,
+    naming,
+    quoted,
+)
+from causalmix.finetuning.fit_input import seeded_generator, takes_graph
+from causalmix.finetuning.persistence import GENERATOR, json_value
+from causalmix.generation.base import Generator
+from causalmix.plots.style import plot_graph
 from causalmix.quality.privacy import MembershipAttack, membership_attack
-from causalmix.reports.inspection import inspect_table, source_rows
+from causalmix.quality.report import quality_report
+from causalmix.reports.formats import (
+    check_place_of_rows,
+    is_text,
+    levels_like,
+    typed,
+    write_rows,
+    written_like,
+)
+from causalmix.reports.given import Graph, Knowledge, read_structure
+from causalmix.reports.inspection import Inspection, inspect_table, source_rows
 
-_DATE = re.compile(r"(\d+)([-/.])\d+\2(\d+)(?:([ T])\d+:\d+(:\d+)?)?.*")
-_MOST_DECIMALS = 6
+_FIGURES = (".png", ".svg", ".pdf")
+_KEY = b"causalmix"  # of the settings among a Parquet file's metadata
+
+
+@dataclass(frozen=True, eq=False)
+class RowSource:
+    """A table that rows are drawn like, and the generator that draws them.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        Its used columns and the target, as their source has them, of the rows with a class.
+    columns : list of str
+        All columns of the source, in its order.
+    numbered : list of str
+        Those of the others that identify rows.
+    target : str
+    roles : dict of str to str
+        What the used columns are, as `causalmix.data.schema.ROLES` has it.
+    declared : bool
+        Whether the target is a category by request.
+    decimal_comma : bool
+    generator : str or None
+        Key of ``causalmix.generation.registry.GENERATORS``.
+    options : dict
+        Arguments of its constructor.
+    seed : int
+        Its seed, where it has one.
+    """
+
+    rows: pd.DataFrame
+    columns: list[str]
+    numbered: list[str]
+    target: str
+    roles: dict[str, str]
+    declared: bool
+    decimal_comma: bool
+    generator: str | None
+    options: dict[str, Any]
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        table: str | Path | pd.DataFrame,
+        inspection: Inspection,
+        *,
+        categorical: Sequence[str] = (),
+        generator: str | None = "causal",
+        options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> Self:
+        """Take a table as its inspection has read it; the parameters are the attributes."""
+        raw, X, y, roles = source_rows(table, inspection, categorical)
+        unused = [name for name in raw if name not in X and name != y.name]
+        return cls(
+            raw[[*X, y.name]],
+            list(raw),
+            [name for name in identifiers(raw[unused]) if name in unused],
+            y.name,
+            roles,
+            y.name in categorical,
+            bool(X.attrs.get("decimal_comma")),
+            generator,
+            dict(options or {}),
+            seed,
+        )
+
+    @cached_property
+    def read(self) -> tuple[TableSchema, TabularDataset]:
+        """How the columns are read, and the rows as read."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the inspection has said it
+            schema, X, _ = TableSchema.learn(
+                self.rows.drop(columns=self.target), self.roles, decimal_comma=self.decimal_comma
+            )
+        y = read_classes(self.rows[self.target], self.declared, self.decimal_comma)
+        return schema, TabularDataset("table", X, y, "given")
+
+    def make(self, **options: Any) -> Generator:
+        """Return the generator, not fitted; options replace those that it has."""
+        return seeded_generator(self.generator, self.options | options, self.seed)
+
+    def written(self, X: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
+        """Write rows as the source is written, with all its columns.
+
+        Parameters
+        ----------
+        X : DataFrame, shape (n, n_features)
+        y : Series, shape (n,)
+            As the generator draws them.
+
+        Returns
+        -------
+        DataFrame
+            Numbered where a column identifies rows, empty where it was not learned from.
+        """
+        schema, _ = self.read
+        columns = {name: pd.Series([None] * len(y), dtype=object) for name in self.columns}
+        for name, column in X.items():
+            columns[name] = written_like(column, self.rows[name], schema.columns[name])
+        columns[self.target] = levels_like(y, self.rows[self.target])
+        columns |= {name: np.arange(1, len(y) + 1) for name in self.numbered}
+        return pd.DataFrame(columns)
+
+    def save(self, path: Path) -> None:
+        """Write it to a Parquet file, the settings as JSON in its metadata.
+
+        Parameters
+        ----------
+        path : Path
+
+        Raises
+        ------
+        CausalMixError
+            If an option cannot be written as JSON, or the file not be written.
+        """
+        kept = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "rows"}
+        settings = json.dumps(json_value("the generator's options", kept)).encode()
+        table = pa.Table.from_pandas(self.rows, preserve_index=False)
+        table = table.replace_schema_metadata({**table.schema.metadata, _KEY: settings})
+        replace_file(path, lambda file: pq.write_table(table, file))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote into a model folder.
+
+        Parameters
+        ----------
+        folder : Path
+
+        Returns
+        -------
+        RowSource
+
+        Raises
+        ------
+        CheckpointError
+            If there is none, or it is damaged.
+        """
+        path = folder / GENERATOR
+        if not path.is_file():
+            raise CheckpointError(
+                f"{folder} has no generator: fit again with --keep-generator, or give the table "
+                "itself."
+            )
+        with naming(path, "a kept generator", "Fit again.", CheckpointError):
+            table = pq.read_table(path)
+            settings = json.loads(table.schema.metadata[_KEY])
+            return cls(table.to_pandas(), **settings)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What is known of rows that were written.
+
+    Attributes
+    ----------
+    attack : MembershipAttack or None
+        With kept noise, how well the rows tell who was in the table.
+    quality : DataFrame or None
+        If it was asked for, as :func:`causalmix.quality.report.quality_report` gives it.
+    """
+
+    attack: MembershipAttack | None
+    quality: pd.DataFrame | None
 
 
 def generate_table(
@@ -33,148 +223,199 @@ def generate_table(
     out: str | Path,
     n: int,
     *,
-    generator: str = "causal",
+    generator: str | None = None,
     keep_noise: float = 0.0,
+    class_shares: Mapping[str, float] | None = None,
+    do: Mapping[str, str] | None = None,
+    graph: Graph | None = None,
+    knowledge: Knowledge | None = None,
     options: Mapping[str, Any] | None = None,
     categorical: Sequence[str] = (),
     numeric: Sequence[str] = (),
+    date: Sequence[str] = (),
     drop: Sequence[str] = (),
     seed: int = 0,
+    quality: bool = False,
+    graph_out: str | Path | None = None,
     report: Callable[[str], object] = lambda line: None,
-) -> MembershipAttack | None:
+) -> Drawn:
     """Fit a generator on a table and write rows of it to a file.
 
     Parameters
     ----------
-    table, target, categorical, numeric, drop
-        As :func:`causalmix.reports.inspection.inspect_table` takes them; a target there must be.
+    table : str or Path
+        As :func:`causalmix.reports.inspection.inspect_table` takes it; or a model folder with a
+        generator (``causalmix fit --keep-generator``), which has its table, target and generator.
+        The generator is fitted again on the rows that were kept, as it was.
+    target, categorical, numeric, date, drop
+        As `inspect_table` takes them; a target there must be.
     out : str or Path
-        CSV file. It has the table's columns, written as there: dates in their format, numbers with
-        their decimals and units, and those at a bound as it is written (``<5``). Columns that
-        identify rows get new numbers, and other columns that are not used stay empty.
+        CSV or Parquet file. It has the table's columns, written as there: dates in their format,
+        numbers with their decimals and units, and those at a bound as it is written (``<5``).
+        Columns that identify rows get new numbers, others that are not used stay empty.
     n : int
         Rows.
-    generator : str, default="causal"
-        Key of `causalmix.generation.registry.GENERATORS`.
+    generator : str, optional
+        Key of `causalmix.generation.registry.GENERATORS`; ``"causal"`` by default.
     keep_noise : float, default=0.0
         ``noise_correlation`` of the causal generator: how near a row stays to the one that it
         starts from. Rows that leave the house should owe nothing to single people.
+    class_shares : mapping of str to float, optional
+        Shares of the classes, which sum to 1; by default as in the table.
+    do : mapping of str to str, optional
+        Columns that are set to a value, as the table writes it, with the effects that follow in the
+        causal generator's graphs.
+    graph, knowledge
+        As :func:`causalmix.reports.given.read_structure` takes them.
     options : mapping, optional
         Further arguments of the generator.
     seed : int, default=0
+    quality : bool, default=False
+        Whether to judge the generator: fitted on one half of the table, against the other.
+    graph_out : str or Path, optional
+        Where to write the edges: a figure (.png, .svg, .pdf) or a table of them (.csv, .parquet),
+        with their probability and the share of the models that have them.
     report : callable, optional
         Takes a line on each stage.
 
     Returns
     -------
-    MembershipAttack or None
-        With kept noise: how well the rows tell who was in the table. It is measured on half of the
-        rows with a generator of the other half.
+    Drawn
 
     Raises
     ------
     CausalMixError
         If the table cannot be used, or a parameter makes no sense.
     """
-    check_writable(Path(out))
+    out = check_place_of_rows(out)
+    graph_out = None if graph_out is None else _check_place_of_graph(graph_out)
     check_whole(n, 1, "n")
     check_range(keep_noise, "[0, 1]", "keep_noise")
-    given = dict(options or {})
-    if generator.startswith("causal"):
-        given = {"noise_correlation": keep_noise, "seed": seed} | given
-    elif keep_noise:
-        raise CausalMixError(f"keep_noise is an option of the causal generator, not {generator!r}.")
-    report("reading the table")
-    inspection = inspect_table(table, target, categorical=categorical, numeric=numeric, drop=drop)
-    raw, X, y, roles = source_rows(table, inspection, categorical)
-    comma = bool(X.attrs.get("decimal_comma"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the inspection has said it
-        schema, features, _ = TableSchema.learn(X, roles, decimal_comma=comma)
-    report(f"fitting {generator} on {len(features)} rows")
-    made, labels = make_generator(generator, **given).fit(features, y).sample(n, seed)
+    roles = {"categorical": categorical, "numeric": numeric, "date": date, "drop": drop}
+    given = {"target": target, "generator": generator, "graph": graph, "knowledge": knowledge}
+    if Path(table).is_dir():
+        if wrong := [
+            name for name, value in (given | roles | {"options": options}).items() if value
+        ]:
+            raise CausalMixError(
+                f"{table} is a model folder, which has its own table and generator: leave out "
+                f"{listed(wrong)}."
+            )
+        report("reading the kept table")
+        source = RowSource.load(Path(table))
+    else:
+        report("reading the table")
+        inspection = inspect_table(table, target, **roles)
+        structure = read_structure(inspection, graph, knowledge)
+        source = RowSource.of(
+            table,
+            inspection,
+            categorical=categorical,
+            generator=generator or "causal",
+            options=dict(options or {}) | structure,
+            seed=seed,
+        )
+    own = {"keep_noise": keep_noise, "class_shares": class_shares, "do": do, "graph_out": graph_out}
+    own |= {"graph": graph, "knowledge": knowledge}
+    if not takes_graph(source.generator) and any(own.values()):
+        named = next(name for name, value in own.items() if value)
+        raise CausalMixError(
+            f"{named} is an option of the causal generators, not of {source.generator!r}."
+        )
+    noise = {"noise_correlation": keep_noise} if takes_graph(source.generator) else {}
+    asked = {"class_shares": class_shares, "do": _read_do(source, do or {}, report)}
+    asked = {name: value for name, value in asked.items() if value}
+    _, whole = source.read
+    report(f"fitting {source.generator} on {whole.n_rows} rows")
+    fitted = source.make(**noise, **asked).fit(whole.X, whole.y)
     report(f"writing {n} rows")
-    name = str(y.name)
-    columns = {}
-    for column in raw:
-        if column == name:
-            columns[column] = labels.astype(object).to_numpy()
-        elif column in made:
-            columns[column] = written_like(made[column], raw[column], schema.columns[column])
-    rows = pd.DataFrame(columns)
-    unused = [column for column in raw if column not in rows]
-    numbered = [c for c in identifiers(raw[unused]) if c in unused]
-    for column in unused:
-        rows[column] = np.arange(1, n + 1) if column in numbered else ""
-    replace_file(Path(out), partial(rows[list(raw)].to_csv, index=False))
-    if unused:
+    rows = source.written(*fitted.sample(n, seed))
+    if out.suffix.lower() not in (".csv", ".tsv") and _all_text(source.rows):
+        rows = typed(rows)
+    write_rows(rows, out)
+    if unused := [name for name in source.columns if name not in source.rows]:
         report(
             f"Columns that were not learned from: {listed(unused)}; those that identify rows are "
             "numbered, the others empty."
         )
-    if not (keep_noise and generator.startswith("causal")):
-        return None
-    report("attacking the rows: half of the table against the other")
-    whole = as_dataset(features, np.array(y.cat.categories), y.cat.codes.to_numpy())
-    half, other = holdout_split(whole, len(y) // 2, len(y) - len(y) // 2, seed)
-    X_half, y_half = make_generator(generator, **given).fit(half.X, half.y).sample(n, seed)
-    return membership_attack(half.frame(), other.frame(), X_half.join(y_half))
+    if graph_out is not None:
+        _write_graph(fitted, graph_out)
+    if not keep_noise and not quality:
+        return Drawn(None, None)
+    report("judging the generator: fitted on half of the table, against the other")
+    half, other = holdout_split(whole, whole.n_rows // 2, whole.n_rows - whole.n_rows // 2, seed)
+    X, y = source.make(**noise).fit(half.X, half.y).sample(n, seed)
+    attack = membership_attack(half.frame(), other.frame(), X.join(y)) if keep_noise else None
+    judged = quality_report(half, other, {source.generator: (X, y)}) if quality else None
+    return Drawn(attack, judged)
 
 
-def written_like(made: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Series:
-    """Write the values of a column as another one has them.
-
-    Parameters
-    ----------
-    made : Series
-        Numbers, days since 1970-01-01 or categories, as `TableSchema` reads them.
-    like : Series
-        The column as its source has it.
-    diagnosis : Diagnosis
-        How it was read.
-
-    Returns
-    -------
-    Series
-        Text where `like` is text, of its own type where it is typed; empty where missing.
-    """
-    is_text = like.dtype == object or isinstance(like.dtype, pd.StringDtype)
-    if diagnosis.kind == "category":
-        return made.astype(object)
-    if diagnosis.kind in ("date", "duration"):
-        moments = pd.to_timedelta(made, unit="D")
-        if diagnosis.kind == "date":
-            moments = (pd.Timestamp(0) + moments).dt.round("s")
-        return moments.dt.strftime(_date_format(like, diagnosis)) if is_text else moments
-    if not is_text:
-        return made.round().astype("Int64") if pd.api.types.is_integer_dtype(like.dtype) else made
-    decimals = _decimals(like, diagnosis.decimal)
-    text = made.map(lambda value: "" if pd.isna(value) else f"{value:.{decimals}f}")
-    if diagnosis.decimal == ",":
-        text = text.str.replace(".", ",")
-    if diagnosis.unit:
-        text = text.where(made.isna(), text + " " + diagnosis.unit)
-    for bound, value in _bounds(diagnosis).items():
-        beyond = made <= value if bound.lstrip().startswith(("<", "≤", "b", "u")) else made >= value
-        text = text.where(~beyond, bound)
-    return text
+def _all_text(rows: pd.DataFrame) -> bool:
+    return all(is_text(rows[name]) for name in rows)
 
 
-def _bounds(diagnosis: Diagnosis) -> dict[str, float]:
-    found = [odd.examples for odd in diagnosis.odd if odd.kind == "bound"]
-    return {text: value for each in found for text, value in each.items() if value is not None}
+def _read_do(
+    source: RowSource, do: Mapping[str, str], report: Callable[[str], object]
+) -> dict[str, Any]:
+    """Read the values that columns are set to as the table's own cells are read."""
+    schema, table = source.read
+    found = {}
+    for name, text in do.items():
+        if name == source.target:
+            raise DataError(
+                f"do sets the target {quoted(name)}, which causes nothing: no other column would "
+                "change. Ask for rows of a class by --class-shares."
+            )
+        check_name(name, list(schema.columns), "column in --do:")
+        diagnosis, known = schema.columns[name], table.X[name].dropna()
+        is_level = diagnosis.levels is not None
+        try:
+            value = read(pd.Series([text], name=name), diagnosis)[0].iloc[0]
+        except DataError:
+            value = np.nan
+        if pd.isna(value):
+            valid = f"one of {listed(diagnosis.levels)}" if is_level else f"a {diagnosis.kind}"
+            raise DataError(
+                f"do sets {quoted(name)} to {quoted(text)}, which it cannot be: give {valid}."
+            )
+        found[name] = value if is_level else float(value)
+        if not is_level and not known.min() <= value <= known.max():
+            report(
+                f"do sets {quoted(name)} to {text}, outside of what the table has: the effects are "
+                "extrapolated."
+            )
+    return found
 
 
-def _decimals(like: pd.Series, decimal: str) -> int:
-    """Most digits behind the point that a cell has."""
-    digits = like.dropna().astype(str).str.extract(rf"\d{re.escape(decimal)}(\d+)")[0].dropna()
-    return min(int(digits.str.len().max()), _MOST_DECIMALS) if len(digits) else 0
+def _check_place_of_graph(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix.lower() in _FIGURES:
+        check_writable(path)
+        return path
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise CausalMixError(
+            f"{path}: a graph is written to files of type .csv, .parquet, {', '.join(_FIGURES)}."
+        )
+    return check_place_of_rows(path)
 
 
-def _date_format(like: pd.Series, diagnosis: Diagnosis) -> str:
-    found = next(m for cell in like.dropna() if (m := _DATE.fullmatch(str(cell).strip())))
-    first, separator, last, before_time, seconds = found.groups()
-    parts = ["%d", "%m"] if diagnosis.day_first else ["%m", "%d"]
-    parts = ["%Y", "%m", "%d"] if len(first) == 4 else [*parts, "%Y" if len(last) == 4 else "%y"]
-    time = f"{before_time}%H:%M{':%S' if seconds else ''}" if before_time else ""
-    return separator.join(parts) + time
+def _write_graph(generator: Any, path: Path) -> None:
+    """Write the edges of a fitted causal generator as a figure or a table."""
+    generator = getattr(generator, "generator", generator)  # of other labels
+    edges, dags = generator.edges_, generator.dags_
+    if edges is None:
+        raise CausalMixError(
+            "There is no graph to write: this generator does not search for one (graph_out)."
+        )
+    if path.suffix.lower() in _FIGURES:
+        figure = plot_graph(edges, target=generator.target_).figure
+        replace_file(path, lambda file: figure.savefig(file, format=path.suffix[1:].lower()))
+        return
+    used = sum(nx.to_numpy_array(dag, nodelist=edges.names) for dag in dags) / len(dags)
+    rows = [
+        (edges.names[i], edges.names[j], edges.matrix[i, j], used[i, j])
+        for i, j in np.argwhere((edges.matrix > 0) | (used > 0))
+    ]
+    table = pd.DataFrame(rows, columns=["cause", "effect", "probability", "share of models"])
+    table = table.sort_values(["probability", "share of models"], ascending=False, kind="stable")
+    write_rows(table, path, float_format="%.4g")

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from causalmix.atomic import make_folder
 from causalmix.data.dataset import TabularDataset
-from causalmix.errors import CausalMixError, FinetuningWarning
+from causalmix.errors import CausalMixError, FinetuningWarning, check_range, check_whole
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.estimator import CausalMixClassifier
+from causalmix.finetuning.persistence import GENERATOR
+from causalmix.generation.base import Generator
+from causalmix.generation.registry import limit_time
+from causalmix.reports.drawing import RowSource
 from causalmix.reports.folds import BEFORE, TUNED, Folds, evaluate_folds, without_steps
+from causalmix.reports.given import Graph, Knowledge, read_structure
 from causalmix.reports.inspection import Inspection, inspect_table, source_rows
 
 _FITS = 0.3  # share of the time that the fit whose model is kept may take
@@ -38,6 +46,8 @@ class TableFit:
         All rows that have a class, as they were read.
     folds : Folds
         Predictions of rows that were held out.
+    source : RowSource
+        The table as it is written, and the generator.
     seed : int
     seconds : float
         Of it all.
@@ -49,6 +59,7 @@ class TableFit:
     inspection: Inspection
     table: TabularDataset
     folds: Folds
+    source: RowSource
     seed: int
     seconds: float
     until: float | None
@@ -60,14 +71,27 @@ class TableFit:
 
     @property
     def verdict(self) -> str:
-        """One of `VERDICTS`: by held-out folds; by the validation rows where no fold was held out.
+        """One of `VERDICTS`, by the 95 % interval of the gain in log-loss.
 
-        ``"not tried"`` where no step was taken.
+        ``"helped"``: all of it is above 0; ``"harmed"``: all of it is below; else ``"no difference
+        found"``. The gain is that on held-out folds, or on the validation rows where there was no
+        time for one; without a step there is none.
         """
         if not self.folds.finished:
-            return self.classifier.report_.verdict
+            said = self.classifier.report_.verdict
+            return said if said in VERDICTS else "no difference found"
         _, low, high = self.folds.difference()
         return "helped" if low > 0 else "harmed" if high < 0 else "no difference found"
+
+    @cached_property
+    def generator(self) -> Generator | None:
+        """The generator, fitted on all rows in the time that is left; None where there is none."""
+        if self.source.generator is None:
+            return None
+        generator = self.source.make()
+        if self.until is not None:
+            generator = limit_time(generator, max(self.until - time.monotonic(), 1.0))
+        return generator.fit(self.table.X, self.table.y)
 
     def sentences(self) -> list[str]:
         """Say what fine-tuning was worth, what is used, and whether a usual classifier would do.
@@ -76,45 +100,53 @@ class TableFit:
         -------
         list of str
         """
-        if not self.folds.finished:
-            return [
-                f"Fine-tuning: {self.verdict}, by {self.classifier.report_.n_val} validation rows "
-                f"alone; there was no time for a held-out fold. The {self.used} model is used.",
-            ]
-        return [self._on_fine_tuning(), self._on_the_usual()]
+        if self.folds.finished:
+            return [self._on_fine_tuning(), self._on_the_usual()]
+        report = self.classifier.report_
+        said = f"Fine-tuning: {self.verdict}. "
+        if report.gain is not None:
+            low, high = report.gain_interval
+            moved = _moved(report.gain, low, high)
+            said += f"On {report.n_val} validation rows its log-loss is {moved} than zero-shot's. "
+        else:
+            said += "No step was taken. "
+        return [f"{said}There was no time for a held-out fold. The {self.used} model is used."]
 
     def _on_fine_tuning(self) -> str:
-        value, low, high = self.folds.difference()
-        side = "lower" if value > 0 else "higher"
-        measured = f"{side} by {abs(value):.4f} nats (gain {value:+.4f} [{low:+.4f}, {high:+.4f}])"
-        where = f"on {len(self.folds.rows)} rows held out in {self.folds.finished} folds"
+        folds = "1 fold" if self.folds.finished == 1 else f"{self.folds.finished} folds"
+        where = f"on {len(self.folds.rows)} rows held out in {folds}"
         if self.folds.finished < self.folds.asked:
             where += f" of {self.folds.asked}, for which there was time"
-        why = {
-            "helped": "the fine-tuned model is used.",
-            "harmed": "the model predicts as without it.",
-            "no difference found": f"the {self.used} model is used. {self._why()}",
-        }[self.verdict]
         return (
-            f"Fine-tuning: {self.verdict}. Its log-loss is {measured} than zero-shot's, {where}; "
-            f"{why}"
+            f"Fine-tuning: {self.verdict}. Its log-loss is {_moved(*self.folds.difference())} than "
+            f"zero-shot's, {where}; {self._use()}"
         )
 
-    def _why(self) -> str:
+    def _use(self) -> str:
+        """Say which weights are used, and why that is safe."""
+        if self.verdict == "harmed":
+            return "the model predicts as without it."
+        used = f"the {self.used} model is used."
+        if self.verdict == "helped":
+            against = (
+                " In the fit on all rows the validation rows were not better predicted; another "
+                "--seed draws others."
+            )
+            return used if self.used == TUNED else used + against
         if self.used == BEFORE:
-            return "Nothing speaks for changing it."
-        return "Neither the validation rows nor the held-out ones are against it."
+            return f"{used} Nothing speaks for changing it."
+        return f"{used} Neither the validation rows nor the held-out ones are against it."
 
     def _on_the_usual(self) -> str:
         scores = self.folds.scores()["log_loss"]
         best = scores.drop([TUNED, BEFORE]).idxmin()
         value, low, high = self.folds.difference(self.used, best)
-        measured = f"{abs(value):.4f} nats [{min(low, high):+.4f}, {max(low, high):+.4f}]"
+        moved = f"its log-loss is {_moved(-value, -high, -low)} than that of the model"
         if low > 0:
-            return f"It is better than the best of the usual classifiers, {best}, by {measured}."
+            return f"The usual classifiers are worse; of the best of them, {best}, {moved}."
         if high < 0:
-            return f"{best} is better by {measured}: use that."
-        return f"{best} does about as well (a difference of {measured}): the simpler one will do."
+            return f"{best} is better: {moved}. Use that."
+        return f"{best} does about as well: {moved}. The simpler one will do."
 
     def __str__(self) -> str:
         lines = []
@@ -125,30 +157,64 @@ class TableFit:
         return "\n".join([*lines, *self.sentences()])
 
 
+def _moved(gain: float, low: float, high: float) -> str:
+    """Say by how much log-loss moved, with a 95 % interval."""
+    side = "lower" if gain > 0 else "higher"
+    return f"{side} by {abs(gain):.4f} nats (gain {gain:+.4f} [{low:+.4f}, {high:+.4f}])"
+
+
+@contextmanager
+def keeping(model: str | Path | None, report: Callable[[str], object], what: str) -> Iterator[None]:
+    """Say what is kept where a user interrupts what follows the fit.
+
+    Parameters
+    ----------
+    model : str or Path or None
+        The folder that was written, if one was.
+    report : callable
+        Takes a line.
+    what : str
+        What is lost.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if model is not None:
+            report(f"stopped: the model in {model} is kept and predicts; it lacks {what}")
+        raise
+
+
 def fit_table(
     table: str | Path | pd.DataFrame,
     target: str | None = None,
     *,
     categorical: Sequence[str] = (),
     numeric: Sequence[str] = (),
+    date: Sequence[str] = (),
     drop: Sequence[str] = (),
     generator: str | None = "causal",
     generator_options: Mapping[str, Any] | None = None,
+    graph: Graph | None = None,
+    knowledge: Knowledge | None = None,
     config: FinetuneConfig | Mapping[str, Any] | None = None,
     tfm: str | Path = "embedded",
     n_folds: int = 5,
     time_limit: float | None = None,
     seed: int = 0,
+    out: str | Path | None = None,
+    keep_generator: bool = False,
     report: Callable[[str], object] = lambda line: None,
 ) -> TableFit:
     """Read a table, fine-tune on it, and hold out folds to say what that is worth.
 
     Parameters
     ----------
-    table, target, categorical, numeric, drop
+    table, target, categorical, numeric, date, drop
         As :func:`causalmix.reports.inspection.inspect_table` takes them; a target there must be.
     generator, generator_options, config, tfm
         Of :class:`causalmix.finetuning.estimator.CausalMixClassifier`.
+    graph, knowledge
+        As :func:`causalmix.reports.given.read_structure` takes them.
     n_folds : int, default=5
         Held out at most.
     time_limit : float, optional
@@ -156,6 +222,14 @@ def fit_table(
         report makes do with the rest. What is under way is not interrupted.
     seed : int, default=0
         Of splits, generator, steps and ensemble.
+    out : str or Path, optional
+        Folder to save the classifier in: after the fit, before folds are held out, so that an
+        interrupt then loses nothing of it. Where the folds say that fine-tuning did harm, the model
+        without it takes its place.
+    keep_generator : bool, default=False
+        Whether the folder also gets what
+        :func:`causalmix.reports.drawing.generate_table` needs to draw rows from it: the used
+        columns of the table as they are written, and the generator's settings.
     report : callable, optional
         Takes a line as each stage begins or ends.
 
@@ -169,10 +243,24 @@ def fit_table(
         If the table cannot be used, or a parameter makes no sense; says what to do.
     """
     started = time.monotonic()
-    if time_limit is not None and not time_limit > 0:
-        raise CausalMixError(f"time_limit must be positive, got {time_limit}.")
+    if time_limit is not None:
+        check_range(time_limit, "(0, inf)", "time_limit")
+    check_whole(n_folds, 2, "n_folds")
+    if keep_generator and (generator is None or out is None):
+        lacking = "generator" if generator is None else "folder (out)"
+        raise CausalMixError(f"keep_generator is asked for, but there is no {lacking}: name one.")
     report("reading the table")
-    inspection = inspect_table(table, target, categorical=categorical, numeric=numeric, drop=drop)
+    roles = {"categorical": categorical, "numeric": numeric, "date": date, "drop": drop}
+    inspection = inspect_table(table, target, **roles)
+    structure = read_structure(inspection, graph, knowledge)
+    source = RowSource.of(
+        table,
+        inspection,
+        categorical=categorical,
+        generator=generator,
+        options=dict(generator_options or {}) | structure,
+        seed=seed,
+    )
     _, X, y, roles = source_rows(table, inspection, categorical)
     for line in inspection.warnings:
         report(f"to look at: {line}")
@@ -180,30 +268,50 @@ def fit_table(
         tfm=tfm,
         generator=generator,
         generator_options=generator_options,
+        **structure,
         columns=roles,
         config=config,
         time_limit=None if time_limit is None else _FITS * time_limit,
         random_state=seed,
     )
-    report(f"fitting on {len(X)} rows" + (" and the generator's" if generator else ""))
+    report(f"fitting on {len(X)} rows" + (f" and those of {generator}" if generator else ""))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FinetuningWarning)  # the verdict says it
         warnings.filterwarnings("ignore", category=UserWarning)  # the inspection has said it
         classifier.fit(X, y.astype(str))
+
+        def save(fitted: CausalMixClassifier) -> None:
+            if out is not None:
+                _save(fitted, source if keep_generator else None, Path(out))
+
+        save(classifier)
+        if out is not None:
+            report(f"the model is in {out}; Ctrl-C keeps it. Next: what it is worth")
         ends = None if time_limit is None else started + _HELD_OUT * time_limit
-        folds = evaluate_folds(
-            classifier, X, y, n_folds=n_folds, until=ends, seed=seed, report=report
-        )
-        found = TableFit(
-            classifier,
-            inspection,
-            TabularDataset(inspection.name, classifier.context_.X, y, "given to fit"),
-            folds,
-            seed,
-            time.monotonic() - started,
-            None if time_limit is None else started + time_limit,
-        )
-        if found.verdict == "harmed" and found.used == TUNED:
-            report("fine-tuning does harm: fitting without it")
-            found = replace(found, classifier=without_steps(classifier).fit(X, y.astype(str)))
+        with keeping(out, report, "held-out folds and the report"):
+            folds = evaluate_folds(
+                classifier, X, y, n_folds=n_folds, until=ends, seed=seed, report=report
+            )
+            found = TableFit(
+                classifier,
+                inspection,
+                TabularDataset(inspection.name, classifier.context_.X, y, "given to fit"),
+                folds,
+                source,
+                seed,
+                time.monotonic() - started,
+                None if time_limit is None else started + time_limit,
+            )
+            if found.verdict == "harmed" and found.used == TUNED:
+                report("fine-tuning does harm: fitting without it")
+                found = replace(found, classifier=without_steps(classifier).fit(X, y.astype(str)))
+                save(found.classifier)
     return found
+
+
+def _save(classifier: CausalMixClassifier, source: RowSource | None, folder: Path) -> None:
+    """Write a model folder, with the generator's table if it is to be kept."""
+    make_folder(folder.absolute().parent)
+    classifier.save(folder)
+    if source is not None:
+        source.save(folder / GENERATOR)

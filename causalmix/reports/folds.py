@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -25,7 +27,7 @@ USUAL = ("logistic_regression", "random_forest", "hist_gradient_boosting")
 
 N_BOOTSTRAP, N_AUC = 1000, 100
 """Resamples of the held-out rows, within their folds, behind an interval; and behind one of
-ROC-AUC, which takes longer."""
+ROC-AUC, which asks for all pairs of rows."""
 
 _LIKE_A_FOLD = 1.1  # of the seconds of the last fold, which the next one is expected to take
 
@@ -83,17 +85,17 @@ class Folds:
         """
         rows = {}
         for name, proba in self.proba.items():
-            found = self._means(name, self._folds())
-            ends = {
-                "auc": [self._means(name, each)["auc"] for each in self._resamples(N_AUC)],
+            right = self._of_rows(proba, lambda y, p: (p.argmax(axis=1) == y).astype(float))
+            drawn = {
+                "auc": self._resampled_auc(proba),
                 "log_loss": self._resampled(self._of_rows(proba, row_losses)),
-                "accuracy": self._resampled(
-                    self._of_rows(proba, lambda y, p: (p.argmax(axis=1) == y).astype(float))
-                ),
+                "accuracy": self._resampled(right),
             }
+            each_fold = [score(self.y[part], proba[part]) for part in self._folds()]
+            found = pd.DataFrame(each_fold).mean()
             rows[name] = {}
             for each in SCORES:
-                low, high = np.quantile(ends[each], [0.025, 0.975])
+                low, high = np.nanquantile(drawn[each], [0.025, 0.975])
                 rows[name] |= {each: found[each], f"{each}_low": low, f"{each}_high": high}
         table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
         return table.sort_values("log_loss")
@@ -126,21 +128,43 @@ class Folds:
         found[self.rows] = value(self.y[self.rows], proba[self.rows])
         return found
 
-    def _resampled(self, values: np.ndarray) -> np.ndarray:
-        drawn = self._resamples(N_BOOTSTRAP)
-        return np.array([np.mean([values[part].mean() for part in each]) for each in drawn])
-
     def _folds(self) -> list[np.ndarray]:
         return [np.flatnonzero(self.fold == k) for k in range(self.finished)]
 
-    def _resamples(self, n: int) -> Iterator[list[np.ndarray]]:
-        rng, folds = np.random.default_rng(0), self._folds()
-        for _ in range(n):
-            yield [rng.choice(fold, len(fold)) for fold in folds]
+    @cached_property
+    def _counts(self) -> list[np.ndarray]:
+        """How often every row is in each resample of its fold: (N_BOOTSTRAP, n_fold) a fold."""
+        rng = np.random.default_rng(0)
+        sizes = [len(part) for part in self._folds()]
+        return [rng.multinomial(n, np.full(n, 1 / n), N_BOOTSTRAP) for n in sizes]
 
-    def _means(self, name: str, folds: Sequence[np.ndarray]) -> dict[str, float]:
-        each = [score(self.y[rows], self.proba[name][rows]) for rows in folds]
-        return pd.DataFrame(each).mean().to_dict()
+    def _resampled(self, values: np.ndarray) -> np.ndarray:
+        """Means over folds of the means of resamples (N_BOOTSTRAP,) of values of rows."""
+        parts = zip(self._folds(), self._counts, strict=True)
+        return np.mean([counts @ values[part] / len(part) for part, counts in parts], axis=0)
+
+    def _resampled_auc(self, proba: np.ndarray) -> np.ndarray:
+        """Means over folds of the ROC-AUC of resamples (N_AUC,)."""
+        parts = zip(self._folds(), self._counts, strict=True)
+        return np.mean(
+            [_auc_of_counts(self.y[part], proba[part], c[:N_AUC]) for part, c in parts], axis=0
+        )
+
+
+def _auc_of_counts(y: np.ndarray, proba: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """ROC-AUC (n_resamples,), one-vs-one, of rows that are in resamples so often."""
+    found = []
+    for a, b in permutations(np.unique(y), 2):
+        of_a, of_b = y == a, y == b
+        lead = proba[of_a, a][:, None] - proba[of_b, a]
+        wins = (lead > 0) + 0.5 * (lead == 0)
+        pairs = counts[:, of_a].sum(axis=1) * counts[:, of_b].sum(axis=1)
+        won = ((counts[:, of_a] @ wins) * counts[:, of_b]).sum(axis=1)
+        found.append(np.where(pairs > 0, won / np.maximum(pairs, 1), np.nan))
+    if not found:  # a single class
+        return np.full(len(counts), np.nan)
+    known = np.isfinite(found)
+    return np.where(known, found, 0).sum(axis=0) / known.sum(axis=0).clip(1)
 
 
 def evaluate_folds(

@@ -28,6 +28,9 @@ from causalmix.errors import CausalMixError, DataError, check_name, quoted
 RARE = 5
 """Classes and levels with fewer rows say little, and may be missing from a split."""
 
+FEW = 40
+"""Rows below which a fit, and even more its scores, are left to chance."""
+
 LEAK = 0.99
 """Cross-validated balanced accuracy of one column by itself from which on it is suspected."""
 
@@ -122,6 +125,7 @@ def inspect_table(
     *,
     categorical: Sequence[str] = (),
     numeric: Sequence[str] = (),
+    date: Sequence[str] = (),
     drop: Sequence[str] = (),
 ) -> Inspection:
     """Say how a table will be read, and what in it deserves a look.
@@ -135,6 +139,8 @@ def inspect_table(
         and no suspicions of leaks.
     categorical, numeric : sequence of str, default=()
         As `load_dataset` takes them.
+    date : sequence of str, default=()
+        Columns that are dates.
     drop : sequence of str, default=()
         Columns that will not be used.
 
@@ -165,6 +171,7 @@ def inspect_table(
         features,
         categorical=[each for each in categorical if each != chosen],
         numeric=numeric,
+        date=date,
         typed=raw.typed,
         decimal_comma=raw.decimal_comma,
     )
@@ -187,6 +194,10 @@ def inspect_table(
         rows.append((column, _kind(values, found), use, reason, *counts, _values(values, found)))
     names = ["column", "kind", "use", "reason", "missing", "distinct", "values"]
     said = [
+        *(
+            [f"{len(frame)} rows are few: what is found in them may be chance."]
+            * (len(frame) < FEW)
+        ),
         *_sentinels(X, diagnoses),
         *_lookalikes(frame[[name for name in X if diagnoses[name].kind == "category"]]),
         *_duplicates(frame),
@@ -245,7 +256,7 @@ def source_rows(
     used = list(columns.loc[columns["use"] == "feature", "column"])
     X = rows[used].copy()
     X.attrs["decimal_comma"] = raw.decimal_comma
-    roles = {"category": "categorical", "number": "numeric"}
+    roles = {"category": "categorical", "number": "numeric", "date": "date"}
     kinds = {each: inspection.diagnoses[each].kind for each in used}
     said = {each: roles[kind] for each, kind in kinds.items() if kind in roles}
     return rows, X, y.dropna().reset_index(drop=True), said

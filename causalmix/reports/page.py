@@ -16,12 +16,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from sklearn.inspection import permutation_importance
 
 from causalmix.atomic import replace_file
 from causalmix.discovery.bootstrap import discover
-from causalmix.finetuning.metrics import N_BINS, reliability
-from causalmix.generation.registry import make_generator
+from causalmix.finetuning.estimator import CausalMixClassifier
+from causalmix.finetuning.metrics import N_BINS, reliability, row_losses
+from causalmix.finetuning.stopping import RULES
 from causalmix.manifest import package_versions
 from causalmix.plots.rows import plot_marginals
 from causalmix.plots.style import REAL_COLOUR, label, plot_graph
@@ -31,8 +31,9 @@ from causalmix.reports.folds import BEFORE, TUNED
 N_SYNTHETIC = 500
 """Synthetic rows that are drawn beside the real ones."""
 
-_REPEATS = 3  # permutations of a column
+_REPEATS, _MOST_ROWS = 3, 200  # permutations of a column, and rows that they are of
 _MOST_NODES = 40  # of a graph that can be read
+_MOST_SHOWN = 12  # columns of rows
 
 
 class _Part(NamedTuple):
@@ -131,7 +132,7 @@ def _scores(fit: TableFit) -> pd.DataFrame:
 
 
 def _made(fit: TableFit) -> pd.DataFrame:
-    classifier = fit.classifier
+    classifier, report = fit.classifier, fit.classifier.report_
     changed = {
         name: value
         for name, value in classifier.get_params(deep=False).items()
@@ -139,6 +140,9 @@ def _made(fit: TableFit) -> pd.DataFrame:
     }
     rows = [
         *((name, str(value)) for name, value in changed.items()),
+        ("rows to train, to validate", f"{report.n_train}, {report.n_val}"),
+        ("steps", f"{report.steps} (ended by: {report.stopped_by})"),
+        ("rule", f"{RULES[report.rule].label} (step {report.best_step} is used)"),
         ("rows, content hash", fit.table.content_hash),
         ("weights, content hash", classifier.tfm_.content_hash),
         ("seconds", f"{fit.seconds:.0f}"),
@@ -164,16 +168,21 @@ def _curves(fit: TableFit) -> tuple[Figure, str] | str:
     history, report = fit.classifier.history_, fit.classifier.report_
     if len(history) < 2:
         return "no step was taken."
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    names = {"val_log_loss": "log-loss (nats)", "val_auc": "ROC-AUC"}
-    for ax, (column, name) in zip(axes, names.items(), strict=True):
-        ax.plot(history["step"], history[column], "o-")
-        ax.axhline(history[column].iloc[0], color=REAL_COLOUR, ls=":", lw=1)
-        ax.axvline(report.best_step, color="tab:orange", ls="--", lw=1)
-        ax.set(xlabel="step", ylabel=f"validation {name}")
+    gains, errors = RULES[report.rule].estimate(history)
+    figure, (ax, other) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    margin = 1.96 * np.nan_to_num(errors)
+    ax.errorbar(history["step"], np.where(np.isfinite(gains), gains, np.nan), margin, fmt="o-")
+    ax.set(xlabel="step", ylabel="gain in log-loss (nats)")
+    other.plot(history["step"], history["val_auc"], "o-")
+    other.set(xlabel="step", ylabel="validation ROC-AUC")
+    for each, before in ((ax, 0.0), (other, history["val_auc"].iloc[0])):
+        each.axhline(before, color=REAL_COLOUR, ls=":", lw=1)
+        each.axvline(report.best_step, color="tab:orange", ls="--", lw=1)
     return figure, (
-        f"{report.n_val} validation rows, of which the choice was made. Dotted: before the first "
-        f"step. Dashed: the step that is used ({report.best_step})."
+        f"{report.n_val} validation rows, by which was chosen what is kept. Left: the gain since "
+        f"step 0 as the rule estimates it ({RULES[report.rule].label.lower()}), with 95% "
+        f"intervals. Dotted: before the first step. Dashed: the step that is used "
+        f"({report.best_step})."
     )
 
 
@@ -205,26 +214,18 @@ def _importance(fit: TableFit) -> tuple[Figure, str] | str:
     folds = fit.folds
     if folds.last is None:
         return "no fold was held out."
-    X = folds.last_X
+    X, rows = folds.last_X.iloc[:_MOST_ROWS], folds.last_rows[:_MOST_ROWS]
     begun = time.monotonic()
     folds.last.predict_proba(X)
     took = (time.monotonic() - begun) * X.shape[1] * _REPEATS
     if fit.until is not None and time.monotonic() + took > fit.until:
         return f"it takes about {took:.0f} s, and there was not so much time left."
-    y = np.array(folds.class_names)[folds.y[folds.last_rows]]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = permutation_importance(
-            folds.last, X, y, scoring="neg_log_loss", n_repeats=_REPEATS, random_state=fit.seed
-        )
-    order = np.argsort(found.importances_mean)[-20:]
+    labels = np.array(folds.class_names, dtype=object)[folds.y[rows]]
+    mean, error = _rises(folds.last, X, labels, fit.seed)
+    order = np.argsort(mean)[-20:]
     figure, ax = plt.subplots(figsize=(7, 0.8 + 0.28 * len(order)), layout="constrained")
-    ax.barh(
-        [label(X.columns[i]) for i in order],
-        found.importances_mean[order],
-        xerr=found.importances_std[order],
-        color="tab:blue",
-    )
+    names = [label(X.columns[i]) for i in order]
+    ax.barh(names, mean[order], xerr=error[order], color="tab:blue")
     ax.set(xlabel="rise of log-loss when the column is shuffled (nats)")
     return figure, (
         f"On {len(X)} held-out rows of one fold, {_REPEATS} shuffles a column, with their standard "
@@ -232,13 +233,39 @@ def _importance(fit: TableFit) -> tuple[Figure, str] | str:
     )
 
 
+def _rises(
+    classifier: CausalMixClassifier, X: pd.DataFrame, labels: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rise of log-loss (n_columns,) when a column is shuffled: permutation importance.
+
+    Mean and standard deviation over shuffles. All copies are predicted at once, because each call
+    reads the context anew.
+    """
+    rng, copies = np.random.default_rng(seed), [X]
+    for name in X:
+        for _ in range(_REPEATS):
+            copies.append(X.copy())
+            copies[-1][name] = X[name].to_numpy()[rng.permutation(len(X))]
+    y = np.tile(pd.Index(classifier.classes_).get_indexer(labels), len(copies))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        proba = classifier.predict_proba(pd.concat(copies, ignore_index=True))
+    losses = row_losses(y, proba).reshape(len(copies), -1).mean(axis=1)
+    rises = (losses[1:] - losses[0]).reshape(-1, _REPEATS)
+    return rises.mean(axis=1), rises.std(axis=1)
+
+
 def _graph(fit: TableFit) -> tuple[Figure, str] | str:
     frame = fit.table.frame()
     if frame.shape[1] > _MOST_NODES:
         return f"{frame.shape[1]} columns are too many for a graph that can be read."
-    left = None if fit.until is None else max(fit.until - time.monotonic(), 1.0)
-    edges = discover(frame, n_bootstraps=20, seed=fit.seed, time_limit=left)
+    edges = getattr(fit.generator, "edges_", None)
+    if edges is None:
+        left = None if fit.until is None else max(fit.until - time.monotonic(), 1.0)
+        edges = discover(frame, n_bootstraps=20, seed=fit.seed, time_limit=left)
     ax = plot_graph(edges, target=str(frame.columns[-1]))
+    if "graph" in fit.source.options:
+        return ax.figure, "The edges that were given. The target is orange."
     return ax.figure, (
         "Edges found in bootstrap resamples of the rows, as wide as they are probable; the target "
         "is orange. They are dependences that other columns do not explain, not proof of causes."
@@ -246,13 +273,23 @@ def _graph(fit: TableFit) -> tuple[Figure, str] | str:
 
 
 def _rows(fit: TableFit) -> tuple[Figure, str] | None:
-    classifier = fit.classifier
-    if classifier.generator is None:
+    if fit.generator is None:
         return None
-    generator = make_generator(classifier.generator, **(classifier.generator_options or {}))
-    X, y = generator.fit(fit.table.X, fit.table.y).sample(N_SYNTHETIC, fit.seed)
-    figure = plot_marginals(fit.table.frame(), {classifier.generator: X.join(y)})
-    return figure, f"{N_SYNTHETIC} rows of the generator beside the real ones, column by column."
+    X, y = fit.generator.sample(N_SYNTHETIC, fit.seed)
+    real, made = (_with_dates(fit, rows) for rows in (fit.table.frame(), X.join(y)))
+    shown = min(real.shape[1], _MOST_SHOWN)
+    figure = plot_marginals(real, {fit.source.generator: made}, n_columns=shown)
+    which = "" if shown == real.shape[1] else f" The first {shown - 1} and the target."
+    return figure, f"{N_SYNTHETIC} rows of the generator beside the real ones.{which}"
+
+
+def _with_dates(fit: TableFit, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with dates in the place of days since 1970-01-01."""
+    rows = rows.copy()
+    for name, diagnosis in fit.inspection.diagnoses.items():
+        if diagnosis.kind == "date" and name in rows:
+            rows[name] = pd.Timestamp(0) + pd.to_timedelta(rows[name], unit="D").dt.round("s")
+    return rows
 
 
 _PARTS = {

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from causalmix.atomic import check_writable, replace_file
-from causalmix.data.columns import identifiers, listed
+from causalmix.data.columns import MIN_IDENTIFIED_ROWS, identifiers, listed
 from causalmix.data.dataset import find_table
 from causalmix.errors import DataError
 from causalmix.finetuning.estimator import CausalMixClassifier
+from causalmix.reports.formats import check_place_of_rows, write_rows
 
 
 def predict_table(
@@ -27,8 +26,9 @@ def predict_table(
     table : str or Path
         CSV or Parquet file with the columns that the model uses.
     out : str or Path
-        CSV file to write: a row for every row of the table, in its order, with the columns that
-        identify rows, the most probable ``class``, and a column ``probability of ...`` for each.
+        CSV or Parquet file to write: a row for every row of the table, in its order, with the
+        columns that identify rows, the most probable ``class``, and a column ``probability of ...``
+        for each.
     device : str, default="auto"
         Where the network runs.
 
@@ -46,7 +46,7 @@ def predict_table(
     CausalMixError
         If it cannot be read, or the file not be written.
     """
-    check_writable(Path(out))
+    out = check_place_of_rows(out)
     classifier = CausalMixClassifier.load(model, device=device)
     frame = find_table(table)[1].frame.reset_index(drop=True)
     used = list(classifier.context_.X.columns)
@@ -62,7 +62,12 @@ def predict_table(
     scores = pd.DataFrame(proba, columns=[f"probability of {c}" for c in classifier.classes_])
     best = pd.Series(classifier.classes_[proba.argmax(axis=1)], name="class")
     others = frame[[name for name in frame if name not in used]]
-    ids = frame[list(identifiers(others))]
-    result = pd.concat([ids, best, scores], axis=1)
-    replace_file(Path(out), partial(result.to_csv, index=False, float_format="%.6g"))
+    write_rows(pd.concat([_identifying(others), best, scores], axis=1), out, float_format="%.6g")
     return [str(each.message) for each in said if each.category is UserWarning]
+
+
+def _identifying(columns: pd.DataFrame) -> pd.DataFrame:
+    """Return those of some columns that identify rows; of a few rows, all that are different."""
+    if len(columns) < MIN_IDENTIFIED_ROWS:
+        return columns[[name for name in columns if columns[name].is_unique]]
+    return columns[list(identifiers(columns))]

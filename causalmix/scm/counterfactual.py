@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from math import isqrt
+from types import MappingProxyType
 from typing import Any
 
 import networkx as nx
@@ -49,15 +50,17 @@ def move_noise(
     observed: Mapping[str, np.ndarray],
     correlation: float,
     rng: np.random.Generator,
+    do: Mapping[str, float | str] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Move the noise of observed rows a little and propagate the change.
 
-    Abduction, action, prediction (Pearl 2009, section 7.1), with a change of the noise for an
-    action. The noise of each node that explains the observed row is found, as its normal score z,
-    which becomes ρz + √(1 − ρ²)ε with a normal ε (spread evenly, as in `draw_rows`). That
-    leaves the distribution of the noise as it is; and the row that follows is computed in causal
-    order. What the model does not know of the dependence between columns lives on in the noise.
-    With ρ = 0 rows are drawn from the model, with ρ = 1 they are the observed ones.
+    Abduction, action, prediction (Pearl 2009, section 7.1), with a change of the noise, and what
+    `do` sets, for an action. The noise of each node that explains the observed row is found, as its
+    normal score z, which becomes ρz + √(1 − ρ²)ε with a normal ε (spread evenly, as in
+    `draw_rows`). That leaves the distribution of the noise as it is; and the row that follows is
+    computed in causal order. What the model does not know of the dependence between columns lives
+    on in the noise. With ρ = 0 rows are drawn from the model, with ρ = 1 they are the observed
+    ones, or what these would have been under `do`.
 
     Parameters
     ----------
@@ -68,6 +71,8 @@ def move_noise(
     correlation : float
         ρ, in [0, 1].
     rng : numpy.random.Generator
+    do : mapping of str to value, default={}
+        Nodes that are set to a value, as the model holds it, whatever their parents are.
 
     Returns
     -------
@@ -78,6 +83,9 @@ def move_noise(
     normals = ndtri(even_levels(n, len(nodes), rng))
     rows: dict[str, np.ndarray] = {}
     for node in nx.topological_sort(model.graph):
+        if node in do:
+            rows[node] = np.full(n, do[node])
+            continue
         mechanism = model.causal_mechanism(node)
         parents = get_ordered_predecessors(model.graph, node)
         old, new = (side_by_side(each, parents) if parents else None for each in (observed, rows))

@@ -18,7 +18,15 @@ from causalmix.data.codec import TableCodec, names_as_text
 from causalmix.data.numpy_seed import numpy_seed
 from causalmix.data.own_settings import own_settings
 from causalmix.discovery.knowledge import check_acyclic
-from causalmix.errors import CausalMixError, DataError, check_name, check_seed, check_whole, quoted
+from causalmix.errors import (
+    CausalMixError,
+    DataError,
+    check_name,
+    check_range,
+    check_seed,
+    check_whole,
+    quoted,
+)
 from causalmix.scm.counterfactual import draw_rows, move_noise
 from causalmix.scm.mechanisms import MECHANISMS, NOISES, Columns, Pace, make_mechanism
 from causalmix.scm.missingness import MissingnessModel
@@ -204,7 +212,8 @@ class StructuralCausalModel:
         noise_correlation : float, default=0.0
             Above 0, rows start from training rows, and their noise has this correlation with that
             of those rows (`causalmix.scm.counterfactual.move_noise`); so has what decides on their
-            gaps where these are modelled. Not together with `do`.
+            gaps where these are modelled. With `do` and 1 the rows are counterfactuals of the
+            training rows.
 
         Returns
         -------
@@ -216,15 +225,11 @@ class StructuralCausalModel:
         ------
         CausalMixError
             If `n` is no whole number of at least 1, `seed` is none, the model is not fitted, or
-            `noise_correlation` is not between 0 and 1, or given together with `do`.
+            `noise_correlation` is not between 0 and 1.
         DataError
             If `do` names an unknown column or level, or no finite number for a numeric column.
         """
-        if not 0 <= noise_correlation <= 1 or (do and noise_correlation):
-            raise CausalMixError(
-                f"noise_correlation is {noise_correlation}; it lies between 0 and 1, and is 0 with "
-                "do."
-            )
+        check_range(noise_correlation, "[0, 1]", "noise_correlation")
         rows = self._draw(n, seed, dict(do or {}), noise_correlation)
         rng = np.random.default_rng(seed)
         if self.missing == "modelled":
@@ -313,13 +318,13 @@ class StructuralCausalModel:
         codes = dict(self._intervention(name, value) for name, value in do.items())
         rng = np.random.default_rng(seed)
         with numpy_seed(seed):  # DoWhy draws from the global generator
-            if codes:
-                setters = {name: (lambda _, code=code: code) for name, code in codes.items()}
-                rows = gcm.interventional_samples(self.model_, setters, num_samples_to_draw=n)
-            elif noise_correlation:
+            if noise_correlation:
                 base = self._training_rows(n, rng)
                 observed = {name: values[base] for name, values in self._observed.items()}
-                rows = move_noise(self.model_, observed, noise_correlation, rng)
+                rows = move_noise(self.model_, observed, noise_correlation, rng, codes)
+            elif codes:
+                setters = {name: (lambda _, code=code: code) for name, code in codes.items()}
+                rows = gcm.interventional_samples(self.model_, setters, num_samples_to_draw=n)
             else:
                 rows = draw_rows(self.model_, n, rng)
             names = {node: name for name, node in self._nodes.items()}
@@ -335,6 +340,22 @@ class StructuralCausalModel:
         if name not in self.codec_.categorical:
             return self._nodes[name], self.codec_.number(name, value)
         return self._nodes[name], str(self.codec_.code(name, value))
+
+    def check_value(self, name: Hashable, value: Any) -> None:
+        """Raise unless `do` of `sample` can set a column to a value.
+
+        Parameters
+        ----------
+        name : hashable
+            A column.
+        value : number or level
+
+        Raises
+        ------
+        DataError
+            If there is no such column or level, or a numeric column cannot be that.
+        """
+        self._intervention(name, value)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "model_"):

@@ -112,6 +112,9 @@ def test_overrides():
     assert clean([0, 1, 1], numeric=["x"])[0].tolist() == [0, 1, 1]
     assert clean(["007", "012"], numeric=["x"])[0].tolist() == [7, 12]
     assert clean(pd.Categorical(["1", "3"]), numeric=["x"])[0].tolist() == [1, 3]
+    for cells in (["2/1/1970", "n.a.", "13/1/1970"], pd.Categorical(["1970-01-02", "1970-01-13"])):
+        assert clean(cells, date=["x"])[0].dropna().tolist() == [1, 12]
+    assert clean(pd.to_datetime(["1970-01-02", "1970-01-13"]), date=["x"])[0].tolist() == [1, 12]
     dates = clean(["2024-01-01", "2024-01-02"], categorical=["x"])
     assert dates[0].cat.categories.tolist() == ["2024-01-01", "2024-01-02"]
     assert dates[1] == []
@@ -122,6 +125,13 @@ def test_wrong_overrides():
         clean([1, 2], categorical=["othr"])
     with pytest.raises(DataError, match="Both categorical= and numeric= name 'x'"):
         clean([1, 2], categorical=["x"], numeric=["x"])
+    with pytest.raises(DataError, match="Both numeric= and date= name 'x'"):
+        clean([1, 2], numeric=["x"], date=["x"])
+    for cells in (["2024-01-01", "soon"], [3, 4]):
+        with pytest.raises(
+            DataError, match=r"'x' is listed in date=, but '(soon|3)' is not a date"
+        ):
+            clean(cells, date=["x"])
     with pytest.raises(DataError, match=r"'x' is listed in numeric=, but 'low' is not a number"):
         clean(["1", "", "low"], numeric=["x"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,10 +14,10 @@ from made_tables import collider
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.citest import DEGENERATE_GAUSSIAN
 from causalmix.discovery.edge_probabilities import ARROW, TAIL
-from causalmix.discovery.knowledge import BackgroundKnowledge
+from causalmix.discovery.knowledge import BackgroundKnowledge, load_graph, read_graph
 from causalmix.discovery.options import PAPER_ALGORITHMS, DiscoveryOptions
 from causalmix.discovery.search import search_bootstrap
-from causalmix.errors import CausalMixError, UnknownNameError
+from causalmix.errors import CausalMixError, DataError, UnknownNameError
 
 
 def gaussian(seed: int, d: int = 8, n: int = 300) -> np.ndarray:
@@ -194,3 +195,70 @@ def test_random_knowledge_is_kept():
         edges = discover(pd.DataFrame(data, columns=names), n_bootstraps=2, knowledge=knowledge)
         assert (edges.matrix[known.required] == 1).all()
         assert (edges.matrix[known.forbidden] == 0).all()
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_knowledge_comes_from_a_file_or_a_mapping(tmp_path):
+    text = "required: [[a, b]]\nforbidden:\n- [c, a]\ntiers: [[a], [b, c]]\n"
+    (tmp_path / "known.yml").write_text(text)
+    expected = BackgroundKnowledge([("a", "b")], [("c", "a")], [["a"], ["b", "c"]])
+    assert BackgroundKnowledge.load(tmp_path / "known.yml") == expected
+    assert BackgroundKnowledge.read({"tiers": [["a"]]}).tiers == (("a",),)
+    assert BackgroundKnowledge.read(expected) is expected
+    assert expected.named == ["a", "b", "c"]
+    assert expected.about(["a", "c"]) == BackgroundKnowledge((), [("c", "a")], [["a"], ["c"]])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("requird: [[a, b]]", "Did you mean 'required'"),
+        ("required: a", "required is 'a'; a list is needed"),
+        ("required: [a]", "required contains 'a'; an edge is a pair"),
+        ("required: [[a, b], [b, a]]", "form a cycle, a → b → a"),
+        ("- a", "give a BackgroundKnowledge, or a mapping with some of required"),
+        ("required: [[a", "cannot be read as background knowledge"),
+        ("", "give a BackgroundKnowledge, or a mapping"),
+    ],
+)
+def test_a_bad_file_of_knowledge_is_named_with_what_is_wrong(tmp_path, text, message):
+    (tmp_path / "known.yml").write_text(text)
+    with pytest.raises(CausalMixError, match=message) as caught:
+        BackgroundKnowledge.load(tmp_path / "known.yml")
+    assert "known.yml" in str(caught.value)
+    with pytest.raises(CausalMixError, match=r"none\.yml cannot be read"):
+        BackgroundKnowledge.load(tmp_path / "none.yml")
+
+
+def test_a_graph_comes_from_every_kind_of_file(tmp_path):
+    dag = nx.DiGraph([("a", "b"), ("b", "c c")])
+    (tmp_path / "g.csv").write_text("cause,effect\na,b\nb,c c\n")
+    (tmp_path / "other.csv").write_text("weight;from;to\n1;a;b\n2;b;c c\n")
+    nx.write_graphml(dag, tmp_path / "g.graphml")
+    nx.write_gml(dag, tmp_path / "g.gml")
+    for name in ("g.csv", "other.csv", "g.graphml", "g.gml"):
+        assert set(load_graph(tmp_path / name).edges) == set(dag.edges), name
+    assert set(read_graph(iter(dag.edges)).edges) == set(dag.edges)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("g.csv", "cause,effect\na,b\nb,a\n", "has a cycle: a → b → a"),
+        ("g.csv", "a,b\nb,c\n", "first line is to be cause,effect"),
+        ("g.csv", "cause,effect\n", "no rows"),
+        ("g.gml", "graph [", "cannot be read as a graph"),
+        ("g.graphml", "<x>", "cannot be read as a graph"),
+        ("g.gml", 'graph [ node [ id 0 label "a" ] ]', "is a Graph; a networkx.DiGraph"),
+        ("g.gml", 'graph [ directed 1 node [ id 0 label "a" ] ]', "no edges"),
+    ],
+)
+def test_a_bad_file_of_a_graph_is_named_with_what_is_wrong(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        load_graph(tmp_path / name)
+    assert name in str(caught.value)
+    with pytest.raises(CausalMixError, match="The graph is 'a'"):
+        read_graph("a")

@@ -13,6 +13,7 @@ import shutil
 import signal
 import warnings
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,6 +31,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tabpfn import TabPFNClassifier
 
+from causalmix.discovery.knowledge import BackgroundKnowledge, read_graph
 from causalmix.errors import (
     CausalMixError,
     CheckpointError,
@@ -40,8 +42,13 @@ from causalmix.errors import (
 from causalmix.finetuning import persistence
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.estimator import CausalMixClassifier
-from causalmix.finetuning.fit_input import as_dataset, count_validation_rows
+from causalmix.finetuning.fit_input import (
+    as_dataset,
+    count_validation_rows,
+    generator_options,
+)
 from causalmix.finetuning.fit_parameters import check_parameters
+from causalmix.finetuning.report import FitReport
 from causalmix.generation import registry as generators
 from causalmix.tfm import checkpoint
 from causalmix.tfm.model import EMBEDDED_CHECKPOINT, load_tfm
@@ -218,7 +225,7 @@ def test_it_says_so_when_fine_tuning_did_not_help(table):
     assert report.fine_tuned["step"] in (2, 4)
     assert report.fine_tuned["log_loss"] > report.zero_shot["log_loss"]
     assert report.verdict == "harmed"
-    assert "Verdict: harmed. Kept: zero-shot." in str(report)
+    assert re.search(r"Verdict: harmed \(gain -\S+ \[.*\] nats\)\. Kept: zero-shot\.", str(report))
     unchanged = tiny(**ruinous | {"steps": 0}).fit(*table)
     np.testing.assert_array_equal(
         classifier.predict_proba(table[0]), unchanged.predict_proba(table[0])
@@ -232,7 +239,8 @@ def test_it_says_nothing_when_fine_tuning_helped_or_was_not_asked_for(table):
             lowest = {"rule": "log_loss", "level": 0.5}
             classifier = tiny(steps=steps, learning_rate=1e-4, warmup_steps=5, **lowest).fit(*table)
     report, history = classifier.report_, classifier.history_.set_index("step")
-    assert (report.kept, report.verdict) == ("fine_tuned", "helped")
+    assert report.kept == "fine_tuned"
+    assert report.verdict in ("helped", "no difference found")  # by few rows
     assert report.fine_tuned["step"] == report.best_step == history["val_log_loss"].idxmin()
     assert report.fine_tuned["log_loss"] == history["val_log_loss"].min()
     assert report.zero_shot["log_loss"] == history["val_log_loss"][0]
@@ -259,9 +267,65 @@ def test_the_report_gives_the_rule_and_its_reason(table, settings, kept, reason,
     assert re.search(reason, report.reason)
     assert (report.synthetic_weight is not None) == (report.rule == "augmented")
     told = [str(w.message) for w in recwarn if w.category is FinetuningWarning]
-    verdict = {"zero_shot": "harmed", "fine_tuned": "no difference found"}[kept]
+    assert report.verdict in ("harmed", "no difference found")
+    assert told[0].startswith(f"Fine-tuning: {report.verdict}. ")
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "kept", "verdict"),
+    [
+        (0.1, 0.04, "fine_tuned", "helped"),  # the quantile of t with 24 degrees is 2.064
+        (0.08, 0.04, "fine_tuned", "no difference found"),
+        (0.1, 0.04, "zero_shot", "no difference found"),  # a stricter test kept it back
+        (-0.0015, 0.01, "fine_tuned", "no difference found"),
+        (-0.0015, 0.01, "zero_shot", "no difference found"),
+        (-0.08, 0.04, "zero_shot", "no difference found"),
+        (-0.1, 0.04, "zero_shot", "harmed"),
+        (-np.inf, np.nan, "zero_shot", "harmed"),
+        (0.1, np.nan, "fine_tuned", "no difference found"),  # of one validation row
+        (None, None, "zero_shot", "not tried"),
+    ],
+)
+def test_the_verdict_is_that_of_the_interval_of_the_gain(gain, error, kept, verdict):
+    fields = dict.fromkeys([each.name for each in dataclasses.fields(FitReport)])
+    scores = {"log_loss": 0.5, "auc": 0.8}
+    tuned = None if gain is None else scores | {"step": 3}
+    fields |= {"gain": gain, "gain_error": error, "kept": kept, "n_val": 25, "reason": "So."}
+    report = FitReport(**fields | {"zero_shot": scores, "fine_tuned": tuned})
     assert report.verdict == verdict
-    assert told[0].startswith(f"Fine-tuning: {verdict}. ")
+    assert f"Verdict: {verdict}" in str(report)
+
+
+def test_the_generator_is_told_what_is_known_of_the_graph(table, tmp_path, monkeypatch):
+    """And the saved classifier still knows it; the target goes by the name of y."""
+    X, y = table[0], pd.Series(table[1], name="class")
+    first, second = X.columns[:2]
+    edges = [(first, second), (second, "class")]
+    asked = []
+
+    class Told(Recorder):
+        def __init__(self, graph=None, knowledge=None, seed=0):
+            super().__init__(seed=seed)
+            asked.append((graph, knowledge))
+
+    monkeypatch.setitem(generators.GENERATORS, "told", Told)
+    knowledge = BackgroundKnowledge(required=[edges[0]], tiers=[[first, second], ["class"]])
+    for given in ({"graph": edges}, {"knowledge": knowledge}, {"graph": nx.DiGraph(edges)}):
+        asked.clear()
+        classifier = clone(tiny(generator="told", **given)).fit(X, y)
+        again = CausalMixClassifier.load(classifier.save(tmp_path / "m"))
+        assert again.context_.y.name == "class"
+        ((graph, known),) = asked
+        still = generator_options(again)
+        if graph is not None:
+            assert (
+                set(read_graph(graph).edges) == set(read_graph(still["graph"]).edges) == set(edges)
+            )
+        else:
+            assert BackgroundKnowledge.read(still["knowledge"]) == known == knowledge
+    for generator in (None, "mixup"):
+        with pytest.raises(CausalMixError, match=r"graph given, but generator=.* has no graph"):
+            tiny(generator=generator, graph=edges).fit(X, y)
 
 
 def test_columns_are_what_the_user_says(tmp_path):
@@ -464,7 +528,7 @@ def test_classifier_and_report_show_themselves_in_notebooks(fitted):
     html = report._repr_html_()
     assert "<script" not in html
     assert f"<td>{report.zero_shot['log_loss']:.4f}</td>" in html
-    assert f"Verdict: {report.verdict}." in html
+    assert f"Verdict: {report.verdict}" in html
     assert repr(report).startswith("FitReport(kept=")
     of_sklearn = clone(fitted).set_params(columns={"<script>alert(1)</script>": "drop"})
     assert "CausalMixClassifier" in of_sklearn._repr_html_()

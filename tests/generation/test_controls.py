@@ -148,3 +148,66 @@ def test_every_control_has_a_name():
     assert make_generator("causal_tfm_label").target_mechanism == "tfm"
     assert 16 <= make_generator("causal_posterior").n_dags <= 40
     assert make_generator("causal_label").target_parents == "adjacent"
+
+
+# A graph that is known, and interventions
+
+KNOWN = [("a", "b"), ("b", "c"), ("c", TARGET)]
+
+
+@pytest.fixture(scope="module")
+def known():
+    X, y = chain()
+    return CausalGenerator(graph=KNOWN, noise="stacked", noise_correlation=0.0).fit(X, y)
+
+
+def test_a_known_graph_is_used_as_it_is_without_a_search(known, monkeypatch):
+    (dag,) = known.dags_
+    assert set(dag.edges) == set(KNOWN)
+    assert set(dag) == {"a", "b", "c", "d", TARGET}
+    assert known.edges_.matrix.sum() == 3
+    assert known.n_changed_edges_ == 0
+    monkeypatch.setattr(causal, "discover", None)
+    X, y = chain()
+    options = {"graph": nx.DiGraph(KNOWN), "noise": "stacked", "time_limit": 60, "n_dags": 2}
+    again = CausalGenerator(**options, resampled=True).fit(X, y)
+    assert [set(dag.edges) for dag in again.dags_] == [set(KNOWN)] * 2
+
+
+def test_an_intervention_has_the_effects_of_the_graph_and_no_others(known):
+    """In the chain b does not cause a; c is b and more noise, so its mean is what b is set to."""
+    X, y = chain()
+    fresh, _ = known.sample(4000, 0)
+    for correlation in (0.0, 0.9):
+        done = CausalGenerator(
+            graph=KNOWN, noise="stacked", noise_correlation=correlation, do={"b": 1.0}
+        ).fit(X, y)
+        rows, labels = done.sample(4000, 0)
+        assert (rows["b"] == 1.0).all()
+        assert rows["a"].mean() == pytest.approx(fresh["a"].mean(), abs=0.1)
+        assert rows["c"].mean() == pytest.approx(1.0, abs=0.15)
+        assert (labels == "high").mean() > 0.9
+    shares = CausalGenerator(
+        graph=KNOWN, noise="stacked", do={"b": 0.3}, class_shares={"high": 0.8, "low": 0.2}
+    ).fit(X, y)
+    rows, labels = shares.sample(100, 0)
+    assert (rows["b"] == 0.3).all()
+    assert labels.value_counts()["low"] == 20
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"graph": [("a", "b"), ("b", "a")]}, "cycle: a → b → a"),
+        ({"graph": [("a", "bb"), ("a", TARGET)]}, "Unknown column in the graph: 'bb'"),
+        ({"graph": [("a", "b")]}, "no edge with the target 'label'"),
+        ({"graph": KNOWN, "knowledge": {"required": [("a", "b")]}}, "apply to graph=a known graph"),
+        ({"graph": KNOWN, "do": {"z": 1}}, "no column 'z'"),
+        ({"graph": KNOWN, "do": {"a": "much"}}, "'a' is numeric and cannot be 'much'"),
+        ({"graph": KNOWN, "do": {TARGET: "high"}}, "by class_shares"),
+    ],
+)
+def test_a_graph_or_intervention_that_does_not_fit_is_refused(options, message):
+    X, y = chain(60)
+    with pytest.raises(CausalMixError, match=message):
+        CausalGenerator(**options, noise="stacked").fit(X, y)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,8 @@ from click.testing import CliRunner
 from causalmix.cli import main
 from causalmix.data.diagnosis import diagnose
 from causalmix.errors import CausalMixError
-from causalmix.reports.drawing import generate_table, written_like
+from causalmix.reports.drawing import generate_table
+from causalmix.reports.formats import written_like
 
 
 @pytest.fixture
@@ -64,11 +67,58 @@ def test_rows_have_the_formats_of_the_table(shop, tmp_path, generator):
 
 
 def test_kept_noise_is_told_with_what_it_gives_away(shop, tmp_path):
-    attack = generate_table(shop, "back", tmp_path / "a.csv", 200, keep_noise=0.99)
-    assert attack.auc > 0.8
-    with pytest.raises(CausalMixError, match="option of the causal generator"):
+    drawn = generate_table(shop, "back", tmp_path / "a.csv", 200, keep_noise=0.99)
+    assert drawn.attack.auc > 0.8
+    assert drawn.quality is None
+    with pytest.raises(CausalMixError, match="option of the causal generators"):
         generate_table(shop, "back", tmp_path / "b.csv", 20, generator="mixup", keep_noise=0.5)
     assert not (tmp_path / "b.csv").exists()
+
+
+def test_rows_of_an_intervention_in_shares_on_a_known_graph(shop, tmp_path):
+    """What is set is written as the table writes it, and its effect follows; no cause moves."""
+    edges = "cause,effect\npieces,price\nprice,back\nkind,weight\n"
+    (tmp_path / "graph.csv").write_text(edges)
+    command = ["generate", str(shop), "--target", "back", "-n", "100"]
+    command += ["--graph", str(tmp_path / "graph.csv"), "--class-shares", "no=0.25,yes=0.75"]
+    command += ["--do", "bought=24.12.2024", "crp=<5", "price=12,00", "--keep-noise", "0.5"]
+    command += ["--graph-out", str(tmp_path / "edges.csv"), "--quality"]
+    done = CliRunner().invoke(main, [*command, "--out", str(tmp_path / "rows.csv")])
+    assert done.exit_code == 0, done.output
+    rows = pd.read_csv(tmp_path / "rows.csv", dtype=str)
+    assert set(rows["bought"]) == {"24.12.2024"}
+    assert set(rows["crp"]) == {"<5"}
+    assert set(rows["price"]) == {"12,00"}
+    assert rows["pieces"].nunique() > 10
+    assert rows["back"].value_counts().to_dict() == {"yes": 75, "no": 25}
+    assert re.search(r"AUC of 0\.\d\d", done.output)
+    assert "near-copies" in done.output
+    found = pd.read_csv(tmp_path / "edges.csv")
+    assert set(zip(found["cause"], found["effect"], strict=True)) == {
+        *[("pieces", "price"), ("price", "back"), ("kind", "weight")]
+    }
+    assert (found[["probability", "share of models"]] == 1).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"do": {"color": "1"}}, "Unknown column in --do: 'color'"),
+        ({"do": {"kind": "huge"}}, "'kind' to 'huge', .* one of 'large', 'small'"),
+        ({"do": {"bought": "soon"}}, "'bought' to 'soon', which it cannot be: give a date"),
+        ({"do": {"back": "yes"}}, "by --class-shares"),
+        ({"class_shares": {"maybe": 1.0}}, "Unknown class 'maybe'"),
+        ({"class_shares": {"no": 0.6}}, "class_shares sum to 0.6"),
+        ({"generator": "mixup", "class_shares": {"no": 1.0}}, "class_shares is an option of"),
+        ({"generator": "mixup", "graph_out": "g.csv"}, "graph_out is an option of"),
+        ({"graph_out": "g.txt"}, "g.txt: a graph is written to files of type"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_sentence(shop, tmp_path, options, message):
+    quick = {"options": {"n_dags": 1, "n_bootstraps": 1}} if "generator" not in options else {}
+    with pytest.raises(CausalMixError, match=message):
+        generate_table(shop, "back", tmp_path / "a.csv", 20, **quick | options)
+    assert not (tmp_path / "a.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -77,6 +127,8 @@ def test_kept_noise_is_told_with_what_it_gives_away(shop, tmp_path):
         (["2024-03-01 10:30", "2024-04-02 00:00"], [0.5, np.nan], ["1970-01-01 12:00", None]),
         (["3/14/2024", "12/25/2024"], [1.0, 31.0], ["01/02/1970", "02/01/1970"]),
         (["1.5", "2.25", ">3"], [3.5, 1.0], [">3", "1.00"]),
+        (["1.5", "n.a.", "n.a.", "", "2.5"], [1.0, np.nan], ["1.0", "n.a."]),
+        (["1.5", "2.5", None], [1.0, np.nan], ["1.0", None]),
         (["1 234", "5 678"], [12345.4, 7.0], ["12345", "7"]),
         (pd.to_datetime(["2024-03-01", "2024-05-01"]), [0.0, 1.0], None),
         ([1, 2], [1.4, 2.6], [1, 3]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +13,14 @@ from click.testing import CliRunner
 from sklearn.metrics import log_loss
 
 from causalmix.cli import main
+from causalmix.discovery.knowledge import BackgroundKnowledge
 from causalmix.errors import CausalMixError
+from causalmix.finetuning.metrics import roc_auc
 from causalmix.reports.fitting import VERDICTS, fit_table
-from causalmix.reports.folds import BEFORE, TUNED, Folds
+from causalmix.reports.folds import BEFORE, TUNED, Folds, _auc_of_counts
+from causalmix.reports.given import read_structure
+from causalmix.reports.inspection import inspect_table
+from causalmix.reports.page import _rises
 
 QUICK = "steps: 2\nvalidate_every: 1\ntasks_per_step: 1\n"
 
@@ -46,7 +52,8 @@ def patients(tmp_path_factory):
 def model(patients):
     (patients.parent / "quick.yml").write_text(QUICK)
     out = patients.parent / "models" / "home"
-    quick = ["--config", str(patients.parent / "quick.yml"), "--folds", "2", "--generator", "none"]
+    quick = ["--config", str(patients.parent / "quick.yml"), "--folds", "2"]
+    quick += ["--generator", "smote_nc", "--keep-generator"]
     done = CliRunner().invoke(
         main, ["fit", str(patients), "--target", "home", "--out", str(out), *quick]
     )
@@ -57,7 +64,8 @@ def model(patients):
 def test_fit_writes_a_model_and_says_what_it_is_worth(model):
     out, said = model
     assert {path.name for path in out.iterdir()} == {
-        *("classifier.json", "weights.safetensors", "context.safetensors", "report.html"),
+        *("classifier.json", "weights.safetensors", "context.safetensors"),
+        *("generator.parquet", "report.html"),
     }
     verdict = re.search(r"Fine-tuning: ([a-z ]+)\.", said).group(1)
     assert verdict in VERDICTS
@@ -72,10 +80,10 @@ def test_the_report_is_one_file_that_loads_nothing(model):
     assert "<script" not in page
     assert not re.findall(r"(?:src|href)=\"(?!#)[^\"]+", page.replace("xlink:href=", "href="))
     assert not re.findall(r"url\((?!#)", page)
-    assert page.count("<svg") == 4  # curves, calibration, importance, graph
+    assert page.count("<svg") == 5  # curves, calibration, importance, graph, rows
     assert "&#39;&lt;5&#39; as 5" in page
     assert re.search(r"2024-01-\d\d to 2024-1\d-\d\d", page)  # dates as dates
-    assert page.count("aria-label") == 4
+    assert page.count("aria-label") == 5
 
 
 def test_predictions_are_of_every_row_in_order_with_the_ids(patients, model, tmp_path):
@@ -100,6 +108,104 @@ def test_predictions_are_of_every_row_in_order_with_the_ids(patients, model, tmp
     assert "lacks 2 of the 4 columns that the model uses: 'age', 'crp'" in done.output
 
 
+def test_a_kept_generator_draws_what_one_of_the_table_draws(patients, model, tmp_path):
+    for name, source in (
+        ("kept.csv", [str(model[0])]),
+        ("same.csv", [str(patients), "--target", "home", "--generator", "smote_nc"]),
+    ):
+        command = ["generate", *source, "-n", "40", "--seed", "3", "--out", str(tmp_path / name)]
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 0, done.output
+    kept, same = (pd.read_csv(tmp_path / name, dtype=str) for name in ("kept.csv", "same.csv"))
+    pd.testing.assert_frame_equal(kept, same)
+    columns = pd.read_parquet(model[0] / "generator.parquet").columns
+    assert "patient" not in columns  # what was not learned from is not kept
+    for wrong, message in (
+        (["--target", "home"], "leave out 'target'"),
+        (["--numeric", "age"], "leave out 'numeric'"),
+        (["--do", "age=40"], "do is an option of the causal generators, not of 'smote_nc'"),
+    ):
+        done = CliRunner().invoke(main, ["generate", str(model[0]), "--out", "x.csv", *wrong])
+        assert done.exit_code == 2
+        assert message in done.output
+
+
+def test_a_damaged_or_missing_generator_is_one_sentence(model, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(model[0], folder)
+    (folder / "generator.parquet").write_bytes(b"PAR1")
+    done = CliRunner().invoke(main, ["generate", str(folder), "--out", str(tmp_path / "x.csv")])
+    assert done.exit_code == 2
+    assert "generator.parquet cannot be read as a kept generator" in done.output
+    (folder / "generator.parquet").unlink()
+    done = CliRunner().invoke(main, ["generate", str(folder), "--out", str(tmp_path / "x.csv")])
+    assert done.exit_code == 2
+    assert "fit again with --keep-generator, or give the table itself" in done.output
+
+
+@pytest.mark.parametrize("where", ["fitting.evaluate_folds", "page.write_report"])
+def test_an_interrupt_after_the_fit_loses_the_report_alone(patients, tmp_path, monkeypatch, where):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"causalmix.reports.{where}", stop)
+    (tmp_path / "quick.yml").write_text("steps: 0\n")
+    options = ["--config", str(tmp_path / "quick.yml"), "--time-limit", "0.001"]
+    out = tmp_path / "model"
+    command = ["fit", str(patients), "--target", "home", "--out", str(out), *options]
+    done = CliRunner().invoke(main, [*command, "--generator", "none"])
+    assert done.exit_code == 1
+    assert re.search(r"stopped: the model in .*model is kept and predicts; it lacks", done.output)
+    assert not (out / "report.html").exists()
+    scores = tmp_path / "scores.csv"
+    done = CliRunner().invoke(main, ["predict", str(out), str(patients), "--out", str(scores)])
+    assert done.exit_code == 0, done.output
+    assert len(pd.read_csv(scores)) == 80
+
+
+def test_parquet_goes_in_and_comes_out(patients, model, tmp_path):
+    frame = pd.read_csv(patients)
+    frame["admitted"] = pd.to_datetime(frame["admitted"], dayfirst=True)
+    frame["age"] = frame["age"].astype("int16")
+    frame["ward"] = frame["ward"].astype("category")
+    frame["home"] = frame["home"] == "yes"
+    frame.to_parquet(tmp_path / "in.parquet")
+    command = ["generate", str(tmp_path / "in.parquet"), "--target", "home", "-n", "50"]
+    command += ["--generator", "mixup", "--out", str(tmp_path / "out.parquet")]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    rows = pd.read_parquet(tmp_path / "out.parquet").drop(columns="patient")
+    assert rows.dtypes.to_dict() == frame.drop(columns="patient").dtypes.to_dict()
+    assert len(rows) == 50
+    for source, name in ((patients, "csv"), (tmp_path / "in.parquet", "parquet")):
+        out = tmp_path / f"scores_{name}.parquet"
+        done = CliRunner().invoke(main, ["predict", str(model[0]), str(source), "--out", str(out)])
+        assert done.exit_code == 0, done.output
+    one, other = (pd.read_parquet(tmp_path / f"scores_{n}.parquet") for n in ("csv", "parquet"))
+    assert list(one["patient"]) == list(frame["patient"])
+    np.testing.assert_allclose(one["probability of yes"], other["probability of yes"], atol=1e-6)
+    done = CliRunner().invoke(main, ["predict", str(model[0]), str(patients), "--out", "x.xlsx"])
+    assert "x.xlsx: rows are written to files of type .csv" in done.output
+
+
+def test_importance_is_the_rise_of_log_loss_when_a_column_is_shuffled():
+    class Knows:
+        """Is sure of the class by the column a, and looks at no other."""
+
+        classes_ = np.array(["no", "yes"])
+
+        def predict_proba(self, X):
+            p = np.where(X["a"] == "yes", 0.9, 0.1)
+            return np.stack([1 - p, p], axis=1)
+
+    a = np.repeat(["yes", "no"], 50)
+    X = pd.DataFrame({"a": a, "b": np.arange(100)})
+    mean, spread = _rises(Knows(), X, a, seed=0)
+    assert (mean[1], spread[1]) == (0, 0)
+    # Half of the shuffled cells are wrong: each costs log 9.
+    assert mean[0] == pytest.approx(np.log(9) / 2, rel=0.15)
+
+
 def test_a_second_fit_replaces_the_first_and_nothing_else(patients, model):
     (model[0] / "notes.txt").write_text("mine")
     quick = ["--config", str(patients.parent / "quick.yml"), "--time-limit", "0.001"]
@@ -119,6 +225,10 @@ def test_a_second_fit_replaces_the_first_and_nothing_else(patients, model):
     ("change", "message"),
     [
         (lambda f: f, "say which column is the target"),
+        (lambda f: f.assign(target=[f"c{i % 20}" for i in range(80)]), "20 classes; .* at most 10"),
+        (lambda f: f.assign(target=f["patient"] + " came by foot"), "80 distinct values"),
+        (lambda f: f.iloc[:3].assign(target=["a", "b", "a"]), "Give more rows"),
+        (lambda f: pd.DataFrame(), "bad.csv is empty"),
         (lambda f: f.assign(target="same"), "only the class same"),
         (lambda f: f.assign(target=[f"row {i}" for i in range(80)]), "80 distinct values"),
         (lambda f: f.iloc[:0].assign(target=""), "no rows"),
@@ -130,14 +240,54 @@ def test_what_cannot_be_learned_is_one_sentence(patients, tmp_path, change, mess
         main, ["fit", str(tmp_path / "bad.csv"), "--out", str(tmp_path / "model")]
     )
     assert done.exit_code == 2
-    assert message in done.output
+    assert re.search(message, done.output)
     assert "Traceback" not in done.output
     assert not (tmp_path / "model").exists()
 
 
-def test_a_limit_of_time_is_positive(patients):
-    with pytest.raises(CausalMixError, match="time_limit must be positive"):
-        fit_table(patients, "home", time_limit=0)
+def test_few_rows_are_fitted_and_said_to_be_few(patients, tmp_path):
+    said = []
+    found = fit_table(
+        pd.read_csv(patients).head(12),
+        "home",
+        time_limit=0.001,
+        config={"steps": 0},
+        report=said.append,
+    )
+    assert any("12 rows are few" in line for line in said)
+    assert found.verdict == "no difference found"
+    assert "No step was taken." in found.sentences()[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"time_limit": 0}, "time_limit is 0; a number above 0"),
+        ({"n_folds": 1}, "n_folds is 1"),
+        ({"graph": [("age", "home"), ("home", "age")]}, "has a cycle"),
+        ({"graph": [("age", "ward")], "knowledge": {}}, "leave one of the two out"),
+        ({"graph": [("agee", "home")]}, "Did you mean 'age'"),
+        ({"graph": [("patient", "home")]}, "'patient' is left out of the table"),
+        ({"knowledge": {"required": [("patient", "age")]}}, "'patient' is left out of the table"),
+        ({"knowledge": {"forbidden": [("agee", "home")]}}, "Did you mean 'age'"),
+        ({"graph": [("age", "home")], "generator": None}, "generator=None has no graph"),
+        ({"keep_generator": True}, "there is no folder"),
+        ({"date": ["age"]}, "'age' is listed in date=, but"),
+        ({"date": ["age"], "numeric": ["age"]}, "Both numeric= and date= name 'age'"),
+        ({"config": {"stepz": 1}}, "Did you mean 'steps'"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(patients, options, message):
+    with pytest.raises(CausalMixError, match=message):
+        fit_table(patients, "home", **options)
+
+
+def test_knowledge_of_columns_that_are_not_used_is_left_out(patients):
+    inspection = inspect_table(patients, "home", date=["admitted"])
+    known = {"tiers": [["patient", "age"], ["ward", "home"]], "forbidden": [["patient", "age"]]}
+    assert read_structure(inspection, knowledge=known)["knowledge"] == BackgroundKnowledge(
+        tiers=[["age"], ["ward", "home"]]
+    )
 
 
 # Folds, of made predictions
@@ -165,6 +315,16 @@ def test_folds_are_scored_by_their_means():
     for name in ("log_loss", "auc", "accuracy"):
         row = scores.loc[TUNED]
         assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
+
+
+def test_the_interval_of_an_auc_is_of_the_rows_as_often_as_they_are_drawn():
+    rng = np.random.default_rng(1)
+    for k in (2, 3):
+        y, proba = rng.integers(0, k, 50), rng.dirichlet(np.ones(k), 50).round(2)
+        proba[:, -1] = 1 - proba[:, :-1].sum(axis=1)
+        counts = rng.multinomial(50, np.full(50, 1 / 50), 5)
+        expected = [roc_auc(np.repeat(y, c), np.repeat(proba, c, axis=0)) for c in counts]
+        np.testing.assert_allclose(_auc_of_counts(y, proba, counts), expected)
 
 
 def test_the_verdict_is_that_of_the_interval(patients):

@@ -178,10 +178,62 @@ def test_the_generator_starts_from_training_rows_and_its_seed_decides():
     assert generator.noise_correlation == 0.999
 
 
-def test_a_correlation_outside_zero_to_one_or_beside_an_intervention_is_refused():
+@pytest.fixture(scope="module")
+def gaussian():
+    """x → m → y and x → y, linear with normal noise: m = 0.8 x + e, y = 1.5 m - 0.5 x + u."""
+    rng, n = np.random.default_rng(1), 600
+    x, e, u = rng.normal(size=(3, n))
+    m = 0.8 * x + e
+    table = pd.DataFrame({"x": x, "m": m, "y": 1.5 * m - 0.5 * x + u})
+    dag = nx.DiGraph([("x", "m"), ("m", "y"), ("x", "y")])
+    return table, u, StructuralCausalModel(dag).fit(table)
+
+
+def bases(n_rows, n, seed):
+    order = np.random.default_rng(seed)
+    return order.permutation(np.resize(order.permutation(n_rows), n))  # as the model draws them
+
+
+def test_an_intervention_on_rows_with_their_noise_is_the_closed_form_counterfactual(gaussian):
+    """y under do(m = 0) is y - 1.5 m, row by row; what m does not cause stays."""
+    table, _, model = gaussian
+    rows = model.sample(600, 3, do={"m": 0.0}, noise_correlation=1.0)
+    base = table.iloc[bases(600, 600, 3)].reset_index(drop=True)
+    assert (rows["m"] == 0).all()
+    np.testing.assert_array_equal(rows["x"], base["x"])
+    np.testing.assert_allclose(rows["y"], base["y"] - 1.5 * base["m"], atol=0.25)  # 1.5 is fitted
+    plain = np.abs(rows["y"] - base["y"]).mean()
+    assert np.abs(rows["y"] - base["y"] + 1.5 * base["m"]).mean() < 0.1 * plain
+
+
+def test_an_intervention_and_moved_noise_work_together(gaussian):
+    """The noise of y keeps its correlation with that of the base row, and x its with x."""
+    table, u, model = gaussian
+    rows = model.sample(3000, 5, do={"m": 0.5}, noise_correlation=0.8)
+    base = bases(600, 3000, 5)
+    noise = rows["y"] - 1.5 * 0.5 + 0.5 * rows["x"]
+    assert np.corrcoef(noise, u[base])[0, 1] == pytest.approx(0.8, abs=0.04)
+    assert np.corrcoef(rows["x"], table["x"].iloc[base])[0, 1] == pytest.approx(0.8, abs=0.04)
+    fresh = model.sample(3000, 6, do={"m": 0.5})
+    assert kstest(rows["y"], fresh["y"]).statistic < 0.05
+
+
+def test_an_intervention_on_a_category_moves_its_effects_alone():
+    rng = np.random.default_rng(2)
+    group = rng.choice(["a", "b"], 300)
+    table = pd.DataFrame({"group": pd.Categorical(group), "y": rng.normal(size=300)})
+    table["y"] += 3 * (group == "b")
+    model = StructuralCausalModel(nx.DiGraph([("group", "y")])).fit(table)
+    rows = model.sample(300, 0, do={"group": "b"}, noise_correlation=1.0)
+    base = table.iloc[bases(300, 300, 0)].reset_index(drop=True)
+    assert (rows["group"] == "b").all()
+    moved = rows["y"] - base["y"]
+    assert moved[base["group"] == "a"].mean() == pytest.approx(3, abs=0.4)
+    np.testing.assert_array_equal(moved[base["group"] == "b"], 0)
+
+
+def test_a_correlation_outside_zero_to_one_is_refused():
     table, dag = mixed_table(60)
     model = StructuralCausalModel(dag).fit(table)
     with pytest.raises(CausalMixError, match="noise_correlation is 2"):
         model.sample(5, 0, noise_correlation=2)
-    with pytest.raises(CausalMixError, match="noise_correlation"):
-        model.sample(5, 0, do={"x": 1.0}, noise_correlation=0.5)

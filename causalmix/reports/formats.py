@@ -1,0 +1,206 @@
+"""How a table writes its cells, for others to be written alike, and files of rows."""
+
+from __future__ import annotations
+
+import io
+import re
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from causalmix.atomic import check_writable, replace_file
+from causalmix.data.cells import is_gap, is_gap_among_measures, tidy
+from causalmix.data.columns import as_category
+from causalmix.data.diagnosis import Diagnosis
+from causalmix.data.files import SUFFIXES
+from causalmix.errors import CausalMixError
+
+_DATE = re.compile(r"(\d+)([-/.])\d+\2(\d+)(?:([ T])\d+:\d+(:\d+)?)?.*")
+_MOST_DECIMALS = 6
+_BELOW = ("<", "≤", "b", "u")  # how a bound from above begins
+
+
+def check_place_of_rows(path: str | Path) -> Path:
+    """Raise unless a file of rows can be written there.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    CausalMixError
+        If it cannot, or the ending is not that of a CSV or Parquet file.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise CausalMixError(f"{path}: rows are written to files of type {', '.join(SUFFIXES)}.")
+    check_writable(path)
+    return path
+
+
+def write_rows(rows: pd.DataFrame, path: Path, **options: object) -> None:
+    """Write rows to a CSV or Parquet file, by its ending.
+
+    Parameters
+    ----------
+    rows : DataFrame
+    path : Path
+        As `check_place_of_rows` takes it.
+    **options
+        Of `DataFrame.to_csv`.
+    """
+    if path.suffix.lower() in (".parquet", ".pq"):
+        replace_file(path, partial(rows.to_parquet, index=False))
+    else:
+        separator = "\t" if path.suffix.lower() == ".tsv" else ","
+        replace_file(path, partial(rows.to_csv, index=False, sep=separator, **options))
+
+
+def typed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of text with the types that a CSV file of them is read with by default.
+
+    Parameters
+    ----------
+    rows : DataFrame
+
+    Returns
+    -------
+    DataFrame
+    """
+    return pd.read_csv(io.StringIO(rows.to_csv(index=False)))
+
+
+def is_text(like: pd.Series) -> bool:
+    """Say whether the known cells of a column are text.
+
+    Parameters
+    ----------
+    like : Series
+
+    Returns
+    -------
+    bool
+    """
+    known = like.dropna()
+    return isinstance(known.iloc[0], str) if len(known) else like.dtype == object
+
+
+def levels_like(made: pd.Series, like: pd.Series) -> pd.Series:
+    """Return categories as the values that another column has in their place.
+
+    Parameters
+    ----------
+    made : Series
+        Categories, named as `causalmix.data.columns.as_category` names them.
+    like : Series
+        The column as its source has it.
+
+    Returns
+    -------
+    Series
+    """
+    if is_text(like) and not isinstance(like.dtype, pd.CategoricalDtype):
+        return made.astype(object)
+    names = as_category(like).astype(object)
+    values = like.astype(object)[~names.duplicated() & names.notna()]
+    written = made.astype(object).map(dict(zip(names[values.index], values, strict=True)))
+    return _as(written, like)
+
+
+def _as(values: pd.Series, like: pd.Series) -> pd.Series:
+    """Give a column the type of another one, if it can have that in spite of its gaps."""
+    try:
+        return values.astype(like.dtype)
+    except (TypeError, ValueError):
+        return values.convert_dtypes()
+
+
+def written_like(made: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Series:
+    """Write the values of a column as another one has them.
+
+    Parameters
+    ----------
+    made : Series
+        Numbers, days since 1970-01-01 or categories, as `TableSchema` reads them.
+    like : Series
+        The column as its source has it.
+    diagnosis : Diagnosis
+        How it was read.
+
+    Returns
+    -------
+    Series
+        Text where `like` is text, of its own type where it is typed. What is missing is written as
+        most gaps of `like` are.
+    """
+    written = _written(made, like, diagnosis)
+    if is_text(like) and written.hasnans and (gap := _gap(like, diagnosis)):
+        written = written.astype(object).fillna(gap)
+    return written
+
+
+def _gap(like: pd.Series, diagnosis: Diagnosis) -> str:
+    """Text that stands for a missing value in most of a column's gaps; "" for none."""
+    texts = like.map(lambda cell: tidy(cell) if isinstance(cell, str) else "")
+    gaps = texts[texts.map(is_gap if diagnosis.kind == "category" else is_gap_among_measures)]
+    return gaps.mode().iloc[0] if len(gaps) else ""
+
+
+def _written(made: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Series:
+    if diagnosis.kind == "category":
+        return levels_like(made, like)
+    if diagnosis.kind in ("date", "duration"):
+        return _moments(made, like, diagnosis)
+    if not is_text(like):
+        whole = pd.api.types.is_integer_dtype(like.dtype)
+        return _as(made.round().astype("Int64") if whole else made, like)
+    decimals = _decimals(like, diagnosis.decimal)
+    text = made.map(lambda value: None if pd.isna(value) else f"{value:.{decimals}f}")
+    if diagnosis.decimal == ",":
+        text = text.str.replace(".", ",")
+    if diagnosis.unit:
+        text = text.where(made.isna(), text + " " + diagnosis.unit)
+    for bound, value in _bounds(diagnosis).items():
+        beyond = made <= value if bound.lstrip().startswith(_BELOW) else made >= value
+        text = text.where(~beyond, bound)
+    return text
+
+
+def _moments(days: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Series:
+    moments = pd.to_timedelta(days, unit="D")
+    if diagnosis.kind == "duration":
+        return _as(moments, like)
+    moments = (pd.Timestamp(0) + moments).dt.round("s")
+    if is_text(like):
+        return moments.dt.strftime(_date_format(like, diagnosis))
+    if like.dtype == object:  # of dates without a time
+        return moments.dt.date
+    if isinstance(like.dtype, pd.DatetimeTZDtype):
+        moments = moments.dt.tz_localize("UTC")
+    return _as(moments, like)
+
+
+def _bounds(diagnosis: Diagnosis) -> dict[str, float]:
+    found = [odd.examples for odd in diagnosis.odd if odd.kind == "bound"]
+    return {text: value for each in found for text, value in each.items() if value is not None}
+
+
+def _decimals(like: pd.Series, decimal: str) -> int:
+    """Most digits behind the point that a cell has."""
+    digits = like.dropna().astype(str).str.extract(rf"\d{re.escape(decimal)}(\d+)")[0].dropna()
+    return min(int(digits.str.len().max()), _MOST_DECIMALS) if len(digits) else 0
+
+
+def _date_format(like: pd.Series, diagnosis: Diagnosis) -> str:
+    found = next(m for cell in like.dropna() if (m := _DATE.fullmatch(str(cell).strip())))
+    first, separator, last, before_time, seconds = found.groups()
+    parts = ["%d", "%m"] if diagnosis.day_first else ["%m", "%d"]
+    parts = ["%Y", "%m", "%d"] if len(first) == 4 else [*parts, "%Y" if len(last) == 4 else "%y"]
+    time = f"{before_time}%H:%M{':%S' if seconds else ''}" if before_time else ""
+    return separator.join(parts) + time
