@@ -20,7 +20,7 @@ help:
 	@echo "make book        run the notebooks and build the book: _build/html/index.html"
 	@echo "make book-smoke  the same with small parameters: _build/books/smoke/html/index.html"
 	@echo "make test        run the tests"
-	@echo "make lab         open JupyterLab on the notebooks"
+	@echo "make lab         open JupyterLab on the notebooks; ARGS=--no-browser, say, passes options on"
 	@echo "make clean       delete everything that was built; the environment .venv stays"
 	@echo "make help        print this list"
 
@@ -34,8 +34,9 @@ book-smoke: $(STAMP)
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n 2 --dist loadscope
 
+# Jupyter refuses to start as root unless it is told to.
 lab: $(STAMP)
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache

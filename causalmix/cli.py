@@ -111,11 +111,14 @@ def main() -> None:
 @click.argument("notebook")
 @_PARAMETERS
 @click.option("--output", type=click.Path(path_type=Path), help="Where the executed copy goes.")
-def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | None) -> None:
+@click.option("--html", is_flag=True, help="Write it as a page too: one file, no network.")
+def run(
+    notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | None, html: bool
+) -> None:
     """Run one NOTEBOOK, named by its stem or a prefix: causalmix run 03 -p dataset wine."""
     from causalmix.publishing.notebooks import run_notebook
 
-    result = run_notebook(notebook, _by_name(parameters), output, progress=True)
+    result = run_notebook(notebook, _by_name(parameters), output, html=html, progress=True)
     click.echo(_shown(result))
 
 

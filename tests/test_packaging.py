@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from causalmix.publishing.parameters import read_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# All chapters but those on variables that are made there, and on stored runs.
+ON_A_TABLE = [path for path in NOTEBOOKS if path.stem not in ("00_causality", "05_evidence")]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = {
     canonicalize_name(name): version
@@ -93,11 +96,34 @@ def test_notebook_is_a_clean_parameterised_source(path):
     assert len(tagged) == 1
     assert not [cell for cell in code if cell.outputs or cell.execution_count]
     parameters = read_parameters(path)
-    assert "dataset" in parameters
-    assert parameters["target"].default == ""
+    if path in ON_A_TABLE:
+        assert "dataset" in parameters
+        assert parameters["target"].default == ""
+        sets = [parameters[name] for name in ("categorical", "numeric", "drop")]
+        assert {(each.type, str(each.default)) for each in sets} == {("list[str]", "[]")}
     assert all(parameter.help for parameter in parameters.values())
     assert len(parameters) == len(tagged[0].source.splitlines())  # one line each
     assert nb.metadata.kernelspec.name == "python3"
+
+
+# What gives results that are not of the chapter's own table.
+ELSEWHERE = re.compile(
+    r"load_(result|record|store)|compare_searches|hospital_rows|the paper reports"
+)
+
+
+@pytest.mark.parametrize("path", ON_A_TABLE, ids=lambda path: path.stem)
+def test_findings_on_other_tables_stand_under_a_heading_that_says_so(path):
+    section, found = "", set()
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            for part in re.split(r"^## ", cell.source, flags=re.MULTILINE)[1:]:
+                section = part.partition("\n")[0]
+                if ELSEWHERE.search(part.lower()):
+                    found.add(section)
+        elif "import" not in cell.source and ELSEWHERE.search(cell.source):
+            found.add(section)
+    assert found == {"On other tables"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -108,6 +134,15 @@ def test_default_sizes_fit_every_embedded_dataset(path):
     for name in dataset_names():
         split = low_data_split(load_dataset(name), sizes["n_train"], sizes["n_val"], seed=0)
         assert split.test.n_rows >= 20, name
+
+
+def test_lab_passes_options_on():
+    done = subprocess.run(
+        ["make", "-n", "lab", "ARGS=--port 1234"], cwd=ROOT, capture_output=True, text=True
+    )
+    command = next(line for line in done.stdout.splitlines() if "jupyter lab" in line)
+    assert "--port 1234" in command
+    assert ("--allow-root" in command) == (os.geteuid() == 0)
 
 
 def test_smoke_parameters_are_parameters():

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "codec": ["TableCodec"],
-        "dataset": ["TabularDataset", "dataset_names", "load_dataset"],
+        "dataset": ["TabularDataset", "dataset_names", "load_dataset", "load_datasets"],
         "folder": ["read_tables"],
         "gower": ["distance_to_closest_record"],
         "schema": ["TableSchema"],

@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -234,6 +235,35 @@ def clean_columns(
     return cleaned, diagnoses
 
 
+def check_column_sets(
+    sets: Mapping[str, Sequence[str]], columns: Collection[str] | None = None
+) -> None:
+    """Check what a user says of columns.
+
+    Parameters
+    ----------
+    sets : mapping of str to sequence of str
+        Names of columns, by option.
+    columns : collection of str, optional
+        All columns there are, where they are known.
+
+    Raises
+    ------
+    DataError
+        If a set is a string, or two sets name the same column.
+    UnknownNameError
+        If a set names a column that is not there.
+    """
+    for option, names in sets.items():
+        if isinstance(names, str):
+            raise DataError(f"{option}={names!r} must be a list of column names: [{names!r}].")
+        for name in names if columns is not None else ():
+            check_name(name, columns, f"column in {option}=")
+    for (one, first), (other, second) in combinations(sets.items(), 2):
+        if both := [name for name in first if name in set(second)]:
+            raise DataError(f"Both {one}= and {other}= name {listed(both)}: choose one.")
+
+
 def notes_on(diagnoses: Mapping[str, Diagnosis]) -> list[str]:
     """Say what was dropped, converted or assumed, one sentence a kind.
 
@@ -266,18 +296,9 @@ def _wanted_types(
     frame: pd.DataFrame, categorical: Sequence[str], numeric: Sequence[str], date: Sequence[str]
 ) -> dict[str, Want]:
     """Return the type a user asked for, by column, after checking the names."""
-    lists = {"categorical": categorical, "numeric": numeric, "date": date}
-    wanted: dict[str, Want] = {}
-    listed_in: dict[str, str] = {}
-    for option, want in zip(lists, ("category", "number", "date"), strict=True):
-        for name in lists[option]:
-            check_name(name, frame.columns, f"column in {option}=")
-            if listed_in.setdefault(name, option) != option:
-                raise DataError(
-                    f"Both {listed_in[name]}= and {option}= name {quoted(name)}: choose one."
-                )
-            wanted[name] = want
-    return wanted
+    check_column_sets({"categorical": categorical, "numeric": numeric, "date": date}, frame.columns)
+    wanted = (("category", categorical), ("number", numeric), ("date", date))
+    return {name: want for want, names in wanted for name in names}
 
 
 def _is_category(values: pd.Series, kind: Kind, *, want: str | None, typed: bool) -> bool:

@@ -7,7 +7,7 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +15,35 @@ import pandas as pd
 
 from causalmix.data.backing import numpy_backed
 from causalmix.data.cells import all_whole, has_infinity, place
-from causalmix.data.columns import as_category, clean_columns, levels_of, listed, notes_on
+from causalmix.data.columns import (
+    as_category,
+    check_column_sets,
+    clean_columns,
+    levels_of,
+    listed,
+    notes_on,
+)
 from causalmix.data.datasets import EMBEDDED, load_embedded
 from causalmix.data.diagnosis import diagnose
+from causalmix.data.display import as_html
 from causalmix.data.files import SUFFIXES, RawTable, check_columns, read_table
 from causalmix.data.openml import fetch_table
-from causalmix.errors import DataError, check_name, check_seed, check_whole, quoted
+from causalmix.errors import (
+    DataError,
+    check_filled,
+    check_name,
+    check_seed,
+    check_whole,
+    quoted,
+)
 
 MAX_WHOLE_CLASSES = 30
 """Most distinct whole numbers that a numeric target may have to count as classes."""
 
 MAX_FRACTIONAL_CLASSES = 10
 """Most distinct values that a target with fractions may have to count as classes."""
+
+_CLASSES_SHOWN = 12
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,6 +62,8 @@ class TabularDataset:
         values. Classes keep their order, and stay known in subsets where they do not occur.
     provenance : str
         One line: origin and licence.
+    dates : tuple of str, default=()
+        Features that are days since 1970-01-01, and are described as dates.
 
     Raises
     ------
@@ -56,6 +75,7 @@ class TabularDataset:
     X: pd.DataFrame
     y: pd.Series
     provenance: str
+    dates: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         if len(self.X) != len(self.y):
@@ -112,6 +132,16 @@ class TabularDataset:
             f"TabularDataset({self.name!r}: {self.n_rows} rows, {self.n_features} features "
             f"({len(self.categorical)} categorical), {self.n_classes} classes)"
         )
+
+    def _repr_html_(self) -> str:
+        columns = self.summary()
+        columns["missing"] = [f"{share:.0%}" if share else "" for share in columns["missing"]]
+        about = repr(self).partition(": ")[2].removesuffix(")")
+        counts = self.y.value_counts(sort=False)
+        classes = ", ".join(f"{name} {n}" for name, n in counts.iloc[:_CLASSES_SHOWN].items())
+        more = ", …" if len(counts) > _CLASSES_SHOWN else ""
+        notes = [f"Classes: {classes}{more}.", self.provenance]
+        return as_html(self.name, about, columns, notes)
 
     @property
     def n_rows(self) -> int:
@@ -213,15 +243,16 @@ class TabularDataset:
         -------
         pd.DataFrame
             One row per column: its name, type, share of missing cells, number of distinct
-            values, and range (numbers) or most frequent categories.
+            values, and range (numbers, dates) or most frequent categories.
         """
         frame = self.frame()
         kinds = {"int64": "integer", "float64": "number", "category": "category"}
+        types = ["date" if c in self.dates else kinds[str(self.X[c].dtype)] for c in self.X]
         described = {
-            "type": [*(kinds[str(dtype)] for dtype in self.X.dtypes), "target"],
+            "type": [*types, "target"],
             "missing": frame.isna().mean(),
             "distinct": frame.nunique(),
-            "values": [_examples(column) for _, column in frame.items()],
+            "values": [_examples(column, name in self.dates) for name, column in frame.items()],
         }
         return pd.DataFrame(described, frame.columns).rename_axis("column").reset_index()
 
@@ -243,6 +274,7 @@ def load_dataset(
     target: str | None = None,
     categorical: Sequence[str] | None = None,
     numeric: Sequence[str] | None = None,
+    drop: Sequence[str] | None = None,
 ) -> TabularDataset:
     """Load a classification table by name, from a file or from OpenML.
 
@@ -258,6 +290,8 @@ def load_dataset(
         Columns whose type is decided here. The types of the others are inferred by the rules
         of `causalmix.data.columns`, where the source does not state them. A Parquet file in which
         any column is stored as a category is taken to state them all.
+    drop : sequence of str, optional
+        Columns that are not used.
 
     Returns
     -------
@@ -274,13 +308,59 @@ def load_dataset(
         what to do.
     """
     name, raw = find_table(name_or_path)
-    chosen = target or raw.target
-    if chosen is None:
-        raise DataError(
-            f"{name}: say which column is the target (target=, or -p target NAME); none is named "
-            f"'target'. Columns: {listed(list(raw.frame.columns), 50)}."
-        )
-    return _clean(name, raw, chosen, categorical or (), numeric or ())
+    chosen = _target(name, raw, target)
+    return _clean(name, raw, chosen, categorical or (), numeric or (), drop or ())
+
+
+def load_datasets(
+    names_or_paths: Sequence[str | Path],
+    *,
+    target: str | None = None,
+    categorical: Sequence[str] = (),
+    numeric: Sequence[str] = (),
+    drop: Sequence[str] = (),
+) -> list[TabularDataset]:
+    """Load several tables; what is said of columns goes to those that have them.
+
+    Parameters
+    ----------
+    names_or_paths : sequence of str or Path
+        As `load_dataset` takes them.
+    target : str, optional
+        Target column of those that are no embedded datasets, which keep their own.
+    categorical, numeric, drop : sequence of str, default=()
+        As `load_dataset` takes them, each of at least one table.
+
+    Returns
+    -------
+    list of TabularDataset
+        In the order given.
+
+    Raises
+    ------
+    UnknownNameError, DataError
+        As `load_dataset`.
+    """
+    check_filled(names_or_paths, "datasets")
+    found = [find_table(item) for item in names_or_paths]
+    columns = list(dict.fromkeys(column for _, raw in found for column in raw.frame.columns))
+    sets = {"categorical": categorical, "numeric": numeric, "drop": drop}
+    check_column_sets(sets, columns)
+    tables = []
+    for item, (name, raw) in zip(names_or_paths, found, strict=True):
+        chosen = _target(name, raw, None if item in EMBEDDED else target)
+        own = ([c for c in names if c in raw.frame.columns] for names in sets.values())
+        tables.append(_clean(name, raw, chosen, *own))
+    return tables
+
+
+def _target(name: str, raw: RawTable, given: str | None) -> str:
+    if given or raw.target:
+        return given or raw.target
+    raise DataError(
+        f"{name}: say which column is the target (target=, or -p target NAME); none is named "
+        f"'target'. Columns: {listed(list(raw.frame.columns), 50)}."
+    )
 
 
 def find_table(name_or_path: str | Path) -> tuple[str, RawTable]:
@@ -318,18 +398,23 @@ def find_table(name_or_path: str | Path) -> tuple[str, RawTable]:
 
 
 def _clean(
-    name: str, raw: RawTable, target: str, categorical: Sequence[str], numeric: Sequence[str]
+    name: str,
+    raw: RawTable,
+    target: str,
+    categorical: Sequence[str],
+    numeric: Sequence[str],
+    drop: Sequence[str] = (),
 ) -> TabularDataset:
     """Make a dataset of a raw table; warn of what was changed, on behalf of the caller's caller."""
-    for option, names in (("categorical", categorical), ("numeric", numeric)):
-        if isinstance(names, str):
-            raise DataError(f"{option}={names!r} must be a list of column names: [{names!r}].")
     frame = numpy_backed(raw.frame)
     check_name(target, frame.columns, "target column")
-    if target in numeric:
-        raise DataError(f"The target {quoted(target)} must be classes; take it out of numeric=.")
+    sets = {"categorical": categorical, "numeric": numeric, "drop": drop}
+    check_column_sets(sets, frame.columns)
+    for option, must in (("numeric", "be classes"), ("drop", "stay")):
+        if target in sets[option]:
+            raise DataError(f"The target {quoted(target)} must {must}; take it out of {option}=.")
     y = read_classes(frame[target], target in categorical, raw.decimal_comma)
-    features = frame.drop(columns=target)
+    features = frame.drop(columns=[target, *drop])
     if features.empty:
         raise DataError(f"{name} has no column besides the target {quoted(target)}.")
     known, notes = y.notna(), []
@@ -350,7 +435,8 @@ def _clean(
     for note in notes + notes_on(diagnoses):
         warnings.warn(f"{name}: {note}", stacklevel=3)
     X, y = (part.reset_index(drop=True) for part in (X, y))
-    return TabularDataset(name, X, y, raw.provenance)
+    dates = tuple(column for column in X if diagnoses[column].kind == "date")
+    return TabularDataset(name, X, y, raw.provenance, dates=dates)
 
 
 def _markers(gaps: pd.Series) -> str:
@@ -431,10 +517,13 @@ def _canonical(column: pd.Series) -> np.ndarray:
     return values
 
 
-def _examples(column: pd.Series) -> str:
+def _examples(column: pd.Series, is_date: bool) -> str:
     """Describe the values of a column in a few words."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         counts = column.value_counts()
         counts = counts[counts > 0]
         return ", ".join(counts.index[:4]) + (", …" if len(counts) > 4 else "")
-    return f"{column.min():.4g} to {column.max():.4g}"
+    low, high = column.min(), column.max()
+    if is_date and not np.isnan(low):
+        return f"{np.datetime64(int(low // 1), 'D')} to {np.datetime64(int(high // 1), 'D')}"
+    return f"{low:.4g} to {high:.4g}"

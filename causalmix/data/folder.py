@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from causalmix.data.dataset import TabularDataset, load_dataset
@@ -54,5 +55,5 @@ def read_tables(
         except CausalMixError as error:
             skipped.append({"dataset": name, "n_train": None, "reason": str(error)})
             continue
-        tables[name] = TabularDataset(name, table.X, table.y, table.provenance)
+        tables[name] = replace(table, name=name)
     return dict(sorted(tables.items(), key=lambda item: item[0].lower())), skipped

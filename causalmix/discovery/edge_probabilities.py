@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from causalmix.atomic import make_folder
+from causalmix.data.columns import listed
+from causalmix.data.display import as_html
 from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.errors import CausalMixError, DataError, check_name, quoted
 from causalmix.manifest import write_json
@@ -125,6 +127,38 @@ class EdgeProbabilities:
                 "Edge probabilities must be at least 0, 0 on the diagonal, and at most 1 in sum "
                 "over the two directions of a pair."
             )
+
+    def pairs(self) -> pd.DataFrame:
+        """List the pairs of columns that may be joined, the most probable first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``cause`` and ``effect`` in the likelier direction, its probability ``forward``, and
+            ``backward``, that of the other; pairs without either are left out.
+        """
+        up, down = np.triu_indices(len(self.names), 1)
+        turned = self.matrix[up, down] < self.matrix[down, up]
+        cause, effect = np.where(turned, down, up), np.where(turned, up, down)
+        found = pd.DataFrame(
+            {
+                "cause": [self.names[i] for i in cause],
+                "effect": [self.names[i] for i in effect],
+                "forward": self.matrix[cause, effect],
+                "backward": self.matrix[effect, cause],
+            }
+        )
+        joined = found["forward"] + found["backward"]
+        order = np.argsort(-joined.to_numpy(), kind="stable")
+        return found.iloc[order[joined.to_numpy()[order] > 0]].reset_index(drop=True)
+
+    def _repr_html_(self) -> str:
+        found = self.pairs()
+        about = f"{len(self.names)} columns, {len(found)} pairs that may be joined"
+        notes = [f"{self.timeouts} searches ran out of time." if self.timeouts else ""]
+        if self.identifiers:
+            notes.append(f"Without edges, because they identify rows: {listed(self.identifiers)}.")
+        return as_html("Edge probabilities", about, found.round(2), notes, limit=10)
 
     @classmethod
     def from_graphs(

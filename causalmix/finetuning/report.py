@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import pandas as pd
 from scipy.stats import t as student_t
 
+from causalmix.data.display import as_html
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.run import FinetuneResult
 from causalmix.finetuning.stopping import RULES, UNTESTED, synthetic_weight
@@ -99,17 +101,28 @@ class FitReport:
 
     def __str__(self) -> str:
         """Return the comparison and the reason in a few lines."""
+        lines = [f"Validation ({self.n_val} rows)   log-loss     AUC"]
+        lines += [f"{name:<22}{s['log_loss']:>11.4f}{s['auc']:>8.4f}" for name, s in self._rows()]
+        return "\n".join([*lines, *self._remarks()])
+
+    def _repr_html_(self) -> str:
+        rows = [(name, f"{s['log_loss']:.4f}", f"{s['auc']:.4f}") for name, s in self._rows()]
+        table = pd.DataFrame(rows, columns=["weights", "log-loss", "AUC"])
+        about = f"on {self.n_val} validation rows, with {self.n_train} training rows as context"
+        return as_html("Fine-tuning", about, table, self._remarks())
+
+    def _rows(self) -> list[tuple[str, dict[str, float]]]:
         rows = [("zero-shot", self.zero_shot)]
         if self.fine_tuned:
             rows.append((f"step {self.fine_tuned['step']}", self.fine_tuned))
-        lines = [f"Validation ({self.n_val} rows)   log-loss     AUC"]
-        lines += [f"{name:<22}{s['log_loss']:>11.4f}{s['auc']:>8.4f}" for name, s in rows]
-        if math.isnan(self.zero_shot["auc"]):
-            lines.append("There is no AUC, because all validation rows are of one class.")
+        return rows
+
+    def _remarks(self) -> list[str]:
+        no_auc = "There is no AUC, because all validation rows are of one class."
         kept = self.kept.replace("_", "-")
         measured = f" ({self.measured})" if self.measured else ""
-        lines.append(f"Verdict: {self.verdict}{measured}. Kept: {kept}. {self.reason}")
-        return "\n".join(lines)
+        verdict = f"Verdict: {self.verdict}{measured}. Kept: {kept}. {self.reason}"
+        return [no_auc, verdict] if math.isnan(self.zero_shot["auc"]) else [verdict]
 
 
 def make_report(result: FinetuneResult, *, n_train: int, n_val: int, seconds: float) -> FitReport:

@@ -16,7 +16,6 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from causalmix.publishing.notebooks import (
     notebook_paths,
     save_notebook,
 )
-from causalmix.publishing.parameters import check_parameters, read_parameters
+from causalmix.publishing.parameters import check_parameters, data_files, read_parameters
 from causalmix.publishing.record import dependency_versions, execution_record
 
 _STRINGS = re.compile(r"""["']([^"'\n]+)["']""")
@@ -130,14 +129,6 @@ def run_hash(source: Path, parameters: Mapping[str, Any]) -> str:
     files = [*data_files(values), *result_files(source, values).values()]
     extra = [json.dumps(dict(parameters), sort_keys=True), package_hash(), *versions()]
     return hash_files([source, *files], extra=extra)[:16]
-
-
-def data_files(parameters: Mapping[str, Any]) -> list[Path]:
-    """Return the files that string values of `parameters` name, themselves or in a list."""
-    listed = [value if isinstance(value, list) else [value] for value in parameters.values()]
-    values = [value for value in chain(*listed) if isinstance(value, str) and value]
-    paths = [Path(value).expanduser() for value in values]
-    return [path for path in paths if path.is_file()]
 
 
 def result_files(source: Path, parameters: Mapping[str, Any]) -> dict[str, Path]:

@@ -8,6 +8,8 @@ import re
 import sysconfig
 import tempfile
 from collections.abc import Mapping
+from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import nbformat
 
 from causalmix.atomic import check_writable, make_folder, replace_file
 from causalmix.errors import CausalMixError, check_name
-from causalmix.publishing.parameters import check_parameters
+from causalmix.publishing.parameters import check_parameters, variant
 
 PACKAGE = Path(__file__).resolve().parents[1]
 BUILD = "_build"  # everything that is built lies here, below the project's root
@@ -95,6 +97,7 @@ def run_notebook(
     output: str | Path | None = None,
     *,
     root: Path | None = None,
+    html: bool = False,
     progress: bool = False,
 ) -> Path:
     """Run one notebook with parameters and keep the executed copy.
@@ -107,16 +110,19 @@ def run_notebook(
         Values that replace defaults, as `check_parameters` takes them. Relative paths in them
         are taken from the working directory.
     output : str or pathlib.Path, optional
-        Where the executed copy goes; by default `_build/runs/<notebook>.ipynb`.
+        Where the executed copy goes; by default `_build/runs/<notebook>.ipynb`, with a hash of the
+        parameters that differ from their defaults in the name, if any does.
     root : pathlib.Path, optional
         The project's root; by default `project_root()`.
+    html : bool, default=False
+        Write a page beside the copy too, one file that needs no network, named like it.
     progress : bool, default=False
-        Show a progress bar over the cells.
+        Show a progress bar with the heading of the cell that runs and the time left.
 
     Returns
     -------
     pathlib.Path
-        The executed copy. It appears only when every cell has run.
+        The executed copy, or its page with `html`. They appear only when every cell has run.
 
     Raises
     ------
@@ -133,14 +139,23 @@ def run_notebook(
     root = root or project_root()
     source = find_notebook(name, root)
     checked = check_parameters(source, parameters or {})
-    target = Path(output) if output else root / BUILD / "runs" / source.name
+    name = f"{variant(source, checked)}.ipynb"
+    target = Path(output) if output else root / BUILD / "runs" / name
     if target.suffix != ".ipynb":
         raise CausalMixError(f"The result is a notebook: end {str(output)!r} with .ipynb.")
     if target.resolve() in map(Path.resolve, notebook_paths(root)):
         raise CausalMixError(f"{target} is a chapter's source; name another file for the result.")
-    check_writable(target)
-    save_notebook(execute(source, checked, root=root, bar={} if progress else None), target)
-    return target
+    page = target.with_suffix(".html")
+    for path in (target, page) if html else (target,):
+        check_writable(path)
+    nb = execute(source, checked, root=root, bar={} if progress else None)
+    save_notebook(nb, target)
+    if not html:
+        return target
+    from causalmix.publishing.page import write_page
+
+    write_page(nb, page)
+    return page
 
 
 def execute(
@@ -157,7 +172,7 @@ def execute(
     root : pathlib.Path
         The project's root; paths below it are shortened in the outputs.
     bar : dict, optional
-        Show a progress bar over the cells, with these options of tqdm.
+        Show a progress bar with these options of tqdm: the heading, and the time left.
 
     Returns
     -------
@@ -175,19 +190,25 @@ def execute(
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    from causalmix.publishing.progress import Progress
+
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it knows no `int | None`
     os.environ.update(_kernel_environment())
+    shown = None if bar is None else Progress(source, _earlier_seconds(source, root), **bar)
+    hooks = {} if shown is None else {"on_cell_start": shown.begin, "on_cell_executed": shown.end}
     try:
-        nb = papermill.execute_notebook(
-            source,
-            None,  # nothing on the disk that a kill would leave there
-            parameters=dict(parameters),
-            kernel_name="python3",
-            language="python",
-            progress_bar={"desc": source.stem, **bar} if bar is not None else False,
-            request_save_on_cell_execute=False,
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no notices on our stderr
-        )
+        with shown or nullcontext():
+            nb = papermill.execute_notebook(
+                source,
+                None,  # nothing on the disk that a kill would leave there
+                parameters=dict(parameters),
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                request_save_on_cell_execute=False,
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no notices on our stderr
+                **hooks,
+            )
     except papermill.PapermillExecutionError as error:
         raise _as_notebook_error(source, error, root) from None
     except DeadKernelError:
@@ -196,6 +217,14 @@ def execute(
             "use fewer rows or close other programs."
         ) from None
     return _without_paths(nb, root)
+
+
+def _earlier_seconds(source: Path, root: Path) -> dict[str, float]:
+    from causalmix.publishing.progress import cell_seconds
+
+    copies = [(root / BUILD / "runs").glob(f"{source.stem}*.ipynb")]
+    copies.append((root / BUILD / "executed").glob(f"{source.stem}-*.ipynb"))
+    return cell_seconds(chain(*copies))
 
 
 def _kernel_environment() -> dict[str, str]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ast
+import csv
+import hashlib
 import io
+import json
 import os
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from causalmix.data.columns import check_column_sets
 from causalmix.errors import (
     CausalMixError,
     UnknownNameError,
@@ -23,6 +28,7 @@ from causalmix.errors import (
     naming,
 )
 
+_COLUMN_SETS = ("categorical", "numeric", "drop")  # of a chapter's dataset
 _SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -61,7 +67,7 @@ class Parameter:
         """
         try:
             return _convert(value, self.type)
-        except (TypeError, ValueError, KeyError):
+        except (TypeError, ValueError, KeyError, csv.Error):
             raise CausalMixError(
                 f"Parameter {self.name!r} takes {self.type}, not {value!r}."
             ) from None
@@ -74,7 +80,8 @@ def _convert(value: Any, kind: str) -> Any:
         kind = kind.removesuffix(" | None")
     if kind.startswith("list["):
         if isinstance(value, str):
-            value = [item.strip() for item in value.split(",") if item.strip()]
+            (row,) = csv.reader([value], skipinitialspace=True)  # "a, b",c are two names
+            value = [item.strip() for item in row if item.strip()]
         if not isinstance(value, (list, tuple)):
             raise TypeError
         return [_convert(item, kind[5:-1]) for item in value]
@@ -155,7 +162,8 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
         If the notebook has no parameter of a name; lists all, the nearest first.
     CausalMixError
         If a value has the wrong type, or makes no sense as what it is called: a seed, a number of
-        things (``n_...``), a list of names; lists all parameters, this one first.
+        things (``n_...``), a list of names; lists all parameters, this one first. Also if two sets
+        of columns name the same.
     """
     valid = read_parameters(notebook)
     checked = {}
@@ -167,22 +175,56 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
             )
         try:
             checked[name] = _relative(valid[name].convert(value))
-            _check_sense(name, checked[name])
+            _check_sense(valid[name], checked[name])
         except CausalMixError as error:
             message = f"{notebook.stem}: {error} {_listing(valid, [name])}"
             raise CausalMixError(message) from None
+    check_column_sets({name: checked[name] for name in _COLUMN_SETS if name in checked})
     return checked
 
 
-def _check_sense(name: str, value: Any) -> None:
+def _check_sense(parameter: Parameter, value: Any) -> None:
     """Raise as the functions would that a chapter gives its parameters, before any of them runs."""
-    if isinstance(value, list):
+    name = parameter.name
+    if isinstance(value, list) and parameter.default:
         check_filled(value, name)
     if name in ("seed", "seeds"):
         for seed in value if isinstance(value, list) else [value]:
             check_seed(seed, name)
     elif isinstance(value, int) and (name.startswith("n_") or name == "steps"):
         check_whole(value, 0 if name == "steps" else 1, name)
+
+
+def data_files(parameters: Mapping[str, Any]) -> list[Path]:
+    """Return the files that string values of `parameters` name, themselves or in a list."""
+    listed = [value if isinstance(value, list) else [value] for value in parameters.values()]
+    values = [value for value in chain(*listed) if isinstance(value, str) and value]
+    paths = [Path(value).expanduser() for value in values]
+    return [path for path in paths if path.is_file()]
+
+
+def variant(notebook: Path, checked: Mapping[str, Any]) -> str:
+    """Name the run of a notebook by the parameters that differ from its defaults.
+
+    Parameters
+    ----------
+    notebook : pathlib.Path
+        The notebook's source.
+    checked : mapping of str to object
+        What `check_parameters` returned.
+
+    Returns
+    -------
+    str
+        The notebook's stem; with other values than the defaults, also 8 hexadecimal digits over
+        those values and the places of the files among them.
+    """
+    defaults = read_parameters(notebook)
+    other = {name: v for name, v in sorted(checked.items()) if v != defaults[name].default}
+    if not other:
+        return notebook.stem
+    said = json.dumps([other, [str(path.resolve()) for path in data_files(other)]])
+    return f"{notebook.stem}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
 
 
 def _listing(parameters: Mapping[str, Parameter], first: list[str]) -> str:

@@ -14,7 +14,7 @@ from sklearn.datasets import load_breast_cancer
 from statsmodels.datasets import fair, modechoice
 
 from causalmix.data.cells import all_whole
-from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
+from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset, load_datasets
 from causalmix.data.splitting import allocate, low_data_split
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 
@@ -398,6 +398,61 @@ def test_rows_without_a_target_are_dropped_with_a_warning(tmp_path):
         dataset = load_dataset(path)
     assert dataset.X["x"].tolist() == [1.5, 4.5]
     assert dataset.X.index.tolist() == [0, 1]
+
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def test_columns_that_are_dropped_on_request(tmp_path):
+    path = write(
+        tmp_path, "a,b,id,target\n" + "".join(f"{i}.5,{i % 7},x{i},{i % 2}\n" for i in range(30))
+    )
+    assert list(load_dataset(path, drop=["id", "b"]).X) == ["a"]
+    for name, message in (
+        ("bb", r"Unknown column in drop= 'bb'\. Did you mean 'b'\?"),
+        ("target", r"^The target 'target' must stay; take it out of drop=\.$"),
+    ):
+        with pytest.raises(CausalMixError, match=message):
+            load_dataset(path, drop=[name])
+    with pytest.raises(DataError, match=r"^Both categorical= and drop= name 'b': choose one\.$"):
+        load_dataset(path, drop=["b"], categorical=["b"])
+    with pytest.raises(DataError, match=r"drop='b' must be a list"):
+        load_dataset(path, drop="b")
+
+
+def test_what_is_said_of_columns_goes_to_the_tables_that_have_them(tmp_path):
+    rows = "".join(f"{i},{i % 7},{i % 2}\n" for i in range(30))
+    path = write(tmp_path, "a,b,kind\n" + rows)
+    iris, own = load_datasets(["iris", path], target="kind", drop=["a"], categorical=["b"])
+    assert iris.content_hash == load_dataset("iris").content_hash
+    assert list(own.X) == ["b"]
+    assert own.categorical == ("b",)
+    with pytest.raises(UnknownNameError, match="Unknown column in numeric= 'c'"):
+        load_datasets(["iris", path], target="kind", numeric=["c"])
+    with pytest.raises(DataError, match="say which column is the target"):
+        load_datasets(["iris", path])
+
+
+def test_dates_are_described_as_dates(tmp_path):
+    rows = "".join(f"2024-01-{day:02},{day % 2}\n" for day in range(1, 29))
+    with pytest.warns(UserWarning, match="Converted dates"):
+        table = load_dataset(write(tmp_path, "day,target\n" + rows))
+    assert table.take(range(9)).summary()["values"][0] == "2024-01-01 to 2024-01-09"
+    assert list(table.summary()["type"]) == ["date", "target"]
+
+
+def test_a_table_shows_itself_in_notebooks_and_names_are_no_markup():
+    frame = pd.DataFrame({f"x{i}": [1.5, 2.5, np.nan] for i in range(25)})
+    frame = frame.assign(**{HOSTILE: [0.1, 0.2, 0.3]})[[HOSTILE, *frame]]
+    frame["kind"] = ["a", HOSTILE, "a"]
+    table = TabularDataset.from_frame(frame, "kind", name=HOSTILE, provenance=HOSTILE)
+    html = table._repr_html_()
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") == 4  # name, column, class, provenance
+    assert "3 rows, 26 features (0 categorical), 2 classes" in html
+    assert "33%" in html
+    assert "and 7 more" in html
+    assert repr(table).startswith("TabularDataset(")
 
 
 def test_one_warning_names_all_constant_columns(tmp_path):

@@ -145,6 +145,26 @@ def test_a_name_that_json_cannot_keep_is_refused(tmp_path):
 # --- compared with a known graph -----------------------------------------------------------------
 
 
+def test_pairs_are_listed_in_their_likelier_direction_the_surest_first():
+    pairs = probabilities(ab=0.2, ba=0.3, cd=0.9).pairs()
+    assert pairs.to_numpy().tolist() == [["c", "d", 0.9, 0.0], ["b", "a", 0.3, 0.2]]
+    assert probabilities().pairs().empty
+
+
+def test_edges_show_themselves_in_notebooks_and_names_are_no_markup():
+    names = ("<script>alert(1)</script>", *(f"c{i}" for i in range(12)))
+    matrix = np.zeros((13, 13))
+    matrix[0, 1:] = 0.5
+    edges = EdgeProbabilities(names, matrix, pd.DataFrame(), timeouts=3, identifiers=names[:1])
+    html = edges._repr_html_()
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") == 11  # ten pairs are shown, and an identifier
+    assert "13 columns, 12 pairs that may be joined" in html
+    assert "and 2 more" in html
+    assert "3 searches ran out of time" in html
+    assert repr(edges).startswith("EdgeProbabilities(names=")
+
+
 def test_scores_computed_by_hand():
     edges = probabilities(ab=0.9, bc=0.4, cb=0.4, db=0.7, ad=0.3)
     true = nx.DiGraph([("a", "b"), ("b", "c"), ("b", "d"), ("a", "c")])

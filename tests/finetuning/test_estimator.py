@@ -523,6 +523,18 @@ def test_pickles_and_clones(fitted, table):
     assert pickle.loads(pickle.dumps(copy)).get_params() == fitted.get_params()
 
 
+def test_classifier_and_report_show_themselves_in_notebooks(fitted):
+    report = dataclasses.replace(fitted.report_, reason="<script>alert(1)</script>")
+    html = report._repr_html_()
+    assert "<script" not in html
+    assert f"<td>{report.zero_shot['log_loss']:.4f}</td>" in html
+    assert f"Verdict: {report.verdict}" in html
+    assert repr(report).startswith("FitReport(kept=")
+    of_sklearn = clone(fitted).set_params(columns={"<script>alert(1)</script>": "drop"})
+    assert "CausalMixClassifier" in of_sklearn._repr_html_()
+    assert "<script>alert(1)" not in of_sklearn._repr_html_()
+
+
 # On disk
 
 

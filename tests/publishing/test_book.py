@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,11 +15,11 @@ import nbformat
 import pytest
 import yaml
 from markdown_it import MarkdownIt
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from causalmix import atomic
-from causalmix.errors import CausalMixError, UnknownNameError
-from causalmix.publishing import execution, notebooks
+from causalmix.errors import CausalMixError, DataError, UnknownNameError
+from causalmix.publishing import execution, notebooks, progress
 from causalmix.publishing.book import book_name, build_book, fill_stage, repository_url
 from causalmix.publishing.execution import plan, result_files
 from causalmix.publishing.notebooks import (
@@ -27,7 +28,14 @@ from causalmix.publishing.notebooks import (
     find_notebook,
     run_notebook,
 )
-from causalmix.publishing.parameters import Parameter, check_parameters, read_parameters
+from causalmix.publishing.page import write_page
+from causalmix.publishing.parameters import (
+    Parameter,
+    check_parameters,
+    read_parameters,
+    variant,
+)
+from causalmix.publishing.progress import last_heading
 from causalmix.publishing.record import code_span, record_page
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -125,6 +133,8 @@ def test_an_address_in_the_settings_comes_first(project):
         ("bool", "yes", True),
         ("list[str]", "wine, iris", ["wine", "iris"]),
         ("list[str]", "wine", ["wine"]),
+        ("list[str]", '"age, years",sex', ["age, years", "sex"]),
+        ("list[str]", "", []),
         ("list[int]", "0,1", [0, 1]),
         ("list[int]", (0, 1), [0, 1]),
         ("int | None", "none", None),
@@ -149,6 +159,7 @@ def test_values_become_their_declared_type(kind, given, expected):
         ("str", 7),
         ("list[int]", "0,x"),
         ("list[str]", 3),
+        ("list[str]", "a\nb"),
         ("int", None),
     ],
 )
@@ -188,6 +199,164 @@ def test_absolute_data_file_is_named_relative_to_the_working_directory(project):
     assert check_parameters(source, {"file": str(project / "mine.csv")}) == {"file": "mine.csv"}
 
 
+SETS = "".join(
+    f"{name}: list[str] = []  # columns\n" for name in ("categorical", "numeric", "drop")
+)
+
+
+def test_sets_of_columns_may_be_empty_and_share_no_column(tmp_path):
+    path = tmp_path / "a.ipynb"
+    write_notebook(path, f"{SETS}names: list[str] = ['a']  # names", "")
+    assert check_parameters(path, {"drop": "", "numeric": "b,c"}) == {
+        "drop": [],
+        "numeric": ["b", "c"],
+    }
+    with pytest.raises(DataError, match=r"^Both numeric= and drop= name 'b': choose one\.$"):
+        check_parameters(path, {"drop": "b", "numeric": "b,c"})
+    with pytest.raises(CausalMixError, match="names is empty"):
+        check_parameters(path, {"names": ""})
+
+
+def test_a_run_is_named_by_the_values_that_differ_from_the_defaults(project):
+    source = find_notebook("01", project)
+
+    def name(**given):
+        return variant(source, check_parameters(source, given))
+
+    assert name() == name(rows="3", file="") == "01_one"
+    assert re.fullmatch("01_one-[0-9a-f]{8}", name(rows=4))
+    assert name(rows=4) == name(rows="4", file="")
+    assert len({name(rows=4), name(rows=5), name(file="x"), name(rows=4, file="x")}) == 4
+
+
+def test_files_of_one_name_in_two_folders_are_not_one_run(project, monkeypatch):
+    source, names = find_notebook("01", project), set()
+    for folder in ("a", "b"):
+        (project / folder).mkdir()
+        (project / folder / "x.csv").touch()
+        monkeypatch.chdir(project / folder)
+        names.add(variant(source, check_parameters(source, {"file": "x.csv"})))
+    assert len(names) == 2
+
+
+# Progress
+
+
+def test_the_heading_is_that_above_the_cell():
+    assert last_heading("# One\n\n```console\n# no heading\n```\n\n## Two parts \n") == "Two parts"
+    assert last_heading("```\n# no\n```\ntext #5") is None
+
+
+def test_the_time_left_is_that_of_an_earlier_run_at_the_pace_of_this_one(tmp_path, monkeypatch):
+    source, now = tmp_path / "a.ipynb", [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    codes = [new_code_cell(code) for code in ("one", "two", "three")]
+    title = new_markdown_cell("# Title")
+    nbformat.write(new_notebook(cells=[title, *codes]), source)
+    shown = progress.Progress(source, {"one": 10.0, "two": 30.0, "other": 9.0}, file=io.StringIO())
+    assert shown.left() == 60  # the third is not known: as long as the others on average
+    shown.begin(title, 0)
+    shown.begin(codes[0], 1)
+    now[0] += 20
+    assert shown.left() == 40
+    shown.end(codes[0], 1)  # it took twice as long
+    assert shown.left() == 100
+    now[0] += 500
+    assert shown.left() == 0
+    shown.bar.close()
+    assert "a: Title" in shown.bar.desc
+    assert progress.Progress(source, {}, disable=True).left() is None
+
+
+def test_seconds_of_cells_are_read_from_the_newest_copy(project):
+    copy = run_notebook("02", root=project)
+    damaged = copy.with_name("02_two-0.ipynb")
+    damaged.write_text("{")
+    os.utime(damaged, (1, 1))
+    seconds = progress.cell_seconds([damaged, copy])
+    assert set(seconds) == {"k: int = 0  # a number", "6 / (2 - k)"}
+    assert all(0 <= each < 60 for each in seconds.values())
+    assert progress.cell_seconds([damaged]) == progress.cell_seconds([]) == {}
+
+
+# The page of a run
+
+
+PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+MARKUP = """# A *title*
+
+See {doc}`../book/rerun`, {cite}`who2020what`, {ref}`here <there>` and
+{py:class}`causalmix.scm.model.Model`: $x^2$.
+
+```{admonition} Learn
+:class: tip
+This.
+```
+
+````{exercise}
+:label: ex
+Why?
+````
+
+````{solution} ex
+:class: dropdown
+So **it** is.
+````
+
+````{solution-start} ex
+:class: dropdown
+````
+"""
+
+
+def test_a_page_is_one_file_with_all_that_is_on_it(tmp_path):
+    outputs = [
+        new_output("stream", name="stdout", text=f"said {HOSTILE}"),
+        new_output("display_data", data={"image/png": PICTURE, "text/plain": "a figure"}),
+        new_output("display_data", data={"text/html": "<table><tr><td>7</td></tr></table>"}),
+    ]
+    code = new_code_cell("print(1)", outputs=outputs, metadata={"tags": ["parameters"]})
+    end = new_markdown_cell("````{solution-end}\n````")
+    path = tmp_path / "a.html"
+    write_page(new_notebook(cells=[new_markdown_cell(MARKUP), code, end], metadata=KERNEL), path)
+    page = path.read_text()
+    for shown in (
+        "<title>A *title*</title>",
+        "<em>rerun</em>",
+        "[who2020what]",
+        "<em>here</em>",
+        ">Model<",
+        "<math",
+        "Learn",
+        "Exercise",
+        "<details><summary>Solution</summary>",
+        "<strong>it</strong>",
+        escape(f"said {HOSTILE}", quote=False),
+        f"data:image/png;base64,{PICTURE}",
+        "<td>7</td>",
+    ):
+        assert shown in page, shown
+    assert HOSTILE not in page
+    assert "<script" not in page
+    assert page.count("<details>") == page.count("</details>") == 2
+    assert not re.search(r"(src|href|url)\s*[=(]\s*[\"']?(https?:|//|\w+\.)", page)
+
+
+def test_run_writes_a_page_beside_the_notebook_or_says_that_it_cannot(project):
+    page = run_notebook("01", {"rows": 4}, html=True, root=project)
+    assert page.suffix == ".html"
+    assert "content 4" in page.read_text()
+    assert str(project) not in page.read_text()
+    assert "content 4" in page.with_suffix(".ipynb").read_text()
+    (project / "mine.html").mkdir()
+    with pytest.raises(CausalMixError, match=r"mine\.html cannot be written: it is a folder"):
+        run_notebook("01", output=project / "mine.ipynb", html=True, root=project)
+    assert not (project / "mine.ipynb").exists()
+
+
 # Runs
 
 
@@ -223,7 +392,8 @@ def test_run_replaces_defaults_in_the_working_directory_and_shows_no_path(projec
     (project / "mine.txt").write_text("of the file")
     path = run_notebook("01", {"file": "mine.txt"}, root=project)
     text = path.read_text()
-    assert path == project / "_build" / "runs" / "01_one.ipynb"
+    assert re.fullmatch(r"01_one-[0-9a-f]{8}\.ipynb", path.name)
+    assert path.parent == project / "_build" / "runs"
     assert "content of the file" in text
     assert ". somewhere" in text
     assert "careful" in text
@@ -234,10 +404,11 @@ def test_run_replaces_defaults_in_the_working_directory_and_shows_no_path(projec
 def test_failing_run_keeps_the_earlier_result(project):
     path = run_notebook("02", {"k": 1}, root=project)
     before = path.read_text()
+    write_notebook(project / "notebooks" / "02_two.ipynb", "k: int = 0  # a number", "6 / (1 - k)")
     with pytest.raises(NotebookError, match=r"02_two failed(.|\n)*6 / (.|\n)*ZeroDivisionError"):
-        run_notebook("02", {"k": 2}, root=project)
+        run_notebook("02", {"k": 1}, root=project)
     assert path.read_text() == before
-    assert [p.name for p in path.parent.iterdir()] == ["02_two.ipynb"]
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_error_of_the_package_is_told_without_a_traceback(project):
