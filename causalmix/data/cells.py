@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Hashable
 from decimal import Decimal
+from enum import Enum
 from numbers import Integral, Real
 from typing import Literal, NamedTuple
 
@@ -288,6 +289,16 @@ def epoch_days(value: float, furthest: float) -> float:
     return next((each for each in days if abs(each) <= likely), np.nan)
 
 
+class _Truth(Enum):
+    """A truth value that is no number."""
+
+    NO = False
+    YES = True
+
+
+_TRUTH = {each.value: each for each in _Truth}
+
+
 def distinct(column: pd.Series) -> tuple[np.ndarray, list[object]]:
     """Return the code of every cell, -1 for a missing one, and the distinct values.
 
@@ -307,8 +318,14 @@ def distinct(column: pd.Series) -> tuple[np.ndarray, list[object]]:
     DataError
         If a cell is nested, binary or complex.
     """
+    objects = column.astype(object)
     try:
-        codes, values = pd.factorize(column.astype(object))
+        codes, values = pd.factorize(objects)
+        if any(isinstance(v, Real | Decimal | np.bool_) and v in (0, 1) for v in values):
+            # True is 1 to Python, and would take its place or the other way round.
+            apart = [_TRUTH[bool(v)] if isinstance(v, bool | np.bool_) else v for v in objects]
+            codes, values = pd.factorize(pd.Series(apart, dtype=object))
+            values = [v.value if isinstance(v, _Truth) else v for v in values]
     except TypeError:  # unhashable: lists, dicts, arrays
         raise _nested(column, next(v for v in column if not isinstance(v, Hashable))) from None
     if pd.api.types.infer_dtype(values, skipna=False) == "string":

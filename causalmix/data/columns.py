@@ -29,7 +29,14 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from causalmix.data.cells import all_whole, check_size, check_spread, has_infinity, name_of
+from causalmix.data.cells import (
+    all_whole,
+    check_size,
+    check_spread,
+    distinct,
+    has_infinity,
+    name_of,
+)
 from causalmix.data.codec import is_number
 from causalmix.data.diagnosis import Diagnosis, Kind, Want, diagnose
 from causalmix.errors import DataError, check_name, quoted
@@ -144,8 +151,8 @@ def as_category(values: pd.Series) -> pd.Series:
         used = values.cat.remove_unused_categories()
         codes, levels, keep = used.cat.codes.to_numpy(), list(used.cat.categories), used.cat.ordered
     else:
-        codes, uniques = pd.factorize(values)
-        levels, keep = list(uniques), False
+        codes, levels = distinct(values)
+        keep = False
     names = [name_of(level) for level in levels]
     order = list(dict.fromkeys(names)) if keep else natural_order(set(names))
     position = {name: i for i, name in enumerate(order)}

@@ -98,6 +98,18 @@ def test_unseen_values_are_warned_of_by_column():
         schema.read(frame.assign(ward=None, sex=""))
 
 
+@pytest.mark.parametrize("first", [1, 1.0, True, np.bool_(True)])
+def test_a_truth_value_is_no_number_whichever_comes_first(first):
+    cells = [first, True, 1, "x", np.bool_(False), 0, "x", "true"] * 4
+    frame = pd.DataFrame({"mixed": pd.Series(cells, dtype=object)})
+    schema, read, _ = TableSchema.learn(frame)
+    one = "1.0" if isinstance(first, float) else "1"  # numbers that are equal are one level
+    assert list(read["mixed"][1:8]) == ["True", one, "x", "False", "0", "x", "true"]
+    together = schema.read(frame)["mixed"]
+    alone = [schema.read(frame.iloc[[i]])["mixed"].iloc[0] for i in range(8)]
+    assert alone == list(together[:8])
+
+
 def test_what_a_number_cannot_be_is_refused_by_column():
     frame = table()
     schema, _ = learned(frame)
