@@ -6,13 +6,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "analysis": [
-            "describe_contrasts",
             "harm_by_arm",
             "normalised_by_arm",
             "paired_differences",
             "planned_contrasts",
             "rank_arms",
             "select",
+            "tabulate_contrasts",
         ],
         "arms": ["ARMS", "run_benchmark"],
         "audit": ["describe_claims", "judge_claims"],

@@ -223,7 +223,7 @@ def planned_contrasts(runs: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.
     return table.assign(p_holm=table.groupby("score")["p"].transform(holm))
 
 
-def describe_contrasts(contrasts: pd.DataFrame) -> str:
+def tabulate_contrasts(contrasts: pd.DataFrame) -> pd.DataFrame:
     """Say of each pair of arms which of them is the better one, if that can be said.
 
     Parameters
@@ -233,21 +233,25 @@ def describe_contrasts(contrasts: pd.DataFrame) -> str:
 
     Returns
     -------
-    str
-        A line a pair and score: the difference with its 95 % bootstrap interval, which is on one
-        side of 0 where it is "better" or "worse"; tables won, tied and lost; Holm's p.
+    DataFrame
+        A row a pair and score: the ``arm``, what it is held ``against``, the mean ``difference``
+        (nats of log-loss), its ``95 %`` bootstrap interval, whether the arm is ``better`` or
+        ``worse`` (the interval is on one side of 0), tables won, tied and lost, Holm's p.
     """
-    lines = []
-    for row in contrasts.itertuples():
-        verdict = "better" if row.low > 0 else "worse" if row.high < 0 else "undecided"
-        arm, other = (ARM_LABELS.get(each, each) for each in (row.arm, row.reference))
-        unit = {"auc": "ROC-AUC", "log_loss": "nats of log-loss"}[row.score]
-        lines.append(
-            f"{arm} against {other}: {verdict}, {row.difference:+.4f} {unit} "
-            f"[{row.low:+.4f}, {row.high:+.4f}], {row.wins}-{row.ties}-{row.losses} tables "
-            f"(p = {row.p_holm:.2g})"
-        )
-    return "\n".join(lines)
+    names = {name: contrasts[name].replace(ARM_LABELS) for name in ("arm", "reference")}
+    verdicts = np.where(contrasts["low"] > 0, "better", "undecided")
+    counts = contrasts[["wins", "ties", "losses"]].astype(str)
+    table = {
+        "arm": names["arm"],
+        "against": names["reference"],
+        "score": contrasts["score"].map({"auc": "ROC-AUC", "log_loss": "log-loss"}),
+        "difference": contrasts["difference"].map("{:+.4f}".format),
+        "95 %": [f"{low:+.4f} to {high:+.4f}" for low, high in contrasts[["low", "high"]].values],
+        "verdict": np.where(contrasts["high"] < 0, "worse", verdicts),
+        "won-tied-lost": counts.agg("-".join, axis=1) if len(counts) else [],
+        "p (Holm)": contrasts["p_holm"].map("{:.2g}".format),
+    }
+    return pd.DataFrame(table).set_index("arm")
 
 
 def differences_by(runs: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:

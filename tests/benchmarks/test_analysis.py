@@ -13,7 +13,6 @@ from statsmodels.stats.multitest import multipletests
 
 from causalmix.benchmarks import claims
 from causalmix.benchmarks.analysis import (
-    describe_contrasts,
     differences_by,
     gains_over,
     harm_by_arm,
@@ -22,6 +21,7 @@ from causalmix.benchmarks.analysis import (
     paired_differences,
     rank_arms,
     select,
+    tabulate_contrasts,
 )
 from causalmix.benchmarks.curve_analysis import (
     convergence_by_arm,
@@ -127,7 +127,7 @@ def test_runs_that_differ_in_more_than_their_seed_are_refused_until_some_are_cho
         select(Store())
 
 
-def test_a_contrast_is_said_in_words_by_its_interval():
+def test_a_contrast_is_judged_by_its_interval():
     table = pd.DataFrame(
         {
             "arm": "causal",
@@ -139,14 +139,14 @@ def test_a_contrast_is_said_in_words_by_its_interval():
             **{"wins": 4, "ties": 3, "losses": 2, "p_holm": 0.01234},
         }
     )
-    assert describe_contrasts(table).splitlines() == [
-        "CausalMixFT against Default fine-tuning: better, +0.0123 ROC-AUC [+0.0100, +0.0200], "
-        "4-3-2 tables (p = 0.012)",
-        "CausalMixFT against Default fine-tuning: undecided, +0.0000 nats of log-loss "
-        "[-0.1000, +0.1000], 4-3-2 tables (p = 0.012)",
-        "CausalMixFT against mine: worse, -0.0100 ROC-AUC [-0.0200, -0.0010], 4-3-2 tables "
-        "(p = 0.012)",
+    shown = tabulate_contrasts(table).reset_index()
+    rows = [
+        "CausalMixFT|Default fine-tuning|ROC-AUC|+0.0123|+0.0100 to +0.0200|better|4-3-2|0.012",
+        "CausalMixFT|Default fine-tuning|log-loss|+0.0000|-0.1000 to +0.1000|undecided|4-3-2|0.012",
+        "CausalMixFT|mine|ROC-AUC|-0.0100|-0.0200 to -0.0010|worse|4-3-2|0.012",
     ]
+    assert ["|".join(row) for row in shown.to_numpy()] == rows
+    assert tabulate_contrasts(table[:0]).empty
 
 
 def test_ranks_and_friedman_are_those_of_scipy_and_demsar():
