@@ -84,7 +84,8 @@ def test_of_csuite_the_outcome_is_the_label_and_its_cut_stays_under_intervention
     kinds = pd.CategoricalDtype(["a", "b"])
     train = pd.DataFrame({"t": pd.Series(list("abab"), dtype=kinds), "y": [1.0, 2.0, 3.0, 9.0]})
     train["x"] = np.float32([0.1, 0.2, 0.3, 0.4])
-    moved = pd.DataFrame({"t": list("bb"), "y": [2.6, 9.0], "x": [1.0, 2.0], "arm": list("rr")})
+    moved = pd.DataFrame({"t": list("bb"), "y": [2.6, 9.0], "x": [1.0, 2.0]})
+    moved["arm"] = ["reference", "treated"]
     for name, frame in (("train", train), ("test", train)):
         frame.to_parquet(folder / f"{name}.parquet")
     with pytest.raises(DataError, match=r"interventional\.parquet"):
