@@ -1,7 +1,7 @@
 """The pages of the smoke book in a real browser, without a network: wide, and as on a phone.
 
 `.ci/run` builds that book first. Needs Chromium and its driver, as Debian's packages ``chromium``
-and ``chromium-driver`` have them.
+and ``chromium-driver`` have them, or Chrome and its.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 HTML = Path(__file__).parents[2] / "_build" / "books" / "smoke" / "html"
-DRIVER, CHROMIUM = shutil.which("chromedriver"), shutil.which("chromium")
+DRIVER = shutil.which("chromedriver")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 pytestmark = [
     pytest.mark.skipif(not (DRIVER and CHROMIUM), reason="chromium and chromedriver are needed"),
@@ -75,6 +76,7 @@ def browser() -> Iterator[webdriver.Chrome]:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "WARNING"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    driver.set_script_timeout(120)
     yield driver
     driver.quit()
 
