@@ -94,13 +94,13 @@ PURIFIED = "_purified"
 """At the end of the name of an arm whose generator is purified."""
 
 _LABELS = {
-    "causal": "CausalMixFT",
-    "causal_sampled": "CausalMixFT, sampled",
+    "causal": "CausalMix",
+    "causal_sampled": "CausalMix, sampled",
     "causal_paper": "CausalMixFT (paper)",
-    "causal_label": "CausalMixFT, causes of the label",
-    "causal_posterior": "CausalMixFT, posterior",
-    "causal_tfm_label": "CausalMixFT, labels by a TFM",
-    "causal_base_labels": "CausalMixFT, labels of the base model",
+    "causal_label": "CausalMix, causes of the label",
+    "causal_posterior": "CausalMix, posterior",
+    "causal_tfm_label": "CausalMix, labels by a TFM",
+    "causal_base_labels": "CausalMix, labels of the base model",
     "causal_permuted": "Permuted labels",
     "smote_nc": "SMOTE-NC",
     "perturbation": "Row perturbation",

@@ -40,7 +40,7 @@ SAME_DEVICE, OTHER_DEVICE = 1e-4, 1e-3
 """By how much a score may differ: on the kind of device that the row names, and on another."""
 
 OURS = "causal"
-"""The arm shown beside `PAPER`: this package's CausalMixFT."""
+"""The arm shown beside `PAPER`: this package's own."""
 
 TRADITIONAL = ("smote_nc", "perturbation", "mixup")
 """Arms that augment without a model of causes."""

@@ -141,9 +141,9 @@ def test_a_contrast_is_judged_by_its_interval():
     )
     shown = tabulate_contrasts(table).reset_index()
     rows = [
-        "CausalMixFT|Default fine-tuning|ROC-AUC|+0.0123|+0.0100 to +0.0200|better|4-3-2|0.012",
-        "CausalMixFT|Default fine-tuning|log-loss|+0.0000|-0.1000 to +0.1000|undecided|4-3-2|0.012",
-        "CausalMixFT|mine|ROC-AUC|-0.0100|-0.0200 to -0.0010|worse|4-3-2|0.012",
+        "CausalMix|Default fine-tuning|ROC-AUC|+0.0123|+0.0100 to +0.0200|better|4-3-2|0.012",
+        "CausalMix|Default fine-tuning|log-loss|+0.0000|-0.1000 to +0.1000|undecided|4-3-2|0.012",
+        "CausalMix|mine|ROC-AUC|-0.0100|-0.0200 to -0.0010|worse|4-3-2|0.012",
     ]
     assert ["|".join(row) for row in shown.to_numpy()] == rows
     assert tabulate_contrasts(table[:0]).empty

@@ -169,7 +169,7 @@ def test_improvements_mark_the_median():
     ax = plot_improvements(table)
     bars = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
     assert bars[0] == pytest.approx([0.1, 0.1])
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["CausalMixFT"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["CausalMix"]
 
 
 def test_gaps_leave_out_undefined_runs():
