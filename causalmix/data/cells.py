@@ -321,7 +321,8 @@ def distinct(column: pd.Series) -> tuple[np.ndarray, list[object]]:
     objects = column.astype(object)
     try:
         codes, values = pd.factorize(objects)
-        if any(isinstance(v, Real | Decimal | np.bool_) and v in (0, 1) for v in values):
+        mixed = column.dtype == object
+        if mixed and any(isinstance(v, Real | Decimal | np.bool_) and v in (0, 1) for v in values):
             # True is 1 to Python, and would take its place or the other way round.
             apart = [_TRUTH[bool(v)] if isinstance(v, bool | np.bool_) else v for v in objects]
             codes, values = pd.factorize(pd.Series(apart, dtype=object))

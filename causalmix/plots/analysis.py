@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
 from causalmix.benchmarks.arms import ARM_LABELS
 from causalmix.plots.results import ARM_COLOURS, METRIC_LABELS
-from causalmix.plots.style import REAL_COLOUR, label
+from causalmix.plots.style import REAL_COLOUR, colours_of, label
 
 _TIMES = {"step": "Optimiser step", "seconds": "Seconds, search and generator included"}
 
@@ -137,6 +138,39 @@ def plot_survival(curves: pd.DataFrame, unit: str = "step", ax: Axes | None = No
         ax.step(own["time"], own["share"], where="post", color=colours[arm], label=_name(arm))
     ax.set(xlabel=_TIMES[unit], ylabel="Share of runs not converged", ylim=(0, 1.02))
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return ax
+
+
+def plot_runs(gains: Mapping[str, pd.DataFrame], limit: float, ax: Axes | None = None) -> Axes:
+    """Draw what single runs gain in log-loss over the untouched model, a line a way of predicting.
+
+    Parameters
+    ----------
+    gains : mapping of str to DataFrame
+        Rows of :func:`causalmix.benchmarks.candidates.candidate_gains`, by label.
+    limit : float
+        Losses beyond it (nats) are shaded.
+    ax : Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    Axes
+        A dot a run; its height on the line means nothing.
+    """
+    ax = ax or _new_axes(len(gains))
+    rng = np.random.default_rng(0)
+    for place, (rows, colour) in enumerate(
+        zip(gains.values(), colours_of(len(gains)), strict=True)
+    ):
+        height = place + rng.uniform(-0.22, 0.22, len(rows))
+        ax.scatter(rows["log_loss_gain"], height, s=14, color=colour, alpha=0.8, linewidths=0)
+    widest = 1.05 * max(rows["log_loss_gain"].abs().max() for rows in gains.values())
+    ax.axvspan(-widest, -limit, color="0.93", zorder=0)
+    ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
+    ax.set_yticks(range(len(gains)), list(gains))
+    ax.set(xlim=(-widest, widest), ylim=(len(gains) - 0.5, -0.5))
+    ax.set_xlabel("Log-loss (nats) better than the untouched model by; shaded: worse")
     return ax
 
 

@@ -157,7 +157,8 @@ def result_files(source: Path, parameters: Mapping[str, Any]) -> dict[str, Path]
     found: dict[str, Path] = {}
     for name in sorted(name for name in names if _RESULT.fullmatch(name)):
         place = root / "results" / name
-        files = [*place.parent.glob(f"{place.name}.*"), *place.parent.glob(f"{place.name}_man*")]
+        manifest = place.with_name(f"{place.name}_manifest.json")
+        files = [*place.parent.glob(f"{place.name}.*"), *([manifest] if manifest.is_file() else [])]
         files += files_below(place) if place.is_dir() else []
         found |= {path.relative_to(root).as_posix(): path for path in sorted(files)}
     return found

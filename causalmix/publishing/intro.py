@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from causalmix.benchmarks.candidates import (
     AUC_HARM,
@@ -19,7 +17,7 @@ from causalmix.benchmarks.candidates import (
 from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.store import Store
 from causalmix.errors import CausalMixError
-from causalmix.plots.style import REAL_COLOUR, colours_of
+from causalmix.plots.analysis import plot_runs
 from causalmix.publishing.blanks import fill_blanks
 
 _SHOWN = {
@@ -27,7 +25,6 @@ _SHOWN = {
     "Fine-tuned on\nthe real rows": ("default", "", "last"),
     "CausalMix": CHOSEN,
 }
-_WIDEST = 0.15  # nats; a run beyond it stands at the edge
 
 
 def fill_intro(page: Path, results: Path) -> None:
@@ -57,7 +54,7 @@ def fill_intro(page: Path, results: Path) -> None:
         for name, candidate in _SHOWN.items()
     }
     texts = {"pain": lambda: _pain(*shown.values()), "gain": lambda: _gain(shown["CausalMix"])}
-    fill_blanks(page, texts, {"intro_runs.svg": lambda: plot_runs(shown)})
+    fill_blanks(page, texts, {"intro_runs.svg": lambda: plot_runs(shown, LOSS_HARM).figure})
 
 
 def _pain(chance: pd.DataFrame, tuned: pd.DataFrame, ours: pd.DataFrame) -> str:
@@ -80,30 +77,3 @@ def _gain(ours: pd.DataFrame) -> str:
 def _with_interval(values: np.ndarray) -> str:
     shown = "{mean:.4f} [{low:.4f}, {high:.4f}]".format(**mean_and_interval(values, "mean"))
     return shown.replace("-", "−")
-
-
-def plot_runs(shown: dict[str, pd.DataFrame]) -> Figure:
-    """Draw every run's gain in log-loss over the untouched model, a line a way of predicting.
-
-    Parameters
-    ----------
-    shown : dict of str to DataFrame
-        Rows of :func:`causalmix.benchmarks.candidates.candidate_gains`, by label.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    figure, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
-    rng = np.random.default_rng(0)
-    colours = colours_of(len(shown))
-    for place, (rows, colour) in enumerate(zip(shown.values(), colours, strict=True)):
-        gains = rows["log_loss_gain"].clip(-_WIDEST, _WIDEST)
-        height = place + rng.uniform(-0.22, 0.22, len(rows))
-        ax.scatter(gains, height, s=14, color=colour, alpha=0.8, linewidths=0)
-    ax.axvspan(-_WIDEST * 1.03, -LOSS_HARM, color="0.93", zorder=0)
-    ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
-    ax.set_yticks(range(len(shown)), list(shown))
-    ax.set(xlim=(-_WIDEST * 1.03, _WIDEST * 1.03), ylim=(len(shown) - 0.5, -0.5))
-    ax.set_xlabel("Log-loss (nats) better than the untouched model by; shaded: worse")
-    return figure
