@@ -28,7 +28,7 @@ from causalmix.discovery.skeleton import search_skeleton
 from causalmix.errors import DataError, check_range, naming, quoted
 
 
-def read_graph(path: str | Path) -> nx.DiGraph:
+def read_cpdag(path: str | Path) -> nx.DiGraph:
     """Read a graph of directed and undirected edges.
 
     Parameters

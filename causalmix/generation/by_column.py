@@ -15,7 +15,7 @@ import pandas as pd
 
 from causalmix.data.codec import names_as_text
 from causalmix.discovery.bootstrap import discover
-from causalmix.discovery.cpdag import check_cpdag, conditioning_dag, discover_cpdag, read_graph
+from causalmix.discovery.cpdag import check_cpdag, conditioning_dag, discover_cpdag, read_cpdag
 from causalmix.discovery.dag_sampling import sample_dags
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.discovery.options import DiscoveryOptions
@@ -116,7 +116,7 @@ class TFMCPDAGGenerator(_ByColumnGenerator):
     ----------
     graph : networkx.DiGraph, str or Path, optional
         A CPDAG on all columns, the target among them, or a file of one
-        (`causalmix.discovery.cpdag.read_graph`); of a DAG every column is given its parents. By
+        (`causalmix.discovery.cpdag.read_cpdag`); of a DAG every column is given its parents. By
         default PC searches the rows (`causalmix.discovery.cpdag.discover_cpdag`).
     alpha : float, default=0.05
         Level of the tests of that search.
@@ -146,7 +146,7 @@ class TFMCPDAGGenerator(_ByColumnGenerator):
         graph = self.graph
         if isinstance(graph, str | Path):
             of_text = {text: name for name, text in names_as_text(table).items()}
-            graph = nx.relabel_nodes(read_graph(graph), of_text)
+            graph = nx.relabel_nodes(read_cpdag(graph), of_text)
         check_cpdag(graph, list(table))
         return graph if nx.is_directed_acyclic_graph(graph) else conditioning_dag(graph)
 

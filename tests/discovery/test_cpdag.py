@@ -15,7 +15,7 @@ from causalmix.discovery.cpdag import (
     conditioning_dag,
     cpdag_of,
     discover_cpdag,
-    read_graph,
+    read_cpdag,
 )
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 
@@ -116,19 +116,19 @@ def test_other_graphs_are_refused():
 def test_files(tmp_path):
     path = tmp_path / "graph.txt"
     path.write_text("Graph Nodes:\na;b;c;d\n\nGraph Edges:\n1. a --> b\n2. c --- d\n")
-    assert set(read_graph(path).edges) == {("a", "b"), ("c", "d"), ("d", "c")}
+    assert set(read_cpdag(path).edges) == {("a", "b"), ("c", "d"), ("d", "c")}
     path.write_text("Graph Nodes:\na;b\n\nGraph Edges:\n1. a o-> b\n")
     with pytest.raises(DataError, match="the edge a o-> b is of no DAG or CPDAG"):
-        read_graph(path)
+        read_cpdag(path)
     path.write_text("Graph Nodes:\na;b\n\nGraph Edges:\n1. a <-> b\n")
     with pytest.raises(DataError, match="the edge a <-> b"):
-        read_graph(path)
+        read_cpdag(path)
     for text in ("a,b\n1,2\n", "Graph Nodes:\na\n\nGraph Edges:\n1. a --> z\n", ""):
         path.write_text(text)
         with pytest.raises(DataError, match=r"graph\.txt cannot be read as a graph"):
-            read_graph(path)
+            read_cpdag(path)
     with pytest.raises(DataError, match="No such file"):
-        read_graph(tmp_path / "none.txt")
+        read_cpdag(tmp_path / "none.txt")
 
 
 @pytest.mark.parametrize(
