@@ -8,6 +8,7 @@ step are always a candidate, so that a run that only does harm changes nothing.
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ from causalmix.generation.registry import Generator, limit_time
 from causalmix.tfm.device import Portions, autocast_dtype
 from causalmix.tfm.encoding import Encoder
 from causalmix.tfm.model import FoundationModel
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -350,6 +353,8 @@ class _Run:
                 row_seconds=(now - start) / monitor.n_passes,
                 seconds=last_step_until - now,
             )
+        if config.steps:
+            _log.info("fine-tuning")
         losses: list[float] = []
         last = min(config.steps, monitor.last_comparable_step)
         bar = tqdm(range(1, last + 1), desc="fine-tuning", unit="step", disable=not self.progress)
@@ -368,6 +373,7 @@ class _Run:
                 val_loss = monitor.evaluate(step, mean, sampler.synthetic_share(step))
                 losses.clear()
                 bar.set_postfix(val_log_loss=f"{val_loss:.4f}")
+                _log.info("step %d of %d: validation log-loss %.4f", step, last, val_loss)
                 if step == last:
                     break
                 if late:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 import warnings
@@ -58,6 +59,8 @@ POSTERIOR_OPTIONS: dict[str, Any] = {"n_dags": 16, "resampled": True, "noise": "
 # Shares of a limit of time after which no further bootstrap starts, no graph is completed, and the
 # nodes of the first graph but its target should be fitted.
 _DISCOVERY_SHARE, _COMPLETION_SHARE, _NODES_SHARE = 0.3, 0.4, 0.7
+
+_log = logging.getLogger(__name__)
 
 _MAX_ROUNDS = 50  # of drawing rows until a rare class has its share
 
@@ -254,6 +257,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         options = {field.name: getattr(self, field.name) for field in fields(DiscoveryOptions)}
         if self.time_limit is not None:
             options["time_limit"] = self.time_limit * _DISCOVERY_SHARE
+        _log.info("discovering the graph")
         return discover(table, target=target, **options)
 
     def _fit(self, table: pd.DataFrame) -> None:
@@ -262,6 +266,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         self._last: tuple[int, int, np.ndarray] | None = None
         self.edges_ = self._edges_of(table)
         edges = self.edges_ or _no_edges(table, self.target_)
+        _log.info("fitting models")
         known = not isinstance(self.graph, str)
         dags = sample_dags(
             edges,

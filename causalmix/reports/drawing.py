@@ -48,6 +48,7 @@ from causalmix.reports.formats import (
 )
 from causalmix.reports.given import Graph, Knowledge, read_structure
 from causalmix.reports.inspection import Inspection, inspect_table, source_rows
+from causalmix.reports.stages import heard
 
 _FIGURES = (".png", ".svg", ".pdf")
 _KEY = b"causalmix"  # of the settings among a Parquet file's metadata
@@ -327,7 +328,8 @@ def generate_table(
     asked = {name: value for name, value in asked.items() if value}
     _, whole = source.read
     report(f"fitting {source.generator} on {whole.n_rows} rows")
-    fitted = source.make(**noise, **asked).fit(whole.X, whole.y)
+    with heard(report):
+        fitted = source.make(**noise, **asked).fit(whole.X, whole.y)
     report(f"writing {n} rows")
     rows = source.written(*fitted.sample(n, seed))
     if out.suffix.lower() not in (".csv", ".tsv") and _all_text(source.rows):

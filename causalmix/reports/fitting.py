@@ -25,6 +25,7 @@ from causalmix.reports.drawing import RowSource
 from causalmix.reports.folds import BEFORE, TUNED, Folds, evaluate_folds, without_steps
 from causalmix.reports.given import Graph, Knowledge, read_structure
 from causalmix.reports.inspection import Inspection, inspect_table, source_rows
+from causalmix.reports.stages import heard
 
 _FITS = 0.3  # share of the time that the fit whose model is kept may take
 _HELD_OUT = 0.85  # share after which no fold begins; the rest is the report's
@@ -274,11 +275,12 @@ def fit_table(
         time_limit=None if time_limit is None else _FITS * time_limit,
         random_state=seed,
     )
-    report(f"fitting on {len(X)} rows" + (f" and those of {generator}" if generator else ""))
+    report(f"to fine-tune on {len(X)} rows" + (f" and those of {generator}" if generator else ""))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FinetuningWarning)  # the verdict says it
         warnings.filterwarnings("ignore", category=UserWarning)  # the inspection has said it
-        classifier.fit(X, y.astype(str))
+        with heard(report):
+            classifier.fit(X, y.astype(str))
 
         def save(fitted: CausalMixClassifier) -> None:
             if out is not None:

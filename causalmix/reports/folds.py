@@ -230,7 +230,7 @@ def evaluate_folds(
             proba[BASELINES[name].label][tested] = _usual(name, last, y, X.iloc[tested], seed)
         fold[tested] = k
         took = time.monotonic() - started
-        report(f"fold {k + 1} of {n_folds} held out ({took:.0f} s)")
+        report(f"fold {k + 1} of {n_folds} held out; about {took * (n_folds - k - 1):.0f} s to go")
     return Folds(tuple(y.cat.categories), codes, fold, proba, n_folds, last, tested, X.iloc[tested])
 
 

@@ -13,9 +13,11 @@ from click.testing import CliRunner
 from sklearn.metrics import log_loss
 
 from causalmix.cli import main
+from causalmix.data.dataset import load_dataset
 from causalmix.discovery.knowledge import BackgroundKnowledge
 from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import roc_auc
+from causalmix.generation.causal import CausalGenerator
 from causalmix.reports.fitting import VERDICTS, fit_table
 from causalmix.reports.folds import BEFORE, TUNED, Folds, _auc_of_counts
 from causalmix.reports.given import read_structure
@@ -72,7 +74,18 @@ def test_fit_writes_a_model_and_says_what_it_is_worth(model):
     assert "80 rows held out in 2 folds;" in said
     for name in ("fine-tuned", "zero-shot", "Logistic regression", "Random forest"):
         assert f"{name} " in said
-    assert "fold 2 of 2 held out" in said
+    told = re.findall(
+        r"reading the table|fine-tuning$|step . of .|fold . of . held out", said, re.M
+    )
+    steps, folds = ["step 1 of 2", "step 2 of 2"], ["fold 1 of 2 held out", "fold 2 of 2 held out"]
+    assert told == ["reading the table", "fine-tuning", *steps, *folds]
+
+
+def test_a_causal_generator_logs_its_stages(caplog):
+    caplog.set_level("INFO", "causalmix")
+    table = load_dataset("wine").draw(60, 0)
+    CausalGenerator(n_bootstraps=1, n_dags=1).fit(table.X.iloc[:, :3], table.y)
+    assert caplog.messages == ["discovering the graph", "fitting models"]
 
 
 def test_the_report_is_one_file_that_loads_nothing(model):
