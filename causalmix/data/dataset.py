@@ -236,6 +236,27 @@ class TabularDataset:
         frame[name] = self.y.array
         return frame
 
+    def with_dates(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return rows of this table, real or synthetic, with dates in the place of their days.
+
+        Parameters
+        ----------
+        rows : pd.DataFrame
+            With the table's features, to be shown.
+
+        Returns
+        -------
+        pd.DataFrame
+            A copy; the columns in `dates` are of type ``datetime64[s]``.
+        """
+        shown = rows.copy()
+        for name in self.dates:
+            seconds = (shown[name].to_numpy(float) * 86_400).round()
+            gaps = np.isnan(seconds)
+            stamps = np.where(gaps, 0, seconds).astype("datetime64[s]")
+            shown[name] = np.where(gaps, np.datetime64("NaT", "s"), stamps)
+        return shown
+
     def summary(self) -> pd.DataFrame:
         """Describe every column, the target last.
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.axis import Axis
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
 from causalmix.data.backing import numpy_backed
@@ -49,7 +50,7 @@ def plot_marginals(
         Cumulative shares for numeric columns, shares of the (at most 8 most frequent) categories
         for categorical ones.
     """
-    real = _plottable(real)
+    real, dates = _plottable(real), _dates(real)
     synthetic = {name: _plottable(frame) for name, frame in synthetic.items()}
     if columns is None:
         columns = [*real.columns[:-1][: n_columns - 1], real.columns[-1]]
@@ -70,9 +71,8 @@ def plot_marginals(
             look = {"hue": "rows", "palette": colours, "legend": False}
             sns.ecdfplot(tidy, x="value", ax=ax, **look)
             ax.set_ylabel("Cumulative share")
-            if pd.api.types.is_datetime64_any_dtype(real[column]):
-                ticks = AutoDateLocator(minticks=2, maxticks=4)
-                ax.xaxis.set(major_locator=ticks, major_formatter=ConciseDateFormatter(ticks))
+            if column in dates:
+                _show_dates(ax.xaxis)
         ax.set_xlabel(label(column))
     handles = [
         plt.Line2D([], [], color=colour, lw=3, label=label(name))
@@ -83,9 +83,22 @@ def plot_marginals(
     return figure
 
 
+def _dates(frame: pd.DataFrame) -> list[str]:
+    return list(numpy_backed(frame).select_dtypes(["datetime", "datetimetz"]))
+
+
+def _show_dates(axis: Axis) -> None:
+    """Label days since 1970-01-01 as dates."""
+    ticks = AutoDateLocator(minticks=2, maxticks=4)
+    axis.set(major_locator=ticks, major_formatter=ConciseDateFormatter(ticks))
+
+
 def _plottable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return NumPy's numbers, and other columns but dates as categories."""
+    """Return NumPy's numbers, dates as days since 1970-01-01, and other columns as categories."""
     frame = numpy_backed(frame)
+    for name in _dates(frame):
+        days = date2num(frame[name].dt.tz_localize(None))
+        frame = frame.assign(**{name: days})
     numbers = frame.select_dtypes("number")
     with_gaps = [name for name in numbers if not isinstance(frame[name].dtype, np.dtype)]
     others = frame.select_dtypes(["object", "string", "bool", "boolean"])
@@ -127,7 +140,8 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
             "yticklabels": labels if k % 2 == 0 else False,
         }
         look = {"vmin": -1, "vmax": 1, "cmap": "vlag", "square": True, "cbar": False}
-        sns.heatmap(association_matrix(frame).to_numpy(), ax=ax, **look, **names_of)
+        strength = association_matrix(_plottable(frame)).to_numpy()
+        sns.heatmap(strength, ax=ax, **look, **names_of)
         ax.set_title(label(title))
         ax.tick_params(labelsize=8 if len(names) <= 15 else 6)
     scale = "Association (Spearman's ρ, Cramér's V² or η²)"
@@ -164,7 +178,7 @@ def plot_pairs(
     DataError
         If there are fewer than two columns.
     """
-    real = _plottable(real)
+    real, dates = _plottable(real), _dates(real)
     synthetic = {name: _plottable(frame) for name, frame in synthetic.items()}
     if real.shape[1] < 2:
         raise DataError("Pairs of columns need two of them; the table has fewer.")
@@ -178,7 +192,11 @@ def plot_pairs(
         for ax, frame, colour in zip(line, sources.values(), colours, strict=True):
             _draw_pair(ax, real[[x, y]], frame[[x, y]], colour)
             ax.set(xlabel=label(x), ylabel="")
+            if x in dates:
+                _show_dates(ax.xaxis)
         line[0].set_ylabel(label(y))
+        if y in dates:
+            _show_dates(line[0].yaxis)
     for ax, name in zip(axes[0], sources, strict=True):
         ax.set_title(label(name))
     return figure
