@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,8 +39,11 @@ _BOOSTING_ROWS = 200
 _STACKING_ROWS = 200
 _ROWS_PER_PREDICTOR = 20
 _LEAST_CHANCE = 1e-3  # of a held-out label: one surprise does not decide the weights
-# Few predictors: Newton's steps are several times faster than L-BFGS, and end nearer the optimum.
+# With few coefficients Newton's steps are several times faster than L-BFGS, and end nearer the
+# optimum; with many (the products that make one Hessian are counted) they take seconds each.
 _newton = {"solver": "newton-cholesky", "max_iter": 1000}
+_many_coefficients = {"solver": "lbfgs", "max_iter": 1000, "tol": 1e-5}
+_HESSIAN = 2e8
 
 _RIDGE_PENALTIES = np.logspace(-2, 4, 7)
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # inverse strength, scikit-learn's C
@@ -220,7 +223,7 @@ class CalibratedLogistic(NodeClassifier):
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> CalibratedLogistic:
         """Choose the penalty on these rows, and fit with it to all of them."""
-        penalty = self.penalty or 1.0
+        penalty, how = self.penalty or 1.0, _solver(X, y)
         if self.penalty is None and (folds := _class_folds(y)):
             search = LogisticRegressionCV(
                 Cs=_PENALTIES,
@@ -229,14 +232,12 @@ class CalibratedLogistic(NodeClassifier):
                 scoring=_log_likelihood,
                 refit=False,
                 use_legacy_attributes=False,
-                **_newton,
+                **how,
             ).fit(X, y)
             scores = search.scores_[:, 0].T  # (penalties, folds)
             many = len(y) >= _ROWS_PER_PREDICTOR * X.shape[1]
             best = _weakest_penalty(scores) if many else scores.mean(axis=1).argmax()
             penalty = _PENALTIES[best]
-        # With many classes and predictors a single step of Newton's takes seconds.
-        how = _newton if self.penalty is None else {"max_iter": 100}
         self._model = LogisticRegression(C=penalty, **how).fit(X, y)
         self.classes_ = self._model.classes_
         return self
@@ -244,6 +245,12 @@ class CalibratedLogistic(NodeClassifier):
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities of the classes, shape (n, classes)."""
         return self._model.predict_proba(X)
+
+
+def _solver(X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    n_classes = len(np.unique(y))
+    coefficients = X.shape[1] * (1 if n_classes == 2 else n_classes)
+    return _newton if len(X) * coefficients**2 <= _HESSIAN else _many_coefficients
 
 
 def _log_likelihood(classifier: BaseEstimator, X: np.ndarray, y: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict
 
+from causalmix.scm import learners
 from causalmix.scm.gaussian_process import AdditiveGaussianProcess
 from causalmix.scm.learners import (
     CLASSIFIERS,
@@ -83,6 +84,16 @@ def test_with_many_rows_the_weakest_penalty_within_an_error_of_the_best_is_taken
     found = CalibratedLogistic().fit(X, y).predict_proba(X)
     assert found == pytest.approx(expected, abs=1e-3)
     assert weakest > search.best_params_["C"]  # so that the two rules differ here
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_many_coefficients_are_found_in_another_way_and_are_the_same(classes, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 12))
+    y = (X @ rng.normal(size=(12, classes)) + rng.gumbel(size=(150, classes))).argmax(axis=1)
+    few = CalibratedLogistic().fit(X, y).predict_proba(X)
+    monkeypatch.setattr(learners, "_HESSIAN", 0)
+    assert CalibratedLogistic().fit(X, y).predict_proba(X) == pytest.approx(few, abs=1e-3)
 
 
 def test_the_stack_weighs_its_learners_as_the_labels_ask():
