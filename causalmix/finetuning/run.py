@@ -32,6 +32,7 @@ from causalmix.finetuning.time_budget import (
     GENERATOR_SHARE,
     GRACE,
     affordable_members,
+    affordable_rows,
     affordable_tasks,
     generator_seconds,
     what_was_left_out,
@@ -264,14 +265,17 @@ class _Run:
             generator = self.generator
         n_members = len(encoder.members)
         if np.isfinite(deadline) and config.steps:
-            encoder, generator = self._limited(encoder, generator, tuned, split, deadline - start)
+            seconds = max(deadline - start, 1.0)
+            encoder, generator, split = self._limited(
+                encoder, generator, tuned, split, seconds, seed
+            )
         if generator is not None:
-            generator, left_out = _fit_and_hear(generator, train)
+            generator, left_out = _fit_and_hear(generator, split.train)
             if self.needs_synthetic:  # other rows than those of the pool
                 other_seed = int(np.random.default_rng([seed, 1]).integers(2**31))
                 source = generator.detached() if hasattr(generator, "detached") else generator
                 synthetic = source.sample(config.n_synthetic_val, other_seed)
-        sampler = TaskSampler(encoder, train, generator, config, seed)
+        sampler = TaskSampler(encoder, split.train, generator, config, seed)
         seconds = time.perf_counter() - start if generator else 0.0
         test_encoder = None
         if self.record_test:
@@ -288,8 +292,13 @@ class _Run:
             record_blends=self.record_blends,
         )
         stopped_by = self._run_steps(optimiser, sampler, monitor, deadline)
-        members = n_members, len(encoder.members)
-        left_out = (*what_was_left_out(config, sampler.config, members), *left_out)
+        limited = what_was_left_out(
+            config,
+            sampler.config,
+            members=(n_members, len(encoder.members)),
+            rows=(train.n_rows, split.train.n_rows),
+        )
+        left_out = (*limited, *left_out)
         weights = monitor.chosen_weights
         tuned.network.load_state_dict(self.tfm.network.state_dict() if weights is None else weights)
         tuned.network.eval()
@@ -310,17 +319,31 @@ class _Run:
         tfm: FoundationModel,
         split: Split,
         seconds: float,
-    ) -> tuple[Encoder, Generator | None]:
-        """Return fewer members and a quicker generator, where validations and a step need it."""
-        n_rows = split.train.n_rows + split.val.n_rows
-        n_rows += self.config.n_synthetic_val if self.needs_synthetic else 0
-        member_seconds, seconds = encoder.row_seconds(tfm.network) * n_rows, max(seconds, 1.0)
-        share = 1.0 if generator is None else 1.0 - GENERATOR_SHARE
-        n_members = affordable_members(len(encoder.members), member_seconds, seconds * share)
+        seed: int,
+    ) -> tuple[Encoder, Generator | None, Split]:
+        """Return fewer members, rows and a quicker generator where validations and a step need it.
+
+        The generator is quicker, and there are fewer members, before there are fewer rows.
+        """
+        train, n_val = split.train, split.val.n_rows
+        n_val += self.config.n_synthetic_val if self.needs_synthetic else 0
+        row_seconds = encoder.row_seconds(tfm.network)
+        own = seconds * (1.0 if generator is None else 1.0 - GENERATOR_SHARE)
+        n_members = affordable_members(
+            len(encoder.members), row_seconds * (train.n_rows + n_val), own
+        )
+        n_train = train.n_rows
+        if n_members == 1:
+            n_train = affordable_rows(
+                n_train, n_val, train.n_classes, row_seconds=row_seconds, seconds=own
+            )
+        if n_train < train.n_rows:
+            train, _ = holdout_split(train, n_train, 1, seed)
+            encoder = encoder_of(tfm, train, seed, self.n_estimators)
         if generator is not None:
-            fit_seconds = generator_seconds(seconds, n_members * member_seconds)
-            generator = limit_time(generator, fit_seconds)
-        return encoder.first(n_members), generator
+            validation = n_members * row_seconds * (n_train + n_val)
+            generator = limit_time(generator, generator_seconds(seconds, validation))
+        return encoder.first(n_members), generator, replace(split, train=train)
 
     def on_other_split(self, split: Split, seed: int, deadline: float) -> pd.DataFrame:
         """Run all steps on another split of training and validation rows; return the history."""
@@ -361,13 +384,15 @@ class _Run:
         for step in bar:
             rate = config.learning_rate * min(step / max(config.warmup_steps, 1), 1.0)
             rate *= RATE_SCHEDULES[config.rate_schedule]((step - 1) / config.steps)
+            began = time.perf_counter()
             losses.append(optimiser.step(sampler.draw(step), rate))
             if not np.isfinite(losses[-1]):
                 raise CausalMixError(
                     f"The training loss became {losses[-1]} at step {step}; lower learning_rate "
                     f"(now {config.learning_rate:g})."
                 )
-            late = time.perf_counter() > last_step_until
+            now = time.perf_counter()
+            late = now > last_step_until or 2 * now - began > first_until  # the next is as long
             if step % config.validate_every == 0 or step == last or late:
                 mean = float(np.mean(losses))
                 val_loss = monitor.evaluate(step, mean, sampler.synthetic_share(step))

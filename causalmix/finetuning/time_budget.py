@@ -14,7 +14,7 @@ GRACE = 0.2
 
 _LEAST_SHARE = 0.1  # of the time left, which the generator gets in any case
 _STEP_COST = 4.0  # of a row in a step, forward and backward, in forward passes
-_LEAST_ROWS = 128  # of a task
+_LEAST_ROWS = 128  # of a task, and to train on
 _VALIDATIONS = 2  # before the first step, and after it
 
 
@@ -37,6 +37,31 @@ def affordable_members(n_members: int, member_seconds: float, seconds: float) ->
     while n_members > 1 and _VALIDATIONS * n_members * member_seconds > seconds / 2:
         n_members //= 2
     return n_members
+
+
+def affordable_rows(
+    n_train: int, n_val: int, n_classes: int, *, row_seconds: float, seconds: float
+) -> int:
+    """Return with how many training rows one member can validate twice in half of the time.
+
+    Parameters
+    ----------
+    n_train, n_val, n_classes : int
+        Rows that there are, and classes among them.
+    row_seconds : float
+        A forward pass of a row.
+    seconds : float
+        For validations and steps.
+
+    Returns
+    -------
+    int
+        128 at least, and two for each class, where there are so many.
+    """
+    least = min(max(_LEAST_ROWS, 2 * n_classes), n_train)
+    while n_train > least and _VALIDATIONS * (n_train + n_val) * row_seconds > seconds / 2:
+        n_train = max(n_train // 2, least)
+    return n_train
 
 
 def generator_seconds(seconds: float, validation_seconds: float) -> float:
@@ -90,7 +115,11 @@ def affordable_tasks(
 
 
 def what_was_left_out(
-    before: FinetuneConfig, after: FinetuneConfig, members: tuple[int, int]
+    before: FinetuneConfig,
+    after: FinetuneConfig,
+    *,
+    members: tuple[int, int],
+    rows: tuple[int, int],
 ) -> tuple[str, ...]:
     """Return a sentence on what a run made do with, or none.
 
@@ -100,6 +129,8 @@ def what_was_left_out(
         As wanted, and as the time allowed.
     members : tuple of int
         The ensemble members before and after.
+    rows : tuple of int
+        The training rows before and after.
 
     Returns
     -------
@@ -108,6 +139,8 @@ def what_was_left_out(
     parts = []
     if members[0] > members[1]:
         parts.append(f"{members[1]} of {members[0]} ensemble members")
+    if rows[0] > rows[1]:
+        parts.append(f"{rows[1]} of {rows[0]} training rows")
     if after.tasks_per_step < before.tasks_per_step:
         parts.append(f"{after.tasks_per_step} of {before.tasks_per_step} tasks a step")
     if after.rows_per_task < before.rows_per_task:

@@ -81,7 +81,7 @@ def run_on(clock, monkeypatch, tfm, split, share):
     monkeypatch.setattr(Encoder, "row_seconds", lambda self, network: 1 / clock.speed)
 
     def predict(self, network, queries, n_classes):
-        clock.work((split.train.n_rows + len(queries[0])) * len(self.members))
+        clock.work((len(self._y) + len(queries[0])) * len(self.members))
         return np.full((len(queries[0]), n_classes), 1 / n_classes)
 
     def step(self, batches, rate):
@@ -94,7 +94,7 @@ def run_on(clock, monkeypatch, tfm, split, share):
 
 
 @pytest.mark.parametrize("share", [1.0, 1.5])
-@pytest.mark.parametrize("speed", [120, 250, 500, 1000, 1e5])
+@pytest.mark.parametrize("speed", [70, 120, 250, 500, 1000, 1e5])
 def test_on_machines_of_any_speed_a_step_is_made_within_the_limit(
     monkeypatch, tfm, split, speed, share
 ):
@@ -136,6 +136,21 @@ def test_tasks_get_fewer_before_they_get_smaller_and_stop_at_a_least_size():
     assert sizes(1.5) == (1, 200)
     assert sizes(0.0) == (1, 128)
     assert sizes(0.0, n_classes=90) == (1, 180)
+
+
+def test_rows_to_train_on_get_fewer_where_one_member_cannot_validate_twice():
+    def rows(seconds, n_classes=2):
+        sizes = {"n_train": 800, "n_val": 200, "n_classes": n_classes}
+        return time_budget.affordable_rows(**sizes, row_seconds=0.01, seconds=seconds)
+
+    # Two validations in half of the time: at 1,000 rows of 10 ms they take 20 s.
+    assert [rows(seconds) for seconds in (40, 39, 24, 23, 0)] == [800, 400, 400, 200, 128]
+    assert rows(0, n_classes=90) == 180
+
+
+def test_fewer_training_rows_are_named(monkeypatch, tfm, split):
+    result = run_on(Clock(80), monkeypatch, tfm, split, 1.0)
+    assert "200 of 400 training rows" in result.left_out[0]
 
 
 def test_the_generator_gets_its_share_or_what_validations_leave():
