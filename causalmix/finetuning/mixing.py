@@ -23,7 +23,7 @@ from causalmix.errors import DataError
 from causalmix.finetuning.config import SCHEDULES, FinetuneConfig
 from causalmix.generation.registry import Generator
 from causalmix.prior.tasks import NO_CLASS, PriorConfig, sample_batch
-from causalmix.tfm.encoding import Encoder, Member
+from causalmix.tfm.encoding import Encoder, Member, memory_options
 
 _LEAST_COLUMNS = 4  # that tasks of the prior range up to
 _AMPLE = 10**9  # cells: the number of tasks is given
@@ -82,11 +82,13 @@ class Batch:
         if not (self.y_query != NO_CLASS).any():  # a mean of nothing
             return sum(parameter.sum() for parameter in network.parameters()) * 0.0
         if self.member is None:
+            rows = torch.cat([self.x_context, self.x_query])
             logits = network(
-                torch.cat([self.x_context, self.x_query]),
+                rows,
                 self.y_context.float(),
                 task_type="multiclass",
                 categorical_inds=[[]] * self.n_tasks,
+                performance_options=memory_options(network, rows),
             )
         else:
             logits = self.member.logits(network, self.x_context, self.y_context, self.x_query)

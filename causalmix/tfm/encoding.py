@@ -12,14 +12,17 @@ Shapes: R rows, C columns after preprocessing, B tasks, K classes (as many as th
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from tabpfn import TabPFNClassifier
+from tabpfn.architectures.interface import PerformanceOptions
 from tabpfn.base import check_input_shape_matches
 from tabpfn.preprocessing.clean import clean_data_transform
 from tabpfn.preprocessing.datamodel import FeatureModality
@@ -34,7 +37,30 @@ _ABSENT_LOG_ODDS = -16.0
 
 _TIMED_ROWS = 100
 
+# Cells of a batch of tasks from which a step computes layers anew on its way back: that takes a
+# third more time, and a fraction of the memory.
+_RECOMPUTED_CELLS = 40_000
+
 _QUERY_ROWS = 2048  # in one forward pass; rows do not see each other, so this only bounds memory
+
+
+def memory_options(network: torch.nn.Module, rows: torch.Tensor) -> PerformanceOptions:
+    """Return how a network handles tasks: as it does by default, but for the memory of large ones.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Architecture of TabPFN.
+    rows : torch.Tensor
+        Of all tasks, shape (R, B, C).
+
+    Returns
+    -------
+    tabpfn.architectures.interface.PerformanceOptions
+        Results are the same.
+    """
+    large = rows.numel() > _RECOMPUTED_CELLS
+    return replace(network.get_default_performance_options(), force_recompute_layer=large)
 
 
 class Member:
@@ -97,11 +123,13 @@ class Member:
         # The codes are made dense, because v2 does it by itself: {0, 2} would come back as {0, 1}.
         present = torch.zeros_like(permutation, dtype=torch.bool).scatter_(1, codes, True)
         rank = present.cumsum(dim=1) - 1  # code → dense code
+        rows = torch.cat([x_context, x_query])
         output = network(
-            torch.cat([x_context, x_query]),
+            rows,
             rank.gather(1, codes).T.to(x_context.dtype),
             task_type="multiclass",
             categorical_inds=[self.categorical] * n_tasks,
+            performance_options=memory_options(network, rows),
         )[..., :n_classes].float()  # (R_query, B, K): dense codes, padded
         padding = torch.arange(n_classes, device=output.device) >= present.sum(dim=1, keepdim=True)
         output = output.masked_fill(padding, -torch.inf)
@@ -161,11 +189,14 @@ class Encoder:
         classifier = self._classifier
         check_input_shape_matches(X, estimator=classifier)
         schema = classifier.inferred_feature_schema_
-        cleaned = clean_data_transform(
-            ensure_compatible_predict_input_sklearn(X, classifier),
-            cat_indices=schema.indices_for(FeatureModality.CATEGORICAL),
-            ord_encoder=classifier.ordinal_encoder_,
-        )
+        with warnings.catch_warnings():
+            # Said of a column of numbers that the fitted rows have none of; to it these are gaps.
+            warnings.filterwarnings("ignore", r"Column\(s\) .* have a dtype", UserWarning)
+            cleaned = clean_data_transform(
+                ensure_compatible_predict_input_sklearn(X, classifier),
+                cat_indices=schema.indices_for(FeatureModality.CATEGORICAL),
+                ord_encoder=classifier.ordinal_encoder_,
+            )
         # One row alone is rounded otherwise than among others, and TabPFN's hash of it another one.
         rows = np.concatenate([cleaned] * 2) if len(X) == 1 else cleaned
         made = (member.transform(rows) for member in self.members)

@@ -78,6 +78,33 @@ def test_every_architecture_agrees_with_tabpfn_and_survives_saving(name, table, 
 
 
 @pytest.mark.parametrize("name", SMALL)
+def test_layers_computed_anew_give_the_same_gradient(name, table, tmp_path, monkeypatch):
+    X, y = table
+    tuned = load_tfm(write_official(name, tmp_path)).copy()
+    encoder = tuned.encoder(X[:60], y[:60], n_estimators=1)
+    (rows,), labels = encoder.transform(X[:60]), torch.as_tensor(y[:60])[:, None]
+    kept = []
+
+    def gradient():
+        tuned.network.zero_grad()
+        held = torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t)
+        with held:
+            logits = encoder.members[0].logits(
+                tuned.network, rows[:40, None], labels[:40], rows[40:, None]
+            )
+        torch.nn.functional.cross_entropy(logits[:, 0], labels[40:, 0]).backward()
+        size, given = sum(t.numel() for t in kept), [p.grad for p in tuned.network.parameters()]
+        kept.clear()
+        return size, torch.cat([each.flatten() for each in given if each is not None])
+
+    whole, expected = gradient()
+    monkeypatch.setattr("causalmix.tfm.encoding._RECOMPUTED_CELLS", 0)
+    less, found = gradient()
+    assert less < whole / 2
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_a_gradient_step_changes_the_copy_only(name, table, tmp_path):
     X, y = table
     tfm = load_tfm(write_official(name, tmp_path))
