@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -99,6 +99,7 @@ class TabularDataset:
         provenance: str = "a data frame",
         categorical: Sequence[str] = (),
         numeric: Sequence[str] = (),
+        date: Sequence[str] = (),
     ) -> TabularDataset:
         """Make a dataset of a raw table, with types inferred as by `load_dataset`.
 
@@ -110,7 +111,7 @@ class TabularDataset:
             Target column.
         name, provenance : str
             See the class.
-        categorical, numeric : sequence of str, default=()
+        categorical, numeric, date : sequence of str, default=()
             Columns whose type is not to be inferred.
 
         Returns
@@ -125,7 +126,8 @@ class TabularDataset:
         """
         frame = frame.set_axis(check_columns(list(frame.columns), name), axis=1)
         raw = RawTable(frame.reset_index(drop=True), provenance)
-        return _clean(name, raw, target, categorical, numeric)
+        sets = {"categorical": categorical, "numeric": numeric, "date": date, "drop": ()}
+        return _clean(name, raw, target, sets)
 
     def __repr__(self) -> str:
         return (
@@ -295,6 +297,7 @@ def load_dataset(
     target: str | None = None,
     categorical: Sequence[str] | None = None,
     numeric: Sequence[str] | None = None,
+    date: Sequence[str] | None = None,
     drop: Sequence[str] | None = None,
 ) -> TabularDataset:
     """Load a classification table by name, from a file or from OpenML.
@@ -307,7 +310,7 @@ def load_dataset(
     target : str, optional
         Target column. Default (also for ``""``): the one the source names; for files the
         column ``target``, in upper or lower case.
-    categorical, numeric : sequence of str, optional
+    categorical, numeric, date : sequence of str, optional
         Columns whose type is decided here. The types of the others are inferred by the rules
         of `causalmix.data.columns`, where the source does not state them. A Parquet file in which
         any column is stored as a category is taken to state them all.
@@ -330,7 +333,8 @@ def load_dataset(
     """
     name, raw = find_table(name_or_path)
     chosen = _target(name, raw, target)
-    return _clean(name, raw, chosen, categorical or (), numeric or (), drop or ())
+    sets = {"categorical": categorical, "numeric": numeric, "date": date, "drop": drop}
+    return _clean(name, raw, chosen, {role: names or () for role, names in sets.items()})
 
 
 def load_datasets(
@@ -339,6 +343,7 @@ def load_datasets(
     target: str | None = None,
     categorical: Sequence[str] = (),
     numeric: Sequence[str] = (),
+    date: Sequence[str] = (),
     drop: Sequence[str] = (),
 ) -> list[TabularDataset]:
     """Load several tables; what is said of columns goes to those that have them.
@@ -349,7 +354,7 @@ def load_datasets(
         As `load_dataset` takes them.
     target : str, optional
         Target column of those that are no embedded datasets, which keep their own.
-    categorical, numeric, drop : sequence of str, default=()
+    categorical, numeric, date, drop : sequence of str, default=()
         As `load_dataset` takes them, each of at least one table.
 
     Returns
@@ -365,13 +370,13 @@ def load_datasets(
     check_filled(names_or_paths, "datasets")
     found = [find_table(item) for item in names_or_paths]
     columns = list(dict.fromkeys(column for _, raw in found for column in raw.frame.columns))
-    sets = {"categorical": categorical, "numeric": numeric, "drop": drop}
+    sets = {"categorical": categorical, "numeric": numeric, "date": date, "drop": drop}
     check_column_sets(sets, columns)
     tables = []
     for item, (name, raw) in zip(names_or_paths, found, strict=True):
         chosen = _target(name, raw, None if item in EMBEDDED else target)
-        own = ([c for c in names if c in raw.frame.columns] for names in sets.values())
-        tables.append(_clean(name, raw, chosen, *own))
+        own = {r: [c for c in names if c in raw.frame.columns] for r, names in sets.items()}
+        tables.append(_clean(name, raw, chosen, own))
     return tables
 
 
@@ -419,23 +424,18 @@ def find_table(name_or_path: str | Path) -> tuple[str, RawTable]:
 
 
 def _clean(
-    name: str,
-    raw: RawTable,
-    target: str,
-    categorical: Sequence[str],
-    numeric: Sequence[str],
-    drop: Sequence[str] = (),
+    name: str, raw: RawTable, target: str, sets: Mapping[str, Sequence[str]]
 ) -> TabularDataset:
     """Make a dataset of a raw table; warn of what was changed, on behalf of the caller's caller."""
     frame = numpy_backed(raw.frame)
     check_name(target, frame.columns, "target column")
-    sets = {"categorical": categorical, "numeric": numeric, "drop": drop}
     check_column_sets(sets, frame.columns)
-    for option, must in (("numeric", "be classes"), ("drop", "stay")):
+    for option, must in (("numeric", "be classes"), ("date", "be classes"), ("drop", "stay")):
         if target in sets[option]:
             raise DataError(f"The target {quoted(target)} must {must}; take it out of {option}=.")
+    categorical = sets["categorical"]
     y = read_classes(frame[target], target in categorical, raw.decimal_comma)
-    features = frame.drop(columns=[target, *drop])
+    features = frame.drop(columns=[target, *sets["drop"]])
     if features.empty:
         raise DataError(f"{name} has no column besides the target {quoted(target)}.")
     known, notes = y.notna(), []
@@ -449,7 +449,8 @@ def _clean(
     X, diagnoses = clean_columns(
         features,
         categorical=[c for c in categorical if c != target],
-        numeric=numeric,
+        numeric=sets["numeric"],
+        date=sets["date"],
         typed=raw.typed,
         decimal_comma=raw.decimal_comma,
     )

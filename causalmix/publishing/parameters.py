@@ -28,7 +28,7 @@ from causalmix.errors import (
     naming,
 )
 
-_COLUMN_SETS = ("categorical", "numeric", "drop")  # of a chapter's dataset
+_COLUMN_SETS = ("categorical", "numeric", "date", "drop")  # of a chapter's dataset
 _SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 

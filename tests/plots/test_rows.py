@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from causalmix.data.dataset import load_dataset
+from causalmix.errors import DataError
 from causalmix.plots.rows import plot_marginals, plot_pairs
 
 
@@ -41,3 +42,13 @@ def test_axes_of_dates_have_dates_for_ticks(visits):
     assert isinstance(dated[0].get_major_formatter(), mdates.ConciseDateFormatter)
     low, high = dated[0].get_view_interval()
     assert low < mdates.date2num(np.datetime64("2023-01-01")) < high
+
+
+def test_dates_by_request_are_read_as_such_or_refused(tmp_path):
+    rows = pd.DataFrame({"day": [f"2023-01-{k + 1:02}" for k in range(20)], "y": list("ab") * 10})
+    rows.assign(code="x1").to_csv(tmp_path / "days.csv", index=False)
+    table = load_dataset(tmp_path / "days.csv", target="y", date=["day"], drop=["code"])
+    assert table.dates == ("day",)
+    for name, message in (("y", "'y' must be classes"), ("code", "'x1' is not a date")):
+        with pytest.raises(DataError, match=message):
+            load_dataset(tmp_path / "days.csv", target="y", date=[name])

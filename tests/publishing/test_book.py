@@ -200,7 +200,7 @@ def test_absolute_data_file_is_named_relative_to_the_working_directory(project):
 
 
 SETS = "".join(
-    f"{name}: list[str] = []  # columns\n" for name in ("categorical", "numeric", "drop")
+    f"{name}: list[str] = []  # columns\n" for name in ("categorical", "numeric", "date", "drop")
 )
 
 
