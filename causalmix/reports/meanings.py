@@ -23,8 +23,8 @@ def describe_columns(table: TabularDataset) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        As :meth:`causalmix.data.dataset.TabularDataset.summary` has it; for the embedded tables with
-        a column ``meaning``, units included. Nothing is guessed: of other tables it says no more.
+        As :meth:`causalmix.data.dataset.TabularDataset.summary` has it. Embedded tables get a
+        column ``meaning``, units included; nothing is guessed of others.
     """
     described = table.summary()
     if table.name in EMBEDDED and table.provenance == EMBEDDED[table.name][1]:
