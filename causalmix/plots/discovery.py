@@ -39,7 +39,7 @@ def plot_calibration(compared: Mapping[str, GraphComparison]) -> Figure:
     """
     options = {"sharex": True, "sharey": True, "layout": "constrained"}
     figure, axes = make_panels(len(compared), 2, (6.5, 3.0), **options)
-    for ax, (name, each) in zip(axes, compared.items(), strict=True):
+    for k, (ax, (name, each)) in enumerate(zip(axes, compared.items(), strict=True)):
         ax.axline((0, 0), slope=1, color="0.6", lw=1, ls="--")
         for kind, (title, colour) in _KINDS.items():
             bins = each.reliability[each.reliability["kind"] == kind]
@@ -48,8 +48,8 @@ def plot_calibration(compared: Mapping[str, GraphComparison]) -> Figure:
             place = (bins["probability"], bins["frequency"])
             ax.scatter(*place, area, color=[colour], alpha=0.6, label=title)
         ax.set(title=label(name), xlim=(-0.05, 1.05), ylim=(-0.07, 1.07))
-    figure.supxlabel("Estimated probability", size="medium")
-    figure.supylabel("Share in the true graph", size="medium")
+        ax.set_xlabel("Estimated probability" if k + 2 >= len(axes) else "")
+        ax.set_ylabel("Share in the true graph" if k % 2 == 0 else "")
     for handle in legend_below(axes[0]).legend_handles:
         handle.set_sizes([40])
     return figure

@@ -74,8 +74,8 @@ def plot_quality(report: pd.DataFrame) -> Figure:
     for face, rows in (("0.4", "synthetic"), ("none", "real + synthetic")) if learners else ():
         look = {"ls": "", "marker": "o", "color": "0.4", "mfc": face}
         handles.append(plt.Line2D([], [], label=f"trained on {rows} rows", **look))
-    figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False)
-    figure.tight_layout(rect=(0, 0.12 / n_lines, 1, 1))
+    figure.legend(handles=handles, loc="lower center", ncols=2, frameon=False)
+    figure.tight_layout(rect=(0, 0.2 / n_lines, 1, 1))
     return figure
 
 

@@ -131,6 +131,7 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
         ax.set_title(label(title))
         ax.tick_params(labelsize=9 if len(names) <= 15 else 6)
     scale = {"label": "Association (Spearman's ρ, Cramér's V² or η²)", "location": "top"}
+    scale["ticks"] = [-1, -0.5, 0, 0.5, 1]
     figure.colorbar(axes[0].collections[0], ax=figure.axes, shrink=0.6, aspect=40, **scale)
     return figure
 
