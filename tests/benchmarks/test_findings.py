@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from causalmix.benchmarks import judge_searches, judge_uses, tabulate_searches, tabulate_uses
+from causalmix import BackgroundKnowledge, discover, load_dataset
+from causalmix.benchmarks import (
+    judge_searches,
+    judge_uses,
+    load_record,
+    load_result,
+    tabulate_searches,
+    tabulate_uses,
+)
+from causalmix.benchmarks.utility import SCORES, SOURCES
 
-SCORES = ("linear_synthetic", "linear_both", "boosting_synthetic", "boosting_both")
 INTERVALS = {"fci": {200: (0.1, 0.3), 1000: (-0.1, 0.3)}, "pc": {200: (-0.3, -0.1)}}
 INTERVALS["pc"][1000] = INTERVALS["pc"][200]
 
@@ -62,3 +71,60 @@ def test_tables_hold_differences_with_their_intervals(searches, uses):
     table = tabulate_uses(uses, ["smote_nc"])
     assert table.shape == (4, 2)
     assert set(table["1000 training rows"]) == {"+0.100 [−0.100, +0.300]"}
+
+
+def test_what_chapter_two_says_of_the_generators_holds():
+    summary = load_result("generation/utility_summary")
+    rows = summary.set_index(["score", "generator", "n_train"]).sort_index()
+
+    def of(score, *names):
+        return rows.loc[(score, list(names), slice(None))]
+
+    for score in SCORES:
+        assert (of(score, "causal_paper")["low"] > 0).all()
+        assert (of(score, "causal_paper")["difference"] > 0.01).all()
+        level = of(score, "causal_close")
+        assert ((level["low"] < 0) & (level["high"] > 0)).all()
+    for score in ("boosting_synthetic", "boosting_both"):
+        assert (of(score, "causal_sampled")["low"] > 0).all()
+    for source in ("mean_synthetic", "mean_both"):
+        means = summary[summary["score"] == source]
+        best = means.loc[means.groupby("n_train")["auc"].idxmax(), "generator"]
+        assert set(best) == {"real"}
+    near = pd.concat([of(f"mean_{s}", "causal_close", "perturbation", "smote_nc") for s in SOURCES])
+    assert ((near["low"] < 0) & (near["high"] > 0)).mean() > 0.75
+
+
+@pytest.mark.parametrize("name", ["discovery/benchmark_speed", "generation/speed"])
+def test_columns_cost_more_than_rows(name):
+    """Seconds by the number of rows grow more slowly than by that of columns."""
+    cost = pd.DataFrame(load_record(name)["cost"])
+    column = "seconds" if "seconds" in cost else "fit_seconds"
+    if "method" in cost:
+        cost = cost[cost["method"] == "bootstrap"]
+    growth = {}
+    for varied, part in cost.groupby("varied"):
+        ends = part.sort_values(varied).iloc[[0, -1]]
+        growth[varied] = np.diff(np.log(ends[column])) / np.diff(np.log(ends[varied]))
+    assert growth["columns"] > 2 * growth["rows"]
+    if column == "fit_seconds":
+        assert (cost["fit_seconds"] > cost["sample_seconds"]).all()
+
+
+def test_voters_have_an_arrow_that_cannot_be_and_knowledge_mends_it():
+    """As chapter 1 tells it: age and income point the other way, and others move with them."""
+    voters = load_dataset("anes96").draw(300, seed=0).frame()
+    before = discover(voters)
+    known = BackgroundKnowledge(tiers=[["age"], [name for name in voters if name != "age"]])
+    after = discover(voters, knowledge=known)
+    was, now = (pd.DataFrame(each.matrix, each.names, each.names) for each in (before, after))
+    assert was["age"].idxmax() == "TVnews"
+    assert was.loc["TVnews", "age"] > 0.5
+    assert (now.loc["age", "TVnews"], now["age"].max()) == (1, 0)
+    assert now.loc["age", "income"] > 0.9 > 0.6 > was.loc["age", "income"]
+    assert abs(was.loc["educ", "income"] - was.loc["income", "educ"]) < 0.1
+    assert now.loc["income", "educ"] > now.loc["educ", "income"] + 0.1
+    assert was.loc["educ", "income"] > was.loc["income", "educ"]
+    assert now.loc["vote", "PID"] > now.loc["PID", "vote"]
+    own = before.marks.query("algorithm == 'boss' and source == 'TVnews' and target == 'age'")
+    assert own.set_index("mark").loc["---", "frequency"] >= 0.4
