@@ -29,7 +29,7 @@ def describe_columns(table: TabularDataset) -> pd.DataFrame:
     described = table.summary()
     if table.name in EMBEDDED and table.provenance == EMBEDDED[table.name][1]:
         known = _meanings()[table.name]
-        described["meaning"] = [_meaning(name, known) for name in described["column"]]
+        described.insert(1, "meaning", [_meaning(name, known) for name in described["column"]])
     return described
 
 
