@@ -117,6 +117,9 @@ def test_voters_have_an_arrow_that_cannot_be_and_knowledge_mends_it():
     before = discover(voters)
     known = BackgroundKnowledge(tiers=[["age"], [name for name in voters if name != "age"]])
     after = discover(voters, knowledge=known)
+    by_age = voters.groupby(pd.cut(voters["age"], [0, 30, 60, 100]), observed=True)
+    assert by_age["income"].mean().argmax() == 1
+    assert by_age["TVnews"].mean().is_monotonic_increasing
     was, now = (pd.DataFrame(each.matrix, each.names, each.names) for each in (before, after))
     assert was["age"].idxmax() == "TVnews"
     assert was.loc["TVnews", "age"] > 0.5
