@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "quality.report": ["quality_report"],
         "reports.fitting": ["fit_table"],
         "reports.inspection": ["inspect_table"],
+        "reports.meanings": ["describe_columns"],
         "reports.page": ["write_report"],
         "scm.model": ["StructuralCausalModel"],
         "tfm.model": ["load_tfm"],

@@ -108,7 +108,7 @@ def test_notebook_is_a_clean_parameterised_source(path):
 
 # What gives results that are not of the chapter's own table.
 ELSEWHERE = re.compile(
-    r"load_(result|record|store)|compare_searches|hospital_rows|the paper reports"
+    r"load_(result|record|store)|load_dataset\(\"|compare_searches|hospital_rows|the paper reports"
 )
 
 
@@ -124,6 +124,23 @@ def test_findings_on_other_tables_stand_under_a_heading_that_says_so(path):
         elif "import" not in cell.source and ELSEWHERE.search(cell.source):
             found.add(section)
     assert found == {"On other tables"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS[:3], ids=lambda path: path.stem)
+def test_chapters_that_teach_say_what_to_see_and_run_their_solutions(path):
+    cells = nbformat.read(path, as_version=4).cells
+    for k, cell in enumerate(cells):
+        if "mystnb" in cell.metadata:
+            text = next(each.source for each in cells[k:] if each.cell_type == "markdown")
+            assert "**What to see.**" in text, cell.metadata["mystnb"]["figure"]["name"]
+    text = "".join(f"{cell.source}\n" if cell.cell_type == "markdown" else "CODE" for cell in cells)
+    labels = re.findall(r":label: (ex-\S+)", text)
+    assert len(labels) >= 3
+    solutions = re.findall(r"\{solution-start\} (\S+)(.*?)\{solution-end\}", text, re.DOTALL)
+    assert [label for label, _ in solutions] == labels
+    assert all("CODE" in solution for _, solution in solutions)
+    table = (ROOT / "book" / "teaching.md").read_text()
+    assert all(f"{{ref}}`{label}`" in table for label in labels)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "csuite_data": ["load_csuite", "load_published"],
         "curve_analysis": ["convergence_by_arm", "cost_by_arm", "curve_facts", "gaps_by_arm"],
         "discovery": ["run_discovery_benchmark"],
+        "findings": ["judge_searches", "judge_uses", "tabulate_searches", "tabulate_uses"],
         "fitting_speed": ["tabulate_fitting"],
         "results": ["describe_base_model", "load_record", "load_result", "load_store"],
         "rule_summary": ["gains_by_dataset", "judge_runs", "rule_table"],

@@ -59,7 +59,7 @@ def _plot_cost(
 ) -> Figure:
     """Draw a line for each method, by what varied; the first method's is the thickest."""
     methods = list(dict.fromkeys(frame["method"]))
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(2, 1, figsize=(6.5, 6.2), sharey=True, layout="constrained")
     for ax, varied in zip(axes, ("rows", "columns"), strict=True):
         part = frame[frame["varied"] == varied]
         other = "columns" if varied == "rows" else "rows"
@@ -74,6 +74,6 @@ def _plot_cost(
         ticks = sorted(part[varied].unique())
         ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         ax.minorticks_off()
-    axes[0].set_ylabel("Processor seconds")
-    legend_below(axes[0], 3)
+        ax.set_ylabel("Processor seconds")
+    legend_below(axes[0], 2)
     return figure

@@ -53,9 +53,9 @@ def plot_quality(report: pd.DataFrame) -> Figure:
     learners = [name.removesuffix(" TSTR") for name in report if name.endswith(" TSTR")]
     panels = [name for name in report if name in _BETTER and name != "ATE error"] + learners
     panels += [name for name in report if name == "ATE error"]
-    n_lines = -(-len(panels) // 4)
-    size = (10, 0.3 * len(report) + 1.1 + 0.4 / n_lines)
-    figure, axes = make_panels(len(panels), 4, size, sharey=True)
+    n_lines = -(-len(panels) // 2)
+    size = (6.8, 0.3 * len(report) + 1.0 + 0.4 / n_lines)
+    figure, axes = make_panels(len(panels), 2, size, sharey=True)
     colours = sns.color_palette("colorblind", len(report) - 1)
     by_name = dict(zip(panels, axes, strict=True))
     for name, ax in by_name.items():
@@ -74,8 +74,8 @@ def plot_quality(report: pd.DataFrame) -> Figure:
     for face, rows in (("0.4", "synthetic"), ("none", "real + synthetic")) if learners else ():
         look = {"ls": "", "marker": "o", "color": "0.4", "mfc": face}
         handles.append(plt.Line2D([], [], label=f"trained on {rows} rows", **look))
-    figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False)
-    figure.tight_layout(rect=(0, 0.12 / n_lines, 1, 1))
+    figure.legend(handles=handles, loc="lower center", ncols=2, frameon=False)
+    figure.tight_layout(rect=(0, 0.2 / n_lines, 1, 1))
     return figure
 
 
@@ -120,13 +120,13 @@ def plot_csuite(summary: pd.DataFrame, graph: str, measure: str = "cmd") -> Figu
     """
     rows = summary[(summary["graph"] == graph) & (summary["measure"] == measure)]
     names = sorted(rows["dataset"].unique())
-    figure, axes = make_panels(len(names), 3, (9.5, 2.9))
+    figure, axes = make_panels(len(names), 2, (6.8, 2.6))
     for ax, name in zip(axes, names, strict=True):
         _csuite_panel(ax, rows[rows["dataset"] == name], graph)
         ax.set(title=label(name), xlabel="Training rows", ylabel=_LABELS[measure])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
-    figure.tight_layout(rect=(0, 0.12 / -(-len(names) // 3), 1, 1))
+    figure.tight_layout(rect=(0, 0.14 / -(-len(names) // 2), 1, 1))
     return figure
 
 
@@ -182,13 +182,13 @@ def plot_utility(summary: pd.DataFrame, reference: str = "causal") -> Figure:
         A panel for synthetic rows alone and one for real and synthetic rows together: the mean
         difference in ROC-AUC over datasets and learners, with its 95 % interval, for each other
         generator and number of training rows. To the right of zero the reference is better.
-        The axis is linear within ±0.02 and logarithmic beyond.
+        The axis is linear within ±0.02; beyond, where it is grey, it is logarithmic.
     """
     others = [name for name in summary["generator"].unique() if name != reference]
     sizes = sorted(summary["n_train"].unique())
     titles = {"synthetic": "Synthetic rows alone", "both": "Real and synthetic rows"}
-    size = (9, 0.55 * len(others) + 1.9)
-    figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
+    size = (6.5, 0.9 * len(others) + 2.2)
+    figure, axes = plt.subplots(2, 1, figsize=size, sharex=True, layout="constrained")
     for ax, (source, title) in zip(axes, titles.items(), strict=True):
         rows = summary[summary["score"] == f"mean_{source}"].set_index(["n_train", "generator"])
         for k, (n, colour) in enumerate(zip(sizes, sns.color_palette("colorblind"), strict=False)):
@@ -199,10 +199,16 @@ def plot_utility(summary: pd.DataFrame, reference: str = "causal") -> Figure:
             ax.errorbar(part["difference"], height, xerr=errors, **look)
         ax.axvline(0, color="0.25", lw=1)
         ax.set_yticks(np.arange(len(others))[::-1], [f"against {label(name)}" for name in others])
-        ax.set(title=title, xlabel=f"ROC-AUC of {label(reference)} minus the other's")
+        ax.set_title(title)
         # Linear around zero: one generator that fails would leave no room for the others.
         ax.set_xscale("symlog", linthresh=_LINEAR_WITHIN, linscale=2)
         ax.set_xticks([-0.02, -0.01, 0, 0.01, 0.02, 0.2], ["−0.02", "", "0", "", "0.02", "0.2"])
         ax.minorticks_off()
+        for end in (-1, 1):
+            ax.axvspan(end * _LINEAR_WITHIN, end, color="0.93", lw=0, zorder=0)
+    means = summary[summary["score"].isin([f"mean_{source}" for source in titles])]
+    least = 1.5 * _LINEAR_WITHIN  # of what is shown on either side
+    axes[0].set_xlim(min(1.2 * means["low"].min(), -least), max(1.2 * means["high"].max(), least))
+    axes[1].set_xlabel(f"ROC-AUC of {label(reference)} minus the other's (grey: logarithmic)")
     legend_below(axes[0])
     return figure

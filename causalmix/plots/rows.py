@@ -58,7 +58,7 @@ def plot_marginals(
         check_name(column, real.columns, "column")
     sources = {"real": real, **synthetic}
     colours = colours_of(len(sources))
-    figure, axes = make_panels(len(columns), 3, (9, 2.7))
+    figure, axes = make_panels(len(columns), 2, (6.6, 2.4))
     for ax, column in zip(axes, columns, strict=True):
         parts = [
             pd.DataFrame({"rows": k, "value": frame[column]})
@@ -78,8 +78,8 @@ def plot_marginals(
         plt.Line2D([], [], color=colour, lw=3, label=label(name))
         for name, colour in zip(sources, colours, strict=True)
     ]
-    figure.legend(handles=handles, loc="lower center", ncols=len(sources), frameon=False)
-    figure.tight_layout(rect=(0, 0.18 / -(-len(columns) // 3), 1, 1))
+    figure.legend(handles=handles, loc="lower center", ncols=min(len(sources), 3), frameon=False)
+    figure.tight_layout(rect=(0, 0.2 / -(-len(columns) // 2), 1, 1))
     return figure
 
 
@@ -133,7 +133,7 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
     """
     names = [label(name, _LEVEL) for name in next(iter(frames.values())).columns]
     labels = names if len(names) <= 40 else False
-    figure, axes = make_panels(len(frames), 2, (8.5, 3.9), layout="constrained")
+    figure, axes = make_panels(len(frames), 2, (6.6, 3.3), layout="constrained")
     for k, (ax, (title, frame)) in enumerate(zip(axes, frames.items(), strict=True)):
         names_of = {
             "xticklabels": labels if k + 2 >= len(frames) else False,  # nothing below
@@ -143,9 +143,10 @@ def plot_associations(frames: Mapping[str, pd.DataFrame]) -> Figure:
         strength = association_matrix(_plottable(frame)).to_numpy()
         sns.heatmap(strength, ax=ax, **look, **names_of)
         ax.set_title(label(title))
-        ax.tick_params(labelsize=8 if len(names) <= 15 else 6)
-    scale = "Association (Spearman's ρ, Cramér's V² or η²)"
-    figure.colorbar(axes[0].collections[0], ax=figure.axes, label=scale, shrink=0.6)
+        ax.tick_params(labelsize=9 if len(names) <= 15 else 6)
+    scale = {"label": "Association (Spearman's ρ, Cramér's V² or η²)", "location": "top"}
+    scale["ticks"] = [-1, -0.5, 0, 0.5, 1]
+    figure.colorbar(axes[0].collections[0], ax=figure.axes, shrink=0.6, aspect=40, **scale)
     return figure
 
 
@@ -167,7 +168,8 @@ def plot_pairs(
     Returns
     -------
     Figure
-        A line of panels a pair, on the axes of the real rows. Two numeric columns are points (at
+        A line of panels a pair, on the axes of the real rows; of a single pair, panels in lines of
+        two. Two numeric columns are points (at
         most 400; whole numbers are spread a little, so that equal ones do not hide each other),
         a numeric and a categorical one box plots, two categorical ones a heat map: the shares of
         the levels across (0 is white, 1 the darkest) within each level down. Of a column's levels
@@ -185,20 +187,18 @@ def plot_pairs(
     pairs = _strongest_pairs(real, n_pairs)
     sources = {"real": real, **synthetic}
     colours = colours_of(len(sources))
-    n, size = len(sources), (2.3 * len(sources) + 0.6, 2.3 * len(pairs) + 0.3)
-    shared = {"sharex": "row", "sharey": "row", "squeeze": False, "layout": "constrained"}
-    figure, axes = plt.subplots(len(pairs), n, figsize=size, **shared)
-    for line, (x, y) in zip(axes, pairs, strict=True):
-        for ax, frame, colour in zip(line, sources.values(), colours, strict=True):
-            _draw_pair(ax, real[[x, y]], frame[[x, y]], colour)
-            ax.set(xlabel=label(x), ylabel="")
-            if x in dates:
-                _show_dates(ax.xaxis)
-        line[0].set_ylabel(label(y))
-        if y in dates:
-            _show_dates(line[0].yaxis)
-    for ax, name in zip(axes[0], sources, strict=True):
-        ax.set_title(label(name))
+    drawn = [(name, pair) for pair in pairs for name in sources]
+    across = 2 if len(pairs) == 1 else len(sources)
+    shared = {"sharex": "row", "sharey": "row", "layout": "constrained"}
+    figure, axes = make_panels(len(drawn), across, (2.7 * across + 1.1, 2.3), **shared)
+    for k, (ax, (name, (x, y))) in enumerate(zip(axes, drawn, strict=True)):
+        _draw_pair(ax, real[[x, y]], sources[name][[x, y]], colours[k % len(sources)])
+        ax.set(xlabel=label(x), ylabel=label(y) if k % across == 0 else "")
+        for axis, column in ((ax.xaxis, x), (ax.yaxis, y)):
+            if column in dates:
+                _show_dates(axis)
+        if k < len(sources):
+            ax.set_title(label(name))
     return figure
 
 

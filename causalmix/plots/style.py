@@ -135,10 +135,10 @@ def plot_edge_probabilities(edges: EdgeProbabilities, ax: Axes | None = None) ->
     d = len(edges.names)
     names = [label(name) for name in edges.names]
     table = pd.DataFrame(edges.matrix, index=names, columns=names)
-    shown = table.map(lambda p: f"{p:.2f}" if p >= 0.005 else "")
+    shown = table.map(lambda p: f"{p:.2f}".lstrip("0") if p >= 0.005 else "")
     size = min(max(4.5, 0.42 * d + 2), 14)
     ax = ax or plt.subplots(figsize=(size + 1, size))[1]
-    cells = {"annot": shown if d <= 12 else None, "fmt": "", "annot_kws": {"size": 9}}
+    cells = {"annot": shown if d <= 12 else None, "fmt": "", "annot_kws": {"size": 11}}
     bar = {"label": "Probability of the edge", "shrink": 0.7}
     look = {"vmin": 0, "vmax": 1, "cmap": "Blues", "square": True, "linewidths": 0.5}
     ticks = {"xticklabels": True, "yticklabels": True}

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "fitting": ["TableFit", "fit_table"],
         "folds": ["Folds", "evaluate_folds"],
         "inspection": ["Inspection", "inspect_table"],
+        "meanings": ["describe_columns"],
         "page": ["write_report"],
         "prediction": ["predict_table"],
     },

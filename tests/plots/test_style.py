@@ -120,6 +120,13 @@ def test_pairs_show_the_strongest_of_every_kind_once(paired):
         assert np.isclose(medians, median).any()
 
 
+def test_one_pair_of_many_generators_stands_in_lines_of_two(paired):
+    figure = plot_pairs(paired, dict.fromkeys(("a", "b"), paired), n_pairs=1)
+    places = [ax.get_subplotspec() for ax in figure.axes]
+    assert [(p.rowspan.start, p.colspan.start) for p in places] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [ax.get_title() for ax in figure.axes] == ["real", "a", "b", ""]
+
+
 def test_pairs_bear_levels_without_rows_and_need_two_columns(paired):
     few = paired[(paired["u"] == "True") & (paired["k"] != "2")]
     plot_pairs(paired, {"few": few, "gaps": paired.mask(paired["v"] > 0)}).canvas.draw()

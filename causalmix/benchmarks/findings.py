@@ -1,0 +1,143 @@
+"""What committed comparisons of searches and of generators say: tables that chapters argue from.
+
+A difference is *sure* where its 95 % interval does not hold zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from causalmix.benchmarks.discovery import BOOTSTRAP, LABELS
+
+_SOURCES = {"csuite": "CSuite", "random": "random models"}
+_PARTS = {"skeleton_f1": "pairs", "arrow_f1": "arrows"}
+_SCORES = {
+    "linear_synthetic": "linear model, synthetic rows",
+    "linear_both": "linear model, real + synthetic",
+    "boosting_synthetic": "boosted trees, synthetic rows",
+    "boosting_both": "boosted trees, real + synthetic",
+}
+_VERDICTS = ("surely ahead of", "surely behind", "not told from")
+
+
+def tabulate_searches(summary: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """Lay out by how much F1 of the bootstrap is above that of other searches.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As :func:`causalmix.benchmarks.discovery.summarise` returns it.
+    methods : sequence of str
+        The others.
+
+    Returns
+    -------
+    DataFrame
+        A row for each part of the graph and other search, a column for each source and number of
+        rows; cells are differences with their intervals.
+    """
+    rows = _of_all_tables(summary).pivot(index="method", columns=["source", "n_rows"])
+    parts = {part: _with_intervals(rows, f"{score}_") for score, part in _PARTS.items()}
+    table = pd.concat({part: each.loc[[*methods]] for part, each in parts.items()})
+    return table.rename(_SOURCES, axis=1, level=0).rename(LABELS, level=1)
+
+
+def judge_searches(summary: pd.DataFrame) -> pd.DataFrame:
+    """Say which other searches the bootstrap's F1 is surely ahead of, and which it is behind.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As :func:`causalmix.benchmarks.discovery.summarise` returns it.
+
+    Returns
+    -------
+    DataFrame
+        A row for each part of the graph and source, a column a verdict. Where it does not hold for
+        all numbers of rows, those are named.
+    """
+    rows = _of_all_tables(summary)
+    rows = rows.assign(name=rows["method"].map(LABELS).str.replace(", linear", " without squares"))
+    return pd.DataFrame(
+        {
+            (part, where): _verdicts(rows[rows["source"] == source], "n_rows", f"{score}_")
+            for score, part in _PARTS.items()
+            for source, where in _SOURCES.items()
+        }
+    ).T
+
+
+def tabulate_uses(summary: pd.DataFrame, generators: Sequence[str]) -> pd.DataFrame:
+    """Lay out by how much the causal generator's rows train learners better than other rows.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As :func:`causalmix.benchmarks.utility.summarise_utility` returns it.
+    generators : sequence of str
+        The others.
+
+    Returns
+    -------
+    DataFrame
+        A row for each score and other generator, a column for each number of training rows; cells
+        are differences in ROC-AUC with their intervals.
+    """
+    rows = summary[summary["score"].isin(_SCORES)]
+    cells = _with_intervals(rows.pivot(index=["score", "generator"], columns="n_train"), "")
+    table = cells.loc[[(score, name) for score in _SCORES for name in generators]]
+    table.columns = [f"{n} training rows" for n in table]
+    return table.rename(_SCORES, level=0).rename_axis(["ROC-AUC of", "minus"])
+
+
+def judge_uses(summary: pd.DataFrame) -> pd.DataFrame:
+    """Say whose rows the causal generator's are surely more use than, and whose less.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As :func:`causalmix.benchmarks.utility.summarise_utility` returns it.
+
+    Returns
+    -------
+    DataFrame
+        A row a score, a column a verdict, as `judge_searches` has them.
+    """
+    rows = summary[summary["generator"] != "causal"]
+    rows = rows.assign(name=rows["generator"])
+    return pd.DataFrame(
+        {
+            name: _verdicts(rows[rows["score"] == score], "n_train")
+            for score, name in _SCORES.items()
+        }
+    ).T
+
+
+def _of_all_tables(summary: pd.DataFrame) -> pd.DataFrame:
+    return summary[(summary["group"] == "all") & (summary["method"] != BOOTSTRAP)]
+
+
+def _with_intervals(wide: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    values, low, high = (wide[f"{prefix}{what}"] for what in ("difference", "low", "high"))
+    shown = (
+        values.map("{:+.3f} ".format) + low.map("[{:+.3f}, ".format) + high.map("{:+.3f}]".format)
+    )
+    return shown.map(lambda cell: cell.replace("-", "−"))
+
+
+def _verdicts(rows: pd.DataFrame, size: str, prefix: str = "") -> dict[str, str]:
+    low, high = rows[f"{prefix}low"], rows[f"{prefix}high"]
+    found = np.select([low > 0, high < 0], _VERDICTS[:2], _VERDICTS[2])
+    sizes = sorted(rows[size].unique())
+    said = {}
+    for verdict in _VERDICTS:
+        names = []
+        for name, own in rows[found == verdict].groupby("name", sort=False):
+            at = sorted(own[size])
+            which = " and ".join(f"{n:,}" for n in at)
+            names.append(name if at == sizes else f"{name} ({which} rows)")
+        said[verdict] = ", ".join(names) or "–"
+    return said

@@ -1,0 +1,133 @@
+"""What chapters argue from is what the summaries hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causalmix import BackgroundKnowledge, discover, load_dataset
+from causalmix.benchmarks import (
+    judge_searches,
+    judge_uses,
+    load_record,
+    load_result,
+    tabulate_searches,
+    tabulate_uses,
+)
+from causalmix.benchmarks.utility import SCORES, SOURCES
+
+INTERVALS = {"fci": {200: (0.1, 0.3), 1000: (-0.1, 0.3)}, "pc": {200: (-0.3, -0.1)}}
+INTERVALS["pc"][1000] = INTERVALS["pc"][200]
+
+
+@pytest.fixture
+def searches() -> pd.DataFrame:
+    """Ahead of FCI in few rows, behind PC in any; groups and the bootstrap itself do not count."""
+    rows = []
+    for source in ("csuite", "random"):
+        rows.append({"source": source, "group": "all", "n_rows": 200, "method": "bootstrap"})
+        for group, method in (("all", "fci"), ("all", "pc"), ("one", "pc")):
+            for n, (low, high) in INTERVALS[method].items():
+                row = {"source": source, "group": group, "n_rows": n, "method": method}
+                for score in ("skeleton_f1", "arrow_f1"):
+                    row |= {f"{score}_low": low, f"{score}_high": high}
+                    row[f"{score}_difference"] = (low + high) / 2
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def uses() -> pd.DataFrame:
+    names = {"fci": "smote_nc", "pc": "real"}
+    rows = [
+        {"score": score, "generator": names[method], "n_train": n, "difference": (a + b) / 2}
+        | {"low": a, "high": b}
+        for score in (*SCORES, "mean_both")
+        for method, each in INTERVALS.items()
+        for n, (a, b) in each.items()
+    ]
+    return pd.DataFrame([{"score": SCORES[0], "generator": "causal", "n_train": 200}, *rows])
+
+
+def test_verdicts_name_the_sizes_where_not_all_agree(searches, uses):
+    told = judge_searches(searches)
+    assert len(told) == 4
+    assert (told["surely ahead of"] == "causal-learn FCI (200 rows)").all()
+    assert (told["surely behind"] == "causal-learn PC").all()
+    assert (told["not told from"] == "causal-learn FCI (1,000 rows)").all()
+    told = judge_uses(uses)
+    assert len(told) == 4
+    assert set(told["surely ahead of"]) == {"smote_nc (200 rows)"}
+    assert set(told["surely behind"]) == {"real"}
+    nothing = judge_uses(uses[uses["generator"] != "real"])
+    assert set(nothing["surely behind"]) == {"–"}
+
+
+def test_tables_hold_differences_with_their_intervals(searches, uses):
+    table = tabulate_searches(searches, ["pc"])
+    assert table.shape == (2, 4)
+    assert set(table.to_numpy().ravel()) == {"−0.200 [−0.300, −0.100]"}
+    table = tabulate_uses(uses, ["smote_nc"])
+    assert table.shape == (4, 2)
+    assert set(table["1000 training rows"]) == {"+0.100 [−0.100, +0.300]"}
+
+
+def test_what_chapter_two_says_of_the_generators_holds():
+    summary = load_result("generation/utility_summary")
+    rows = summary.set_index(["score", "generator", "n_train"]).sort_index()
+
+    def of(score, *names):
+        return rows.loc[(score, list(names), slice(None))]
+
+    for score in SCORES:
+        assert (of(score, "causal_paper")["low"] > 0).all()
+        assert (of(score, "causal_paper")["difference"] > 0.01).all()
+        level = of(score, "causal_close")
+        assert ((level["low"] < 0) & (level["high"] > 0)).all()
+    for score in ("boosting_synthetic", "boosting_both"):
+        assert (of(score, "causal_sampled")["low"] > 0).all()
+    for source in ("mean_synthetic", "mean_both"):
+        means = summary[summary["score"] == source]
+        best = means.loc[means.groupby("n_train")["auc"].idxmax(), "generator"]
+        assert set(best) == {"real"}
+    near = pd.concat([of(f"mean_{s}", "causal_close", "perturbation", "smote_nc") for s in SOURCES])
+    assert ((near["low"] < 0) & (near["high"] > 0)).mean() > 0.75
+
+
+@pytest.mark.parametrize("name", ["discovery/benchmark_speed", "generation/speed"])
+def test_columns_cost_more_than_rows(name):
+    """Seconds by the number of rows grow more slowly than by that of columns."""
+    cost = pd.DataFrame(load_record(name)["cost"])
+    column = "seconds" if "seconds" in cost else "fit_seconds"
+    if "method" in cost:
+        cost = cost[cost["method"] == "bootstrap"]
+    growth = {}
+    for varied, part in cost.groupby("varied"):
+        ends = part.sort_values(varied).iloc[[0, -1]]
+        growth[varied] = np.diff(np.log(ends[column])) / np.diff(np.log(ends[varied]))
+    assert growth["columns"] > 2 * growth["rows"]
+    if column == "fit_seconds":
+        assert (cost["fit_seconds"] > cost["sample_seconds"]).all()
+
+
+def test_voters_have_an_arrow_that_cannot_be_and_knowledge_mends_it():
+    """As chapter 1 tells it: age and income point the other way, and others move with them."""
+    voters = load_dataset("anes96").draw(300, seed=0).frame()
+    before = discover(voters)
+    known = BackgroundKnowledge(tiers=[["age"], [name for name in voters if name != "age"]])
+    after = discover(voters, knowledge=known)
+    by_age = voters.groupby(pd.cut(voters["age"], [0, 30, 60, 100]), observed=True)
+    assert by_age["income"].mean().argmax() == 1
+    assert by_age["TVnews"].mean().is_monotonic_increasing
+    was, now = (pd.DataFrame(each.matrix, each.names, each.names) for each in (before, after))
+    assert was["age"].idxmax() == "TVnews"
+    assert was.loc["TVnews", "age"] > 0.5
+    assert (now.loc["age", "TVnews"], now["age"].max()) == (1, 0)
+    assert now.loc["age", "income"] > 0.9 > 0.6 > was.loc["age", "income"]
+    assert abs(was.loc["educ", "income"] - was.loc["income", "educ"]) < 0.1
+    assert now.loc["income", "educ"] > now.loc["educ", "income"] + 0.1
+    assert was.loc["educ", "income"] > was.loc["income", "educ"]
+    assert now.loc["vote", "PID"] > now.loc["PID", "vote"]
+    own = before.marks.query("algorithm == 'boss' and source == 'TVnews' and target == 'age'")
+    assert own.set_index("mark").loc["---", "frequency"] >= 0.4
