@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from causalmix.benchmarks.arms import ARM_LABELS
 from causalmix.plots.results import ARM_COLOURS, METRIC_LABELS
-from causalmix.plots.style import REAL_COLOUR, colours_of, label
+from causalmix.plots.style import REAL_COLOUR, colours_of, label, legend_below
 
 _TIMES = {"step": "Optimiser step", "seconds": "Seconds, search and generator included"}
 
@@ -172,6 +174,48 @@ def plot_runs(gains: Mapping[str, pd.DataFrame], limit: float, ax: Axes | None =
     ax.set(xlim=(-widest, widest), ylim=(len(gains) - 0.5, -0.5))
     ax.set_xlabel("Log-loss (nats) better than the untouched model by; shaded: worse")
     return ax
+
+
+def plot_gain_intervals(
+    gains: pd.DataFrame, lines: str = "arm", groups: str | None = None
+) -> Sequence[Axes]:
+    """Draw gains with their intervals, in ROC-AUC and in log-loss.
+
+    Parameters
+    ----------
+    gains : DataFrame
+        With columns ``auc_gain``, ``auc_low``, ``auc_high`` and the same of ``log_loss``.
+    lines : str, default="arm"
+        Column whose values are named on the left, from top to bottom in their order; arms by their
+        labels.
+    groups : str, optional
+        Column whose values stand below each other on a line, in colours of their own.
+
+    Returns
+    -------
+    sequence of Axes
+        Two panels: a dot is a mean, its line the 95 % interval.
+    """
+    places = {name: place for place, name in enumerate(dict.fromkeys(gains[lines]))}
+    kinds = list(dict.fromkeys(gains[groups])) if groups else [""]
+    height = 1.4 + len(places) * (0.16 + 0.14 * len(kinds))
+    layout = {"figsize": (7.5, height), "sharey": True, "layout": "constrained"}
+    axes = plt.subplots(1, 2, **layout)[1]
+    for (kind, colour), ax in product(zip(kinds, colours_of(len(kinds)), strict=True), axes):
+        score = "auc" if ax is axes[0] else "log_loss"
+        rows = gains[gains[groups] == kind] if groups else gains
+        offset = (kinds.index(kind) - (len(kinds) - 1) / 2) * 0.7 / len(kinds)
+        where = rows[lines].map(places) + offset
+        ax.hlines(where, rows[f"{score}_low"], rows[f"{score}_high"], color=colour, lw=2)
+        ax.plot(rows[f"{score}_gain"], where, "o", ms=5, color=colour, label=label(kind))
+        ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
+        ax.set(xlabel=f"Gain in {METRIC_LABELS[score]}")
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+    axes[0].set_yticks(range(len(places)), [_name(str(name)) for name in places])
+    axes[0].set_ylim(len(places) - 0.4, -0.6)
+    if groups:
+        legend_below(axes[0])
+    return axes
 
 
 def _new_axes(n_lines: float) -> Axes:
