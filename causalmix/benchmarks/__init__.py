@@ -27,7 +27,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "curve_analysis": ["convergence_by_arm", "cost_by_arm", "curve_facts", "gaps_by_arm"],
         "discovery": ["run_discovery_benchmark"],
         "fitting_speed": ["tabulate_fitting"],
-        "headline": ["describe_evidence"],
         "results": ["describe_base_model", "load_record", "load_result", "load_store"],
         "rule_summary": ["gains_by_dataset", "judge_runs"],
         "search_comparison": ["compare_searches", "tabulate_comparisons"],

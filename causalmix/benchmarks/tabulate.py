@@ -11,6 +11,7 @@ from causalmix.benchmarks.arms import ARM_LABELS
 from causalmix.benchmarks.structure import ARMS as GRAPH_ARMS
 
 _NAMES = {name: arm.label for name, arm in GRAPH_ARMS.items()} | ARM_LABELS
+_SCORES = {"auc": "ROC-AUC", "log_loss": "log-loss"}
 _OF_ARMS = ("arm", "reference", "better", "than")
 
 # By name, the first that fits; else whole numbers are counts, and others have three places.
@@ -37,25 +38,29 @@ def tabulate(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Of text. Arms have their labels, and names of columns blanks in place of underscores. An
-        interval, two columns ``…low`` and ``…high``, stands in brackets behind the value before
-        it. What is missing is a dash.
+        Of text. Arms have their labels, and names of columns blanks in place of underscores.
+        Intervals, two columns ``…low`` and ``…high``, stand in brackets behind the value before
+        them. What is missing is a dash.
     """
-    shown, columns = {}, list(table)
-    for place, name in enumerate(columns):
-        if name in _OF_ARMS:
-            shown[name] = table[name].replace(_NAMES)
-        elif name.endswith("high") and name[:-4] + "low" in columns[place - 1 : place]:
-            continue
-        elif name.endswith("low") and name[:-3] + "high" in columns[place + 1 : place + 2]:
-            value, write = columns[place - 1], _kind_of(columns[place - 1], table)
-            ends = zip(table[name].map(write), table[name[:-3] + "high"].map(write), strict=True)
-            brackets = [f" [{low}, {high}]" for low, high in ends]
-            shown[value] = [x + y for x, y in zip(shown[value], brackets, strict=True)]
-        else:
+    shown: dict[str, object] = {}
+    for name in table:
+        stem = name.removesuffix("low")
+        if name in (*_OF_ARMS, "score"):
+            shown[name] = table[name].replace(_NAMES | _SCORES)
+        elif stem != name and f"{stem}high" in table:
+            value = list(shown)[-1]
+            ends = table[[name, f"{stem}high"]].map(_kind_of(value, table))
+            shown[value] = shown[value] + " [" + ends.iloc[:, 0] + ", " + ends.iloc[:, 1] + "]"
+        elif not (name.endswith("high") and f"{name.removesuffix('high')}low" in table):
             shown[name] = table[name].map(_kind_of(name, table))
     found = pd.DataFrame(shown, index=table.index)
-    return found.rename(columns=lambda name: str(name).replace("_", " "))
+    return found.rename(columns=_title)
+
+
+def _title(name: str) -> str:
+    for short, written in _SCORES.items():
+        name = re.sub(rf"\b{short}(?=\b|_)|(?<=_){short}\b", written, name)
+    return name.replace("_", " ")
 
 
 def _kind_of(name: str, table: pd.DataFrame) -> Callable[[object], object]:
@@ -83,7 +88,7 @@ def tabulate_traits(traits: pd.DataFrame) -> pd.DataFrame:
         A row an arm, a column a trait: Spearman's correlation, and its p after Holm in brackets.
     """
     cells = [
-        "–" if pd.isna(rho) else f"{rho:+.2f} ({p:.2f})"
+        "–" if pd.isna(rho) else f"{rho:+.2f}" + ("" if pd.isna(p) else f" ({p:.2f})")
         for rho, p in traits[["rho", "p_holm"]].itertuples(index=False)
     ]
     table = traits.assign(arm=traits["arm"].replace(_NAMES), cell=cells)

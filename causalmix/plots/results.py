@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from causalmix.benchmarks.arms import ARM_LABELS, ARMS, PURIFIED
 from causalmix.errors import CausalMixError, check_name
@@ -18,8 +19,8 @@ METRIC_LABELS = {"auc": "ROC-AUC", "log_loss": "log-loss (nats)"}
 
 
 _MAIN = (
-    *("zero_shot", "default", "causal", "causal_paper", "smote_nc", "rehearsal"),
-    *("causal_rehearsal", "causal_shuffled", "causal_shuffled_rehearsal"),
+    *("zero_shot", "default", "causal", "causal_paper", "smote_nc", "causal_shuffled_rehearsal"),
+    *("causal_rehearsal", "causal_shuffled", "rehearsal"),
 )
 """Arms that most figures have, in the order of the palette, whose first colours are told best."""
 
@@ -70,7 +71,7 @@ def plot_histories(
     if histories.empty:
         raise CausalMixError("No history to draw: among the arms there is none that fine-tunes.")
     if axes is None:
-        axes = plt.subplots(1, 2, figsize=(7.5, 4), layout="constrained")[1]
+        axes = plt.subplots(1, 2, figsize=(6.6, 3.8), layout="constrained")[1]
     for ax, part in zip(axes, ("val", "test"), strict=True):
         values = f"{part}_{metric}"
         wide = histories.pivot_table(values, index="step", columns=["arm", "seed"]).ffill()
@@ -84,7 +85,9 @@ def plot_histories(
         better = "lower" if metric == "log_loss" else "higher"
         rows = "Validation" if part == "val" else "Test"
         ax.set(xlabel="Optimiser step", ylabel=f"Change of {METRIC_LABELS[metric]}")
-        ax.set_title(f"{rows} rows ({better} is better)")
+        ax.set_title(f"{rows} rows ({better}: better)")
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.yaxis.set_major_locator(MaxNLocator(5))
     axes[1].get_legend().remove()
     legend_below(axes[1], 3, labels=ARM_LABELS)
     return axes
@@ -105,7 +108,7 @@ def plot_improvements(per_dataset: pd.DataFrame, ax: Axes | None = None) -> Axes
     Axes
         A point is a dataset, a bar the median over datasets.
     """
-    ax = ax or plt.subplots(figsize=(7.5, 3.8), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(6.6, 3.8), layout="constrained")[1]
     order = _arms_of(per_dataset)
     look = {"hue": "dataset", "jitter": 0.18, "size": 7, "alpha": 0.85}
     named = per_dataset.assign(dataset=[label(name) for name in per_dataset["dataset"]])
@@ -134,7 +137,7 @@ def plot_gaps(gaps: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Axes
         Boxes over runs of the gap on ROC-AUC and on log-loss; a note where no run has one.
     """
-    ax = ax or plt.subplots(figsize=(7.5, 3.8), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(6.6, 3.8), layout="constrained")[1]
     runs = gaps.rename(columns=_CURVES)
     tidy = runs.melt(["dataset", "seed", "arm"], list(_CURVES.values()), "monitored", "gap")
     tidy = tidy.dropna(subset="gap")

@@ -11,6 +11,7 @@ from causalmix.benchmarks.analysis import MARGIN
 from causalmix.benchmarks.arms import ARM_LABELS
 from causalmix.benchmarks.candidates import AUC_HARM, CHOSEN, LOSS_HARM
 from causalmix.benchmarks.claims import BEFORE, CLAIMS, DEFAULT, PAPER
+from causalmix.publishing.record import code_span
 
 _OURS, _REHEARSAL, _NOISE = CHOSEN[0], "rehearsal", "zero_shot_reseeded"
 _SHUFFLED = (("causal_rehearsal", "causal_shuffled_rehearsal"), ("causal", "causal_shuffled"))
@@ -46,7 +47,7 @@ def describe_evidence(found: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _name(arm: str) -> str:
-    return ARM_LABELS.get(arm, arm)
+    return ARM_LABELS.get(arm) or code_span(arm)  # a plan names arms as it likes
 
 
 def _names(arms: Iterable[str]) -> str:
@@ -133,7 +134,10 @@ def _harmed(harm: pd.DataFrame) -> str:
     floor = harm["noise_floor"].iloc[0]
     chance = "" if np.isnan(floor) else f" Other ensemble members alone make {floor:.0%} do so."
     worse = harm[(harm["worse_tables"] != "") & (harm["arm"] != _NOISE)]
-    sure = [f"{each.worse_tables} (by {_name(each.arm)})" for each in worse.itertuples()]
+    sure = [
+        f"{', '.join(map(code_span, each.worse_tables.split(', ')))} (by {_name(each.arm)})"
+        for each in worse.itertuples()
+    ]
     return (
         f"Runs that fall by more than {AUC_HARM} ROC-AUC or {LOSS_HARM} nats: {', '.join(told)}."
         f"{chance} Tables that fall by more than chance over splits explains: "
