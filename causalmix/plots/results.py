@@ -117,7 +117,7 @@ def plot_improvements(per_dataset: pd.DataFrame, ax: Axes | None = None) -> Axes
     for row, arm in enumerate(order):
         ax.plot([medians[arm]] * 2, [row - 0.33, row + 0.33], color=REAL_COLOUR, lw=2.5, zorder=5)
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
-    ax.set(xlabel="Normalised ROC-AUC improvement over zero-shot (1 = no error left)")
+    ax.set(xlabel="Normalised improvement (1 = no error left)")
     _name_arms(ax, order)
     return ax
 
@@ -141,7 +141,7 @@ def plot_gaps(gaps: pd.DataFrame, ax: Axes | None = None) -> Axes:
     runs = gaps.rename(columns=_CURVES)
     tidy = runs.melt(["dataset", "seed", "arm"], list(_CURVES.values()), "monitored", "gap")
     tidy = tidy.dropna(subset="gap")
-    scale = "Validation-test gap (0 = same order, 1 = unrelated, 2 = reversed)"
+    scale = "Validation-test gap (1 = unrelated, 2 = reversed)"
     if tidy.empty:
         ax.set(xlabel=scale, xticks=[], yticks=[])
         ax.text(0.5, 0.5, "No run has three evaluations", ha="center", transform=ax.transAxes)
@@ -150,6 +150,7 @@ def plot_gaps(gaps: pd.DataFrame, ax: Axes | None = None) -> Axes:
     look = {"hue": "monitored", "hue_order": list(_CURVES.values()), "fliersize": 3}
     sns.boxplot(tidy, x="gap", y="arm", order=order, ax=ax, **look)
     ax.set(xlabel=scale)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     _name_arms(ax, order)
     return ax
 
