@@ -10,6 +10,9 @@ import pandas as pd
 from causalmix.benchmarks.arms import ARM_LABELS
 from causalmix.benchmarks.structure import ARMS as GRAPH_ARMS
 
+LEAST_TABLES = 10
+"""Tables below which the p of a correlation, that of a large sample, says nothing."""
+
 _NAMES = {name: arm.label for name, arm in GRAPH_ARMS.items()} | ARM_LABELS
 _SCORES = {"auc": "ROC-AUC", "log_loss": "log-loss"}
 _OF_ARMS = ("arm", "reference", "better", "than")
@@ -85,12 +88,12 @@ def tabulate_traits(traits: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row an arm, a column a trait: Spearman's correlation, and its p after Holm in brackets.
+        A row an arm, a column a trait: Spearman's correlation, and in brackets its p after Holm
+        where `LEAST_TABLES` or more are behind it.
     """
-    cells = [
-        "–" if pd.isna(rho) else f"{rho:+.2f}" + ("" if pd.isna(p) else f" ({p:.2f})")
-        for rho, p in traits[["rho", "p_holm"]].itertuples(index=False)
-    ]
+    rho = traits["rho"].map("{:+.2f}".format)
+    p = traits["p_holm"].map(" ({:.2f})".format).where(traits["tables"] >= LEAST_TABLES, "")
+    cells = (rho + p).where(traits["rho"].notna(), "–")
     table = traits.assign(arm=traits["arm"].replace(_NAMES), cell=cells)
     table = table.pivot(index="arm", columns="trait", values="cell")
     return table.rename(columns=lambda name: name.replace("_", " ")).rename_axis(columns=None)

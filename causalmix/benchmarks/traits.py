@@ -21,9 +21,6 @@ from causalmix.benchmarks.claims import BEFORE
 from causalmix.data.dataset import TabularDataset
 from causalmix.errors import naming
 
-LEAST_TABLES = 10
-"""Tables below which a correlation has no p-value."""
-
 _FILE = "tables.csv"
 _COLUMNS = ["dataset", "data", "rows", "features", "categorical", "classes"]
 
@@ -98,7 +95,7 @@ def correlate_traits(runs: pd.DataFrame, traits: pd.DataFrame) -> pd.DataFrame:
         A row per ``arm`` and ``trait`` (``rows``, ``features``, ``categorical``, ``classes``,
         ``zero_shot_error`` (1 - ROC-AUC)): Spearman's ``rho`` with the gain in ROC-AUC over
         zero-shot, ``p``, ``p_holm`` (over the arm's traits) and ``tables``; NaN below four tables,
-        the p-values below `LEAST_TABLES`, and where a trait is the same for all.
+        and where a trait is the same for all.
     """
     before = over_seeds(runs[runs["arm"] == BEFORE]).groupby("dataset")["auc"].mean()
     known = traits.set_index("dataset").drop(columns="data").astype(float)
@@ -111,8 +108,6 @@ def correlate_traits(runs: pd.DataFrame, traits: pd.DataFrame) -> pd.DataFrame:
             rho = p = math.nan
             if len(both) > 3 and np.ptp(both, axis=0).all():
                 rho, p = stats.spearmanr(both)
-            if len(both) < LEAST_TABLES:  # its p is that of a large sample
-                p = math.nan
             rows.append((arm, trait, rho, p, len(both)))
     table = pd.DataFrame(rows, columns=["arm", "trait", "rho", "p", "tables"])
     return table.assign(p_holm=table.groupby("arm")["p"].transform(holm))

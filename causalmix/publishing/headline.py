@@ -11,6 +11,7 @@ from causalmix.benchmarks.analysis import MARGIN
 from causalmix.benchmarks.arms import ARM_LABELS
 from causalmix.benchmarks.candidates import AUC_HARM, CHOSEN, LOSS_HARM
 from causalmix.benchmarks.claims import BEFORE, CLAIMS, DEFAULT, PAPER
+from causalmix.benchmarks.tabulate import LEAST_TABLES
 from causalmix.publishing.record import code_span
 
 _OURS, _REHEARSAL, _NOISE = CHOSEN[0], "rehearsal", "zero_shot_reseeded"
@@ -157,7 +158,7 @@ def _helped(found: Mapping[str, pd.DataFrame]) -> str:
         f"loses as much on {row.losses}."
     )
     traits = found["traits"]
-    traits = traits[(traits["arm"] == arm) & (traits["tables"] >= _LEAST_TABLES)]
+    traits = traits[(traits["arm"] == arm) & (traits["tables"] >= LEAST_TABLES)]
     traits = traits[traits["p_holm"].notna()]
     if traits.empty:
         return f"{text} There are too few tables to say on which."

@@ -35,10 +35,12 @@ def test_heads_are_words():
     assert table["score"].item() == "ROC-AUC"
 
 
-def test_a_trait_has_a_column():
-    traits = pd.DataFrame({"arm": "default", "trait": ["zero_shot_error", "rows"]})
-    table = tabulate_traits(traits.assign(rho=[0.5, None], p_holm=[0.04, None]))
+def test_a_trait_has_a_column_and_its_p_if_tables_are_enough():
+    traits = pd.DataFrame({"arm": "default", "trait": ["zero_shot_error", "rows", "classes"]})
+    traits = traits.assign(rho=[0.5, None, 1.0], p_holm=[0.04, None, 0.0], tables=[10, 10, 4])
+    table = tabulate_traits(traits)
     assert table.loc["Default fine-tuning"].to_dict() == {
+        "classes": "+1.00",
         "rows": "–",
         "zero shot error": "+0.50 (0.04)",
     }
