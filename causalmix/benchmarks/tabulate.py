@@ -23,6 +23,7 @@ _KINDS = (
     (r"(.*_)?steps?( .*)?", "{:.0f}"),
     (r"accuracy|worse_runs|.*harmed|noise_floor|untouched|of_oracle", "{:.0%}"),
     (r".*seconds|hours", "{:,.1f}"),
+    (r"auc|log_loss|mean AUC", "{:.3f}"),
     (r"mean.rank|.*gap.*|(auc|log_loss)_(median|q1|q3)|min.?max.*", "{:.2f}"),
     (r"detectable|sd_.*", "{:.4f}"),
     (r".*_gain|difference|worst.*", "{:+.4f}"),
