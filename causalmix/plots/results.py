@@ -84,10 +84,11 @@ def plot_histories(
         ax.axhline(0, color=REAL_COLOUR, lw=1, ls=":")
         better = "lower" if metric == "log_loss" else "higher"
         rows = "Validation" if part == "val" else "Test"
-        ax.set(xlabel="Optimiser step", ylabel=f"Change of {METRIC_LABELS[metric]}")
+        ax.set(xlabel="Optimiser step", ylabel="")
         ax.set_title(f"{rows} rows ({better}: better)")
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         ax.yaxis.set_major_locator(MaxNLocator(5))
+    axes[0].set_ylabel(f"Change of {METRIC_LABELS[metric]}")
     axes[1].get_legend().remove()
     legend_below(axes[1], 3, labels=ARM_LABELS)
     return axes
