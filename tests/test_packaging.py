@@ -106,6 +106,28 @@ def test_notebook_is_a_clean_parameterised_source(path):
     assert nb.metadata.kernelspec.name == "python3"
 
 
+def test_each_figure_has_a_name_of_its_own_a_caption_and_alt_text():
+    names = []
+    for path in NOTEBOOKS:
+        for cell in nbformat.read(path, as_version=4).cells:
+            if drawn := cell.metadata.get("mystnb"):
+                assert re.search(r"plot_\w+\(|plt\.", cell.source), (path.stem, cell.id)
+                assert drawn["figure"]["caption"].endswith("."), (path.stem, cell.id)
+                assert drawn["image"]["alt"], (path.stem, cell.id)
+                names.append(drawn["figure"]["name"])
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("stem", ["03_finetuning", "04_benchmark", "05_evidence"])
+def test_exercises_have_solutions_that_run(stem):
+    cells = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", as_version=4).cells
+    places = [i for i, cell in enumerate(cells) if "{solution-start}" in cell.source]
+    assert len(places) >= 3
+    for i in places:
+        assert cells[i + 1].cell_type == "code"
+        assert "{solution-end}" in cells[i + 2].source
+
+
 # What gives results that are not of the chapter's own table.
 ELSEWHERE = re.compile(
     r"load_(result|record|store)|load_dataset\(\"|compare_searches|hospital_rows|the paper reports"

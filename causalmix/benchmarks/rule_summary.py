@@ -170,29 +170,3 @@ def summarise_rules(judged: pd.DataFrame) -> pd.DataFrame:
     best = table[table["rule"] == ORACLE].set_index(_SETTING)["log_loss_gain"]
     reach = best.reindex(pd.MultiIndex.from_frame(table[_SETTING])).to_numpy()
     return table.assign(of_oracle=table["log_loss_gain"] / np.where(reach > 0, reach, np.nan))
-
-
-def rule_table(summary: pd.DataFrame) -> pd.DataFrame:
-    """Put a summary into the form in which it is read.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        Rows of what `summarise_rules` gives.
-
-    Returns
-    -------
-    DataFrame
-        A row per mixing, length, rule and level, rounded, with the intervals written out.
-    """
-    columns = {
-        name: [
-            f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
-            for mean, low, high in summary[[name, f"{name}_low", f"{name}_high"]].to_numpy()
-        ]
-        for name in _GAINS
-    }
-    rounded = {name: summary[name].round(4) for name in ("worst", "harmed")}
-    rounded |= {name: summary[name].round(2) for name in ("untouched", "of_oracle")}
-    keys = ["mixing", "steps", *_CHOICE]
-    return summary[keys].assign(**columns, **rounded).set_index(keys)

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "steps_to_converge",
             "validation_test_gap",
         ],
+        "parts": ["parameters_of"],
         "report": ["FitReport"],
         "run": ["FinetuneResult", "finetune", "predict_proba"],
         "stopping": ["RULES"],

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "analysis": [
             "plot_critical_differences",
             "plot_differences",
+            "plot_gain_intervals",
             "plot_survival",
             "plot_table_gains",
         ],

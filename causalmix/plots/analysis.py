@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from causalmix.benchmarks.arms import ARM_LABELS
 from causalmix.plots.results import ARM_COLOURS, METRIC_LABELS
-from causalmix.plots.style import REAL_COLOUR, colours_of, label
+from causalmix.plots.style import REAL_COLOUR, colours_of, label, legend_below
 
 _TIMES = {"step": "Optimiser step", "seconds": "Seconds, search and generator included"}
 
@@ -51,7 +54,8 @@ def plot_differences(
         ax.plot(row["difference"], place, "o", color=colour, markerfacecolor=face)
     ax.set_yticks(rows.index, [f"{_name(r.arm)} ({r.tables} tables)" for r in rows.itertuples()])
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
-    ax.set(xlabel=f"{METRIC_LABELS[score]} better than {_name(reference)} by (mean, 95 %)")
+    ax.set(xlabel=f"{METRIC_LABELS[score]} better than {_name(reference)} by")
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     return ax
 
 
@@ -105,14 +109,15 @@ def plot_table_gains(gains: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     means = gains.pivot_table("auc_gain", "dataset", "arm")
     means = means.loc[means.mean(axis=1).sort_values().index]
-    ax = ax or _new_axes(len(means))
+    ax = ax or _new_axes(len(means) + 2)
     colours, places = _colours(means), range(len(means))
     for arm in means:
         ax.plot(means[arm], places, "o", color=colours[arm], alpha=0.8, label=_name(arm))
     ax.set_yticks(range(len(means)), [label(table) for table in means.index])
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
     ax.set(xlabel="ROC-AUC better than zero-shot by (mean over splits)")
-    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    legend_below(ax, 2)
     return ax
 
 
@@ -132,12 +137,12 @@ def plot_survival(curves: pd.DataFrame, unit: str = "step", ax: Axes | None = No
     Axes
         A Kaplan-Meier curve an arm; where it ends above 0, that share never improved.
     """
-    ax = ax or _new_axes(10)
+    ax = ax or _new_axes(12)
     curves, colours = curves[curves["unit"] == unit], _colours(curves["arm"].unique())
     for arm, own in curves.groupby("arm"):
         ax.step(own["time"], own["share"], where="post", color=colours[arm], label=_name(arm))
     ax.set(xlabel=_TIMES[unit], ylabel="Share of runs not converged", ylim=(0, 1.02))
-    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    legend_below(ax, 2)
     return ax
 
 
@@ -174,8 +179,51 @@ def plot_runs(gains: Mapping[str, pd.DataFrame], limit: float, ax: Axes | None =
     return ax
 
 
+def plot_gain_intervals(
+    gains: pd.DataFrame, lines: str = "arm", groups: str | None = None
+) -> Sequence[Axes]:
+    """Draw gains with their intervals, in ROC-AUC and in log-loss.
+
+    Parameters
+    ----------
+    gains : DataFrame
+        With columns ``auc_gain``, ``auc_low``, ``auc_high`` and the same of ``log_loss``.
+    lines : str, default="arm"
+        Column whose values are named on the left, from top to bottom in their order; arms by their
+        labels.
+    groups : str, optional
+        Column whose values stand below each other on a line, in colours of their own.
+
+    Returns
+    -------
+    sequence of Axes
+        Two panels: a dot is a mean, its line the 95 % interval.
+    """
+    places = {name: place for place, name in enumerate(dict.fromkeys(gains[lines]))}
+    kinds = list(dict.fromkeys(gains[groups])) if groups else [""]
+    height = 1.3 + len(places) * (0.22 + 0.15 * len(kinds))
+    layout = {"figsize": (6.6, height), "sharey": True, "layout": "constrained"}
+    axes = plt.subplots(1, 2, **layout)[1]
+    for (kind, colour), ax in product(zip(kinds, colours_of(len(kinds)), strict=True), axes):
+        score = "auc" if ax is axes[0] else "log_loss"
+        rows = gains[gains[groups] == kind] if groups else gains
+        offset = (kinds.index(kind) - (len(kinds) - 1) / 2) * 0.7 / len(kinds)
+        where = rows[lines].map(places) + offset
+        ax.hlines(where, rows[f"{score}_low"], rows[f"{score}_high"], color=colour, lw=2)
+        ax.plot(rows[f"{score}_gain"], where, "o", ms=5, color=colour, label=label(kind))
+        ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
+        ax.set(xlabel=f"Gain in {METRIC_LABELS[score]}")
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+    names = [fill(ARM_LABELS.get(name) or label(name, 64), 24) for name in places]
+    axes[0].set_yticks(range(len(places)), names)
+    axes[0].set_ylim(len(places) - 0.4, -0.6)
+    if groups:
+        legend_below(axes[0])
+    return axes
+
+
 def _new_axes(n_lines: float) -> Axes:
-    return plt.subplots(figsize=(8, 1.2 + 0.3 * n_lines), layout="constrained")[1]
+    return plt.subplots(figsize=(6.6, 1.2 + 0.3 * n_lines), layout="constrained")[1]
 
 
 def _name(arm: str) -> str:

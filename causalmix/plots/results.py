@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from causalmix.benchmarks.arms import ARM_LABELS, ARMS, PURIFIED
 from causalmix.errors import CausalMixError, check_name
@@ -18,8 +19,8 @@ METRIC_LABELS = {"auc": "ROC-AUC", "log_loss": "log-loss (nats)"}
 
 
 _MAIN = (
-    *("zero_shot", "default", "causal", "causal_paper", "smote_nc", "rehearsal"),
-    *("causal_rehearsal", "causal_shuffled", "causal_shuffled_rehearsal"),
+    *("zero_shot", "default", "causal", "causal_paper", "smote_nc", "causal_shuffled_rehearsal"),
+    *("causal_rehearsal", "causal_shuffled", "rehearsal"),
 )
 """Arms that most figures have, in the order of the palette, whose first colours are told best."""
 
@@ -56,9 +57,8 @@ def plot_histories(
     Returns
     -------
     sequence of Axes
-        A line is the mean over seeds of the change since step 0, its band one standard error
-        (no band with a single seed). Runs that stopped early keep their last value, so that all
-        steps average the same runs.
+        A thick line is the mean over seeds of the change since step 0, a thin one a run. Runs that
+        stopped early keep their last value, so that all steps average the same runs.
 
     Raises
     ------
@@ -71,22 +71,26 @@ def plot_histories(
     if histories.empty:
         raise CausalMixError("No history to draw: among the arms there is none that fine-tunes.")
     if axes is None:
-        axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")[1]
+        axes = plt.subplots(1, 2, figsize=(6.6, 3.8), layout="constrained")[1]
     for ax, part in zip(axes, ("val", "test"), strict=True):
         values = f"{part}_{metric}"
         wide = histories.pivot_table(values, index="step", columns=["arm", "seed"]).ffill()
         tidy = (wide - wide.iloc[0]).reset_index().melt(id_vars=[("step", "")])
         tidy.columns = ["step", "arm", "seed", "change"]
-        look = {"hue": "arm", "hue_order": _arms_of(tidy), "palette": ARM_COLOURS}
-        look["errorbar"] = "se" if tidy["seed"].nunique() > 1 else None
-        sns.lineplot(tidy, x="step", y="change", legend=part == "test", ax=ax, **look)
+        look = {"x": "step", "y": "change", "ax": ax, "errorbar": None}
+        look |= {"hue": "arm", "hue_order": _arms_of(tidy), "palette": ARM_COLOURS}
+        sns.lineplot(tidy, lw=2.5, legend=part == "test", **look)
+        sns.lineplot(tidy, lw=0.9, units="seed", estimator=None, legend=False, **look)
         ax.axhline(0, color=REAL_COLOUR, lw=1, ls=":")
         better = "lower" if metric == "log_loss" else "higher"
         rows = "Validation" if part == "val" else "Test"
-        ax.set(xlabel="Optimiser step", ylabel=f"Change of {METRIC_LABELS[metric]}")
-        ax.set_title(f"{rows} rows ({better} is better)")
+        ax.set(xlabel="Optimiser step", ylabel="")
+        ax.set_title(f"{rows} rows ({better}: better)")
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.yaxis.set_major_locator(MaxNLocator(5))
+    axes[0].set_ylabel(f"Change of {METRIC_LABELS[metric]}")
     axes[1].get_legend().remove()
-    legend_below(axes[1], labels=ARM_LABELS)
+    legend_below(axes[1], 3, labels=ARM_LABELS)
     return axes
 
 
@@ -105,7 +109,7 @@ def plot_improvements(per_dataset: pd.DataFrame, ax: Axes | None = None) -> Axes
     Axes
         A point is a dataset, a bar the median over datasets.
     """
-    ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(6.6, 3.8), layout="constrained")[1]
     order = _arms_of(per_dataset)
     look = {"hue": "dataset", "jitter": 0.18, "size": 7, "alpha": 0.85}
     named = per_dataset.assign(dataset=[label(name) for name in per_dataset["dataset"]])
@@ -114,8 +118,8 @@ def plot_improvements(per_dataset: pd.DataFrame, ax: Axes | None = None) -> Axes
     for row, arm in enumerate(order):
         ax.plot([medians[arm]] * 2, [row - 0.33, row + 0.33], color=REAL_COLOUR, lw=2.5, zorder=5)
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
-    ax.set(xlabel="Normalised ROC-AUC improvement over zero-shot (1 = no error left)")
-    _name_arms(ax, order, "Dataset")
+    ax.set(xlabel="Normalised improvement (1 = no error left)")
+    _name_arms(ax, order)
     return ax
 
 
@@ -134,11 +138,11 @@ def plot_gaps(gaps: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Axes
         Boxes over runs of the gap on ROC-AUC and on log-loss; a note where no run has one.
     """
-    ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(6.6, 3.8), layout="constrained")[1]
     runs = gaps.rename(columns=_CURVES)
     tidy = runs.melt(["dataset", "seed", "arm"], list(_CURVES.values()), "monitored", "gap")
     tidy = tidy.dropna(subset="gap")
-    scale = "Validation-test gap (0 = same order, 1 = unrelated, 2 = reversed)"
+    scale = "Validation-test gap (1 = unrelated, 2 = reversed)"
     if tidy.empty:
         ax.set(xlabel=scale, xticks=[], yticks=[])
         ax.text(0.5, 0.5, "No run has three evaluations", ha="center", transform=ax.transAxes)
@@ -147,7 +151,8 @@ def plot_gaps(gaps: pd.DataFrame, ax: Axes | None = None) -> Axes:
     look = {"hue": "monitored", "hue_order": list(_CURVES.values()), "fliersize": 3}
     sns.boxplot(tidy, x="gap", y="arm", order=order, ax=ax, **look)
     ax.set(xlabel=scale)
-    _name_arms(ax, order, "Curve")
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    _name_arms(ax, order)
     return ax
 
 
@@ -155,8 +160,9 @@ def _arms_of(table: pd.DataFrame) -> list[str]:
     return [arm for arm in ARMS if arm in set(table["arm"])]
 
 
-def _name_arms(ax: Axes, arms: Sequence[str], legend: str) -> None:
-    """Write the arms' labels on the vertical axis, and move the legend to the right of the axes."""
+def _name_arms(ax: Axes, arms: Sequence[str]) -> None:
+    """Write the arms' labels on the vertical axis, and move the legend below the axes."""
     ax.set_yticks(range(len(arms)), [ARM_LABELS[arm] for arm in arms])
     ax.set_ylabel("")
-    sns.move_legend(ax, "center left", bbox_to_anchor=(1.01, 0.5), title=legend, frameon=False)
+    legend_below(ax, 4)
+    ax.get_legend().remove()

@@ -9,6 +9,7 @@ import pytest
 
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
+from causalmix.plots.analysis import plot_gain_intervals
 from causalmix.plots.quality import plot_quality
 from causalmix.plots.results import plot_gaps, plot_histories, plot_improvements
 from causalmix.plots.rows import plot_associations, plot_marginals, plot_pairs
@@ -166,6 +167,24 @@ def test_histories_average_the_change_since_step_zero_over_seeds():
     assert "nats" in validation.get_ylabel()
 
 
+def test_gains_stand_on_their_lines_with_their_intervals():
+    rows = [
+        {"arm": arm, "rule": rule, "auc_gain": gain, "auc_low": gain - 1, "auc_high": gain + 1}
+        for arm, gain in (("causal", 2.0), ("my arm", 3.0))
+        for rule in ("last", "best")
+    ]
+    gains = pd.DataFrame(rows).assign(log_loss_gain=0, log_loss_low=-1, log_loss_high=1)
+    auc, loss = plot_gain_intervals(gains, groups="rule")
+    assert [text.get_text() for text in auc.get_yticklabels()] == ["CausalMix", "my arm"]
+    dots = [line for line in auc.lines if line.get_marker() == "o"]
+    assert [list(line.get_xdata()) for line in dots] == [[2, 3], [2, 3]]
+    assert dots[0].get_ydata()[0] < 0 < dots[1].get_ydata()[0] < dots[0].get_ydata()[1]
+    (spans, _) = auc.collections
+    assert [segment[:, 0].tolist() for segment in spans.get_segments()] == [[1, 3], [2, 4]]
+    assert "nats" in loss.get_xlabel()
+    assert len(auc.figure.legends[0].get_texts()) == 2
+
+
 def test_no_history_is_an_error():
     with pytest.raises(CausalMixError, match="none that fine-tunes"):
         plot_histories(pd.DataFrame())
@@ -265,7 +284,7 @@ def test_figures_bear_names_of_every_kind(name):
     )
     ax = plot_improvements(table)
     ax.figure.canvas.draw()
-    assert len(ax.get_legend().get_texts()) == 3
+    assert len(ax.figure.legends[0].get_texts()) == 3
     report = pd.DataFrame(0.5, ["real", name, "$"], ["CMD", "kMTVD", "NNAA", "near-copies"])
     plot_quality(report).canvas.draw()
 

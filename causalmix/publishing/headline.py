@@ -1,0 +1,209 @@
+"""What a store of runs says, in sentences: the head of the chapter that shows its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from causalmix.benchmarks.analysis import MARGIN
+from causalmix.benchmarks.arms import ARM_LABELS
+from causalmix.benchmarks.candidates import AUC_HARM, CHOSEN, LOSS_HARM
+from causalmix.benchmarks.claims import BEFORE, CLAIMS, DEFAULT, PAPER
+from causalmix.benchmarks.tabulate import LEAST_TABLES
+from causalmix.publishing.record import code_span
+
+_OURS, _REHEARSAL, _NOISE = CHOSEN[0], "rehearsal", "zero_shot_reseeded"
+_SHUFFLED = (("causal_rehearsal", "causal_shuffled_rehearsal"), ("causal", "causal_shuffled"))
+_LEAST_TABLES = 6  # below it Wilcoxon's test over tables cannot come below 5 %
+_SCORES = {"auc": "ROC-AUC", "log_loss": "nats of log-loss"}
+
+
+def describe_evidence(found: Mapping[str, pd.DataFrame]) -> str:
+    """Say what the runs show: the verdict, harm, when it helps, what failed, what to do instead.
+
+    Parameters
+    ----------
+    found : mapping of str to DataFrame
+        As :func:`causalmix.benchmarks.store_analysis.analyse_store` returns it.
+
+    Returns
+    -------
+    str
+        A Markdown list. A difference is called *better* or *worse* only where its 95 % interval
+        lies on one side of 0, and six tables or more are behind it; what the store has no runs for
+        is said to be missing.
+    """
+    points = {
+        "Is fine-tuning worth it?": _worth(found),
+        "Is it the causal structure?": _structure(found),
+        "The paper's claims": _claims(found["claims"]),
+        "Who is harmed?": _harmed(found["harm"]),
+        "When does it help?": _helped(found),
+        "What did not work?": _failed(found),
+        "What to do instead": _advice(found),
+    }
+    return "\n".join(f"- **{title}** {text}" for title, text in points.items())
+
+
+def _name(arm: str) -> str:
+    return ARM_LABELS.get(arm) or code_span(arm)  # a plan names arms as it likes
+
+
+def _names(arms: Iterable[str]) -> str:
+    return ", ".join(map(_name, arms))
+
+
+def _differences(found: Mapping[str, pd.DataFrame], reference: str) -> pd.DataFrame:
+    """Paired differences from an arm, of the ways of fine-tuning."""
+    table = found["differences"]
+    return table[(table["reference"] == reference) & (table["arm"] != _NOISE)]
+
+
+def _verdicts(rows: pd.DataFrame) -> pd.Series:
+    found = np.where(rows["low"] > 0, "better", np.where(rows["high"] < 0, "worse", "undecided"))
+    return pd.Series(found, rows.index).where(rows["tables"] >= _LEAST_TABLES, "undecided")
+
+
+def _figures(rows: pd.DataFrame) -> str:
+    """Both scores of one pair of arms; rows are not empty."""
+    told = [
+        f"{verdict} in {_SCORES[row.score]} "
+        + f"({row.difference:+.4f} [{row.low:+.4f}, {row.high:+.4f}])".replace("-", "−")
+        for verdict, row in zip(_verdicts(rows), rows.itertuples(), strict=True)
+    ]
+    tables = rows["tables"].iloc[0]
+    return f"{' and '.join(told)}, {tables} {'table' if tables == 1 else 'tables'}"
+
+
+def _worth(found: Mapping[str, pd.DataFrame]) -> str:
+    rows = _differences(found, BEFORE)
+    if rows.empty:
+        return "No way of fine-tuning was run."
+    better = rows[_verdicts(rows) == "better"]
+    counts = [f"{(better['score'] == s).sum()} in {name}" for s, name in _SCORES.items()]
+    own = rows[rows["arm"] == _OURS]
+    text = (
+        f"Of {rows['arm'].nunique()} ways to go beyond zero-shot prediction, "
+        f"{' and '.join(counts)} are better than it by their interval."
+    )
+    if len(own):
+        text += f" {_name(_OURS)}, the default of this package, is {_figures(own)}."
+    power = found["power"]
+    power = power[(power["reference"] == BEFORE) & (power["score"] == "auc")]
+    seen = power.set_index("arm")["detectable"].drop(_NOISE, errors="ignore").dropna()
+    if len(seen):
+        text += (
+            f" With so many tables, a mean difference of {seen.min():.4f} to {seen.max():.4f} "
+            "ROC-AUC, by arm, is found four times in five; smaller ones are not."
+        )
+    return text
+
+
+def _structure(found: Mapping[str, pd.DataFrame]) -> str:
+    """Compare an arm with itself on shuffled graphs, where a plan has named the pair."""
+    pairs = found["contrasts"].groupby(["arm", "reference"], sort=False)
+    told = [
+        f"{_name(arm)}, against the same with shuffled graphs, is {_figures(rows)}."
+        for (arm, reference), rows in pairs
+        if (arm, reference) in _SHUFFLED
+    ]
+    return " ".join(told) or "No runs with shuffled graphs were planned."
+
+
+def _claims(claims: pd.DataFrame) -> str:
+    rows = claims[(claims["arm"] == PAPER) & (claims["claim"] > 0)]
+    verdicts = rows.groupby("verdict")["claim"].unique()
+    told = [f"{verdict}: {', '.join(map(str, numbers))}" for verdict, numbers in verdicts.items()]
+    n = sum(bool(claim.shown_by) for claim in CLAIMS)
+    return (
+        f"Of those about what {_name(PAPER)} is worth, {'; '.join(told)}. {n} others say what the "
+        "method is, and are shown by tests."
+    )
+
+
+def _harmed(harm: pd.DataFrame) -> str:
+    shown = harm.set_index("arm")
+    known = [arm for arm in (DEFAULT, PAPER, _OURS) if arm in shown.index]
+    if not known:
+        return "No way of fine-tuning was run."
+    told = [
+        f"{_name(arm)} {shown.loc[arm, 'runs_harmed']:.0%} of {shown.loc[arm, 'runs']:.0f}"
+        for arm in known
+    ]
+    floor = harm["noise_floor"].iloc[0]
+    chance = "" if np.isnan(floor) else f" Other ensemble members alone make {floor:.0%} do so."
+    worse = harm[(harm["worse_tables"] != "") & (harm["arm"] != _NOISE)]
+    sure = [
+        f"{', '.join(map(code_span, each.worse_tables.split(', ')))} (by {_name(each.arm)})"
+        for each in worse.itertuples()
+    ]
+    return (
+        f"Runs that fall by more than {AUC_HARM} ROC-AUC or {LOSS_HARM} nats: {', '.join(told)}."
+        f"{chance} Tables that fall by more than chance over splits explains: "
+        f"{'; '.join(sure) or 'none'}."
+    )
+
+
+def _helped(found: Mapping[str, pd.DataFrame]) -> str:
+    rows = _differences(found, BEFORE)
+    arm = _OURS if _OURS in set(rows["arm"]) else DEFAULT
+    own = rows[(rows["arm"] == arm) & (rows["score"] == "auc")]
+    if own.empty:
+        return "That cannot be said."
+    row = own.iloc[0]
+    text = (
+        f"{_name(arm)} gains more than {MARGIN} ROC-AUC on {row.wins} of {row.tables} tables, and "
+        f"loses as much on {row.losses}."
+    )
+    traits = found["traits"]
+    traits = traits[(traits["arm"] == arm) & (traits["tables"] >= LEAST_TABLES)]
+    traits = traits[traits["p_holm"].notna()]
+    if traits.empty:
+        return f"{text} There are too few tables to say on which."
+    surest = traits.loc[traits["p_holm"].idxmin()]
+    told = (
+        f"{surest['trait'].replace('_', ' ')} (ρ = {surest['rho']:+.2f}, corrected p = "
+        f"{surest['p_holm']:.2g})"
+    ).replace("-", "−")
+    if surest["p_holm"] < 0.05:
+        return f"{text} The gain goes with {told}."
+    return f"{text} Nothing known of a table foretells on which; nearest comes {told}."
+
+
+def _failed(found: Mapping[str, pd.DataFrame]) -> str:
+    rows = _differences(found, BEFORE)
+    better = set(rows["arm"][_verdicts(rows) == "better"])
+    none = sorted(set(rows["arm"]) - better, key=_name)
+    harm = found["harm"][found["harm"]["arm"] != _NOISE]
+    often = harm[harm["runs_harmed"] > harm["noise_floor"] + 0.02]
+    texts = [f"Not shown to be better than zero-shot in either score: {_names(none) or 'none'}."]
+    if harm["noise_floor"].notna().any():
+        texts.append(f"Harmful more often than chance: {_names(often['arm']) or 'none'}.")
+    return " ".join(texts)
+
+
+def _advice(found: Mapping[str, pd.DataFrame]) -> str:
+    """Stand by the default, chosen before the runs, unless they are against it."""
+    rows = _differences(found, BEFORE)
+    if _OURS not in set(rows["arm"]):
+        return "The store has no runs of the package's default."
+    own = rows[rows["arm"] == _OURS]
+    if (_verdicts(own) == "worse").any():
+        return "Predict with the model as it is, without fine-tuning: the default is worse here."
+    text = (
+        "Keep the default settings of `CausalMixClassifier`: real rows, rows of causal models and "
+        "tasks of the prior, and the weights as they were where the validation rows are against it."
+    )
+    seconds = found["cost"].set_index("arm")["seconds"]
+    pairs = found["contrasts"].groupby(["arm", "reference"])
+    graphs = [pairs.get_group(pair) for pair in _SHUFFLED if pair in pairs.groups]
+    idle = graphs and not any((_verdicts(pair) == "better").any() for pair in graphs)
+    if idle and _REHEARSAL in set(rows["arm"]):
+        text += (
+            " No gain from the graphs themselves is shown, so `generator=None` (rehearsal alone) "
+            f"is a fair choice where time is short: {seconds[_REHEARSAL]:.0f} s a run in place of "
+            f"{seconds[_OURS]:.0f} s; it is {_figures(rows[rows['arm'] == _REHEARSAL])}."
+        )
+    return text
