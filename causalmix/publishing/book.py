@@ -170,12 +170,16 @@ def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
 
 def _fill_pages(book: Path, root: Path) -> dict[str, dict[str, str]]:
     """Fill the pages that have blanks; return the hashes of the results that each reads."""
-    from causalmix.publishing.intro import fill_intro  # both need torch
+    from causalmix.publishing.claims import fill_claims  # all need torch
+    from causalmix.publishing.intro import fill_intro
     from causalmix.publishing.model_card import fill_model_card
+    from causalmix.publishing.privacy import fill_privacy
 
     fillers = {
         "intro.md": (fill_intro, ["finetuning/contenders"]),
         "model_card.md": (fill_model_card, ["pretrain", "tfm"]),
+        "claims.md": (fill_claims, ["finetuning/paper"]),
+        "privacy.md": (fill_privacy, ["generation"]),
     }
     read = {}
     for name, (fill, parts) in fillers.items():
