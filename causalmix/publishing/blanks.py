@@ -52,13 +52,15 @@ def fill_blanks(
             plt.close(figure)
 
 
-def stored_runs(folder: Path, page: Path) -> Store:
+def stored_runs(results: Path, name: str, page: Path) -> Store:
     """Return the committed runs that a page is filled from.
 
     Parameters
     ----------
-    folder : pathlib.Path
-        Of the runs, in a folder of the project's results.
+    results : pathlib.Path
+        The project's folder of results.
+    name : str
+        Of the runs' folder in it.
     page : pathlib.Path
         Named where they are missing.
 
@@ -71,11 +73,10 @@ def stored_runs(folder: Path, page: Path) -> Store:
     CausalMixError
         If there are none.
     """
-    store = Store(folder)
+    store = Store(results / name)
     if not len(store):
-        place = "/".join(folder.parts[-3:])
         raise CausalMixError(
-            f"{page.name} needs the runs of {place}: restore them from the repository "
+            f"{page.name} needs the runs of results/{name}: restore them from the repository "
             "(git checkout)."
         )
     return store

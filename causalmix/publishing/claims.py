@@ -33,7 +33,7 @@ def fill_claims(page: Path, results: Path) -> None:
     CausalMixError
         If the results are missing, or the page has an unknown blank.
     """
-    store = stored_runs(results / "finetuning" / "paper", page)
+    store = stored_runs(results, "finetuning/paper", page)
     judged = judge_claims(store)
     texts = {
         "progress": lambda: _progress(store),
@@ -51,8 +51,8 @@ def _progress(store: Store) -> str:
     for name, (done, n) in plan_progress(store).items():
         if done < n:
             lines.append(
-                f"Of the frozen plan `{name}`, {done:,} of {n:,} runs are there. **The verdicts are "
-                "provisional until all of them are.**"
+                f"Of the frozen plan `{name}`, {done:,} of {n:,} runs are there. **The verdicts "
+                "are provisional until all of them are.**"
             )
         else:
             lines.append(f"All {n:,} runs of the frozen plan `{name}` are there.")

@@ -40,7 +40,7 @@ def fill_intro(page: Path, results: Path) -> None:
     CausalMixError
         If the results are missing, or the page has an unknown blank.
     """
-    gains = candidate_gains(stored_runs(results / "finetuning" / "contenders", page))
+    gains = candidate_gains(stored_runs(results, "finetuning/contenders", page))
     shown = {
         name: gains[(gains[["arm", "view", "rule"]] == candidate).all(axis=1)]
         for name, candidate in _SHOWN.items()

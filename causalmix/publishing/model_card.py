@@ -138,8 +138,8 @@ def _same_checkpoint(found: Results) -> str:
     if scored == shipped:
         return f"the checkpoint of content hash `{shipped[:16]}`, the one shipped here"
     return (
-        f"the checkpoint of content hash `{str(scored)[:16]}`. **It is not the one shipped here, `{shipped[:16]}`: "
-        "run the evaluation again**"
+        f"the checkpoint of content hash `{str(scored)[:16]}`. **It is not the one shipped here, "
+        f"`{shipped[:16]}`: run the evaluation again**"
     )
 
 
