@@ -173,7 +173,7 @@ def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
 _RESULTS_OF = {
     "intro": ["finetuning/contenders"],
     "model_card": ["pretrain", "tfm"],
-    "claims": ["finetuning/paper"],
+    "claims": ["finetuning/paper", "finetuning/paper_generators"],
     "privacy": ["generation"],
 }
 """What the pages with blanks read of the results. A module of this room bears a page's name."""

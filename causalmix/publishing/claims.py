@@ -17,6 +17,9 @@ from causalmix.benchmarks.store_analysis import describe_store, plan_progress
 from causalmix.publishing.blanks import fill_blanks, signed, stored_runs
 from causalmix.publishing.record import markdown_table
 
+_JUDGES = ("finetuning/paper_generators", "finetuning/paper")
+"""Runs that judge: those of the plan with the paper's generators and curves, where there are."""
+
 
 def fill_claims(page: Path, results: Path) -> None:
     """Fill the blanks of the claims' page.
@@ -33,10 +36,13 @@ def fill_claims(page: Path, results: Path) -> None:
     CausalMixError
         If the results are missing, or the page has an unknown blank.
     """
-    store = stored_runs(results, "finetuning/paper", page)
+    stores = {name: Store(results / name) for name in _JUDGES}
+    name = next((name for name in _JUDGES if len(stores[name])), _JUDGES[-1])
+    store = stored_runs(results, name, page)
     judged = judge_claims(store)
     texts = {
-        "progress": lambda: _progress(store),
+        "folder": lambda: f"results/{name}",
+        "progress": lambda: _progress(stores.values()),
         "store": lambda: "\n".join(f"- {line}" for line in describe_store(store).splitlines()),
         "verdicts": lambda: _verdicts(judged),
         "question": lambda: _question(judged),
@@ -45,10 +51,12 @@ def fill_claims(page: Path, results: Path) -> None:
     fill_blanks(page, texts, {})
 
 
-def _progress(store: Store) -> str:
+def _progress(stores: Iterable[Store]) -> str:
     """Say which plans are complete, and what follows from one that is not."""
-    lines = []
-    for name, (done, n) in plan_progress(store).items():
+    lines, plans = [], {}
+    for store in stores:
+        plans |= plan_progress(store) if len(store) else {}
+    for name, (done, n) in plans.items():
         if done < n:
             lines.append(
                 f"Of the frozen plan `{name}`, {done:,} of {n:,} runs are there. **The verdicts "
