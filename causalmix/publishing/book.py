@@ -175,6 +175,7 @@ _RESULTS_OF = {
     "model_card": ["pretrain", "tfm"],
     "claims": ["finetuning/paper", "finetuning/paper_generators"],
     "privacy": ["generation"],
+    "tables": ["tables"],
 }
 """What the pages with blanks read of the results. A module of this room bears a page's name."""
 

@@ -14,6 +14,7 @@ import pytest
 from causalmix.benchmarks.plan import read_plan
 from causalmix.errors import CausalMixError
 from causalmix.publishing.privacy import fill_privacy
+from causalmix.publishing.tables import fill_tables
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -25,7 +26,7 @@ def manifest(name: str) -> dict:
 
 
 def rows() -> dict[str, dict[str, str]]:
-    with (ROOT / "book" / "measuring_tables.csv").open(newline="") as file:
+    with (RESULTS / "tables" / "measuring.csv").open(newline="") as file:
         return {row["table"]: row for row in csv.DictReader(file)}
 
 
@@ -37,6 +38,17 @@ def test_every_measuring_table_has_a_source_a_licence_and_its_content():
         assert row["source"], name
         assert row["licence"], name
         assert used[name].startswith(row["content"]), name
+
+
+def test_the_page_lists_every_one(tmp_path):
+    page = shutil.copy(ROOT / "book" / "tables.md", tmp_path / "tables.md")
+    fill_tables(Path(page), RESULTS)
+    text = Path(page).read_text(encoding="utf-8")
+    assert "{{" not in text
+    for name, row in rows().items():
+        line = next(line for line in text.splitlines() if line.startswith(f"| {name}; "))
+        assert row["content"] in line
+        assert row["licence"] in line
 
 
 def test_parts_of_the_tables_are_those_of_plan_and_manifests():
@@ -66,7 +78,7 @@ def test_commands_name_the_tables_of_the_manifests(words, name):
 def test_every_committed_result_has_a_command():
     made = {p.relative_to(ROOT).with_suffix("") for p in RESULTS.rglob("*.csv")}
     made -= {p.parent / p.stem for p in made if p.stem.endswith(("_summary", "_traits"))}
-    made = {p for p in made if p.parts[1] not in ("pretrain",) and p.name != "tables"}
+    made = {p for p in made if p.parts[1] not in ("pretrain", "tables") and p.name != "tables"}
     pages = RERUN + (ROOT / "book" / "privacy.md").read_text(encoding="utf-8")
     assert not [p for p in made if f"{p.as_posix()}.csv" not in pages]
     stores = {p.parent.relative_to(ROOT).as_posix() for p in RESULTS.rglob("part-*.parquet")}
