@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -38,8 +39,10 @@ def fill_tables(page: Path, results: Path) -> None:
 def _of(listed: pd.DataFrame, part: str) -> str:
     rows = [
         (
-            f"{row.table}; {row.rows} rows, {row.n} columns, {row.classes} classes",
-            f"{row.source}. {row.licence}." + (f" {row.note}." if row.note else ""),
+            f"`{row.table}`; {row.rows} rows, {row.n} columns, {row.classes} classes",
+            # As code, places break at the end of a line.
+            re.sub(r"\S+/[\w.-]*\w", r"`\g<0>`", f"{row.source}. Licence: {row.licence}.")
+            + (f" Note: {row.note}." if row.note else ""),
             f"`{row.content}`",
         )
         for row in listed[listed["part"] == part].rename(columns={"columns": "n"}).itertuples()

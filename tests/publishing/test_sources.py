@@ -46,7 +46,7 @@ def test_the_page_lists_every_one(tmp_path):
     text = Path(page).read_text(encoding="utf-8")
     assert "{{" not in text
     for name, row in rows().items():
-        line = next(line for line in text.splitlines() if line.startswith(f"| {name}; "))
+        line = next(line for line in text.splitlines() if line.startswith(f"| `{name}`; "))
         assert row["content"] in line
         assert row["licence"] in line
 
