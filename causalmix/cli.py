@@ -366,7 +366,7 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
 @click.option("--graphs", multiple=True, help="CSuite: true, discovered; both by default.")
 @click.option("--mechanisms", multiple=True, help="CSuite: mechanisms of the models.")
 @click.option("--methods", multiple=True, help="CSuite: ways to go column by column; none.")
-@click.option("--datasets", multiple=True, help="Of --data: names of tables; all by default.")
+@click.option("--datasets", multiple=True, help="Of --data, or embedded ones: their names.")
 @click.option("--seeds", type=int, default=3, show_default=True, help="Of --data: splits.")
 @click.option(
     "--generators", multiple=True, help="Of --data: which ones; the quick ones by default."
@@ -379,10 +379,14 @@ def benchmark_generation(
     """Score synthetic rows: on CSuite against the truth, or on tables by their use to learners.
 
     Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
-    With --speed, fitting models to sampled graphs is timed against DoWhy instead.
+    With --speed, fitting models to sampled graphs is timed against DoWhy instead. Without --data,
+    --datasets names embedded tables.
     """
-    if sum(map(bool, (csuite, data, speed))) != 1:
-        raise CausalMixError("Give one of --csuite FOLDER, --data FOLDER and --speed DATASET.")
+    if sum(map(bool, (csuite, data or options["datasets"], speed))) != 1:
+        raise CausalMixError(
+            "Give one of --csuite FOLDER, --data FOLDER, --datasets NAMES (embedded ones) and "
+            "--speed DATASET."
+        )
     if speed:
         from causalmix.benchmarks.fitting_speed import write_fitting_speed
 

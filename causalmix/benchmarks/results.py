@@ -105,10 +105,11 @@ def describe_base_model(name: str) -> str:
     made_with = str(load_record(f"{name}_manifest")["settings"]["checkpoint"])
     shipped = load_tfm().content_hash
     if made_with == shipped:
-        return f"Made with the foundation model of this package, {shipped[:8]}."
+        return f"Made with the foundation model of this package (content hash {shipped[:8]})."
     return (
-        f"Made with an earlier, weaker foundation model ({made_with[:8]}), not with the one of "
-        f"this package ({shipped[:8]}): the figures say nothing about fine-tuning that one."
+        f"Made with an earlier, weaker foundation model (content hash {made_with[:8]}), not with "
+        f"the one of this package ({shipped[:8]}): the figures say nothing about fine-tuning that "
+        "one."
     )
 
 

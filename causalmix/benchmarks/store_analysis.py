@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 
 import pandas as pd
 
@@ -86,14 +85,14 @@ def describe_store(store: Store) -> str:
     """
     runs = store.runs(KIND)
     rows = runs.groupby(["n_train", "n_val"]).size().index
-    paths = sorted(store.folder.glob("*.yml")) if store.folder else []
-    plans = [_progress(path, runs) for path in paths]
+    progress = plan_progress(store)
+    plans = [f"{name} ({done:,} of {n:,} runs)" for name, (done, n) in progress.items()]
     weights = {str(each)[:8] for each in runs["weights"].dropna()}
     behind = {
         "Training and validation rows": [f"{train:g} + {val:g}" for train, val in rows],
         "Plans": plans or ["none was frozen"],
         "Code": sorted({commit[:10] for commit in runs["commit"].astype(str)}),
-        "Weights": sorted(weights),
+        "Weights (content hash)": sorted(weights),
         "Devices": sorted(set(runs["device"])),
     }
     return "\n".join(
@@ -106,12 +105,25 @@ def describe_store(store: Store) -> str:
     )
 
 
-def _progress(path: Path, runs: pd.DataFrame) -> str:
-    """Name a plan, and how much of it is done."""
-    plan = read_plan(path)
-    tables = plan.tables or list(plan.data)
-    rows = runs.set_index(["n_train", "n_val"]).index
-    own = runs["arm"].isin(list(plan.arms)) & runs["dataset"].isin(tables)
-    own &= (runs["split"] < plan.splits) & rows.isin(list(map(tuple, plan.sizes)))
-    n = len(plan.arms) * len(tables) * plan.splits * plan.seeds
-    return f"{path.stem} ({own.sum():,} of {n:,} runs)"
+def plan_progress(store: Store) -> dict[str, tuple[int, int]]:
+    """Say how far the plans that lie beside a store have got.
+
+    Parameters
+    ----------
+    store : Store
+
+    Returns
+    -------
+    dict of str to tuple of int
+        Runs that are finished, and runs of the plan, by its name and version.
+    """
+    runs, found = store.runs(KIND), {}
+    for path in sorted(store.folder.glob("*.yml")) if store.folder else []:
+        plan = read_plan(path)
+        tables = plan.tables or list(plan.data)
+        rows = runs.set_index(["n_train", "n_val"]).index
+        own = runs["arm"].isin(list(plan.arms)) & runs["dataset"].isin(tables)
+        own &= (runs["split"] < plan.splits) & rows.isin(list(map(tuple, plan.sizes)))
+        n = len(plan.arms) * len(tables) * plan.splits * plan.seeds
+        found[path.stem] = (int(own.sum()), n)
+    return found

@@ -18,7 +18,7 @@ import pandas as pd
 from causalmix.benchmarks.comparison import mean_and_interval, mean_ranks
 from causalmix.benchmarks.engine import Outcome, Run
 from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
-from causalmix.data.dataset import TabularDataset
+from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import holdout_split
 from causalmix.errors import DataError, check_filled, check_name, check_names
@@ -78,7 +78,7 @@ _MIN_TEST_ROWS = 100
 
 
 def benchmark_utility(
-    folder: str | Path,
+    folder: str | Path | None,
     out: str | Path,
     *,
     datasets: Sequence[str] = (),
@@ -93,12 +93,12 @@ def benchmark_utility(
 
     Parameters
     ----------
-    folder : str or Path
-        Searched for CSV and Parquet files.
+    folder : str or Path, optional
+        Searched for CSV and Parquet files; without it the tables are embedded ones.
     out : str or Path
         CSV file for the rows; what goes beside it is said in `causalmix.benchmarks.rows`.
     datasets : sequence of str, default=()
-        Names of tables; all by default.
+        Names of tables; all by default, or all embedded ones.
     n_train : sequence of int, default=(100, 300)
         Training rows; tables that leave fewer than 100 rows to test on are left out.
     seeds : int, default=3
@@ -130,7 +130,11 @@ def benchmark_utility(
     check_counts(n_train=n_train, seeds=seeds, n_synthetic=n_synthetic, n_test=n_test)
     check_filled(generators, "generators")
     check_names(generators, GENERATORS, "generator")
-    tables, _ = read_tables(folder)
+    tables = (
+        {name: load_dataset(name) for name in datasets or dataset_names()}
+        if folder is None
+        else read_tables(folder)[0]
+    )
     chosen = {check_name(name, tables, "dataset"): tables[name] for name in datasets} or tables
     runs = [
         keyed_run(
@@ -151,7 +155,8 @@ def benchmark_utility(
     ]
     if not runs:
         raise DataError(
-            f"No table of {folder} has {min(n_train) + _MIN_TEST_ROWS} rows, as n_train needs."
+            f"No table of {folder or 'those embedded'} has {min(n_train) + _MIN_TEST_ROWS} rows, "
+            "as n_train needs."
         )
     rows = make_rows(out, runs, chosen, [*_KEY, *SCORES, *PRIVACY, "seconds", "data"], **computing)
     summary = summarise_utility(rows)

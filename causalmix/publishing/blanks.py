@@ -10,6 +10,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from causalmix.benchmarks.store import Store
 from causalmix.errors import CausalMixError
 from causalmix.plots.style import use_book_style
 
@@ -49,3 +50,38 @@ def fill_blanks(
             figure = figures[name]()
             figure.savefig(page.with_name(name), metadata={"Date": None})
             plt.close(figure)
+
+
+def stored_runs(results: Path, name: str, page: Path) -> Store:
+    """Return the committed runs that a page is filled from.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+        The project's folder of results.
+    name : str
+        Of the runs' folder in it.
+    page : pathlib.Path
+        Named where they are missing.
+
+    Returns
+    -------
+    Store
+
+    Raises
+    ------
+    CausalMixError
+        If there are none.
+    """
+    store = Store(results / name)
+    if not len(store):
+        raise CausalMixError(
+            f"{page.name} needs the runs of results/{name}: restore them from the repository "
+            "(git checkout)."
+        )
+    return store
+
+
+def signed(value: float, digits: int = 4) -> str:
+    """Write a number with its sign, which is a true minus."""
+    return f"{value:+.{digits}f}".replace("-", "−")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -168,23 +170,41 @@ def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
         intro.write_text(f"{title}\n\n{banner}\n{rest}", encoding="utf-8")
 
 
-def _fill_pages(book: Path, root: Path) -> dict[str, dict[str, str]]:
-    """Fill the pages that have blanks; return the hashes of the results that each reads."""
-    from causalmix.publishing.intro import fill_intro  # both need torch
-    from causalmix.publishing.model_card import fill_model_card
+_RESULTS_OF = {
+    "intro": ["finetuning/contenders"],
+    "model_card": ["pretrain", "tfm"],
+    "claims": ["finetuning/paper", "finetuning/paper_generators"],
+    "privacy": ["generation"],
+    "tables": ["tables"],
+}
+"""What the pages with blanks read of the results. A module of this room bears a page's name."""
 
-    fillers = {
-        "intro.md": (fill_intro, ["finetuning/contenders"]),
-        "model_card.md": (fill_model_card, ["pretrain", "tfm"]),
-    }
+
+def _fill_pages(book: Path, root: Path) -> dict[str, dict[str, str]]:
+    """Fill the pages that have blanks; return the hashes of the results that each reads.
+
+    A filled page is kept below `BUILD` as long as all that it is made of stays the same.
+    """
     read = {}
-    for name, (fill, parts) in fillers.items():
-        page, results = book / name, root / "results"
-        if page.exists() and "{{" in page.read_text(encoding="utf-8"):
-            files = [path for part in parts for path in files_below(results / part)]
-            read[page.stem] = {f.relative_to(root).as_posix(): file_hash(f) for f in files}
-            fill(page, results)
+    for name, parts in _RESULTS_OF.items():
+        page, results = book / f"{name}.md", root / "results"
+        if not page.exists() or "{{" not in page.read_text(encoding="utf-8"):
+            continue
+        files = [path for part in parts for path in files_below(results / part)]
+        read[name] = {f.relative_to(root).as_posix(): file_hash(f) for f in files}
+        mark = hash_files([page, *files], extra=[package_hash(), *versions()])
+        kept = root / BUILD / "pages" / f"{name}-{mark[:16]}"
+        if not kept.is_dir():
+            make_folder(kept.parent)
+            replace_folder(kept, partial(_fill, page, results))
+        shutil.copytree(kept, book, dirs_exist_ok=True)
     return read
+
+
+def _fill(page: Path, results: Path, folder: Path) -> None:
+    """Write a page, filled, and its figures into a folder."""
+    room = importlib.import_module(f"causalmix.publishing.{page.stem}")  # needs torch
+    getattr(room, f"fill_{page.stem}")(Path(shutil.copy(page, folder)), results)
 
 
 def _write_config(root: Path, stage: Path) -> None:

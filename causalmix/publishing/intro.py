@@ -15,10 +15,8 @@ from causalmix.benchmarks.candidates import (
     harm,
 )
 from causalmix.benchmarks.comparison import mean_and_interval
-from causalmix.benchmarks.store import Store
-from causalmix.errors import CausalMixError
 from causalmix.plots.analysis import plot_runs
-from causalmix.publishing.blanks import fill_blanks
+from causalmix.publishing.blanks import fill_blanks, stored_runs
 
 _SHOWN = {
     "The same model,\nother members": ("zero_shot_reseeded", "", ""),
@@ -42,13 +40,7 @@ def fill_intro(page: Path, results: Path) -> None:
     CausalMixError
         If the results are missing, or the page has an unknown blank.
     """
-    store = Store(results / "finetuning" / "contenders")
-    if not len(store):
-        raise CausalMixError(
-            "The first page needs the runs of results/finetuning/contenders: restore them from the "
-            "repository (git checkout)."
-        )
-    gains = candidate_gains(store)
+    gains = candidate_gains(stored_runs(results, "finetuning/contenders", page))
     shown = {
         name: gains[(gains[["arm", "view", "rule"]] == candidate).all(axis=1)]
         for name, candidate in _SHOWN.items()

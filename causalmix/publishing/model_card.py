@@ -136,10 +136,10 @@ def _same_checkpoint(found: Results) -> str:
     scored = found.evaluation["settings"]["checkpoint"]["content_hash"]
     shipped = found.model.content_hash
     if scored == shipped:
-        return f"checkpoint `{shipped[:16]}`, the one shipped here"
+        return f"the checkpoint of content hash `{shipped[:16]}`, the one shipped here"
     return (
-        f"checkpoint `{str(scored)[:16]}`. **It is not the one shipped here, `{shipped[:16]}`: "
-        "run the evaluation again**"
+        f"the checkpoint of content hash `{str(scored)[:16]}`. **It is not the one shipped here, "
+        f"`{shipped[:16]}`: run the evaluation again**"
     )
 
 

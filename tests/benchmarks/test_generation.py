@@ -165,6 +165,18 @@ def test_mixup_is_compared_as_any_generator_is(tmp_path):
     assert summary["auc"].notna().all()
 
 
+def test_embedded_tables_are_asked_for_by_name(tmp_path):
+    """Copies with little noise give away who was there; rows that owe nothing to anyone do not."""
+    command = ["benchmark-generation", "--datasets", "anes96", "--n-train", "60", "--seeds", "1"]
+    command += ["--generators", "perturbation", "copula", "--out", str(tmp_path / "out.csv")]
+    done = CliRunner().invoke(main, [*command, "--workers", "0"])
+    assert done.exit_code == 0, done.output
+    leaks = pd.read_csv(tmp_path / "out.csv").set_index("generator")["membership_auc"]
+    assert leaks["perturbation"] > leaks["copula"] + 0.2
+    refused = CliRunner().invoke(main, ["benchmark-generation", "--out", str(tmp_path / "o.csv")])
+    assert "--datasets NAMES (embedded ones)" in refused.output
+
+
 def test_utility_is_compared_on_the_same_splits(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     folder = tmp_path / "tables"

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from html import escape
@@ -19,7 +20,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from causalmix import atomic
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
-from causalmix.publishing import execution, notebooks, progress
+from causalmix.publishing import book, execution, notebooks, progress
 from causalmix.publishing.book import book_name, build_book, fill_stage, repository_url
 from causalmix.publishing.execution import plan, result_files
 from causalmix.publishing.notebooks import (
@@ -521,6 +522,29 @@ def test_book_is_built_reused_and_kept_when_a_notebook_fails(project):
     with pytest.raises(NotebookInputError, match=r"^02_two, cell \[2\]: All empty\.$"):
         build_book(root=project, report=lines.append)
     assert "  02_two, cell [2]: All empty." in lines  # at once, while others run on
+
+
+def test_a_filled_page_is_kept_until_something_behind_it_changes(project, monkeypatch):
+    made = []
+
+    def fill(page, results, folder):
+        made.append(page.read_text())
+        (folder / page.name).write_text("# Intro\n\nfilled\n")
+
+    monkeypatch.setattr(book, "_fill", fill)
+    (project / "book" / "intro.md").write_text("# Intro\n\n{{ pain }}\n")
+    runs = project / "results" / "finetuning" / "contenders" / "runs.csv"
+    runs.parent.mkdir(parents=True)
+    for content, times in (("1", 1), ("1", 1), ("2", 2)):
+        runs.write_text(content)
+        stage = Path(shutil.copytree(project / "book", project / f"stage-{len(made)}-{times}"))
+        read = book._fill_pages(stage, project)
+        shutil.rmtree(stage)
+        assert list(read["intro"]) == ["results/finetuning/contenders/runs.csv"]
+        assert len(made) == times
+    stage = Path(shutil.copytree(project / "book", project / "stage"))
+    book._fill_pages(stage, project)
+    assert "filled" in (stage / "intro.md").read_text()
 
 
 def test_book_with_parameters_says_so_and_warnings_fail_it(project):

@@ -59,6 +59,15 @@ def test_the_committed_page_is_filled_from_the_committed_runs(tmp_path):
     assert "50 runs on 10 tables" in text
 
 
+def test_the_readme_says_what_the_first_page_computes(tmp_path):
+    page = tmp_path / "intro.md"
+    page.write_text("{{ pain }}|{{ gain }}")
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    pain, gain = filled(page, ROOT / "results").split("|")
+    assert pain in readme
+    assert gain.partition(", log-loss")[0] in readme
+
+
 def test_a_shuffled_graph_does_as_well_as_the_page_says():
     runs = Store(ROOT / "results" / "finetuning" / "contenders").runs(KIND)
     found = planned_contrasts(runs, [("causal_rehearsal", "causal_shuffled_rehearsal")])

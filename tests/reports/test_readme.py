@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from causalmix.cli import main
 from causalmix.reports.fitting import VERDICTS
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 SECTION = "## Other parameters, your own data"
 WANTED = ("datasets --write", "inspect", "fit", "predict", "generate")
 
@@ -55,6 +56,20 @@ def test_the_table_is_understood(session):
         r"^admitted +date +feature .*2024-01-\d\d to 202\d-\d\d-\d\d", shown, flags=re.M
     )
     assert "'<5' as 5" in shown
+
+
+def test_the_page_on_a_table_of_ones_own_shows_what_is_printed(session):
+    page = (ROOT / "book" / "own_table.md").read_text(encoding="utf-8")
+    inspected, scores, rows = (
+        next(block for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL) if word in block)
+        for word in ("240 rows", "probability of", "antibiotics,note")
+    )
+    for line in inspected.splitlines():
+        assert line.partition("…")[0] in session[1]["inspect"]
+    for name, shown in (("scores.csv", scores), ("rows.csv", rows)):
+        head = (session[0] / name).read_text(encoding="utf-8").partition("\n")[0]
+        assert shown.startswith(f"{head}\n")
+    assert all(f"| `{verdict}` |" in page for verdict in VERDICTS)
 
 
 def test_the_fit_gives_one_of_three_verdicts_and_a_page_that_loads_nothing(session):

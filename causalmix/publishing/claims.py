@@ -1,0 +1,142 @@
+"""The page of the claims: what the paper says is written, what the runs say is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from causalmix.benchmarks.arms import ARM_LABELS
+from causalmix.benchmarks.audit import judge_claims
+from causalmix.benchmarks.claims import CLAIMS, PAPER, QUANTITIES, Claim
+from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.store_analysis import describe_store, plan_progress
+from causalmix.publishing.blanks import fill_blanks, signed, stored_runs
+from causalmix.publishing.record import markdown_table
+
+_JUDGES = ("finetuning/paper_generators", "finetuning/paper")
+"""Runs that judge: those of the plan with the paper's generators and curves, where there are."""
+
+
+def fill_claims(page: Path, results: Path) -> None:
+    """Fill the blanks of the claims' page.
+
+    Parameters
+    ----------
+    page : pathlib.Path
+        Changed in place.
+    results : pathlib.Path
+        The project's folder of results.
+
+    Raises
+    ------
+    CausalMixError
+        If the results are missing, or the page has an unknown blank.
+    """
+    stores = {name: Store(results / name) for name in _JUDGES}
+    name = next((name for name in _JUDGES if len(stores[name])), _JUDGES[-1])
+    store = stored_runs(results, name, page)
+    judged = judge_claims(store)
+    texts = {
+        "folder": lambda: f"results/{name}",
+        "progress": lambda: _progress(stores.values()),
+        "store": lambda: "\n".join(f"- {line}" for line in describe_store(store).splitlines()),
+        "verdicts": lambda: _verdicts(judged),
+        "question": lambda: _question(judged),
+    }
+    texts |= {f"claim_{claim.number}": partial(_found, claim, judged) for claim in CLAIMS}
+    fill_blanks(page, texts, {})
+
+
+def _progress(stores: Iterable[Store]) -> str:
+    """Say which plans are complete, and what follows from one that is not."""
+    lines, plans = [], {}
+    for store in stores:
+        plans |= plan_progress(store) if len(store) else {}
+    for name, (done, n) in plans.items():
+        if done < n:
+            lines.append(
+                f"Of the frozen plan `{name}`, {done:,} of {n:,} runs are there. **The verdicts "
+                "are provisional until all of them are.**"
+            )
+        else:
+            lines.append(f"All {n:,} runs of the frozen plan `{name}` are there.")
+    return " ".join(lines) or "**No plan was frozen before these runs.**"
+
+
+def _verdicts(judged: pd.DataFrame) -> str:
+    rows = []
+    for claim in CLAIMS:
+        own = judged[(judged["claim"] == claim.number) & (judged["arm"] == PAPER)]
+        figures = "; ".join(f"{_figure(row)}, {row.tables} tables" for row in _known(own))
+        link = f"{{ref}}`{claim.number} <claim-{claim.number}>`"
+        rows.append((link, claim.text, _verdict(claim, own), figures or _shown(claim)))
+    return markdown_table(["", "Claim", "Verdict", "Figure, or what shows it"], rows)
+
+
+def _verdict(claim: Claim, own: pd.DataFrame) -> str:
+    return own["verdict"].iloc[0] if len(own) else claim.verdict({})
+
+
+def _shown(claim: Claim) -> str:
+    if claim.shown_by:
+        return ", ".join(f"`{each}`" for each in claim.shown_by.split(", "))
+    return claim.reason or "no runs yet"
+
+
+def _found(claim: Claim, judged: pd.DataFrame) -> str:
+    """Return what was found on a claim: a paragraph for each arm that is judged."""
+    if not claim.quantities:
+        return f"**{claim.verdict({}).capitalize()}.**"
+    found = []
+    for (arm, verdict), rows in judged[judged["claim"] == claim.number].groupby(
+        ["arm", "verdict"], sort=False
+    ):
+        text = f"**{ARM_LABELS[arm]}: {verdict}.**"
+        if arm != PAPER:
+            text = f"{ARM_LABELS[arm]}, beside it: {verdict}."
+        for row in _known(rows):
+            what = QUANTITIES[row.quantity]
+            text += f" {what[0].upper()}{what[1:]} {_figure(row)} ({_behind(row)})."
+        if not rows["tables"].any():
+            text += " There are no runs yet that it can be computed from."
+        elif others := [ARM_LABELS[name] for name in rows["against"].iloc[0] if name != arm]:
+            text += f" Compared with {', '.join(others)}."
+        found.append(text)
+    return "\n\n".join(found)
+
+
+def _question(judged: pd.DataFrame) -> str:
+    """Return the answer in a sentence, and all comparisons behind it."""
+    asked = judged[judged["claim"] == 0]
+    known = asked[asked["tables"] > 0]
+    rows = [
+        (
+            *(ARM_LABELS[row.arm], ARM_LABELS[row.against[0]], row.quantity, row.verdict),
+            *(_figure(row), row.tables),
+        )
+        for row in known.itertuples()
+    ]
+    counts = known["verdict"].value_counts()
+    said = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("better", "worse", "undecided"))
+    missing = sorted({ARM_LABELS[name] for name in asked["against"].str[0]} - {r[1] for r in rows})
+    text = f"Of {len(rows)} comparisons that the runs allow: {said}."
+    if missing:
+        text += f" There are no runs yet of {', '.join(missing)}."
+    head = ["Arm", "Against", "What", "Verdict", "Difference", "Tables"]
+    return f"{text}\n\n{markdown_table(head, rows)}" if rows else text
+
+
+def _known(rows: pd.DataFrame) -> Iterable[Any]:
+    return rows[rows["tables"] > 0].itertuples()
+
+
+def _figure(row: Any) -> str:
+    return f"{signed(row.value)} [{signed(row.low)}, {signed(row.high)}]"
+
+
+def _behind(row: Any) -> str:
+    return f"{row.tables} tables, {row.splits} splits, {row.runs} runs"

@@ -1,0 +1,50 @@
+"""The page on the measuring tables: where each is from, under what licence, and its content."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from causalmix.errors import naming
+from causalmix.publishing.blanks import fill_blanks
+from causalmix.publishing.record import markdown_table
+
+
+def fill_tables(page: Path, results: Path) -> None:
+    """Fill the blanks of the page on the measuring tables.
+
+    Parameters
+    ----------
+    page : pathlib.Path
+        Changed in place.
+    results : pathlib.Path
+        The project's folder of results.
+
+    Raises
+    ------
+    CausalMixError
+        If the list of tables is missing, or the page has an unknown blank.
+    """
+    path = results / "tables" / "measuring.csv"
+    with naming(path, "a list of tables", "Restore it from the repository (git checkout)."):
+        listed = pd.read_csv(path, keep_default_na=False)
+    parts = {"benchmark": "benchmark", "tuning": "tuning", "earlier": "earlier choices"}
+    fill_blanks(
+        page, {name: lambda part=part: _of(listed, part) for name, part in parts.items()}, {}
+    )
+
+
+def _of(listed: pd.DataFrame, part: str) -> str:
+    rows = [
+        (
+            f"`{row.table}`; {row.rows} rows, {row.n} columns, {row.classes} classes",
+            # As code, places break at the end of a line.
+            re.sub(r"\S+/[\w.-]*\w", r"`\g<0>`", f"{row.source}. Licence: {row.licence}.")
+            + (f" Note: {row.note}." if row.note else ""),
+            f"`{row.content}`",
+        )
+        for row in listed[listed["part"] == part].rename(columns={"columns": "n"}).itertuples()
+    ]
+    return markdown_table(["Table", "Source, licence, note", "Content hash"], rows)

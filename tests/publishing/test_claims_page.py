@@ -1,0 +1,93 @@
+"""The page of the claims: every claim has its verdict, and what it points at is there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from made_stores import made_row
+
+from causalmix.benchmarks.claims import CLAIMS
+from causalmix.benchmarks.store import Store
+from causalmix.errors import CausalMixError
+from causalmix.publishing.claims import fill_claims
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "book" / "claims.md"
+GAINS = {"zero_shot": 0.0, "default": 0.02, "causal": 0.05, "causal_paper": 0.1, "smote_nc": 0.01}
+PLAN = "version: 1\nsizes: [[60, 20]]\nsplits: 4\nn_test: 9\ntables: [t0, t1, t2, t3, t4, t5]\n"
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    """On six tables the paper's arm gains most, and 60 of 120 runs of the plan are there."""
+    store = Store(tmp_path / "results" / "finetuning" / "paper")
+    for arm, gain in GAINS.items():
+        for k in range(12):
+            store.add(made_row(arm, f"t{k // 2}", k % 2, 0.7 + gain * (1 + k // 2) / 6))
+    store.flush()
+    arms = ", ".join(GAINS)
+    (store.folder / "made-1.yml").write_text(f"{PLAN}arms: {{{arms}}}\n")
+    return tmp_path / "results"
+
+
+def filled(text: str, results: Path) -> str:
+    page = results / "claims.md"
+    page.write_text(text)
+    fill_claims(page, results)
+    return page.read_text()
+
+
+def test_verdicts_figures_and_what_is_missing_are_those_of_the_runs(results):
+    first, spread, gap = filled("{{ claim_1 }}|{{ claim_2 }}|{{ claim_11 }}", results).split("|")
+    assert first.startswith("**CausalMixFT (paper): reproduced.** Median improvement, above")
+    assert "CausalMix, beside it: reproduced." in first  # it is not compared with the paper's
+    assert "(6 tables, 12 splits," in first
+    assert "**CausalMixFT (paper): not reproduced.**" in spread  # its gain grows from t0 to t5
+    assert "There are no runs yet" not in gap
+    question = filled("{{ question }}", results)
+    assert "There are no runs yet of Mixup, Row perturbation." in question
+    assert "| CausalMixFT (paper) | SMOTE-NC | test accuracy | better |" in question
+
+
+def test_a_plan_that_is_not_done_makes_verdicts_provisional(results):
+    assert "60 of 120 runs are there. **The verdicts are provisional" in filled(
+        "{{ progress }}", results
+    )
+    path = results / "finetuning" / "paper" / "made-1.yml"
+    path.write_text(path.read_text().replace("splits: 4", "splits: 2"))
+    assert filled("{{ progress }}", results) == "All 60 runs of the frozen plan `made-1` are there."
+
+
+def test_the_committed_page_has_every_claim_and_no_blank(tmp_path):
+    text = filled(PAGE.read_text(encoding="utf-8"), copied(tmp_path))
+    assert "{{" not in text
+    for claim in CLAIMS:
+        assert f"(claim-{claim.number})=\n### {claim.number}. " in text
+    assert len(re.findall(r"^\*\*The paper:\*\*", text, re.M)) == len(CLAIMS)
+    assert len(re.findall(r"^\*\*Where:\*\*", text, re.M)) == len(CLAIMS) + 1
+    assert "TabMWP" in text
+
+
+def copied(tmp_path: Path) -> Path:
+    store = ROOT / "results" / "finetuning" / "paper"
+    shutil.copytree(store, tmp_path / "results" / "finetuning" / "paper")
+    return tmp_path / "results"
+
+
+def test_the_tests_that_show_a_claim_are_there():
+    named = re.findall(r"`(tests/[\w/.]+)::(\w+)`", PAGE.read_text(encoding="utf-8"))
+    assert len(named) >= 10
+    for file, name in named:
+        assert f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8"), (file, name)
+    for claim in CLAIMS:
+        if claim.shown_by:
+            files = {file for file, _ in named}
+            assert set(claim.shown_by.split(", ")) <= files, claim.number
+
+
+def test_missing_runs_are_named(tmp_path):
+    with pytest.raises(CausalMixError, match="results/finetuning/paper: restore"):
+        fill_claims(tmp_path / "claims.md", tmp_path / "results")
