@@ -25,8 +25,8 @@ CONSTANTS = {
     "limits of a definition": "0.5 5% 80% 95% 0.002 0.005 0.01 0.02",
     "levels and settings that are named": "0.16 0.9 0.95",
     "the paper's figures": "+0.12 +0.10 0.63 0.98 0.67 0.30 −0.01 −0.04 −0.09",
-    "an example of a definition": "70%",
-    "the share of weights that move, held below": "2.5%",
+    "examples of a definition": "70% 0.70",
+    "what an exercise supposes": "0.006 0.012",
     "versions": "2.0 3.11",
 }
 """Numbers with a decimal point or a per cent sign that prose may have, and why."""
@@ -104,16 +104,6 @@ def test_every_constant_is_used():
     for numbers in CONSTANTS.values():
         for number in numbers.split():
             assert any(number in text for text in texts), number
-
-
-def test_the_stages_that_move_are_the_share_of_the_weights_that_prose_says():
-    from causalmix.finetuning.parts import parameters_of
-    from causalmix.tfm.model import load_tfm
-
-    network = load_tfm().network
-    every = sum(each.numel() for each in network.parameters())
-    moved = sum(each.numel() for each in parameters_of(network, "columns"))
-    assert f"{moved / every:.1%}" == "2.5%"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
