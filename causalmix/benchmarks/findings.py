@@ -29,7 +29,7 @@ def tabulate_searches(summary: pd.DataFrame, methods: Sequence[str]) -> pd.DataF
     Parameters
     ----------
     summary : DataFrame
-        As :func:`causalmix.benchmarks.discovery.summarise` returns it.
+        As `causalmix.benchmarks.discovery.summarise` returns it.
     methods : sequence of str
         The others.
 
@@ -51,7 +51,7 @@ def judge_searches(summary: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     summary : DataFrame
-        As :func:`causalmix.benchmarks.discovery.summarise` returns it.
+        As `causalmix.benchmarks.discovery.summarise` returns it.
 
     Returns
     -------
