@@ -99,7 +99,7 @@ def describe_store(store: Store) -> str:
         [
             f"{len(runs)} runs, and {len(store.runs(KIND, status='failed'))} that failed: "
             f"{runs['arm'].nunique()} arms on {runs['dataset'].nunique()} tables, "
-            f"{runs[['dataset', 'split']].drop_duplicates().shape[0]} splits of them.",
+            f"{runs[['dataset', 'split']].drop_duplicates().shape[0]} splits in all.",
             *(f"{name}: {', '.join(values)}." for name, values in behind.items()),
         ]
     )
