@@ -72,7 +72,7 @@ def test_a_store_says_what_is_in_it(tmp_path):
     plan = "{arms: {default: }, tables: [t0, t1, t9], sizes: [[60, 20]], splits: 2}"
     (tmp_path / "store" / "paper-1.yml").write_text(plan)
     text = describe_store(Store(store))
-    assert text.startswith("45 runs, and 0 that failed: 3 arms on 5 tables, 15 splits of them")
+    assert text.startswith("45 runs, and 0 that failed: 3 arms on 5 tables, 15 splits in all")
     assert "\nPlans: paper-1 (4 of 6 runs).\n" in text
     assert "none was frozen" in describe_store(made_store(score, tuple(GAINS)))
 
