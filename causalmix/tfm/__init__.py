@@ -8,6 +8,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "checkpoint": ["build_network", "read_checkpoint", "write_checkpoint"],
         "device": ["find_device"],
         "encoding": ["Encoder"],
-        "model": ["EMBEDDED_CHECKPOINT", "OFFICIAL_VERSIONS", "FoundationModel", "load_tfm"],
+        "model": [
+            "EMBEDDED_CHECKPOINT",
+            "OFFICIAL_VERSIONS",
+            "TABICL_VERSIONS",
+            "FoundationModel",
+            "TabPFNModel",
+            "load_tfm",
+        ],
+        "tabicl": ["TabICLModel"],
     },
 )

@@ -1,7 +1,7 @@
 """Files in TabPFN's checkpoint format: read safely, written in one step.
 
 A checkpoint holds `state_dict`, `config` (of the architecture), `architecture_name` and
-`inference_config`.
+`inference_config`. TabICL's own files hold the first two.
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ from causalmix.atomic import replace_file
 from causalmix.errors import CheckpointError
 from causalmix.tfm.device import exclude_cudnn_attention
 
+TABICL = "tabicl"
+"""Name of the architecture of `causalmix.tfm.tabicl`."""
+
 _MOST_BUCKETS = 10**6  # of a regression's distribution, which has 5,000
 _SPARE_BYTES = 2**28  # of tables that a network computes for itself
 
 
 def build_network(architecture_name: str, config: Mapping[str, Any]) -> torch.nn.Module:
-    """Build a freshly initialised network of one of TabPFN's architectures.
+    """Build a freshly initialised network of one of TabPFN's architectures, or of TabICL's.
 
     Parameters
     ----------
     architecture_name : str
-        Name in `tabpfn.architectures`.
+        Name in `tabpfn.architectures`, or `TABICL`.
     config : mapping
         Configuration; what it leaves out keeps the architecture's default.
 
@@ -41,6 +44,10 @@ def build_network(architecture_name: str, config: Mapping[str, Any]) -> torch.nn
     torch.nn.Module
     """
     exclude_cudnn_attention()
+    if architecture_name == TABICL:
+        from causalmix.tfm.tabicl import build_tabicl
+
+        return build_tabicl(config)
     architecture = ARCHITECTURES[architecture_name]
     parsed, _ = architecture.parse_config(dict(config))
     return architecture.get_architecture(parsed)
@@ -56,7 +63,7 @@ def check_sizes(
     Parameters
     ----------
     architecture_name : str
-        Name in `tabpfn.architectures`.
+        As in `build_network`.
     config : mapping
         Configuration.
     weights : mapping of str to torch.Tensor
