@@ -11,11 +11,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "model": [
             "EMBEDDED_CHECKPOINT",
             "OFFICIAL_VERSIONS",
-            "TABICL_VERSIONS",
+            "OTHER_VERSIONS",
+            "EnsembleSettings",
             "FoundationModel",
             "TabPFNModel",
             "load_tfm",
         ],
+        "tabdpt": ["TabDPTModel"],
         "tabicl": ["TabICLModel"],
     },
 )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any, Self
@@ -162,10 +162,16 @@ class TabPFNMember(Member):
 class Encoder(ABC):
     """Fitted preprocessing of all ensemble members; made by `FoundationModel.encoder`.
 
-    Attributes
+    Parameters
     ----------
-    members : tuple of Member
+    members : sequence of Member
         The ensemble.
+    y : numpy.ndarray
+        Class codes of the fitted rows.
+    device : torch.device
+        Of the network.
+    temperature : float
+        What logits are divided by.
     """
 
     def __init__(
@@ -331,6 +337,73 @@ class TabPFNEncoder(Encoder):
         rows = np.concatenate([cleaned] * 2) if len(X) == 1 else cleaned
         made = (member.transform(rows) for member in self.members)
         return [each[: len(X)].to(self._device) for each in made]
+
+
+class ShuffledMember(Member):
+    """Rows that are scaled, and whose columns come in an order of the member's own.
+
+    Parameters
+    ----------
+    scale : callable
+        Scales cleaned rows.
+    context : numpy.ndarray
+        The fitted rows, scaled.
+    columns : sequence of int
+        The order of the columns.
+    class_permutation : torch.Tensor
+        As `Member.class_permutation`.
+    """
+
+    def __init__(
+        self,
+        scale: Callable[[np.ndarray], np.ndarray],
+        context: np.ndarray,
+        columns: Sequence[int],
+        class_permutation: torch.Tensor,
+    ) -> None:
+        self._scale, self._columns = scale, list(columns)
+        self.context, self.class_permutation = self._ordered(context), class_permutation
+        self.categorical = []
+
+    def transform(self, cleaned: np.ndarray) -> torch.Tensor:
+        """Transform rows that the encoder has cleaned: (R, columns) → float32 (R, C)."""
+        return self._ordered(self._scale(cleaned))
+
+    def _ordered(self, scaled: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(scaled[:, self._columns], dtype=torch.float32)
+
+
+class AveragingEncoder(Encoder):
+    """An encoder that cleans rows by a function, and whose members' logits are averaged.
+
+    Parameters
+    ----------
+    clean : callable
+        Makes an array of a table.
+    members, y, device, temperature
+        As of `Encoder`.
+    """
+
+    def __init__(
+        self,
+        clean: Callable[[pd.DataFrame], np.ndarray],
+        members: Sequence[Member],
+        y: np.ndarray,
+        device: torch.device,
+        temperature: float,
+    ) -> None:
+        self._clean = clean
+        super().__init__(members, y, device, temperature)
+
+    @own_settings()
+    def transform(self, X: pd.DataFrame) -> list[torch.Tensor]:
+        """Transform rows for every member; see `Encoder.transform`."""
+        cleaned = self._clean(X)
+        return [member.transform(cleaned).to(self._device) for member in self.members]
+
+    @staticmethod
+    def _vote(logits: torch.Tensor) -> torch.Tensor:
+        return logits.mean(dim=0).softmax(dim=-1)
 
 
 def complete_permutation(

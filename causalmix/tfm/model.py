@@ -3,8 +3,8 @@
 `FoundationModel` states what fine-tuning needs of a model. `TabPFNModel` is one, and speaks
 TabPFN's own checkpoint format, so that a file saved here loads with
 ``TabPFNClassifier(model_path=...)`` and an official checkpoint loads here;
-`causalmix.tfm.tabicl.TabICLModel` is another. Nothing is ever downloaded: a missing file is an
-error that says where it belongs.
+`causalmix.tfm.tabicl.TabICLModel` and `causalmix.tfm.tabdpt.TabDPTModel` are others. Nothing is
+ever downloaded: a missing file is an error that says where it belongs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -37,9 +37,10 @@ from causalmix.data.own_settings import own_settings
 from causalmix.errors import CheckpointError, DataError, check_name, naming
 from causalmix.manifest import file_hash
 from causalmix.tfm.checkpoint import (
-    TABICL,
+    OTHERS,
     build_network,
     check_sizes,
+    other_model,
     read_checkpoint,
     write_checkpoint,
 )
@@ -50,14 +51,13 @@ EMBEDDED_CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "causalmix-tfm
 
 OFFICIAL_VERSIONS = ("v2", "v2.5", "v2.6", "v3", "v3.5")
 
-TABICL_VERSIONS = {
-    "tabicl-v1": "tabicl-classifier-v1-20250208.ckpt",
-    "tabicl-v1.1": "tabicl-classifier-v1.1-20250506.ckpt",
-    "tabicl-v2": "tabicl-classifier-v2-20260212.ckpt",
+OTHER_VERSIONS = {
+    "tabicl-v1": ("jingang/TabICL", "tabicl-classifier-v1-20250208.ckpt"),
+    "tabicl-v1.1": ("jingang/TabICL", "tabicl-classifier-v1.1-20250506.ckpt"),
+    "tabicl-v2": ("jingang/TabICL", "tabicl-classifier-v2-20260212.ckpt"),
+    "tabdpt-v1.3": ("Layer6/TabDPT", "tabdpt1_3.safetensors"),
 }
-"""Official versions of TabICL, and their files."""
-
-_TABICL_REPOSITORY = "jingang/TabICL"
+"""Official versions of TabICL and TabDPT: the repository at Hugging Face, and the file."""
 
 _TABPFN_HINT = (
     "The official TabPFN weights are licensed apart from the software, most versions for "
@@ -65,10 +65,10 @@ _TABPFN_HINT = (
     "file from Prior Labs, put it there or set TABPFN_MODEL_CACHE_DIR, or pass its path "
     "instead of the version. 'embedded' needs no download."
 )
-_TABICL_HINT = (
-    "The official TabICL weights have a licence of their own and are not downloaded here. Read it, "
-    f"get the file from {_TABICL_REPOSITORY} at Hugging Face by its own tools, or pass its path "
-    "instead of the version. 'embedded' needs no download."
+_OTHER_HINT = (
+    "The official weights have a licence of their own and are not downloaded here. Read it, get "
+    "the file from Hugging Face ({}) by its own tools, or pass its path instead of the version. "
+    "'embedded' needs no download."
 )
 
 _SUFFIXES = (".safetensors", ".ckpt")
@@ -101,6 +101,22 @@ class Limits:
     max_classes: int
 
 
+@dataclass(frozen=True)
+class EnsembleSettings:
+    """What predictions depend on beside the weights, where that is not TabPFN's configuration.
+
+    Attributes
+    ----------
+    N_ESTIMATORS : int
+        Members of the ensemble.
+    SOFTMAX_TEMPERATURE : float
+        What the members' mean logits are divided by.
+    """
+
+    N_ESTIMATORS: int = 8
+    SOFTMAX_TEMPERATURE: float = 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class FoundationModel(ABC):
     """A network with what is needed to run it, to fine-tune it and to save it.
@@ -113,13 +129,13 @@ class FoundationModel(ABC):
     network : torch.nn.Module
         The architecture with its weights, in evaluation mode.
     architecture_name : str
-        Name in `tabpfn.architectures`, for example ``"tabpfn_v3"``, or ``"tabicl"``.
+        Name in `tabpfn.architectures`, for example ``"tabpfn_v3"``, or of another
+        package, as ``"tabicl"``.
     config : dict
         Configuration of the architecture.
     inference_config : dataclass
         Settings of the ensemble and what else predictions depend on: TabPFN's
-        `tabpfn.inference_config.InferenceConfig`, or one with its fields ``N_ESTIMATORS`` and
-        ``SOFTMAX_TEMPERATURE``.
+        `tabpfn.inference_config.InferenceConfig`, or `EnsembleSettings`.
     name : str
         The name it was asked for by.
     source : str
@@ -312,6 +328,8 @@ class FoundationModel(ABC):
 class TabPFNModel(FoundationModel):
     """A network of one of TabPFN's architectures; attributes as of `FoundationModel`."""
 
+    classes_setting: ClassVar[str] = "max_num_classes"
+
     @property
     def limits(self) -> Limits:
         """Largest table that the model accepts on its device."""
@@ -369,8 +387,8 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
     name : str or Path, default="embedded"
         ``"embedded"`` (the small model that comes with the package), a path to a
         ``.safetensors`` or ``.ckpt`` file, or an official version, one of `OFFICIAL_VERSIONS` and
-        `TABICL_VERSIONS`, whose file must already lie where its package keeps it. Files of TabICL
-        are known by their configuration.
+        `OTHER_VERSIONS`, whose file must already lie where its package keeps it. Files of
+        TabICL and TabDPT are known by their content.
     device : str, default="cpu"
         Device of the weights; ``"auto"`` takes a CUDA device where there is one.
 
@@ -394,19 +412,15 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
     config = dict(checkpoint["config"])
     stored_name = checkpoint.get("architecture_name")
     if stored_name is None and "row_num_cls" in config:
-        stored_name = TABICL
+        stored_name = "tabicl"
     architecture_name = _OLD_ARCHITECTURE_NAMES.get(stored_name, stored_name)
-    if architecture_name not in (*ARCHITECTURES, TABICL):
-        known = ", ".join((*ARCHITECTURES, TABICL))
+    if architecture_name not in (*ARCHITECTURES, *OTHERS):
+        known = ", ".join((*ARCHITECTURES, *OTHERS))
         raise CheckpointError(
             f"{path.name} is of the unknown architecture {architecture_name!r}. Known: {known}."
         )
-    kind, n_classes = TabPFNModel, config.get("max_num_classes", 0)
-    if architecture_name == TABICL:
-        from causalmix.tfm.tabicl import TabICLModel, require_tabicl
-
-        require_tabicl()
-        kind, n_classes = TabICLModel, config.get("max_classes", 0)
+    kind = other_model(architecture_name) if architecture_name in OTHERS else TabPFNModel
+    n_classes = config.get(kind.classes_setting, 0)
     if not isinstance(n_classes, int) or n_classes < 2:
         raise CheckpointError(f"{path.name} is a regression checkpoint, not a classification one.")
     # A multi-task checkpoint may carry the regression loss; it is no part of the network.
@@ -442,15 +456,16 @@ def official_path(version: str) -> Path:
     Parameters
     ----------
     version : str
-        One of `OFFICIAL_VERSIONS`, or of `TABICL_VERSIONS`.
+        One of `OFFICIAL_VERSIONS`, or of `OTHER_VERSIONS`.
 
     Returns
     -------
     Path
     """
-    if file := TABICL_VERSIONS.get(version):
-        found = try_to_load_from_cache(_TABICL_REPOSITORY, file)
-        folder = repo_folder_name(repo_id=_TABICL_REPOSITORY, repo_type="model")
+    if version in OTHER_VERSIONS:
+        repository, file = OTHER_VERSIONS[version]
+        found = try_to_load_from_cache(repository, file)
+        folder = repo_folder_name(repo_id=repository, repo_type="model")
         place = Path(constants.HF_HUB_CACHE, folder, "snapshots", "main", file)
         return Path(found) if isinstance(found, str) else place
     paths, *_ = resolve_model_path(None, "classifier", ModelVersion(version).value)
@@ -480,9 +495,11 @@ def _checkpoint_path(name: str | Path) -> Path:
         if path.suffix not in _SUFFIXES:
             raise CheckpointError(f"{path} is no checkpoint: expected {' or '.join(_SUFFIXES)}.")
     else:
-        check_name(name, ("embedded", *OFFICIAL_VERSIONS, *TABICL_VERSIONS), "foundation model")
+        check_name(name, ("embedded", *OFFICIAL_VERSIONS, *OTHER_VERSIONS), "foundation model")
         path = official_path(name)
-        hint = _TABICL_HINT if name in TABICL_VERSIONS else _TABPFN_HINT
+        hint = _TABPFN_HINT
+        if name in OTHER_VERSIONS:
+            hint = _OTHER_HINT.format(OTHER_VERSIONS[name][0])
     with naming(path, "a checkpoint", hint, CheckpointError):
         found = path.is_file()
     if not found:
@@ -496,10 +513,8 @@ def _inference_config(checkpoint: Mapping[str, Any], architecture_name: str) -> 
     estimators = stored.get("N_ESTIMATORS")  # or "auto"
     if isinstance(estimators, int) and not 1 <= estimators <= _MOST_ESTIMATORS:
         raise ValueError(f"N_ESTIMATORS is {estimators:,}, not from 1 to {_MOST_ESTIMATORS:,}.")
-    if architecture_name == TABICL:
-        from causalmix.tfm.tabicl import TabICLSettings
-
-        return TabICLSettings(**stored)
+    if architecture_name in OTHERS:
+        return dataclasses.replace(other_model(architecture_name).settings, **stored)
     if not stored:
         version = ModelVersion.V2 if architecture_name == "tabpfn_v2" else ModelVersion.V2_5
         return InferenceConfig.get_default("multiclass", version)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,27 +17,10 @@ import torch
 from tabpfn.architectures.interface import PerformanceOptions
 
 from causalmix.data.own_settings import own_settings
-from causalmix.errors import CheckpointError
-from causalmix.tfm.encoding import Encoder, Member, complete_permutation
-from causalmix.tfm.model import FoundationModel, Limits
+from causalmix.tfm.encoding import AveragingEncoder, ShuffledMember, complete_permutation
+from causalmix.tfm.model import EnsembleSettings, FoundationModel, Limits
 
 _LARGEST = 100.0  # of a standardised cell, as in TabICL's own scaler
-
-
-@dataclass(frozen=True)
-class TabICLSettings:
-    """What predictions depend on beside the weights; defaults as of ``TabICLClassifier``.
-
-    Attributes
-    ----------
-    N_ESTIMATORS : int
-        Members of the ensemble.
-    SOFTMAX_TEMPERATURE : float
-        What the members' mean logits are divided by.
-    """
-
-    N_ESTIMATORS: int = 8
-    SOFTMAX_TEMPERATURE: float = 0.9
 
 
 class TabICLNetwork(torch.nn.Module):
@@ -84,108 +67,8 @@ class TabICLNetwork(torch.nn.Module):
         return self.icl_predictor(embedded, y_train=y).transpose(0, 1)
 
 
-def build_tabicl(config: Mapping[str, Any]) -> TabICLNetwork:
-    """Build a freshly initialised TabICL network.
-
-    Parameters
-    ----------
-    config : mapping
-        What the package's class takes.
-
-    Returns
-    -------
-    TabICLNetwork
-
-    Raises
-    ------
-    CheckpointError
-        If the package is not installed.
-    """
-    require_tabicl()
-    from tabicl._model.tabicl import TabICL
-
-    return TabICLNetwork(TabICL(**config))
-
-
-def require_tabicl() -> None:
-    """Raise if the package is not installed.
-
-    Raises
-    ------
-    CheckpointError
-        Says how to install it.
-    """
-    try:
-        import tabicl  # noqa: F401
-    except ImportError as error:
-        raise CheckpointError(
-            "A TabICL checkpoint needs the package tabicl: pip install 'causalmix[tabicl]'."
-        ) from error
-
-
-class _Member(Member):
-    """One way in which TabICL scales, orders and codes a table."""
-
-    def __init__(
-        self, scaler: Any, columns: list[int], codes: list[int], classes: np.ndarray, n_classes: int
-    ) -> None:
-        self._scaler, self._columns = scaler, columns
-        self.class_permutation = complete_permutation(codes, classes, n_classes)
-        self.context = self._ordered(scaler.X_transformed_)
-        self.categorical = []
-
-    def transform(self, cleaned: np.ndarray) -> torch.Tensor:
-        return self._ordered(self._scaler.transform(cleaned))
-
-    def _ordered(self, scaled: np.ndarray) -> torch.Tensor:
-        return torch.as_tensor(scaled[:, self._columns], dtype=torch.float32)
-
-
-class TabICLEncoder(Encoder):
-    """TabICL's fitted preprocessing; made by `TabICLModel.encoder`.
-
-    Parameters
-    ----------
-    model : TabICLModel
-    X : pandas.DataFrame
-        Features.
-    y : numpy.ndarray
-        Class codes.
-    n_estimators : int
-        Members of the ensemble; of narrow tables there are fewer.
-    random_state : int
-        Seed of the ensemble's shuffles.
-    """
-
-    def __init__(
-        self,
-        model: TabICLModel,
-        X: pd.DataFrame,
-        y: np.ndarray,
-        n_estimators: int,
-        random_state: int,
-    ) -> None:
-        from tabicl._sklearn.preprocessing import EnsembleGenerator, TransformToNumerical
-
-        classes, codes = np.unique(y, return_inverse=True)
-        self._numbers = TransformToNumerical().fit(X)
-        ensemble = EnsembleGenerator(
-            classification=True, n_estimators=n_estimators, random_state=random_state
-        ).fit(self._numbers.transform(X), codes)
-        self._varying = ensemble.unique_filter_
-        members = [
-            _Member(ensemble.preprocessors_[name], *shuffles, classes, model.limits.max_classes)
-            for name in sorted(ensemble.ensemble_configs_)  # their order is that of a set
-            for shuffles in ensemble.ensemble_configs_[name]
-        ]
-        temperature = model.inference_config.SOFTMAX_TEMPERATURE
-        super().__init__(members, y, model.device, temperature)
-
-    @own_settings()
-    def transform(self, X: pd.DataFrame) -> list[torch.Tensor]:
-        """Transform rows for every member; see `Encoder.transform`."""
-        cleaned = self._varying.transform(self._numbers.transform(X))
-        return [member.transform(cleaned).to(self._device) for member in self.members]
+class TabICLEncoder(AveragingEncoder):
+    """TabICL's fitted preprocessing; made by `TabICLModel.encoder`."""
 
     def prepare_prior(self, x: torch.Tensor, n_context: int) -> torch.Tensor:
         """Scale by the context and fill gaps with its means; see `Encoder.prepare_prior`."""
@@ -197,14 +80,20 @@ class TabICLEncoder(Encoder):
         scaled = (x - mean) / deviation.where(deviation > 0, 1.0)
         return scaled.nan_to_num(nan=0.0).clamp(-_LARGEST, _LARGEST)
 
-    @staticmethod
-    def _vote(logits: torch.Tensor) -> torch.Tensor:
-        return logits.mean(dim=0).softmax(dim=-1)
-
 
 @dataclass(frozen=True, eq=False)
 class TabICLModel(FoundationModel):
     """A TabICL network with what is needed to run it; attributes as of `FoundationModel`."""
+
+    settings: ClassVar[EnsembleSettings] = EnsembleSettings(SOFTMAX_TEMPERATURE=0.9)
+    classes_setting: ClassVar[str] = "max_classes"
+
+    @staticmethod
+    def build(config: Mapping[str, Any]) -> TabICLNetwork:
+        """Build a freshly initialised network from what the package's class takes."""
+        from tabicl._model.tabicl import TabICL
+
+        return TabICLNetwork(TabICL(**config))
 
     @property
     def limits(self) -> Limits:
@@ -221,7 +110,28 @@ class TabICLModel(FoundationModel):
         random_state: int = 0,
     ) -> TabICLEncoder:
         """Fit TabICL's preprocessing; see `FoundationModel.encoder`."""
+        from tabicl._sklearn.preprocessing import EnsembleGenerator, TransformToNumerical
+
         codes = np.asarray(y, dtype=np.int64)
         self.check(len(X), X.shape[1], codes.max() + 1)
-        n_members = n_estimators or self.inference_config.N_ESTIMATORS
-        return TabICLEncoder(self, X, codes, n_members, random_state)
+        classes, dense = np.unique(codes, return_inverse=True)
+        numbers = TransformToNumerical().fit(X)
+        ensemble = EnsembleGenerator(
+            classification=True,
+            n_estimators=n_estimators or self.inference_config.N_ESTIMATORS,
+            random_state=random_state,
+        ).fit(numbers.transform(X), dense)
+        members = []
+        for name in sorted(ensemble.ensemble_configs_):  # their order is that of a set
+            scaler = ensemble.preprocessors_[name]
+            for columns, permutation in ensemble.ensemble_configs_[name]:
+                complete = complete_permutation(permutation, classes, self.limits.max_classes)
+                scaled = scaler.X_transformed_
+                members.append(ShuffledMember(scaler.transform, scaled, columns, complete))
+        return TabICLEncoder(
+            lambda rows: ensemble.unique_filter_.transform(numbers.transform(rows)),
+            members,
+            codes,
+            self.device,
+            self.inference_config.SOFTMAX_TEMPERATURE,
+        )
