@@ -288,6 +288,7 @@ class TaskSampler:
             rows=(n_rows, n_rows),
             context_share=(share, share),
             max_features=max(self._real[0].shape[1], _LEAST_COLUMNS),
+            max_classes=min(PriorConfig.max_classes, self.encoder.n_classes),
             budget=_AMPLE,
             max_tasks=n_tasks,
         )

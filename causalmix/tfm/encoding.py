@@ -187,6 +187,11 @@ class Encoder(ABC):
             most=_QUERY_ROWS,
         )
 
+    @property
+    def n_classes(self) -> int:
+        """Classes that the network knows."""
+        return len(self.members[0].class_permutation)
+
     @abstractmethod
     def transform(self, X: pd.DataFrame) -> list[torch.Tensor]:
         """Transform rows for every member.

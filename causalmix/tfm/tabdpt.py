@@ -21,7 +21,7 @@ from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 from tabpfn.architectures.interface import PerformanceOptions
 
 from causalmix.data.own_settings import own_settings
-from causalmix.errors import CheckpointError
+from causalmix.errors import CausalMixError, CheckpointError
 from causalmix.tfm.encoding import AveragingEncoder, ShuffledMember, complete_permutation
 from causalmix.tfm.model import EnsembleSettings, FoundationModel, Limits
 
@@ -71,6 +71,10 @@ class TabDPTNetwork(torch.nn.Module):
 
     def forward(self, rows: torch.Tensor, labels: torch.Tensor, **_: Any) -> torch.Tensor:
         """Logits of query rows: rows (R, B, C) and codes (R_context, B) → (R_query, B, K)."""
+        if rows.requires_grad:  # its own scaling changes a mask in place
+            raise CausalMixError(
+                "TabDPT gives no gradients of rows; choose another model for this."
+            )
         absent = self.tabdpt.num_features - rows.shape[-1]
         x = torch.nn.functional.pad(rows.transpose(0, 1), (0, absent))
         return self.tabdpt(x_src=x, y_src=labels.T, is_cls=True)[..., : self.tabdpt.n_out]

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from causalmix.benchmarks.arms import run_benchmark
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.splitting import low_data_split
-from causalmix.errors import CheckpointError, DataError
+from causalmix.errors import CausalMixError, CheckpointError, DataError
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.mixing import codes_of
 from causalmix.finetuning.run import finetune, predict_proba
@@ -142,7 +142,7 @@ def test_arms_run_unchanged(path):
     assert result.scores["auc"].between(0, 1).all()
 
 
-def test_bad_files_and_large_tables_are_refused(path, tmp_path, monkeypatch):
+def test_what_cannot_be_is_refused(path, tmp_path, monkeypatch):
     bad = tmp_path / "bad.safetensors"
     for change, message in (
         ({"model": {}}, "lacks a setting that version 1.3 has: 'enc_cell_dim'"),
@@ -151,8 +151,11 @@ def test_bad_files_and_large_tables_are_refused(path, tmp_path, monkeypatch):
     ):
         with pytest.raises(CheckpointError, match=message):
             load_tfm(write_official(bad, **change))
+    tfm = load_tfm(path)
     with pytest.raises(DataError, match=r"21 features.*at most 20"):
-        load_tfm(path).check(50, 21, 2)
+        tfm.check(50, 21, 2)
+    with pytest.raises(CausalMixError, match="no gradients of rows"):
+        tfm.network(torch.zeros(4, 1, 2, requires_grad=True), torch.tensor([[0.0], [1.0]]))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match=r"tabdpt1_3.*not downloaded here.*Layer6/TabDPT"):
         load_tfm("tabdpt-v1.3")

@@ -17,7 +17,7 @@ from causalmix.data.dataset import TabularDataset, load_dataset
 from causalmix.data.splitting import low_data_split
 from causalmix.errors import CausalMixError, CheckpointError, DataError
 from causalmix.finetuning.config import FinetuneConfig
-from causalmix.finetuning.mixing import codes_of
+from causalmix.finetuning.mixing import TaskSampler, codes_of
 from causalmix.finetuning.run import finetune, predict_proba
 from causalmix.tfm.model import load_tfm
 
@@ -41,6 +41,7 @@ TINY = {
 # The settings in which the two generations of official checkpoints differ.
 GENERATIONS = {
     "v1": {
+        "max_classes": 4,  # fewer than the prior's
         "col_affine": True,
         "col_feature_group": False,
         "col_target_aware": False,
@@ -55,7 +56,7 @@ STEP = FinetuneConfig(steps=1, validate_every=1, learning_rate=1e-2, level=1.0)
 def write_official(path: Path, generation: str = "v2", **changes: object) -> Path:
     """A file as the authors of TabICL write it."""
     config = TINY | GENERATIONS[generation]
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     network = TabICL(**config)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
@@ -93,7 +94,7 @@ def test_predictions_are_those_of_the_package(path, split, n_estimators):
         batch_size=1,  # with several at once the first version's columns get the inverse order
     )
     expected = own.fit(X, y).predict_proba(queries)
-    assert expected.std(axis=0).min() > 3e-4  # the rows are told apart
+    assert expected.std(axis=0).min() > 5e-4  # the rows are told apart
     tfm = load_tfm(path)
     encoder = tfm.encoder(X, y, n_estimators=n_estimators, random_state=3)
     assert len(encoder.members) == n_estimators
@@ -160,6 +161,15 @@ def test_rows_of_the_prior_are_scaled_by_their_context(tfm, split):
     with np.errstate(invalid="ignore"):
         expected = (x - np.nanmean(x[:30], axis=0)) / np.nanstd(x[:30], axis=0)
     assert_allclose(got, np.nan_to_num(expected), atol=1e-4)
+
+
+def test_tasks_of_the_prior_have_no_more_classes_than_the_network(path, split):
+    tfm = load_tfm(path)
+    encoder = tfm.encoder(split.train.X, codes_of(split.train.y), n_estimators=1)
+    config = FinetuneConfig(tasks_per_step=20, synthetic_tasks=0.0, rehearsal=1.0)
+    (batch,) = TaskSampler(encoder, split.train, None, config, seed=0).draw(1)
+    assert batch.y_context.max() < tfm.limits.max_classes
+    assert batch.loss(tfm.network).isfinite()
 
 
 def test_arms_run_unchanged(tfm, tmp_path):
