@@ -13,10 +13,11 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from causalmix.data.splitting import Split
+from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import log_loss
 from causalmix.finetuning.mixing import codes_of
 from causalmix.finetuning.run import predict_proba
-from causalmix.tfm.model import FoundationModel
+from causalmix.tfm.model import FoundationModel, TabPFNModel
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,14 @@ def tuned_by_tabpfn(tfm: FoundationModel, split: Split, seed: int) -> np.ndarray
     Returns
     -------
     ndarray of float, shape (n_test, n_classes)
+
+    Raises
+    ------
+    CausalMixError
+        If the model is not one of TabPFN's.
     """
+    if not isinstance(tfm, TabPFNModel):
+        raise CausalMixError(f"tabpfn's own fine-tuning takes TabPFN's models, not {tfm.name!r}.")
     from tabpfn.finetuning.finetuned_classifier import FinetunedTabPFNClassifier
 
     context = split.context()

@@ -29,7 +29,7 @@ from causalmix.finetuning.metrics import RELIABILITY, SCORES, reliability, score
 from causalmix.finetuning.run import predict_proba
 from causalmix.manifest import make_manifest
 from causalmix.quality.baselines import BASELINES, fit_predict_proba
-from causalmix.tfm.model import FoundationModel, load_tfm
+from causalmix.tfm.model import FoundationModel, TabPFNModel, load_tfm
 
 TFM = "tfm"
 """Name of the checkpoint among the methods."""
@@ -324,6 +324,8 @@ def _settings(variant: str, model: FoundationModel) -> dict[str, object]:
     members, temperature, preparations = read_variant(variant)
     found = {"N_ESTIMATORS": members, "SOFTMAX_TEMPERATURE": temperature}
     if preparations is not None:
+        if not isinstance(model, TabPFNModel):
+            raise CausalMixError(f"{variant!r} names preparations that only TabPFN's models have.")
         own = model.inference_config.PREPROCESS_TRANSFORMS[0]
         known = get_type_hints(PreprocessorConfig)
         transforms = []

@@ -52,7 +52,7 @@ class Batch:
     Attributes
     ----------
     member : Member or None
-        That member; None for tasks of the prior, which need no preprocessing.
+        That member; None for tasks of the prior, which are no member's.
     x_context, x_query : torch.Tensor
         Shapes (R_context, B, C) and (R_query, B, C).
     y_context, y_query : torch.Tensor
@@ -288,12 +288,14 @@ class TaskSampler:
             rows=(n_rows, n_rows),
             context_share=(share, share),
             max_features=max(self._real[0].shape[1], _LEAST_COLUMNS),
+            max_classes=min(PriorConfig.max_classes, self.encoder.n_classes),
             budget=_AMPLE,
             max_tasks=n_tasks,
         )
         batch = sample_batch(prior, self._rng)
         n = batch.n_context
-        parts = (batch.x[:n], batch.y[:n], batch.x[n:], batch.y[n:])
+        x = self.encoder.prepare_prior(batch.x, n)
+        parts = (x[:n], batch.y[:n], x[n:], batch.y[n:])
         return Batch(None, *(part.to(self._real[0].device) for part in parts))
 
     def _batch(self, tasks: list[tuple[np.ndarray, np.ndarray]], step: int) -> Batch:

@@ -8,6 +8,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "checkpoint": ["build_network", "read_checkpoint", "write_checkpoint"],
         "device": ["find_device"],
         "encoding": ["Encoder"],
-        "model": ["EMBEDDED_CHECKPOINT", "OFFICIAL_VERSIONS", "FoundationModel", "load_tfm"],
+        "model": [
+            "EMBEDDED_CHECKPOINT",
+            "OFFICIAL_VERSIONS",
+            "OTHER_VERSIONS",
+            "EnsembleSettings",
+            "FoundationModel",
+            "TabPFNModel",
+            "load_tfm",
+        ],
+        "tabdpt": ["TabDPTModel"],
+        "tabicl": ["TabICLModel"],
     },
 )

@@ -1,7 +1,7 @@
 """Files in TabPFN's checkpoint format: read safely, written in one step.
 
 A checkpoint holds `state_dict`, `config` (of the architecture), `architecture_name` and
-`inference_config`.
+`inference_config`. TabICL's own files hold the first two; TabDPT's hold ``cfg``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import math
 import pickle
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,24 @@ from causalmix.atomic import replace_file
 from causalmix.errors import CheckpointError
 from causalmix.tfm.device import exclude_cudnn_attention
 
+OTHERS = {
+    "tabicl": ("TabICLModel", "pip install 'causalmix[tabicl]'"),
+    "tabdpt": ("TabDPTModel", "pip install tabdpt"),
+}
+"""Architectures of the packages of these names: what models are called in the module of this room
+of the same name, and how the package is installed."""
+
 _MOST_BUCKETS = 10**6  # of a regression's distribution, which has 5,000
 _SPARE_BYTES = 2**28  # of tables that a network computes for itself
 
 
 def build_network(architecture_name: str, config: Mapping[str, Any]) -> torch.nn.Module:
-    """Build a freshly initialised network of one of TabPFN's architectures.
+    """Build a freshly initialised network of one of TabPFN's architectures, or of another.
 
     Parameters
     ----------
     architecture_name : str
-        Name in `tabpfn.architectures`.
+        Name in `tabpfn.architectures`, or key of `OTHERS`.
     config : mapping
         Configuration; what it leaves out keeps the architecture's default.
 
@@ -41,9 +49,40 @@ def build_network(architecture_name: str, config: Mapping[str, Any]) -> torch.nn
     torch.nn.Module
     """
     exclude_cudnn_attention()
+    if architecture_name in OTHERS:
+        return other_model(architecture_name).build(config)
     architecture = ARCHITECTURES[architecture_name]
     parsed, _ = architecture.parse_config(dict(config))
     return architecture.get_architecture(parsed)
+
+
+def other_model(architecture_name: str) -> Any:
+    """Return the class of the models of another package's architecture.
+
+    Parameters
+    ----------
+    architecture_name : str
+        Key of `OTHERS`.
+
+    Returns
+    -------
+    type
+        A `causalmix.tfm.model.FoundationModel`, with `build`, the default `settings`, and the
+        `classes_setting` of a configuration.
+
+    Raises
+    ------
+    CheckpointError
+        If the package is not installed.
+    """
+    name, installing = OTHERS[architecture_name]
+    try:
+        import_module(architecture_name)
+    except ImportError as error:
+        raise CheckpointError(
+            f"The checkpoint needs the package {architecture_name}: {installing}."
+        ) from error
+    return getattr(import_module(f"causalmix.tfm.{architecture_name}"), name)
 
 
 def check_sizes(
@@ -56,7 +95,7 @@ def check_sizes(
     Parameters
     ----------
     architecture_name : str
-        Name in `tabpfn.architectures`.
+        As in `build_network`.
     config : mapping
         Configuration.
     weights : mapping of str to torch.Tensor
@@ -153,6 +192,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"Get the file again. ({str(error).splitlines()[0] if str(error) else 'empty file'})"
         ) from error
     parts = checkpoint if isinstance(checkpoint, Mapping) else {}
+    if "cfg" in parts and "state_dict" in parts:
+        from causalmix.tfm.tabdpt import from_official
+
+        return from_official(parts)
     missing = [key for key in ("state_dict", "config") if not isinstance(parts.get(key), Mapping)]
     if missing:
         raise CheckpointError(f"{path.name} is no checkpoint: it lacks {' and '.join(missing)}.")

@@ -1,10 +1,10 @@
-"""Differentiable predictions: TabPFN's fitted preprocessing without its estimator around it.
+"""Differentiable predictions: a fitted preprocessing without its estimator around it.
 
-`TabPFNClassifier` prepares a table once per ensemble member (scaled and shuffled columns, permuted
-classes) and hands it to the network. Fine-tuning needs the network's logits with gradients, for
-ever new context and query rows. So the preprocessing is fitted once on real rows, and any rows,
-real or synthetic, go through it. With the fitted rows as context the result equals
-`TabPFNClassifier.predict_proba`.
+`Encoder` and `Member` state what fine-tuning needs; here are TabPFN's, too. `TabPFNClassifier`
+prepares a table once per ensemble member (scaled and shuffled columns, permuted classes) and hands
+it to the network. Fine-tuning needs the network's logits with gradients, for ever new context and
+query rows. So the preprocessing is fitted once on real rows, and any rows, real or synthetic, go
+through it. With the fitted rows as context the result equals `TabPFNClassifier.predict_proba`.
 
 Shapes: R rows, C columns after preprocessing, B tasks, K classes (as many as the model knows).
 """
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any, Self
@@ -63,8 +64,8 @@ def memory_options(network: torch.nn.Module, rows: torch.Tensor) -> PerformanceO
     return replace(network.get_default_performance_options(), force_recompute_layer=large)
 
 
-class Member:
-    """Fitted preprocessing of one ensemble member; made by `Encoder`.
+class Member(ABC):
+    """One member of an ensemble: rows as it sees them, and the logits of a network on these.
 
     Attributes
     ----------
@@ -76,21 +77,13 @@ class Member:
         Categorical columns among the C, which some architectures treat apart.
     """
 
-    def __init__(self, member: Any, classes: np.ndarray, n_classes: int) -> None:
-        self._member = member
-        self._fitted = torch.as_tensor(np.asarray(member.X_train), dtype=torch.float32)
-        permutation = member.config.class_permutation
-        self.class_permutation = _complete_permutation(permutation, classes, n_classes)
-        self.context, schema = self._on_tensor(self._fitted)
-        self.categorical = schema.indices_for(FeatureModality.CATEGORICAL)
+    context: torch.Tensor
+    class_permutation: torch.Tensor
+    categorical: list[int]
 
+    @abstractmethod
     def transform(self, cleaned: np.ndarray) -> torch.Tensor:
         """Transform rows that `Encoder` has cleaned: (R, columns) → float32 (R, C)."""
-        rows = np.asarray(self._member.transform_X_test(cleaned))
-        rows = torch.as_tensor(rows, dtype=torch.float32)
-        # The last steps are fitted anew on each call: give them the fitted rows, then drop those.
-        transformed, _ = self._on_tensor(torch.cat([self._fitted, rows]))
-        return transformed[len(self._fitted) :]
 
     def logits(
         self,
@@ -104,7 +97,7 @@ class Member:
         Parameters
         ----------
         network : torch.nn.Module
-            Architecture of TabPFN.
+            Architecture of TabPFN, or another one with its signature.
         x_context, x_query : torch.Tensor
             Transformed rows of shapes (R_context, B, C) and (R_query, B, C).
         y_context : torch.Tensor
@@ -137,6 +130,26 @@ class Member:
         dense = torch.where(present, rank, n_classes).gather(1, permutation)  # class → dense code
         return torch.cat([output, absent], dim=-1).gather(-1, dense.expand(len(output), -1, -1))
 
+
+class TabPFNMember(Member):
+    """TabPFN's fitted preprocessing of one ensemble member; made by `TabPFNEncoder`."""
+
+    def __init__(self, member: Any, classes: np.ndarray, n_classes: int) -> None:
+        self._member = member
+        self._fitted = torch.as_tensor(np.asarray(member.X_train), dtype=torch.float32)
+        permutation = member.config.class_permutation
+        self.class_permutation = complete_permutation(permutation, classes, n_classes)
+        self.context, schema = self._on_tensor(self._fitted)
+        self.categorical = schema.indices_for(FeatureModality.CATEGORICAL)
+
+    def transform(self, cleaned: np.ndarray) -> torch.Tensor:
+        """Transform rows that `Encoder` has cleaned: (R, columns) → float32 (R, C)."""
+        rows = np.asarray(self._member.transform_X_test(cleaned))
+        rows = torch.as_tensor(rows, dtype=torch.float32)
+        # The last steps are fitted anew on each call: give them the fitted rows, then drop those.
+        transformed, _ = self._on_tensor(torch.cat([self._fitted, rows]))
+        return transformed[len(self._fitted) :]
+
     def _on_tensor(self, rows: torch.Tensor) -> tuple[torch.Tensor, Any]:
         """Run the steps that TabPFN applies to tensors; they are fitted on the first rows."""
         steps, schema = self._member.gpu_preprocessor, self._member.feature_schema
@@ -146,23 +159,26 @@ class Member:
         return result.x, result.feature_schema
 
 
-class Encoder:
+class Encoder(ABC):
     """Fitted preprocessing of all ensemble members; made by `FoundationModel.encoder`.
 
-    Attributes
+    Parameters
     ----------
-    members : tuple of Member
+    members : sequence of Member
         The ensemble.
+    y : numpy.ndarray
+        Class codes of the fitted rows.
+    device : torch.device
+        Of the network.
+    temperature : float
+        What logits are divided by.
     """
 
-    def __init__(self, classifier: TabPFNClassifier, y: np.ndarray, n_classes: int) -> None:
-        self._classifier = classifier
-        self._device = classifier.devices_[0]
-        self._y = torch.as_tensor(y, dtype=torch.int64, device=self._device)
-        self.members = tuple(
-            Member(member, np.asarray(classifier.classes_), n_classes)
-            for member in classifier.executor_.ensemble_members
-        )
+    def __init__(
+        self, members: Sequence[Member], y: np.ndarray, device: torch.device, temperature: float
+    ) -> None:
+        self.members, self._device, self._temperature = tuple(members), device, temperature
+        self._y = torch.as_tensor(y, dtype=torch.int64, device=device)
         self._portions = Portions(
             "rows to predict",
             f"A prediction does not fit into the memory of the device '{self._device}' with "
@@ -171,7 +187,12 @@ class Encoder:
             most=_QUERY_ROWS,
         )
 
-    @own_settings()
+    @property
+    def n_classes(self) -> int:
+        """Classes that the network knows."""
+        return len(self.members[0].class_permutation)
+
+    @abstractmethod
     def transform(self, X: pd.DataFrame) -> list[torch.Tensor]:
         """Transform rows for every member.
 
@@ -186,21 +207,23 @@ class Encoder:
         list of torch.Tensor
             One float32 tensor (R, C) a member, on the model's device.
         """
-        classifier = self._classifier
-        check_input_shape_matches(X, estimator=classifier)
-        schema = classifier.inferred_feature_schema_
-        with warnings.catch_warnings():
-            # Said of a column of numbers that the fitted rows have none of; to it these are gaps.
-            warnings.filterwarnings("ignore", r"Column\(s\) .* have a dtype", UserWarning)
-            cleaned = clean_data_transform(
-                ensure_compatible_predict_input_sklearn(X, classifier),
-                cat_indices=schema.indices_for(FeatureModality.CATEGORICAL),
-                ord_encoder=classifier.ordinal_encoder_,
-            )
-        # One row alone is rounded otherwise than among others, and TabPFN's hash of it another one.
-        rows = np.concatenate([cleaned] * 2) if len(X) == 1 else cleaned
-        made = (member.transform(rows) for member in self.members)
-        return [each[: len(X)].to(self._device) for each in made]
+
+    def prepare_prior(self, x: torch.Tensor, n_context: int) -> torch.Tensor:
+        """Prepare the rows of tasks that have nothing to do with the fitted table.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Rows of shape (R, B, C) on any scale, gaps are NaN; context rows come first.
+        n_context : int
+            Number of context rows.
+
+        Returns
+        -------
+        torch.Tensor
+            Of the same shape; here the same, because TabPFN's networks scale and fill rows.
+        """
+        return x
 
     @torch.no_grad()
     def predict_proba(
@@ -208,12 +231,13 @@ class Encoder:
     ) -> np.ndarray:
         """Class probabilities given the fitted rows, averaged over the members.
 
-        Equal to `TabPFNClassifier.predict_proba` with the same weights in single precision.
+        Equal to the `predict_proba` of the model's own classifier with the same weights in single
+        precision.
 
         Parameters
         ----------
         network : torch.nn.Module
-            Architecture of TabPFN, in evaluation mode.
+            As `Member.logits` takes it, in evaluation mode.
         x_query : sequence of torch.Tensor
             Rows as `transform` gives them.
         n_classes : int
@@ -249,7 +273,7 @@ class Encoder:
         Parameters
         ----------
         network : torch.nn.Module
-            Architecture of TabPFN.
+            As `Member.logits` takes it.
 
         Returns
         -------
@@ -270,14 +294,142 @@ class Encoder:
         for member, query in zip(self.members, x_query, strict=True):
             context = member.context[:, None].to(self._device)
             logits.append(member.logits(network, context, self._y[:, None], query[:, None])[:, 0])
-        tempered = torch.stack(logits)[..., :n_classes] / self._classifier.softmax_temperature_
-        return tempered.softmax(dim=-1).mean(dim=0).cpu().numpy()
+        tempered = torch.stack(logits)[..., :n_classes] / self._temperature
+        return self._vote(tempered).cpu().numpy()
+
+    @staticmethod
+    def _vote(logits: torch.Tensor) -> torch.Tensor:
+        """Class probabilities of an ensemble: (members, R, K) → (R, K)."""
+        return logits.softmax(dim=-1).mean(dim=0)
 
 
-def _complete_permutation(
+class TabPFNEncoder(Encoder):
+    """TabPFN's fitted preprocessing; made by `TabPFNModel.encoder`.
+
+    Parameters
+    ----------
+    classifier : TabPFNClassifier
+        Fitted.
+    y : numpy.ndarray
+        The class codes that it was fitted on.
+    n_classes : int
+        As many as the network knows.
+    """
+
+    def __init__(self, classifier: TabPFNClassifier, y: np.ndarray, n_classes: int) -> None:
+        self._classifier = classifier
+        members = [
+            TabPFNMember(member, np.asarray(classifier.classes_), n_classes)
+            for member in classifier.executor_.ensemble_members
+        ]
+        super().__init__(members, y, classifier.devices_[0], classifier.softmax_temperature_)
+
+    @own_settings()
+    def transform(self, X: pd.DataFrame) -> list[torch.Tensor]:
+        """Transform rows for every member; see `Encoder.transform`."""
+        classifier = self._classifier
+        check_input_shape_matches(X, estimator=classifier)
+        schema = classifier.inferred_feature_schema_
+        with warnings.catch_warnings():
+            # Said of a column of numbers that the fitted rows have none of; to it these are gaps.
+            warnings.filterwarnings("ignore", r"Column\(s\) .* have a dtype", UserWarning)
+            cleaned = clean_data_transform(
+                ensure_compatible_predict_input_sklearn(X, classifier),
+                cat_indices=schema.indices_for(FeatureModality.CATEGORICAL),
+                ord_encoder=classifier.ordinal_encoder_,
+            )
+        # One row alone is rounded otherwise than among others, and TabPFN's hash of it another one.
+        rows = np.concatenate([cleaned] * 2) if len(X) == 1 else cleaned
+        made = (member.transform(rows) for member in self.members)
+        return [each[: len(X)].to(self._device) for each in made]
+
+
+class ShuffledMember(Member):
+    """Rows that are scaled, and whose columns come in an order of the member's own.
+
+    Parameters
+    ----------
+    scale : callable
+        Scales cleaned rows.
+    context : numpy.ndarray
+        The fitted rows, scaled.
+    columns : sequence of int
+        The order of the columns.
+    class_permutation : torch.Tensor
+        As `Member.class_permutation`.
+    """
+
+    def __init__(
+        self,
+        scale: Callable[[np.ndarray], np.ndarray],
+        context: np.ndarray,
+        columns: Sequence[int],
+        class_permutation: torch.Tensor,
+    ) -> None:
+        self._scale, self._columns = scale, list(columns)
+        self.context, self.class_permutation = self._ordered(context), class_permutation
+        self.categorical = []
+
+    def transform(self, cleaned: np.ndarray) -> torch.Tensor:
+        """Transform rows that the encoder has cleaned: (R, columns) → float32 (R, C)."""
+        return self._ordered(self._scale(cleaned))
+
+    def _ordered(self, scaled: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(scaled[:, self._columns], dtype=torch.float32)
+
+
+class AveragingEncoder(Encoder):
+    """An encoder that cleans rows by a function, and whose members' logits are averaged.
+
+    Parameters
+    ----------
+    clean : callable
+        Makes an array of a table.
+    members, y, device, temperature
+        As of `Encoder`.
+    """
+
+    def __init__(
+        self,
+        clean: Callable[[pd.DataFrame], np.ndarray],
+        members: Sequence[Member],
+        y: np.ndarray,
+        device: torch.device,
+        temperature: float,
+    ) -> None:
+        self._clean = clean
+        super().__init__(members, y, device, temperature)
+
+    @own_settings()
+    def transform(self, X: pd.DataFrame) -> list[torch.Tensor]:
+        """Transform rows for every member; see `Encoder.transform`."""
+        cleaned = self._clean(X)
+        return [member.transform(cleaned).to(self._device) for member in self.members]
+
+    @staticmethod
+    def _vote(logits: torch.Tensor) -> torch.Tensor:
+        return logits.mean(dim=0).softmax(dim=-1)
+
+
+def complete_permutation(
     permutation: np.ndarray | None, classes: np.ndarray, n_classes: int
 ) -> torch.Tensor:
-    """Extend a permutation of the fitted classes to all classes; the others come last."""
+    """Extend a permutation of the fitted classes to all classes; the others come last.
+
+    Parameters
+    ----------
+    permutation : numpy.ndarray or None
+        Codes by which a network knows the fitted classes; None for the order that they have.
+    classes : numpy.ndarray
+        The fitted classes, increasing.
+    n_classes : int
+        Number of all classes.
+
+    Returns
+    -------
+    torch.Tensor
+        As `Member.class_permutation`.
+    """
     complete = torch.empty(n_classes, dtype=torch.int64)
     fitted = np.arange(len(classes)) if permutation is None else np.asarray(permutation)
     complete[torch.as_tensor(classes)] = torch.as_tensor(fitted, dtype=torch.int64)

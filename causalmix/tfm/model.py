@@ -1,8 +1,10 @@
 """Tabular foundation models: load, check, copy, save, and run with gradients.
 
-Everything speaks TabPFN's own checkpoint format, so that a file saved here loads with
-``TabPFNClassifier(model_path=...)`` and an official checkpoint loads here. Nothing is ever
-downloaded: a missing file is an error that says where it belongs.
+`FoundationModel` states what fine-tuning needs of a model. `TabPFNModel` is one, and speaks
+TabPFN's own checkpoint format, so that a file saved here loads with
+``TabPFNClassifier(model_path=...)`` and an official checkpoint loads here;
+`causalmix.tfm.tabicl.TabICLModel` and `causalmix.tfm.tabdpt.TabDPTModel` are others. Nothing is
+ever downloaded: a missing file is an error that says where it belongs.
 """
 
 from __future__ import annotations
@@ -12,15 +14,18 @@ import hashlib
 import json
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
+from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub.file_download import repo_folder_name
 from tabpfn import TabPFNClassifier
 from tabpfn.architectures import ARCHITECTURES
 from tabpfn.base import ModelSpecs
@@ -32,17 +37,39 @@ from causalmix.data.own_settings import own_settings
 from causalmix.errors import CheckpointError, DataError, check_name, naming
 from causalmix.manifest import file_hash
 from causalmix.tfm.checkpoint import (
+    OTHERS,
     build_network,
     check_sizes,
+    other_model,
     read_checkpoint,
     write_checkpoint,
 )
 from causalmix.tfm.device import find_device
-from causalmix.tfm.encoding import Encoder
+from causalmix.tfm.encoding import Encoder, TabPFNEncoder
 
 EMBEDDED_CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "causalmix-tfm.safetensors"
 
 OFFICIAL_VERSIONS = ("v2", "v2.5", "v2.6", "v3", "v3.5")
+
+OTHER_VERSIONS = {
+    "tabicl-v1": ("jingang/TabICL", "tabicl-classifier-v1-20250208.ckpt"),
+    "tabicl-v1.1": ("jingang/TabICL", "tabicl-classifier-v1.1-20250506.ckpt"),
+    "tabicl-v2": ("jingang/TabICL", "tabicl-classifier-v2-20260212.ckpt"),
+    "tabdpt-v1.3": ("Layer6/TabDPT", "tabdpt1_3.safetensors"),
+}
+"""Official versions of TabICL and TabDPT: the repository at Hugging Face, and the file."""
+
+_TABPFN_HINT = (
+    "The official TabPFN weights are licensed apart from the software, most versions for "
+    "non-commercial use only, and are not downloaded here. Accept the licence and get the "
+    "file from Prior Labs, put it there or set TABPFN_MODEL_CACHE_DIR, or pass its path "
+    "instead of the version. 'embedded' needs no download."
+)
+_OTHER_HINT = (
+    "The official weights have a licence of their own and are not downloaded here. Read it, get "
+    "the file from Hugging Face ({}) by its own tools, or pass its path instead of the version. "
+    "'embedded' needs no download."
+)
 
 _SUFFIXES = (".safetensors", ".ckpt")
 
@@ -62,7 +89,7 @@ class Limits:
     Attributes
     ----------
     max_rows : int
-        Training rows; on a CPU the smaller limit that TabPFN sets there.
+        Training rows; of TabPFN on a CPU the smaller limit that it sets there.
     max_features : int
         Columns.
     max_classes : int
@@ -74,20 +101,41 @@ class Limits:
     max_classes: int
 
 
+@dataclass(frozen=True)
+class EnsembleSettings:
+    """What predictions depend on beside the weights, where that is not TabPFN's configuration.
+
+    Attributes
+    ----------
+    N_ESTIMATORS : int
+        Members of the ensemble.
+    SOFTMAX_TEMPERATURE : float
+        What the members' mean logits are divided by.
+    """
+
+    N_ESTIMATORS: int = 8
+    SOFTMAX_TEMPERATURE: float = 1.0
+
+
 @dataclass(frozen=True, eq=False)
-class FoundationModel:
-    """A network of one of TabPFN's architectures with what is needed to run it.
+class FoundationModel(ABC):
+    """A network with what is needed to run it, to fine-tune it and to save it.
+
+    The network takes rows (R, B, C) and class codes of the first of them (R_context, B), and what
+    else an architecture of TabPFN takes, and gives logits of the other rows (R_query, B, K).
 
     Attributes
     ----------
     network : torch.nn.Module
         The architecture with its weights, in evaluation mode.
     architecture_name : str
-        Name in `tabpfn.architectures`, for example ``"tabpfn_v3"``.
+        Name in `tabpfn.architectures`, for example ``"tabpfn_v3"``, or of another
+        package, as ``"tabicl"``.
     config : dict
         Configuration of the architecture.
-    inference_config : tabpfn.inference_config.InferenceConfig
-        Preprocessing, ensembling and limits.
+    inference_config : dataclass
+        Settings of the ensemble and what else predictions depend on: TabPFN's
+        `tabpfn.inference_config.InferenceConfig`, or `EnsembleSettings`.
     name : str
         The name it was asked for by.
     source : str
@@ -100,7 +148,7 @@ class FoundationModel:
     network: torch.nn.Module
     architecture_name: str
     config: dict[str, Any]
-    inference_config: InferenceConfig
+    inference_config: Any
     name: str
     source: str
     file_hash: str = ""
@@ -111,14 +159,9 @@ class FoundationModel:
         return next(self.network.parameters()).device
 
     @property
+    @abstractmethod
     def limits(self) -> Limits:
         """Largest table that the model accepts on its device."""
-        inference = self.inference_config
-        max_rows = inference.MAX_NUMBER_OF_SAMPLES
-        if self.device.type == "cpu":
-            max_rows = min(max_rows, inference.MAX_CPU_SAMPLES)
-        max_classes = min(inference.MAX_NUMBER_OF_CLASSES, self.config["max_num_classes"])
-        return Limits(max_rows, inference.MAX_NUMBER_OF_FEATURES, max_classes)
 
     @property
     def content_hash(self) -> str:
@@ -153,7 +196,7 @@ class FoundationModel:
         Parameters
         ----------
         **settings
-            Fields of `tabpfn.inference_config.InferenceConfig`, as ``N_ESTIMATORS=8``.
+            Fields of `inference_config`, as ``N_ESTIMATORS=8``.
 
         Returns
         -------
@@ -186,7 +229,7 @@ class FoundationModel:
         return dataclasses.replace(self, network=deepcopy(self.network).to(find_device(device)))
 
     def save(self, path: str | Path) -> Path:
-        """Write a checkpoint that `load_tfm` and ``TabPFNClassifier(model_path=...)`` load.
+        """Write a checkpoint that `load_tfm` loads, and TabPFN's own classifier where it is one.
 
         Parameters
         ----------
@@ -246,6 +289,57 @@ class FoundationModel:
                     f"at most {limit:,}. {way_out}"
                 )
 
+    @abstractmethod
+    def encoder(
+        self,
+        X: pd.DataFrame,
+        y: np.ndarray,
+        *,
+        n_estimators: int | None = None,
+        random_state: int = 0,
+    ) -> Encoder:
+        """Fit the preprocessing of each ensemble member, once, on labelled real rows.
+
+        Parameters
+        ----------
+        X : pandas.DataFrame
+            Features; columns of dtype ``category`` are categorical, missing values are allowed.
+        y : numpy.ndarray
+            Class codes from 0, integers of shape (rows,).
+        n_estimators : int, optional
+            Members of the ensemble; by default as many as the checkpoint asks for.
+        random_state : int, default=0
+            Seed of the ensemble's shuffles.
+
+        Returns
+        -------
+        Encoder
+            Gives logits of this network, or of a copy in training; probabilities equal those of the
+            model's own classifier.
+
+        Raises
+        ------
+        DataError
+            If the table exceeds the model's limits.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class TabPFNModel(FoundationModel):
+    """A network of one of TabPFN's architectures; attributes as of `FoundationModel`."""
+
+    classes_setting: ClassVar[str] = "max_num_classes"
+
+    @property
+    def limits(self) -> Limits:
+        """Largest table that the model accepts on its device."""
+        inference = self.inference_config
+        max_rows = inference.MAX_NUMBER_OF_SAMPLES
+        if self.device.type == "cpu":
+            max_rows = min(max_rows, inference.MAX_CPU_SAMPLES)
+        max_classes = min(inference.MAX_NUMBER_OF_CLASSES, self.config["max_num_classes"])
+        return Limits(max_rows, inference.MAX_NUMBER_OF_FEATURES, max_classes)
+
     def classifier(
         self, *, n_estimators: int | None = None, random_state: int = 0
     ) -> TabPFNClassifier:
@@ -273,29 +367,7 @@ class FoundationModel:
         n_estimators: int | None = None,
         random_state: int = 0,
     ) -> Encoder:
-        """Fit the preprocessing of each ensemble member, once, on labelled real rows.
-
-        Parameters
-        ----------
-        X : pandas.DataFrame
-            Features; columns of dtype ``category`` are categorical, missing values are allowed.
-        y : numpy.ndarray
-            Class codes from 0, integers of shape (rows,).
-        n_estimators : int, optional
-            Members of the ensemble; by default as many as the checkpoint asks for.
-        random_state : int, default=0
-            Seed of the ensemble's shuffles.
-
-        Returns
-        -------
-        Encoder
-            Gives logits of this network, or of a copy in training, equal to `classifier`'s.
-
-        Raises
-        ------
-        DataError
-            If the table exceeds the model's limits.
-        """
+        """Fit TabPFN's preprocessing; see `FoundationModel.encoder`."""
         codes = np.asarray(y, dtype=np.int64)  # pandas counts categories in int8
         self.check(len(X), X.shape[1], codes.max() + 1)
         classifier = _classifier(self, n_estimators, random_state)
@@ -303,7 +375,7 @@ class FoundationModel:
             # Written for networks many times larger than the embedded one.
             warnings.filterwarnings("ignore", "Running on CPU with more than", UserWarning)
             classifier.fit(X, codes)
-        return Encoder(classifier, codes, self.limits.max_classes)
+        return TabPFNEncoder(classifier, codes, self.limits.max_classes)
 
 
 @own_settings()
@@ -314,8 +386,9 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
     ----------
     name : str or Path, default="embedded"
         ``"embedded"`` (the small model that comes with the package), a path to a
-        ``.safetensors`` or ``.ckpt`` file, or an official version, one of `OFFICIAL_VERSIONS`,
-        whose file must already lie where TabPFN keeps its models.
+        ``.safetensors`` or ``.ckpt`` file, or an official version, one of `OFFICIAL_VERSIONS` and
+        `OTHER_VERSIONS`, whose file must already lie where its package keeps it. Files of
+        TabICL and TabDPT are known by their content.
     device : str, default="cpu"
         Device of the weights; ``"auto"`` takes a CUDA device where there is one.
 
@@ -328,22 +401,26 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
     UnknownNameError
         If `name` is neither a path nor a known name.
     CheckpointError
-        If the file is missing, unreadable, unsafe to read, or not a classifier's.
+        If the file is missing, unreadable, unsafe to read, or not a classifier's, or a package
+        that it needs is not installed.
     CausalMixError
         If the device is unknown or absent.
     """
     where = find_device(device)
     path = _checkpoint_path(name)
     checkpoint = read_checkpoint(path)
+    config = dict(checkpoint["config"])
     stored_name = checkpoint.get("architecture_name")
+    if stored_name is None and "row_num_cls" in config:
+        stored_name = "tabicl"
     architecture_name = _OLD_ARCHITECTURE_NAMES.get(stored_name, stored_name)
-    if architecture_name not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
+    if architecture_name not in (*ARCHITECTURES, *OTHERS):
+        known = ", ".join((*ARCHITECTURES, *OTHERS))
         raise CheckpointError(
             f"{path.name} is of the unknown architecture {architecture_name!r}. Known: {known}."
         )
-    config = dict(checkpoint["config"])
-    n_classes = config.get("max_num_classes", 0)
+    kind = other_model(architecture_name) if architecture_name in OTHERS else TabPFNModel
+    n_classes = config.get(kind.classes_setting, 0)
     if not isinstance(n_classes, int) or n_classes < 2:
         raise CheckpointError(f"{path.name} is a regression checkpoint, not a classification one.")
     # A multi-task checkpoint may carry the regression loss; it is no part of the network.
@@ -358,7 +435,7 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
         raise CheckpointError(
             f"{path.name} does not fit the architecture {architecture_name}: {why}"
         ) from error
-    return FoundationModel(
+    return kind(
         network.eval().to(where),
         architecture_name,
         config,
@@ -374,23 +451,29 @@ def _digest(settings: Any) -> Any:
 
 
 def official_path(version: str) -> Path:
-    """Say where TabPFN keeps the weights of an official version, whether they are there or not.
+    """Say where its package keeps the weights of an official version, be they there or not.
 
     Parameters
     ----------
     version : str
-        One of `OFFICIAL_VERSIONS`.
+        One of `OFFICIAL_VERSIONS`, or of `OTHER_VERSIONS`.
 
     Returns
     -------
     Path
     """
+    if version in OTHER_VERSIONS:
+        repository, file = OTHER_VERSIONS[version]
+        found = try_to_load_from_cache(repository, file)
+        folder = repo_folder_name(repo_id=repository, repo_type="model")
+        place = Path(constants.HF_HUB_CACHE, folder, "snapshots", "main", file)
+        return Path(found) if isinstance(found, str) else place
     paths, *_ = resolve_model_path(None, "classifier", ModelVersion(version).value)
     return paths[0]
 
 
 def _classifier(
-    model: FoundationModel, n_estimators: int | None, random_state: int
+    model: TabPFNModel, n_estimators: int | None, random_state: int
 ) -> TabPFNClassifier:
     """Make a classifier that holds `model`'s own network, not a copy."""
     parsed, _ = ARCHITECTURES[model.architecture_name].parse_config(model.config)
@@ -412,14 +495,11 @@ def _checkpoint_path(name: str | Path) -> Path:
         if path.suffix not in _SUFFIXES:
             raise CheckpointError(f"{path} is no checkpoint: expected {' or '.join(_SUFFIXES)}.")
     else:
-        check_name(name, ("embedded", *OFFICIAL_VERSIONS), "foundation model")
+        check_name(name, ("embedded", *OFFICIAL_VERSIONS, *OTHER_VERSIONS), "foundation model")
         path = official_path(name)
-        hint = (
-            "The official TabPFN weights are licensed apart from the software, most versions for "
-            "non-commercial use only, and are not downloaded here. Accept the licence and get the "
-            "file from Prior Labs, put it there or set TABPFN_MODEL_CACHE_DIR, or pass its path "
-            "instead of the version. 'embedded' needs no download."
-        )
+        hint = _TABPFN_HINT
+        if name in OTHER_VERSIONS:
+            hint = _OTHER_HINT.format(OTHER_VERSIONS[name][0])
     with naming(path, "a checkpoint", hint, CheckpointError):
         found = path.is_file()
     if not found:
@@ -427,16 +507,18 @@ def _checkpoint_path(name: str | Path) -> Path:
     return path
 
 
-def _inference_config(checkpoint: Mapping[str, Any], architecture_name: str) -> InferenceConfig:
-    """Inference settings of a checkpoint; the first two versions did not store any."""
+def _inference_config(checkpoint: Mapping[str, Any], architecture_name: str) -> Any:
+    """Inference settings of a checkpoint; the first two versions of TabPFN did not store any."""
     stored = dict(checkpoint.get("inference_config") or {})
+    estimators = stored.get("N_ESTIMATORS")  # or "auto"
+    if isinstance(estimators, int) and not 1 <= estimators <= _MOST_ESTIMATORS:
+        raise ValueError(f"N_ESTIMATORS is {estimators:,}, not from 1 to {_MOST_ESTIMATORS:,}.")
+    if architecture_name in OTHERS:
+        return dataclasses.replace(other_model(architecture_name).settings, **stored)
     if not stored:
         version = ModelVersion.V2 if architecture_name == "tabpfn_v2" else ModelVersion.V2_5
         return InferenceConfig.get_default("multiclass", version)
     if "CONSTANT_FEATURE_COUNT" in stored:  # the name until version 8 of the library
         count = stored.pop("CONSTANT_FEATURE_COUNT")
         stored["FEATURE_SUBSAMPLING_CONSTANT_FEATURE_COUNT"] = count
-    estimators = stored.get("N_ESTIMATORS")  # or "auto"
-    if isinstance(estimators, int) and not 1 <= estimators <= _MOST_ESTIMATORS:
-        raise ValueError(f"N_ESTIMATORS is {estimators:,}, not from 1 to {_MOST_ESTIMATORS:,}.")
     return InferenceConfig(**stored)
