@@ -55,6 +55,7 @@ def test_tabpfns_loop_starts_from_the_given_weights(split, monkeypatch):
     before = {name: p.clone() for name, p in tfm.network.state_dict().items()}
     monkeypatch.setattr(finetuned_classifier, "FinetunedTabPFNClassifier", without_epochs)
     found = tuned_by_tabpfn(tfm, split, 0)
-    np.testing.assert_allclose(found, zero_shot(tfm, split, 0), atol=1e-4)
+    # Where the processor has bfloat16, TabPFN's loop predicts in it.
+    np.testing.assert_allclose(found, zero_shot(tfm, split, 0), atol=5e-3)
     assert seen["validation_split_ratio"] == 0.25
     assert all((before[name] == p).all() for name, p in tfm.network.state_dict().items())

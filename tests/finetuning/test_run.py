@@ -160,13 +160,13 @@ def test_repeated_splits_are_other_splits_of_the_same_rows(tfm, split):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that counts how often it is read: at the start, around validation 0, in each step."""
+    """A clock that counts how often it is read: at the start, around validation 0, twice a step."""
     ticks = itertools.count()
     time = SimpleNamespace(perf_counter=lambda: next(ticks))
     monkeypatch.setattr(sys.modules["causalmix.finetuning.run"], "time", time)
 
 
-@pytest.mark.parametrize(("limit", "end"), [(12, 3), (40, 6)])
+@pytest.mark.parametrize(("limit", "end"), [(18, 3), (60, 6)])
 def test_a_run_goes_no_further_than_those_on_other_splits(tfm, split, clock, limit, end):
     config = FinetuneConfig(
         steps=6,
@@ -253,11 +253,11 @@ def test_without_steps_the_weights_are_validated_and_kept(tfm, split):
 
 
 def test_the_step_that_exceeds_the_time_limit_is_validated_and_the_last(tfm, split, clock):
-    config = FinetuneConfig(steps=50, validate_every=10, time_limit=5)
+    config = FinetuneConfig(steps=50, validate_every=10, time_limit=6)
     result = finetune(tfm, split, config=config)
     assert result.history["step"].tolist() == [0, 2]
     assert result.stopped_by == "time_limit"
-    config = FinetuneConfig(steps=2, patience=1, learning_rate=1.0, time_limit=5, **LOWEST)
+    config = FinetuneConfig(steps=2, patience=1, learning_rate=1.0, time_limit=6, **LOWEST)
     assert finetune(tfm, split, config=config).stopped_by == "steps"  # none were left
 
 
