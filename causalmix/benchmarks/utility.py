@@ -44,8 +44,11 @@ GENERATORS: dict[str, Callable[[int], Generator]] = {
     "tfm_conditional": lambda seed: make_generator("tfm_conditional"),
     "tfm_conditional_dag": lambda seed: make_generator("tfm_conditional_dag", seed=seed),
     "causal_purified": lambda seed: make_generator("causal", purified=True, seed=seed),
+} | {
+    f"ctgan_{n}": lambda seed, n=n: make_generator("ctgan", epochs=n, seed=seed)
+    for n in (50, 150, 400, 1200)
 }
-"""Generators by name, given a seed."""
+"""Generators by name, given a seed; ``ctgan_N`` trains for N epochs."""
 
 DEFAULT_GENERATORS = (
     "causal",

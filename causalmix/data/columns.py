@@ -324,7 +324,9 @@ def _reason_to_drop(
         return "constant"
     if want:
         return ""
-    if diagnosis.kind == "text" and n_distinct > max(20, min(MAX_TEXT_CATEGORIES, n_present / 2)):
+    identifies = n_distinct == n_present >= MIN_IDENTIFIED_ROWS
+    many = n_distinct > max(20, min(MAX_TEXT_CATEGORIES, n_present / 2))
+    if diagnosis.kind == "text" and (many or identifies):
         return "mixed" if diagnosis.odd else "text"
     if diagnosis.kind == "number" and numbers_rows(values, first=first):
         return "identifier"

@@ -288,7 +288,7 @@ def generate_table(
     CausalMixError
         If the table cannot be used, or a parameter makes no sense.
     """
-    out = check_place_of_rows(out)
+    out = check_place_of_rows(out, table)
     graph_out = None if graph_out is None else _check_place_of_graph(graph_out)
     check_whole(n, 1, "n")
     check_range(keep_noise, "[0, 1]", "keep_noise")

@@ -22,7 +22,7 @@ from causalmix.finetuning.persistence import GENERATOR
 from causalmix.generation.base import Generator
 from causalmix.generation.registry import limit_time
 from causalmix.reports.drawing import RowSource
-from causalmix.reports.folds import BEFORE, TUNED, Folds, evaluate_folds, without_steps
+from causalmix.reports.folds import BEFORE, GUESS, TUNED, Folds, evaluate_folds, without_steps
 from causalmix.reports.given import Graph, Knowledge, read_structure
 from causalmix.reports.inspection import Inspection, inspect_table, source_rows
 from causalmix.reports.stages import heard
@@ -136,11 +136,21 @@ class TableFit:
             return used if self.used == TUNED else used + against
         if self.used == BEFORE:
             return f"{used} Nothing speaks for changing it."
+        if self.folds.difference()[0] < 0:
+            return f"{used} The held-out rows lean against it, by no more than chance explains."
         return f"{used} Neither the validation rows nor the held-out ones are against it."
 
     def _on_the_usual(self) -> str:
         scores = self.folds.scores()["log_loss"]
-        best = scores.drop([TUNED, BEFORE]).idxmin()
+        usual = scores.drop([TUNED, BEFORE, GUESS])
+        best = usual.idxmin()
+        if min(scores[self.used], usual[best]) >= scores[GUESS]:
+            return (
+                "Nothing here is better than guessing by the shares of the classes: the columns "
+                "say too little of the class, or the rows are too few."
+            )
+        if usual[best] >= scores[GUESS]:
+            return "The usual classifiers are no better than guessing by the shares of the classes."
         value, low, high = self.folds.difference(self.used, best)
         moved = f"its log-loss is {_moved(-value, -high, -low)} than that of the model"
         if low > 0:
@@ -275,7 +285,8 @@ def fit_table(
         time_limit=None if time_limit is None else _FITS * time_limit,
         random_state=seed,
     )
-    report(f"to fine-tune on {len(X)} rows" + (f" and those of {generator}" if generator else ""))
+    made = f", and synthetic ones ({generator})" if generator else ""
+    report(f"{len(X)} rows to fine-tune on{made}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FinetuningWarning)  # the verdict says it
         warnings.filterwarnings("ignore", category=UserWarning)  # the inspection has said it

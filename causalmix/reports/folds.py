@@ -20,7 +20,7 @@ from causalmix.finetuning.estimator import CausalMixClassifier
 from causalmix.finetuning.metrics import SCORES, row_losses, score
 from causalmix.quality.baselines import BASELINES, fit_predict_proba
 
-TUNED, BEFORE = "fine-tuned", "zero-shot"
+TUNED, BEFORE, GUESS = "fine-tuned", "zero-shot", "guessing"
 
 USUAL = ("logistic_regression", "random_forest", "hist_gradient_boosting")
 """Classifiers that stand beside."""
@@ -44,7 +44,7 @@ class Folds:
     fold : ndarray of int, shape (n_rows,)
         Which fold held a row out; -1 where none did.
     proba : dict of str to ndarray of float, shape (n_rows, n_classes)
-        By method: `TUNED`, `BEFORE`, and those of `USUAL`.
+        By method: `TUNED`, `BEFORE`, those of `USUAL`, and `GUESS`, the shares of the classes.
     asked : int
         Folds that were asked for; fewer were finished where time ran out.
     last : CausalMixClassifier or None
@@ -207,7 +207,7 @@ def evaluate_folds(
     fold = np.full(len(y), -1)
     proba = {
         name: np.full((len(y), len(counts)), np.nan)
-        for name in (TUNED, BEFORE, *(BASELINES[name].label for name in USUAL))
+        for name in (TUNED, BEFORE, GUESS, *(BASELINES[name].label for name in USUAL))
     }
     last, tested = None, np.array([], int)
     split = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(others, codes[others])
@@ -226,6 +226,7 @@ def evaluate_folds(
             found = np.zeros((len(tested), len(counts)))
             found[:, places] = model.predict_proba(X.iloc[tested])
             proba[name][tested] = found
+        proba[GUESS][tested] = np.bincount(codes[rows], minlength=len(counts)) / len(rows)
         for name in USUAL:
             proba[BASELINES[name].label][tested] = _usual(name, last, y, X.iloc[tested], seed)
         fold[tested] = k

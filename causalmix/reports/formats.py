@@ -21,12 +21,14 @@ _MOST_DECIMALS = 6
 _BELOW = ("<", "≤", "b", "u")  # how a bound from above begins
 
 
-def check_place_of_rows(path: str | Path) -> Path:
+def check_place_of_rows(path: str | Path, table: str | Path | None = None) -> Path:
     """Raise unless a file of rows can be written there.
 
     Parameters
     ----------
     path : str or Path
+    table : str or Path, optional
+        What the rows are made from, which is not to be replaced.
 
     Returns
     -------
@@ -35,9 +37,12 @@ def check_place_of_rows(path: str | Path) -> Path:
     Raises
     ------
     CausalMixError
-        If it cannot, or the ending is not that of a CSV or Parquet file.
+        If it cannot, it is the table, or the ending is not that of a CSV or Parquet file.
     """
     path = Path(path)
+    source = None if table is None else Path(table)
+    if source and path.exists() and source.exists() and path.samefile(source):
+        raise CausalMixError(f"{path} is the table itself, which would be lost: name another file.")
     if path.suffix.lower() not in SUFFIXES:
         raise CausalMixError(f"{path}: rows are written to files of type {', '.join(SUFFIXES)}.")
     check_writable(path)

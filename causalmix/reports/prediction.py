@@ -46,7 +46,7 @@ def predict_table(
     CausalMixError
         If it cannot be read, or the file not be written.
     """
-    out = check_place_of_rows(out)
+    out = check_place_of_rows(out, table)
     classifier = CausalMixClassifier.load(model, device=device)
     frame = find_table(table)[1].frame.reset_index(drop=True)
     used = list(classifier.context_.X.columns)
@@ -58,12 +58,34 @@ def predict_table(
         )
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        proba = classifier.predict_proba(frame.reindex(columns=classifier.feature_names_in_))
+        rows = frame.reindex(columns=classifier.feature_names_in_)
+        proba = classifier.predict_proba(rows)
     scores = pd.DataFrame(proba, columns=[f"probability of {c}" for c in classifier.classes_])
     best = pd.Series(classifier.classes_[proba.argmax(axis=1)], name="class")
     others = frame[[name for name in frame if name not in used]]
     write_rows(pd.concat([_identifying(others), best, scores], axis=1), out, float_format="%.6g")
-    return [str(each.message) for each in said if each.category is UserWarning]
+    told = [str(each.message) for each in said if each.category is UserWarning]
+    if known := _n_known(classifier, rows):
+        told.append(
+            f"{known} of {len(frame)} rows are among those that the model was fitted on: their "
+            "predictions say nothing of how well it predicts others."
+        )
+    return told
+
+
+def _n_known(classifier: CausalMixClassifier, rows: pd.DataFrame) -> int:
+    """Count the rows that are like one that the classifier was fitted on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said with the predictions
+        tables = classifier.read_features(rows), classifier.context_.X
+    keys = [pd.util.hash_pandas_object(_as_text(each), index=False) for each in tables]
+    return int(keys[0].isin(keys[1]).sum())
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Write cells alike whatever the types of their columns."""
+    floats = table.astype(dict.fromkeys(table.select_dtypes("number"), float))
+    return floats.astype(object).where(floats.notna(), "").astype(str)
 
 
 def _identifying(columns: pd.DataFrame) -> pd.DataFrame:

@@ -261,3 +261,9 @@ def test_agreement_with_published_types(shared_data, tmp_path):
     assert np.mean(agree) > 0.9
     assert called / n_called > 0.9
     assert np.mean(found) > 0.8
+
+
+@pytest.mark.parametrize(("n", "kept"), [(9, True), (10, False), (20, False)])
+def test_text_that_is_another_in_every_row_names_the_rows_however_few(n, kept):
+    frame = pd.DataFrame({"name": [f"K-{k * 7}" for k in range(n)], "x": np.arange(n) % 3 + 0.5})
+    assert ("name" in clean_columns(frame)[0]) is kept

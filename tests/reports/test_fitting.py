@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,8 @@ from causalmix.discovery.knowledge import BackgroundKnowledge
 from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import roc_auc
 from causalmix.generation.causal import CausalGenerator
-from causalmix.reports.fitting import VERDICTS, fit_table
-from causalmix.reports.folds import BEFORE, TUNED, Folds, _auc_of_counts
+from causalmix.reports.fitting import VERDICTS, TableFit, fit_table
+from causalmix.reports.folds import BEFORE, GUESS, TUNED, Folds, _auc_of_counts
 from causalmix.reports.given import read_structure
 from causalmix.reports.inspection import inspect_table
 from causalmix.reports.page import _rises
@@ -313,6 +314,7 @@ def made_folds(better: float) -> Folds:
     odds = np.log(p / (1 - p)) + better * np.where(y == 1, 1, -1)
     tuned = 1 / (1 + np.exp(-odds))
     proba = {TUNED: np.stack([1 - tuned, tuned], axis=1), BEFORE: before, "other": before}
+    proba[GUESS] = np.full((len(tuned), 2), 0.5)
     fold = np.repeat([0, 1, -1], [90, 90, 20])
     return Folds(("n", "y"), y, fold, proba, 3)
 
@@ -349,3 +351,41 @@ def test_the_verdict_is_that_of_the_interval(patients):
         assert f"Fine-tuning: {verdict}." in judged.sentences()[0]
         value, low, high = judged.folds.difference()
         assert low <= value <= high
+
+
+def test_a_table_is_not_replaced_by_what_is_made_of_it(model, patients, tmp_path):
+    copied = tmp_path / "patients.csv"
+    shutil.copy(patients, copied)
+    commands = (
+        ["predict", str(model[0]), str(copied)],
+        ["generate", str(copied), "--target", "home", "-n", "5"],
+    )
+    for command in commands:
+        done = CliRunner().invoke(main, [*command, "--out", str(copied)])
+        assert done.exit_code != 0
+        assert "is the table itself" in done.output
+    assert copied.read_bytes() == patients.read_bytes()
+
+
+def test_rows_that_the_model_has_seen_are_counted(model, patients, tmp_path):
+    rows = pd.read_csv(patients, dtype=str, keep_default_na=False)
+    rows.loc[:9, "age"] = "17"  # no row had it
+    rows.to_csv(tmp_path / "new.csv", index=False)
+    out = ["--out", str(tmp_path / "scores.csv")]
+    done = CliRunner().invoke(main, ["predict", str(model[0]), str(tmp_path / "new.csv"), *out])
+    assert "70 of 80 rows are among those that the model was fitted on" in done.output
+
+
+def test_what_is_no_better_than_guessing_is_not_recommended():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 40)
+    even, wrong = np.full((80, 2), 0.5), np.column_stack([y, 1 - y]) * 0.5 + 0.25
+    proba = dict.fromkeys((TUNED, BEFORE, "Random forest"), wrong) | {GUESS: even}
+    folds = Folds(("no", "yes"), y, rng.permutation(80) % 5, proba, 5)
+    fit = TableFit(
+        SimpleNamespace(report_=SimpleNamespace(kept="zero_shot")), *[None] * 2, folds, *[None] * 4
+    )
+    assert fit.sentences()[1].startswith("Nothing here is better than guessing")
+    right = 1 - wrong
+    better = replace(folds, proba=proba | {BEFORE: right, TUNED: right})
+    assert "no better than guessing" in replace(fit, folds=better).sentences()[1]
