@@ -131,3 +131,16 @@ def test_voters_have_an_arrow_that_cannot_be_and_knowledge_mends_it():
     assert now.loc["vote", "PID"] > now.loc["PID", "vote"]
     own = before.marks.query("algorithm == 'boss' and source == 'TVnews' and target == 'age'")
     assert own.set_index("mark").loc["---", "frequency"] >= 0.4
+
+
+def test_few_epochs_of_ctgan_are_no_better_than_chance_and_many_are():
+    """What chapter 2 says of it."""
+    auc = load_result("generation/ctgan").pivot(
+        index=["dataset", "seed"], columns="generator", values="linear_synthetic"
+    )
+    assert len(auc) == 6
+    assert (auc[["ctgan_50", "ctgan_150"]] < 0.5).sum().sum() > 6  # of twelve
+    assert auc["ctgan_1200"].min() > 0.9
+    earlier = load_result("generation/utility").query("generator == 'ctgan' and n_train == 100")
+    assert (earlier.groupby("dataset")["linear_synthetic"].mean() < 0.5).mean() > 0.5
+    assert CTGAN_EPOCHS == 150
