@@ -29,11 +29,11 @@ LEAST_ERROR = 0.02
 N_BOOTSTRAP = 2000
 
 QUANTITIES = {
-    "median_lead": "median improvement, above the best other arm's by",
-    "spread_lead": "interquartile range of the improvement, below default fine-tuning's by",
-    "rank_lead": "mean rank, ahead of the best other arm's by",
-    "default_rank_lead": "mean rank of default fine-tuning, ahead of the best third arm's by",
-    "gap_lead": "median validation-test gap, below default fine-tuning's by",
+    "median_lead": "median improvement minus the best other arm's:",
+    "spread_lead": "interquartile range of default fine-tuning's improvement minus this arm's:",
+    "rank_lead": "mean rank of the best other arm minus this arm's:",
+    "default_rank_lead": "mean rank of the best third arm minus default fine-tuning's:",
+    "gap_lead": "median validation-test gap of default fine-tuning minus this arm's:",
 }
 """What `quantities_of` computes, in words."""
 

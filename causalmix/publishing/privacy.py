@@ -21,8 +21,8 @@ _KEPT = CausalGenerator().noise_correlation
 
 _LABELS = {
     "causal_close": "Causal, 0.95 of the noise kept",
-    "causal": f"Causal, {_KEPT:g} of it kept (the default)",
-    "causal_sampled": "Causal, all noise fresh",
+    "causal": f"Causal, {_KEPT:g} of it kept (default in fine-tuning)",
+    "causal_sampled": "Causal, all noise fresh (default of `generate`)",
     "causal_paper": "Causal, as in the paper (all noise fresh)",
     "smote_nc": "SMOTE-NC",
     "perturbation": "Row perturbation",
@@ -95,7 +95,7 @@ def _answer(rows: pd.DataFrame) -> str:
     kept, fresh = (found.loc[name] for name in ("causal", "causal_sampled"))
     above = (kept["membership_auc"] > fresh["membership_auc"]).sum()
     return (
-        f"With the default's kept noise ({_KEPT:g}) the attack reaches "
+        f"With kept noise ({_KEPT:g}, the default in fine-tuning) the attack reaches "
         f"{kept['membership_auc'].mean():.2f}, with fresh noise "
         f"{fresh['membership_auc'].mean():.2f}; 0.5 is guessing. Kept noise gives more away on "
         f"{above} of {len(kept)} tables. Where {FALSE_POSITIVES:.0%} of the people who were not "

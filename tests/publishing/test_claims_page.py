@@ -42,7 +42,7 @@ def filled(text: str, results: Path) -> str:
 
 def test_verdicts_figures_and_what_is_missing_are_those_of_the_runs(results):
     first, spread, gap = filled("{{ claim_1 }}|{{ claim_2 }}|{{ claim_11 }}", results).split("|")
-    assert first.startswith("**CausalMixFT (paper): reproduced.** Median improvement, above")
+    assert first.startswith("**CausalMixFT (paper): reproduced.** Median improvement minus")
     assert "CausalMix, beside it: reproduced." in first  # it is not compared with the paper's
     assert "(6 tables, 12 splits," in first
     assert "**CausalMixFT (paper): not reproduced.**" in spread  # its gain grows from t0 to t5
