@@ -15,7 +15,7 @@ from causalmix.benchmarks import (
     tabulate_searches,
     tabulate_uses,
 )
-from causalmix.benchmarks.utility import SCORES, SOURCES
+from causalmix.benchmarks.utility import CTGAN_EPOCHS, SCORES, SOURCES
 
 INTERVALS = {"fci": {200: (0.1, 0.3), 1000: (-0.1, 0.3)}, "pc": {200: (-0.3, -0.1)}}
 INTERVALS["pc"][1000] = INTERVALS["pc"][200]
