@@ -260,7 +260,7 @@ def generate_table(
         Key of `causalmix.generation.registry.GENERATORS`; ``"causal"`` by default.
     keep_noise : float, default=0.0
         ``noise_correlation`` of the causal generator: how near a row stays to the one that it
-        starts from. Rows that leave the house should owe nothing to single people.
+        starts from. Rows that leave the house should not start from single people's.
     class_shares : mapping of str to float, optional
         Shares of the classes, which sum to 1; by default as in the table.
     do : mapping of str to str, optional
