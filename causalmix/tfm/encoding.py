@@ -38,8 +38,8 @@ _ABSENT_LOG_ODDS = -16.0
 
 _TIMED_ROWS = 100
 
-# Cells of a batch of tasks from which a step computes layers anew on its way back: that takes a
-# third more time, and a fraction of the memory.
+# Cells of a batch of tasks from which a step computes layers anew on its way back: that takes some
+# more time, and about half of the memory.
 _RECOMPUTED_CELLS = 40_000
 
 _QUERY_ROWS = 2048  # in one forward pass; rows do not see each other, so this only bounds memory
