@@ -119,12 +119,15 @@ def read_config(path: Path = PRETRAINING) -> PretrainConfig:
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
         prior = settings.pop("prior", {})
-        for name in {"rows", "context_share"} & prior.keys():
-            prior[name] = tuple(prior[name])
-        return PretrainConfig(prior=PriorConfig(**prior), **settings)
+        return PretrainConfig(prior=PriorConfig(**with_tuples(prior)), **settings)
     except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).replace("__init__()", "it")
         raise CheckpointError(
             f"{path} is no configuration of a pre-training run: {reason}. "
             f"{PRETRAINING} is an example."
         ) from error
+
+
+def with_tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with tuples where a file has lists."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}

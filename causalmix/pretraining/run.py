@@ -116,11 +116,11 @@ def pretrain(
     make_folder(folder)
     where = find_device(device)
     with sole_writer(folder), own_settings(), tensor_cores(where):
-        run = _Run(config, start_from, where)
+        run = TrainingRun(config, start_from, where)
         if not run.resume(folder / "state.pt"):
-            _check_empty(folder)
+            check_empty(folder)
             run.write_state(folder / "state.pt")  # from here on the folder's results are this run's
-        tasks = [_moved(batch, run.device) for batch in read_tasks(Path(held_out), config.held_out)]
+        tasks = [moved(batch, run.device) for batch in read_tasks(Path(held_out), config.held_out)]
         pin = run.device.type == "cuda"
         ahead = task_stream(config, run.step + 1, producers=producers, pin=pin)
         with (
@@ -132,7 +132,7 @@ def pretrain(
 
 
 def _train(
-    run: _Run,
+    run: TrainingRun,
     stream: Iterator[TaskBatch],
     held_out: Sequence[TaskBatch],
     folder: Path,
@@ -157,7 +157,7 @@ def _train(
             run.write_state(folder / "state.pt")
 
 
-class _Run:
+class TrainingRun:
     """State of a pre-training run: network, optimisers, step and log."""
 
     def __init__(
@@ -184,7 +184,7 @@ class _Run:
             asked = time.perf_counter()
             batch = next(stream)
             self.waited += time.perf_counter() - asked
-            logits, targets = logits_and_targets(self.network, _moved(batch, self.device))
+            logits, targets = logits_and_targets(self.network, moved(batch, self.device))
             loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=NO_CLASS)
             (loss / config.batches_per_step).backward()
             self.losses.append(loss.detach())  # a number would make the CPU wait for the GPU
@@ -201,7 +201,7 @@ class _Run:
         loss = held_out_loss(self.network, held_out)
         row = {
             "step": self.step,
-            "train_loss": torch.stack(self.losses).mean().item(),
+            "train_loss": torch.stack(self.losses).mean().item() if self.losses else float("nan"),
             "learning_rate": self.optimisers[0].param_groups[0]["lr"],
             "held_out_loss": loss,
             **{f"{name}_auc": auc for name, auc in evaluate_real_tables(self.network).items()},
@@ -212,9 +212,9 @@ class _Run:
         self.log = pd.concat([self.log, pd.DataFrame([row])], ignore_index=True)
         self.losses = []
 
-    def write_results(self, folder: Path) -> None:
-        """Write the log, the manifest, and the checkpoint if it is the best yet."""
-        if self.log["best"].iloc[-1]:
+    def write_results(self, folder: Path, *, always: bool = False) -> None:
+        """Write the log, the manifest, and the checkpoint if it is the best yet, or `always`."""
+        if always or self.log["best"].iloc[-1]:
             checkpoint = {
                 "state_dict": _half(self.network.state_dict()),
                 "config": self.config.network,
@@ -284,8 +284,8 @@ class _Run:
         }
 
 
-def _check_empty(folder: Path) -> None:
-    """Raise if a run would replace results that are not its own."""
+def check_empty(folder: Path) -> None:
+    """Raise `CheckpointError` if a run would replace results that are not its own."""
     for name in ("model.safetensors", "log.csv", "manifest.json"):
         if (folder / name).exists():
             raise CheckpointError(
@@ -348,7 +348,7 @@ def _schedule(step: int, config: PretrainConfig) -> float:
     return min(1.0, step / config.warmup_steps, left)
 
 
-def _moved(batch: TaskBatch, device: torch.device) -> TaskBatch:
+def moved(batch: TaskBatch, device: torch.device) -> TaskBatch:
     """Return a batch on a device; copies from pinned memory are not waited for."""
     x, y = (each.to(device, non_blocking=True) for each in (batch.x, batch.y))
     return replace(batch, x=x, y=y)

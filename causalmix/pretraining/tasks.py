@@ -14,12 +14,15 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from causalmix.pretraining.config import PretrainConfig
+from causalmix.pretraining.regions import PriorMixture
 from causalmix.prior.tasks import TaskBatch, sample_batch
 
 _AHEAD = 4  # batches that a producer may be ahead of the trainer
 
 
-def make_tasks(config: PretrainConfig, step: int, number: int) -> TaskBatch:
+def make_tasks(
+    config: PretrainConfig, step: int, number: int, mixture: PriorMixture | None = None
+) -> TaskBatch:
     """Make one batch of a run.
 
     Parameters
@@ -30,6 +33,8 @@ def make_tasks(config: PretrainConfig, step: int, number: int) -> TaskBatch:
         From 1.
     number : int
         Of the batch in the step, from 0.
+    mixture : PriorMixture, optional
+        Where tasks come from, in place of the prior of `config`.
 
     Returns
     -------
@@ -41,13 +46,20 @@ def make_tasks(config: PretrainConfig, step: int, number: int) -> TaskBatch:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # more would add up in another order
     try:
-        return sample_batch(config.prior, rng, difficulty=difficulty)
+        prior = mixture.draw(rng) if mixture else config.prior
+        return sample_batch(prior, rng, difficulty=difficulty)
     finally:
         torch.set_num_threads(threads)
 
 
 def task_stream(
-    config: PretrainConfig, step: int, *, producers: int = 0, pin: bool = False
+    config: PretrainConfig,
+    step: int,
+    *,
+    last: int | None = None,
+    mixture: PriorMixture | None = None,
+    producers: int = 0,
+    pin: bool = False,
 ) -> Iterator[TaskBatch]:
     """Make the batches of a run in order.
 
@@ -56,7 +68,11 @@ def task_stream(
     config : PretrainConfig
         Of the run.
     step : int
-        The first step whose batches are made; its last one is that of `config`.
+        The first step whose batches are made.
+    last : int, optional
+        The last one; by default the run's.
+    mixture : PriorMixture, optional
+        Where tasks come from, in place of the prior of `config`.
     producers : int, default=0
         Processes that make them ahead; with 0 each is made when it is asked for.
     pin : bool, default=False
@@ -69,9 +85,9 @@ def task_stream(
     """
     per_step = config.batches_per_step
     loader = DataLoader(
-        _Batches(config),
+        _Batches(config, mixture),
         batch_size=None,  # an item is a batch already
-        sampler=range((step - 1) * per_step, config.steps * per_step),
+        sampler=range((step - 1) * per_step, (last or config.steps) * per_step),
         num_workers=producers,
         prefetch_factor=_AHEAD if producers else None,
         pin_memory=pin,
@@ -83,10 +99,10 @@ def task_stream(
 class _Batches(Dataset):
     """The batches of a run by their number in it, in a form that PyTorch's loader passes on."""
 
-    def __init__(self, config: PretrainConfig) -> None:
-        self._config = config
+    def __init__(self, config: PretrainConfig, mixture: PriorMixture | None) -> None:
+        self._config, self._mixture = config, mixture
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, int]:
         step, number = divmod(index, self._config.batches_per_step)
-        batch = make_tasks(self._config, step + 1, number)
+        batch = make_tasks(self._config, step + 1, number, self._mixture)
         return batch.x, batch.y, batch.n_context

@@ -19,6 +19,9 @@ from causalmix.prior.nodes import Source, standardise
 
 MAX_LEVELS = 12  # of a categorical column
 
+EVENNESS = (0.05, 1.3)
+"""How even the shares of classes, and of a column's levels, are."""
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -37,7 +40,12 @@ class Columns:
 
 
 def read_columns(
-    nodes: Tensor, one_hot: Sequence[int], difficulty: float, source: Source
+    nodes: Tensor,
+    one_hot: Sequence[int],
+    difficulty: float,
+    source: Source,
+    *,
+    categorical_range: tuple[float, float],
 ) -> Columns:
     """Turn nodes into columns of a table: warped, rounded, or category codes.
 
@@ -51,14 +59,17 @@ def read_columns(
         From 0, all numeric, to 1.
     source : Source
         Draws all that is random.
+    categorical_range : tuple of float
+        Between which a task's share of categorical columns is uniform before it is clipped to
+        [0, 1].
 
     Returns
     -------
     Columns
     """
     n_tasks, n_rows, n_columns = nodes.shape
-    # A third of the tasks is all numeric, some are all categorical, the rest is mixed.
-    share = source.uniform(n_tasks, 1, low=-0.6, high=1.4).clamp(0, 1) * min(1.0, 2 * difficulty)
+    low, high = categorical_range
+    share = source.uniform(n_tasks, 1, low=low, high=high).clamp(0, 1) * min(1.0, 2 * difficulty)
     categorical = source.happens(share, n_tasks, n_columns)
     n_levels = 2 + source.log_uniform(n_tasks, n_columns, low=0.3, high=MAX_LEVELS - 1.01).long()
     n_hot = len(one_hot)
@@ -253,7 +264,9 @@ def with_components(x: Tensor, n_context: int, n_components: int) -> Tensor:
     return torch.cat([x, scaled @ directions], dim=2)
 
 
-def class_shares(n_classes: Tensor, n_most: int, source: Source) -> Tensor:
+def class_shares(
+    n_classes: Tensor, n_most: int, source: Source, evenness: tuple[float, float] = EVENNESS
+) -> Tensor:
     """Draw the shares of classes; how even they are varies.
 
     Parameters
@@ -264,19 +277,23 @@ def class_shares(n_classes: Tensor, n_most: int, source: Source) -> Tensor:
         The largest of them, K.
     source : Source
         Draws all that is random.
+    evenness : tuple of float, default=(0.05, 1.3)
+        Between which the power of a task's weights is log-uniform: near 0 its shares are equal.
 
     Returns
     -------
     torch.Tensor
         Shape (B, K), zero from `n_classes` on; rows sum to one.
     """
-    evenness = source.log_uniform(len(n_classes), 1, low=0.05, high=1.3)
-    weight = (-source.uniform(len(n_classes), n_most, low=1e-6).log()).pow(evenness)
+    power = source.log_uniform(len(n_classes), 1, low=evenness[0], high=evenness[1])
+    weight = (-source.uniform(len(n_classes), n_most, low=1e-6).log()).pow(power)
     weight = weight * (torch.arange(n_most, device=source.device) < n_classes[:, None])
     return weight / weight.sum(1, keepdim=True)
 
 
-def cut(score: Tensor, n_classes: Tensor, source: Source) -> Tensor:
+def cut(
+    score: Tensor, n_classes: Tensor, source: Source, evenness: tuple[float, float] = EVENNESS
+) -> Tensor:
     """Cut a score at random quantiles into ordered classes.
 
     Parameters
@@ -287,13 +304,15 @@ def cut(score: Tensor, n_classes: Tensor, source: Source) -> Tensor:
         Classes of each task, int64 of shape (B,).
     source : Source
         Draws all that is random.
+    evenness : tuple of float, default=(0.05, 1.3)
+        See `class_shares`.
 
     Returns
     -------
     torch.Tensor
         Classes from 0 in the order of the score, int64 of shape (B, R).
     """
-    edges = class_shares(n_classes, int(n_classes.max()), source).cumsum(1)[:, :-1]
+    edges = class_shares(n_classes, int(n_classes.max()), source, evenness).cumsum(1)[:, :-1]
     last = torch.arange(1, edges.shape[1] + 1, device=score.device) >= n_classes[:, None]
     edges = edges.clamp(0.04, 0.96).masked_fill(last, 2.0)
     rank = score.argsort(dim=1).argsort(dim=1) / score.shape[1]

@@ -9,7 +9,7 @@ Shapes: B tasks, R rows, N nodes, G nodes of one level, P parents of a node.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -64,6 +64,9 @@ def sample_nodes(
     cause_scale: Tensor,
     rng: np.random.Generator,
     source: Source,
+    *,
+    mechanisms: Sequence[float],
+    noise: tuple[float, float],
 ) -> Tensor:
     """Run one random SCM a task.
 
@@ -81,6 +84,10 @@ def sample_nodes(
         Draws what the tasks share: level sizes and kinds of mechanisms.
     source : Source
         Draws all else.
+    mechanisms : sequence of float
+        Shares of the `MECHANISMS`, in their order.
+    noise : tuple of float
+        Smallest and largest scale of a task's noise, against a mechanism's deviation of one.
 
     Returns
     -------
@@ -89,7 +96,7 @@ def sample_nodes(
     """
     n_tasks = len(cause)
     noise_kind = source.pick([0.4, 0.2, 0.15, 0.25], n_tasks, 1, 1)
-    noise_scale = source.log_uniform(n_tasks, 1, 1, low=0.03, high=1.2)
+    noise_scale = source.log_uniform(n_tasks, 1, 1, low=noise[0], high=noise[1])
     parent_chance = source.uniform(n_tasks, 1, 1, low=0.0, high=0.9)
     values: Tensor | None = None
     for size in _level_sizes(n_nodes, depth, rng):
@@ -97,7 +104,7 @@ def sample_nodes(
         if values is not None:
             parents = _draw_parents(values, size, parent_chance, source)
             spread = noise_scale * source.log_uniform(n_tasks, 1, size, low=0.5, high=2.0)
-            level = _level_mechanisms(parents, rng, source) + spread * level
+            level = _level_mechanisms(parents, mechanisms, rng, source) + spread * level
         level = level + _effect_of_cause(cause, cause_scale, size, source)
         level = standardise(level)
         values = level if values is None else torch.cat([values, level], dim=2)
@@ -146,9 +153,11 @@ def _effect_of_cause(cause: Tensor, scale: Tensor, size: int, source: Source) ->
     return _lookup(shift, cause[:, :, None].expand(-1, -1, size))
 
 
-def _level_mechanisms(parents: Tensor, rng: np.random.Generator, source: Source) -> Tensor:
+def _level_mechanisms(
+    parents: Tensor, shares: Sequence[float], rng: np.random.Generator, source: Source
+) -> Tensor:
     """Give each node of a level a mechanism; nodes of one kind are computed together."""
-    kinds = np.sort(rng.choice(list(MECHANISMS), parents.shape[2], p=_NODE_SHARES))
+    kinds = np.sort(rng.choice(list(MECHANISMS), parents.shape[2], p=shares))
     parts = []
     for kind in np.unique(kinds):
         chosen = torch.from_numpy(np.flatnonzero(kinds == kind)).to(parents.device)
@@ -228,7 +237,6 @@ MECHANISMS: dict[str, Callable[[Tensor, Source], Tensor]] = {
     "steps": steps,
     "tree": tree,
 }
-_NODE_SHARES = [0.35, 0.25, 0.08, 0.05, 0.12, 0.15]  # in the order of MECHANISMS
 
 _ACTIVATIONS: tuple[Callable[[Tensor], Tensor], ...] = (
     torch.tanh,

@@ -11,6 +11,7 @@ Shapes: R rows, C columns, B tasks, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from causalmix.prior.columns import (
+    EVENNESS,
     class_shares,
     cut,
     read_columns,
@@ -42,8 +44,8 @@ class PriorConfig:
         Smallest and largest number of rows in a task, context and query together.
     context_share : tuple of float
         Smallest and largest share of a task's rows that are context.
-    max_features : int
-        Largest number of columns.
+    min_features, max_features : int
+        Smallest and largest number of columns.
     max_classes : int
         Largest number of classes.
     budget : int
@@ -65,10 +67,22 @@ class PriorConfig:
         Share of the batches in which some categorical columns come one-hot encoded.
     component_share : float
         Share of the batches with principal components beside the columns.
+    depth : int
+        Most levels of a graph below its roots.
+    mechanisms, target_mechanisms : tuple of float
+        Shares of `causalmix.prior.nodes.MECHANISMS`, in their order, among the nodes and among
+        the targets that are a function of observed columns.
+    noise, target_noise : tuple of float
+        Smallest and largest scale of the noise of a task's nodes and of such a target.
+    categorical : tuple of float
+        Between which the share of categorical columns is uniform before it is clipped to [0, 1].
+    evenness : tuple of float
+        Smallest and largest power of the weights of classes; near 0 they are equally common.
     """
 
     rows: tuple[int, int] = (48, 1024)
     context_share: tuple[float, float] = (0.4, 0.85)
+    min_features: int = 2
     max_features: int = 60
     max_classes: int = 10
     budget: int = 22_000
@@ -79,6 +93,17 @@ class PriorConfig:
     missing_share: float = 0.25
     one_hot_share: float = 0.3
     component_share: float = 0.5
+    depth: int = 6
+    mechanisms: tuple[float, ...] = (0.35, 0.25, 0.08, 0.05, 0.12, 0.15)
+    # On real tables of a hundred rows logistic regression is about as good as a random forest, so
+    # linear targets are the largest share; on larger tables rules and interactions matter, so trees
+    # come second.
+    target_mechanisms: tuple[float, ...] = (0.38, 0.17, 0.07, 0.04, 0.12, 0.22)
+    noise: tuple[float, float] = (0.03, 1.2)
+    target_noise: tuple[float, float] = (0.01, 0.7)
+    # A third of the tasks is all numeric, some are all categorical, the rest is mixed.
+    categorical: tuple[float, float] = (-0.6, 1.4)
+    evenness: tuple[float, float] = EVENNESS
 
 
 @dataclass(frozen=True)
@@ -150,21 +175,37 @@ def sample_batch(
     observed, cause = config.observed_share, (1 - config.observed_share) / 2
     kind = source.pick([observed, cause, cause], shape.n_tasks)  # observed, cause, node
 
-    prototypes = _draw_classes(shape, n_classes, source)
+    prototypes = _draw_classes(shape, n_classes, config.evenness, source)
     scale = source.log_uniform(shape.n_tasks, low=0.3, high=2.0)
     scale = scale * ((kind == 1) | source.happens(0.15, shape.n_tasks))
-    nodes = sample_nodes(shape.n_rows, shape.n_nodes, shape.depth, prototypes, scale, rng, source)
+    nodes = sample_nodes(
+        shape.n_rows,
+        shape.n_nodes,
+        shape.depth,
+        prototypes,
+        scale,
+        rng,
+        source,
+        mechanisms=config.mechanisms,
+        noise=config.noise,
+    )
     order = source.permutations(shape.n_nodes, shape.n_tasks)
     nodes = nodes.gather(2, order[:, None].expand(-1, shape.n_rows, -1))
 
-    columns = read_columns(nodes[:, :, : shape.n_columns], shape.one_hot, difficulty, source)
+    columns = read_columns(
+        nodes[:, :, : shape.n_columns],
+        shape.one_hot,
+        difficulty,
+        source,
+        categorical_range=config.categorical,
+    )
     y = torch.where(
         (kind == 1)[:, None],
         prototypes,
         torch.where(
             (kind == 2)[:, None],
-            cut(nodes[:, :, -1], n_classes, source),
-            _classes_of_columns(columns.value, n_classes, config.max_used, rng, source),
+            cut(nodes[:, :, -1], n_classes, source, config.evenness),
+            _classes_of_columns(columns.value, n_classes, config, rng, source),
         ),
     )
     y = _with_label_noise(_with_two_classes(y, shape, source), source)
@@ -179,8 +220,9 @@ def sample_batch(
 
 
 def _draw_shape(config: PriorConfig, difficulty: float, rng: np.random.Generator) -> _Shape:
-    max_features = round(4 + difficulty * (config.max_features - 4))
-    n_features = round(np.exp(rng.uniform(np.log(2), np.log(max_features))))
+    most = round(4 + difficulty * (config.max_features - 4))
+    least = min(config.min_features, most)
+    n_features = round(np.exp(rng.uniform(np.log(least), np.log(most))))
     low, high = config.rows
     affordable = config.budget // (n_features + _ROW_COST)
     high = int(np.clip(affordable, low, high))
@@ -209,7 +251,7 @@ def _draw_shape(config: PriorConfig, difficulty: float, rng: np.random.Generator
         n_rows=n_rows,
         n_context=n_context,
         n_nodes=len(one_hot) + n_plain + n_hidden,
-        depth=1 + round(5 * difficulty),
+        depth=1 + round((config.depth - 1) * difficulty),
         one_hot=tuple(one_hot),
         n_plain=n_plain,
         n_components=n_components,
@@ -230,24 +272,33 @@ def _numbers_of_classes(
     return torch.where(source.happens(config.binary_share, n_tasks), 2, many)
 
 
-def _draw_classes(shape: _Shape, n_classes: Tensor, source: Source) -> Tensor:
+def _draw_classes(
+    shape: _Shape, n_classes: Tensor, evenness: tuple[float, float], source: Source
+) -> Tensor:
     """Draw a class for every row, int64 (B, R)."""
-    edges = class_shares(n_classes, int(n_classes.max()), source).cumsum(1)[:, :-1]
+    edges = class_shares(n_classes, int(n_classes.max()), source, evenness).cumsum(1)[:, :-1]
     draw = source.uniform(shape.n_tasks, shape.n_rows)
     return (draw[..., None] > edges[:, None]).sum(-1)
 
 
 def _classes_of_columns(
-    values: Tensor, n_classes: Tensor, max_used: int, rng: np.random.Generator, source: Source
+    values: Tensor,
+    n_classes: Tensor,
+    config: PriorConfig,
+    rng: np.random.Generator,
+    source: Source,
 ) -> Tensor:
     """Classes as a random function of some of the columns (B, R, C), int64 (B, R)."""
     n_tasks, n_rows, _ = values.shape
     n_most = int(n_classes.max())
-    scores = _scores(values, n_most, max_used, rng, source)  # (B, R, K)
-    noise = source.log_uniform(n_tasks, 1, 1, low=0.01, high=0.7)
+    scores = _scores(values, n_most, config, rng, source)  # (B, R, K)
+    low, high = config.target_noise
+    noise = source.log_uniform(n_tasks, 1, 1, low=low, high=high)
     uniform = source.uniform(n_tasks, n_rows, n_most, low=1e-6, high=1 - 1e-6)
     # Gumbel noise on scores of classes is a softmax, logistic noise on one score a sigmoid.
-    ordinal = cut(scores[..., 0] + (noise * uniform.logit())[..., 0], n_classes, source)
+    ordinal = cut(
+        scores[..., 0] + (noise * uniform.logit())[..., 0], n_classes, source, config.evenness
+    )
     scores = scores - noise * (-uniform.log()).log()
     scores = scores + 0.4 * source.normal(n_tasks, 1, n_most)
     absent = torch.arange(n_most, device=values.device) >= n_classes[:, None]
@@ -257,11 +308,11 @@ def _classes_of_columns(
 
 
 def _scores(
-    values: Tensor, n_scores: int, max_used: int, rng: np.random.Generator, source: Source
+    values: Tensor, n_scores: int, config: PriorConfig, rng: np.random.Generator, source: Source
 ) -> Tensor:
     """Random functions of some columns of each task, standardised, (B, R, n_scores)."""
     n_tasks, n_rows, n_columns = values.shape
-    n_slots = min(n_columns, max_used)
+    n_slots = min(n_columns, config.max_used)
     # Half of the targets use few columns, half use many; unused slots repeat the used ones.
     few = source.log_uniform(n_tasks, low=1.0, high=n_slots + 0.999)
     many = source.uniform(n_tasks, low=1.0, high=n_slots + 0.999)
@@ -269,27 +320,28 @@ def _scores(
     slot = torch.arange(n_slots, device=values.device) % n_used[:, None]
     slots = source.permutations(n_columns, n_tasks).gather(1, slot)  # (B, slots)
     used = values.gather(2, slots[:, None].expand(-1, n_rows, -1))  # (B, R, slots)
-    main = _functions(used, n_scores, rng, source)
-    extra = _functions(used[:, :, : min(n_slots, 4)], n_scores, rng, source)
+    shares = config.target_mechanisms
+    main = _functions(used, n_scores, shares, rng, source)
+    extra = _functions(used[:, :, : min(n_slots, 4)], n_scores, shares, rng, source)
     weight = source.uniform(n_tasks, 1, 1, low=0.2) * source.happens(0.3, n_tasks, 1, 1)
     return standardise(main + weight * extra)
 
 
-def _functions(used: Tensor, n_scores: int, rng: np.random.Generator, source: Source) -> Tensor:
+def _functions(
+    used: Tensor,
+    n_scores: int,
+    shares: Sequence[float],
+    rng: np.random.Generator,
+    source: Source,
+) -> Tensor:
     """Apply one kind of mechanism a task, with other weights for every score."""
     parents = used[:, :, None].expand(-1, -1, n_scores, -1)
-    kinds = rng.choice(list(MECHANISMS), len(used), p=_TARGET_SHARES)
+    kinds = rng.choice(list(MECHANISMS), len(used), p=shares)
     scores = torch.empty(parents.shape[:3], device=used.device)
     for kind in np.unique(kinds):
         tasks = torch.from_numpy(np.flatnonzero(kinds == kind)).to(used.device)
         scores[tasks] = MECHANISMS[kind](parents[tasks], source)
     return standardise(scores)
-
-
-# In the order of MECHANISMS. On real tables of a hundred rows logistic regression is about as good
-# as a random forest, so linear targets are the largest share; on larger tables rules and
-# interactions matter, so trees come second.
-_TARGET_SHARES = [0.38, 0.17, 0.07, 0.04, 0.12, 0.22]
 
 
 def _with_two_classes(y: Tensor, shape: _Shape, source: Source) -> Tensor:

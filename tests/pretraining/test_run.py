@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from made_runs import HELD_OUT, TINY
 
 from causalmix.errors import CausalMixError, CheckpointError
 from causalmix.pretraining import run as module
-from causalmix.pretraining.config import PRETRAINING, PretrainConfig, read_config
+from causalmix.pretraining.config import PRETRAINING, read_config
 from causalmix.pretraining.heldout import (
     HELD_OUT_TASKS,
-    content_hash,
     held_out_loss,
     logits_and_targets,
     mean_auc,
@@ -27,41 +27,8 @@ from causalmix.pretraining.heldout import (
 from causalmix.pretraining.heldout import main as print_loss
 from causalmix.pretraining.run import main, pretrain
 from causalmix.pretraining.tasks import task_stream
-from causalmix.prior.tasks import NO_CLASS, PriorConfig, sample_batch
+from causalmix.prior.tasks import NO_CLASS, sample_batch
 from causalmix.tfm.model import EMBEDDED_CHECKPOINT, load_tfm
-
-TINY_PRIOR = PriorConfig(rows=(24, 32), max_features=4, max_tasks=2)
-RNG = np.random.default_rng(5)
-HELD_OUT = [sample_batch(TINY_PRIOR, RNG) for _ in range(2)]
-
-TINY = PretrainConfig(
-    steps=6,
-    batches_per_step=2,
-    learning_rate=2e-3,
-    warmup_steps=2,
-    decay_steps=2,
-    curriculum_steps=2,
-    evaluate_every=2,
-    seed=0,
-    prior=TINY_PRIOR,
-    held_out=content_hash(HELD_OUT),
-    network={
-        "max_num_classes": 10,
-        "num_buckets": 2,
-        "embed_dim": 8,
-        "dist_embed_num_blocks": 1,
-        "dist_embed_num_heads": 1,
-        "dist_embed_num_inducing_points": 2,
-        "feat_agg_num_blocks": 1,
-        "feat_agg_num_heads": 1,
-        "feat_agg_num_cls_tokens": 1,
-        "nlayers": 1,
-        "icl_num_heads": 1,
-        "decoder_head_dim": 8,
-        "decoder_num_heads": 1,
-    },
-)
-
 
 TIMES = ["seconds", "waited"]
 
@@ -91,17 +58,17 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, monkeypatch
     whole = pretrain(tmp_path / "whole", TINY)
     assert whole["step"].tolist() == [2, 4, 6]
 
-    write_results = module._Run.write_results
+    write_results = module.TrainingRun.write_results
 
     def killed_in_step_four(run, folder):
         if run.step == 4:
             raise KeyboardInterrupt
         write_results(run, folder)
 
-    monkeypatch.setattr(module._Run, "write_results", killed_in_step_four)
+    monkeypatch.setattr(module.TrainingRun, "write_results", killed_in_step_four)
     with pytest.raises(KeyboardInterrupt):
         pretrain(tmp_path / "parts", TINY)
-    monkeypatch.setattr(module._Run, "write_results", write_results)
+    monkeypatch.setattr(module.TrainingRun, "write_results", write_results)
     resumed = pretrain(tmp_path / "parts", TINY)
 
     pd.testing.assert_frame_equal(resumed.drop(columns=TIMES), whole.drop(columns=TIMES))
@@ -156,7 +123,7 @@ def test_a_run_writes_log_manifest_and_the_best_checkpoint(tmp_path):
 
 def test_a_finished_run_is_not_run_again(tmp_path, monkeypatch):
     log = pretrain(tmp_path, TINY)
-    monkeypatch.setattr(module._Run, "train_step", None)
+    monkeypatch.setattr(module.TrainingRun, "train_step", None)
     pd.testing.assert_frame_equal(pretrain(tmp_path, TINY), log)
 
 
@@ -194,7 +161,7 @@ def test_results_that_are_not_the_runs_own_are_left_alone(tmp_path, name, capsys
 
 def test_where_a_run_cannot_write_is_found_before_it_trains(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    monkeypatch.setattr(module, "_Run", None)
+    monkeypatch.setattr(module, "TrainingRun", None)
     for name in ("file", "file/deep"):
         with pytest.raises(CausalMixError, match=rf"{name} cannot be written"):
             pretrain(tmp_path / name, TINY)
@@ -235,7 +202,7 @@ def test_a_run_starts_from_the_weights_of_a_checkpoint(tmp_path):
 def test_training_lowers_the_loss():
     torch.manual_seed(0)
     config = replace(TINY, learning_rate=1e-2)
-    run = module._Run(config, None, torch.device("cpu"))
+    run = module.TrainingRun(config, None, torch.device("cpu"))
     batch = sample_batch(TINY.prior, np.random.default_rng(0), difficulty=0.0)
 
     def loss() -> torch.Tensor:

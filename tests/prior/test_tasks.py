@@ -114,7 +114,8 @@ def test_nodes_depend_on_earlier_ones_and_on_the_cause():
     rng = np.random.default_rng(3)
     cause = torch.randint(0, 2, (2, 4_000), generator=torch.Generator().manual_seed(0))
     scale = torch.tensor([2.0, 0.0])  # the second task has no common cause
-    nodes = sample_nodes(4_000, 8, 3, cause, scale, rng, Source(0))
+    shares, noise = PriorConfig.mechanisms, PriorConfig.noise
+    nodes = sample_nodes(4_000, 8, 3, cause, scale, rng, Source(0), mechanisms=shares, noise=noise)
     assert nodes.shape == (2, 4_000, 8)
     torch.testing.assert_close(nodes.mean(1), torch.zeros(2, 8), atol=1e-4, rtol=0)
     gap = [
@@ -161,7 +162,7 @@ def test_components_are_those_of_a_truncated_svd():
 
 def test_levels_of_a_nominal_column_act_in_no_order():
     nodes = torch.randn(1, 2_000, 40, generator=torch.Generator().manual_seed(0))
-    columns = read_columns(nodes, (5,) * 40, 1.0, Source(0))
+    columns = read_columns(nodes, (5,) * 40, 1.0, Source(0), categorical_range=(-0.6, 1.4))
     level = columns.emitted.view(2_000, 40, 5).argmax(-1)
     ordered = 0
     for j in range(40):
