@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 import torch
 from made_runs import HELD_OUT, TINY, TINY_PRIOR
+from scipy.stats import ttest_1samp, ttest_rel
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from causalmix.errors import CausalMixError, CheckpointError, UnknownNameError
+from causalmix.pretraining import comparison
 from causalmix.pretraining import gaps as gaps_module
 from causalmix.pretraining import regions as regions_module
 from causalmix.pretraining import run as run_module
@@ -26,6 +28,7 @@ from causalmix.pretraining.adversarial import (
     read_config,
     softmax_rule,
 )
+from causalmix.pretraining.comparison import compare_games
 from causalmix.pretraining.config import PretrainConfig
 from causalmix.pretraining.gaps import (
     CHANCE,
@@ -422,3 +425,38 @@ def test_the_command_plays_and_prints_the_regions(tmp_path, checkpoint, tiny_kno
     with pytest.raises(SystemExit):
         main([str(tmp_path / "game"), "--config", str(tmp_path / "missing.yml")])
     assert "missing.yml is no configuration of a game" in capsys.readouterr().err
+
+
+# ---- comparison ----------------------------------------------------------------------------------
+
+
+def test_games_are_compared_with_plain_continuation(tmp_path, checkpoint, tiny_knobs):
+    config = replace(SMALL, rounds=1)
+    options = {"rules": ["softmax"], "seeds": 2, "probes": 4, "start_from": checkpoint}
+    found = compare_games(tmp_path, config, held_out=play.__kwdefaults__["held_out"], **options)
+    losses = found.games.pivot(index="seed", columns="rule", values="held_out_loss")
+    differences = losses["softmax"] - losses["plain"]
+    row = found.summary.set_index(["measure", "region"]).loc[("held-out loss", np.nan)]
+    test = ttest_rel(losses["softmax"], losses["plain"]).confidence_interval(0.95)
+    assert row["difference"].item() == pytest.approx(differences.mean())
+    assert row[["low", "high"]].to_numpy().ravel() == pytest.approx([test.low, test.high])
+
+    gaps = found.gaps[found.gaps["rule"] != "start"]
+    by_batch = gaps.groupby(["rule", "batch"])["gap"].mean()
+    overall = found.summary.set_index("knob").loc["all"]
+    assert overall["difference"] == pytest.approx((by_batch["softmax"] - by_batch["plain"]).mean())
+    assert set(found.summary["region"].dropna()) == {"all", "two", "more", "even", "uneven"}
+    again = compare_games(tmp_path, config, held_out=play.__kwdefaults__["held_out"], **options)
+    pd.testing.assert_frame_equal(again.gaps, found.gaps)
+    manifest = json.loads((tmp_path / "games_manifest.json").read_text())
+    assert manifest["settings"]["start"]["content_hash"] == load_tfm(checkpoint).content_hash
+
+
+def test_the_detectable_difference_is_that_of_the_noncentral_t():
+    """80 % of paired tests find a true difference of that size, nearly."""
+    rng, error = np.random.default_rng(0), 0.3
+    n = 12
+    detectable = comparison._over_seeds(pd.Series(rng.normal(0, error, n)))["detectable"]
+    spread = pd.Series(np.random.default_rng(0).normal(0, error, n)).std()
+    drawn = rng.normal(detectable, spread, (4000, n))
+    assert np.mean(ttest_1samp(drawn, 0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.03)

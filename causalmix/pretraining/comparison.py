@@ -1,0 +1,259 @@
+"""Does the game pay? ``python -m causalmix.pretraining.comparison FOLDER``.
+
+Games (`causalmix.pretraining.adversarial`) against plain continuation of the same checkpoint for as
+many steps, with several seeds. All final networks predict the same tasks from all regions.
+
+Writes to the folder given a subfolder a game, and ``games.csv`` (a row a game), ``games_gaps.csv``
+(a row a game, seed and task), ``games_summary.csv`` and ``games_manifest.json``. Run again, it goes
+on with games that were interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from causalmix.atomic import make_folder, replace_file
+from causalmix.benchmarks.comparison import mean_and_interval
+from causalmix.errors import CausalMixError, check_names, check_whole
+from causalmix.manifest import file_hash, make_manifest, read_json, write_json
+from causalmix.pretraining.adversarial import RULES, GameConfig, play, read_config
+from causalmix.pretraining.gaps import (
+    draw_probes,
+    learner_losses,
+    network_losses,
+    optimality_gaps,
+)
+from causalmix.pretraining.regions import KNOBS
+from causalmix.quality.baselines import BASELINES
+from causalmix.tfm.model import EMBEDDED_CHECKPOINT, load_tfm
+
+PLAIN = "plain"
+START = "start"
+"""Name of the checkpoint that all games start from, among them."""
+
+_SEED = 1_000_003  # of the tasks that all are compared on; no game draws from it
+_POWER = 0.8
+
+
+@dataclass(frozen=True)
+class GameComparison:
+    """Results of `compare_games`.
+
+    Attributes
+    ----------
+    games : pandas.DataFrame
+        A row a game: ``rule``, ``seed``, ``held_out_loss`` at the end (nats), ``steps``,
+        ``tables`` it trained on, rounds ``undone``.
+    gaps : pandas.DataFrame
+        A row a game and task, and those of the start: ``rule``, ``seed``, ``batch``, a column a
+        knob, ``loss`` and ``gap``.
+    summary : pandas.DataFrame
+        As `summarise_games` returns it.
+    """
+
+    games: pd.DataFrame
+    gaps: pd.DataFrame
+    summary: pd.DataFrame
+
+
+def compare_games(
+    folder: str | Path,
+    config: GameConfig | None = None,
+    *,
+    rules: Collection[str] = ("softmax", "bandit"),
+    seeds: int = 3,
+    probes: int = 64,
+    start_from: str | Path = EMBEDDED_CHECKPOINT,
+    **computing: Any,
+) -> GameComparison:
+    """Play games with several seeds, and plain continuation, and compare what came of them.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where games and results go.
+    config : GameConfig, optional
+        Settings of the games; rule and seed are set here.
+    rules : collection of str, default=("softmax", "bandit")
+        Of `causalmix.pretraining.adversarial.RULES`; plain continuation is always there.
+    seeds : int, default=3
+        Games of each.
+    probes : int, default=64
+        Batches of two tasks that all are compared on.
+    start_from : str or Path, optional
+        Checkpoint that all start from; by default the embedded one.
+    **computing
+        `held_out`, `device`, `producers`, `workers` and `progress` of
+        :func:`causalmix.pretraining.adversarial.play`.
+
+    Returns
+    -------
+    GameComparison
+
+    Raises
+    ------
+    CheckpointError, CausalMixError
+        As :func:`causalmix.pretraining.adversarial.play` raises them.
+    """
+    config, folder, start_from = config or GameConfig(), Path(folder), Path(start_from)
+    check_names(rules, RULES, "rule")
+    check_whole(seeds, 1, "seeds")
+    make_folder(folder)
+    played = [PLAIN, *(rule for rule in rules if rule != PLAIN)]
+    games = []
+    for seed in range(seeds):
+        for rule in played:
+            own = folder / f"{rule}_{seed}"
+            play(own, replace(config, rule=rule, seed=seed), start_from=start_from, **computing)
+            games.append({"rule": rule, "seed": seed, **_read_game(own)})
+    gaps = _compare_gaps(folder, config, games, probes, start_from, computing.get("workers", 1))
+    found = GameComparison(pd.DataFrame(games), gaps, summarise_games(pd.DataFrame(games), gaps))
+    results = {"games": found.games, "games_gaps": found.gaps, "games_summary": found.summary}
+    for name, rows in results.items():
+        replace_file(folder / f"{name}.csv", partial(rows.to_csv, index=False))
+    write_json(folder / "games_manifest.json", _manifest(config, seeds, probes, start_from))
+    return found
+
+
+def _read_game(folder: Path) -> dict[str, Any]:
+    game = read_json(folder / "game.json", "the rounds of a game", "Delete its folder.")
+    rounds = game["rounds"]
+    kept = [each["held_out_loss"] for each in rounds if each["kept"]]
+    log = pd.read_csv(folder / "log.csv")
+    return {
+        "held_out_loss": kept[-1] if kept else log["held_out_loss"].iloc[0],
+        "start_loss": log["held_out_loss"].iloc[0],
+        "steps": int(log["step"].iloc[-1]),
+        "tables": sum(each["tables"] for each in rounds),
+        "undone": sum(not each["kept"] for each in rounds),
+        "seconds": log["seconds"].iloc[-1],
+    }
+
+
+def _compare_gaps(
+    folder: Path,
+    config: GameConfig,
+    games: Sequence[dict[str, Any]],
+    n_probes: int,
+    start_from: Path,
+    workers: int,
+) -> pd.DataFrame:
+    """Losses and gaps of the start and of all final networks on the same tasks."""
+    probes = draw_probes(config.prior, n_probes, (_SEED,))
+    tasks = learner_losses(probes, config.learners, workers)
+    networks = [(START, 0, start_from)] + [
+        (g["rule"], g["seed"], folder / f"{g['rule']}_{g['seed']}" / "model.safetensors")
+        for g in games
+    ]
+    parts = []
+    for rule, seed, path in networks:
+        losses = network_losses(load_tfm(path).network, probes)
+        gaps = optimality_gaps(losses, tasks, config.learners)
+        parts.append(tasks.assign(rule=rule, seed=seed, loss=losses, gap=gaps))
+    return pd.concat(parts, ignore_index=True)
+
+
+def summarise_games(games: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
+    """Compare every rule with plain continuation.
+
+    Parameters
+    ----------
+    games, gaps : pandas.DataFrame
+        As `GameComparison` has them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a rule and measure. ``held-out loss``: the mean ``difference`` from plain continuation
+        over seeds in nats, with Student's 95 % interval, and the ``detectable`` one, which a paired
+        test with as many seeds would find with 80 % power. ``gap``, of all tasks and of each
+        ``region``: the same over tasks, each the mean over seeds, with a bootstrap interval over
+        batches; ``start`` is the gap before any game.
+    """
+    rows = []
+    plain = games[games["rule"] == PLAIN].set_index("seed")["held_out_loss"]
+    task = ["batch", "task"]
+    numbered = gaps.assign(task=gaps.groupby(["rule", "seed", "batch"]).cumcount())
+    mean = numbered.groupby(["rule", *task])["gap"].mean().unstack("rule")
+    regions = numbered[numbered["rule"] == START].set_index(task)[list(KNOBS.keys() & gaps)]
+    for rule in [name for name in games["rule"].unique() if name != PLAIN]:
+        own = games[games["rule"] == rule].set_index("seed")["held_out_loss"]
+        rows.append({"rule": rule, "measure": "held-out loss"} | _over_seeds(own - plain))
+        difference = (mean[rule] - mean[PLAIN]).dropna()
+        everywhere = pd.Series("all", index=difference.index)
+        for knob in ("all", *regions):
+            names = everywhere if knob == "all" else regions[knob].reindex(difference.index)
+            for region, part in difference.groupby(names):
+                batches = part.groupby("batch").mean()
+                rows.append(
+                    {"rule": rule, "measure": "gap", "knob": knob, "region": region}
+                    | {"start": mean.loc[part.index, START].mean(), "n": len(batches)}
+                    | mean_and_interval(batches.to_numpy(), "difference")
+                )
+    return pd.DataFrame(rows)
+
+
+def _over_seeds(differences: pd.Series) -> dict[str, float]:
+    """Mean with Student's interval, and the mean that as many seeds would detect."""
+    n, mean = len(differences), differences.mean()
+    if n < 2:
+        return {"n": n, "difference": mean}
+    error = differences.std(ddof=1) / np.sqrt(n)
+    bound = stats.t.ppf(0.975, n - 1)
+    return {
+        "n": n,
+        "difference": mean,
+        "low": mean - bound * error,
+        "high": mean + bound * error,
+        "detectable": (bound + stats.t.ppf(_POWER, n - 1)) * error,
+    }
+
+
+def _manifest(config: GameConfig, seeds: int, probes: int, start_from: Path) -> dict[str, Any]:
+    settings = json.loads(json.dumps(asdict(config))) | {"seeds": seeds, "probes": probes}
+    settings["learners"] = {name: BASELINES[name].version for name in config.learners}
+    settings["start"] = {
+        "file_hash": file_hash(start_from),
+        "content_hash": load_tfm(start_from).content_hash,
+    }
+    return make_manifest(settings, {})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m causalmix.pretraining.comparison",
+        description="Play games of pre-training against plain continuation, and compare them.",
+    )
+    parser.add_argument("folder", type=Path, help="where games and results are written")
+    parser.add_argument("--config", type=Path, help="YAML of a game; by default a small one")
+    parser.add_argument("--rules", default="softmax,bandit", help="default softmax,bandit")
+    parser.add_argument("--seeds", type=int, default=3, help="games of each (default 3)")
+    parser.add_argument("--probes", type=int, default=64, help="batches to compare on (default 64)")
+    parser.add_argument("--start-from", type=Path, default=EMBEDDED_CHECKPOINT, help="checkpoint")
+    parser.add_argument("--device", default="auto", help='"auto" (default), "cpu", "cuda", …')
+    parser.add_argument("--producers", type=int, default=0, help="processes that make tasks")
+    parser.add_argument("--workers", type=int, default=1, help="processes that fit learners")
+    options = vars(parser.parse_args(arguments))
+    try:
+        path, rules = options.pop("config"), options.pop("rules").split(",")
+        config = read_config(path) if path else GameConfig()
+        folder = options.pop("folder")
+        found = compare_games(folder, config, rules=rules, progress=True, **options)
+    except CausalMixError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    print(found.summary.to_string(index=False, float_format="{:.4f}".format, na_rep=""))
+
+
+if __name__ == "__main__":
+    main()
