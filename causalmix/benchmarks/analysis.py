@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from causalmix.benchmarks.arms import ARM_LABELS, KIND
+from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.candidates import check_promise, harm
 from causalmix.benchmarks.claims import (
     BEFORE,
@@ -27,6 +27,7 @@ from causalmix.benchmarks.claims import (
     cube_of,
     normalised,
 )
+from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
 from causalmix.errors import CausalMixError, check_name, check_names
 from causalmix.finetuning.metrics import SCORES

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.benchmarks.analysis import common_cube
-from causalmix.benchmarks.arms import ARM_LABELS, KIND
+from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.claims import (
     BEFORE,
     CLAIMS,
@@ -30,6 +30,7 @@ from causalmix.benchmarks.claims import (
 )
 from causalmix.benchmarks.curve_analysis import curve_facts
 from causalmix.benchmarks.engine import Run, compute
+from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.folder import read_tables

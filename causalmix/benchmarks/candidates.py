@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from causalmix.benchmarks.arms import ARM_LABELS, KIND
+from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.comparison import mean_and_interval
+from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
 from causalmix.errors import CausalMixError
 from causalmix.finetuning.stopping import choose

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from causalmix.benchmarks.arms import ARM_LABELS, BenchmarkResult
+from causalmix.benchmarks.arms import BenchmarkResult
+from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import (
     SCORES,

@@ -7,13 +7,11 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from causalmix.benchmarks.arms import ARM_LABELS
-from causalmix.benchmarks.structure import ARMS as GRAPH_ARMS
+from causalmix.benchmarks.labels import ARM_LABELS
 
 LEAST_TABLES = 10
 """Tables below which the p of a correlation, that of a large sample, says nothing."""
 
-_NAMES = {name: arm.label for name, arm in GRAPH_ARMS.items()} | ARM_LABELS
 _SCORES = {"auc": "ROC-AUC", "log_loss": "log-loss"}
 _OF_ARMS = ("arm", "reference", "better", "than")
 
@@ -50,7 +48,7 @@ def tabulate(table: pd.DataFrame) -> pd.DataFrame:
     for name in table:
         stem = name.removesuffix("low")
         if name in (*_OF_ARMS, "score"):
-            shown[name] = table[name].replace(_NAMES | _SCORES)
+            shown[name] = table[name].replace(ARM_LABELS | _SCORES)
         elif stem != name and f"{stem}high" in table:
             value = list(shown)[-1]
             ends = table[[name, f"{stem}high"]].map(_kind_of(value, table))
@@ -95,6 +93,6 @@ def tabulate_traits(traits: pd.DataFrame) -> pd.DataFrame:
     rho = traits["rho"].map("{:+.2f}".format)
     p = traits["p_holm"].map(" ({:.2f})".format).where(traits["tables"] >= LEAST_TABLES, "")
     cells = (rho + p).where(traits["rho"].notna(), "–")
-    table = traits.assign(arm=traits["arm"].replace(_NAMES), cell=cells)
+    table = traits.assign(arm=traits["arm"].replace(ARM_LABELS), cell=cells)
     table = table.pivot(index="arm", columns="trait", values="cell")
     return table.rename(columns=lambda name: name.replace("_", " ")).rename_axis(columns=None)

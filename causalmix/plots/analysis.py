@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from causalmix.benchmarks.arms import ARM_LABELS
+from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.plots.results import ARM_COLOURS, METRIC_LABELS
 from causalmix.plots.style import REAL_COLOUR, colours_of, label, legend_below
 

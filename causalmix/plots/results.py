@@ -10,7 +10,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from causalmix.benchmarks.arms import ARM_LABELS, ARMS, PURIFIED
+from causalmix.benchmarks.arms import ARMS, PURIFIED
+from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.errors import CausalMixError, check_name
 from causalmix.plots.style import REAL_COLOUR, label, legend_below
 

@@ -207,18 +207,30 @@ def _fill(page: Path, results: Path, folder: Path) -> None:
     getattr(room, f"fill_{page.stem}")(Path(shutil.copy(page, folder)), results)
 
 
+_HOSTS = ("github.com", "gitlab.com")
+"""Of repositories that the book's theme makes buttons for; Colab opens notebooks of the first."""
+
+
 def _write_config(root: Path, stage: Path) -> None:
     """Copy the book's settings; its buttons lead to a repository that there is, or are left out."""
     with naming(root / "_config.yml", "the settings of a book", "See Jupyter Book's pages."):
         config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     url = config.get("repository", {}).get("url") or repository_url(root)
-    if url:
+    host = urlsplit(url).hostname
+    if host in _HOSTS:
         config.setdefault("repository", {})["url"] = url
-    else:
+        if host != _HOSTS[0]:
+            config.get("launch_buttons", {}).pop("colab_url", None)
+    else:  # the theme refuses other hosts, but for a plain link
         config.pop("repository", None)
         config.pop("launch_buttons", None)
         buttons = {"use_repository_button": False, "use_issues_button": False}
         config["html"] = config.get("html", {}) | buttons
+        theme = config
+        for key in ("sphinx", "config", "html_theme_options"):
+            theme = theme.setdefault(key, {})
+        links = [{"name": "Repository", "url": url, "icon": "fa-brands fa-git-alt"}] if url else []
+        theme["icon_links"] = [*theme.get("icon_links", []), *links]
     (stage / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 

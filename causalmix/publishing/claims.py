@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from causalmix.benchmarks.arms import ARM_LABELS
 from causalmix.benchmarks.audit import judge_claims
 from causalmix.benchmarks.claims import CLAIMS, PAPER, QUANTITIES, Claim
+from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.store_analysis import describe_store, plan_progress
 from causalmix.publishing.blanks import fill_blanks, signed, stored_runs

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from causalmix.benchmarks.analysis import MARGIN
-from causalmix.benchmarks.arms import ARM_LABELS
 from causalmix.benchmarks.candidates import AUC_HARM, CHOSEN, LOSS_HARM
 from causalmix.benchmarks.claims import BEFORE, CLAIMS, DEFAULT, PAPER
+from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.tabulate import LEAST_TABLES
 from causalmix.publishing.record import code_span
 

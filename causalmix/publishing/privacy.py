@@ -20,10 +20,10 @@ _RESTORE = "Restore it from the repository (git checkout)."
 _KEPT = CausalGenerator().noise_correlation
 
 _LABELS = {
-    "causal_close": "Causal, 0.95 of the noise kept",
-    "causal": f"Causal, {_KEPT:g} of it kept (default in fine-tuning)",
-    "causal_sampled": "Causal, all noise fresh (default of `generate`)",
-    "causal_paper": "Causal, as in the paper (all noise fresh)",
+    "causal_close": "CausalMix, 0.95 of the noise kept",
+    "causal": f"CausalMix, {_KEPT:g} of it kept (default in fine-tuning)",
+    "causal_sampled": "CausalMix, all noise fresh (default of `generate`)",
+    "causal_paper": "CausalMixFT (paper), all noise fresh",
     "smote_nc": "SMOTE-NC",
     "perturbation": "Row perturbation",
 }

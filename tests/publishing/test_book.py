@@ -86,37 +86,70 @@ def executed(project, **parameters):
 # Buttons
 
 
+ADDRESS = "https://example.org:8443/team/book"
+
+
 @pytest.mark.parametrize(
     ("remote", "url"),
     [
-        ("https://example.org/team/book.git", "https://example.org/team/book"),
-        ("https://user:secret@example.org:8443/book", "https://example.org:8443/book"),
+        ("https://github.com/team/book.git", "https://github.com/team/book"),
+        ("https://user:secret@example.org:8443/team/book", ADDRESS),
         ("http://example.org/book", ""),
         ("git@example.org:team/book.git", ""),
         (None, ""),
     ],
 )
-def test_buttons_lead_to_the_checkouts_remote_where_readers_can_open_it(project, remote, url):
+def test_the_address_is_that_of_the_checkouts_remote_where_readers_can_open_it(
+    project, remote, url
+):
     subprocess.run(["git", "init", "-q"], check=True)
     if remote:
         subprocess.run(["git", "remote", "add", "origin", remote], check=True)
     assert repository_url(project) == url
-    html = "html: {use_repository_button: true}\nlaunch_buttons: {colab_url: x}\n"
-    with (project / "_config.yml").open("a") as file:
-        file.write(f"repository: {{branch: main}}\n{html}")
-    fill_stage(project / "stage", [], "", project)
-    config = yaml.safe_load((project / "stage" / "_config.yml").read_text())
-    assert config.get("repository", {}).get("url", "") == url
-    assert config["html"]["use_repository_button"] is bool(url)
-    assert ("launch_buttons" in config) is bool(url)
 
 
-def test_an_address_in_the_settings_comes_first(project):
-    with (project / "_config.yml").open("a") as file:
-        file.write("repository: {url: https://example.org/mine}\n")
+GITHUB, GITLAB = "https://github.com/team/book", "https://gitlab.com/team/book"
+BUTTONS = """
+html: {{use_repository_button: true, use_issues_button: true}}
+launch_buttons: {{colab_url: https://colab.research.google.com, binderhub_url: https://mybinder.org}}
+repository: {{branch: main, url: {}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "hidden"),
+    [
+        (
+            GITHUB,
+            [
+                "google.com/github/team/book/blob/main/notebooks/01_one.ipynb",
+                "v2/gh/team/book/main",
+            ],
+            [],
+        ),
+        (GITLAB, ["v2/gl/team%2Fbook/main", f"{GITLAB}/-/issues"], ["google.com"]),
+        (ADDRESS, [f'href="{ADDRESS}"'], ["google.com", "mybinder"]),
+    ],
+)
+def test_buttons_lead_where_the_settings_say_as_far_as_the_host_allows(
+    project, tmp_path, url, shown, hidden
+):
+    (project / "_config.yml").open("a").write(BUTTONS.format(url))
+    fill_stage(project / "stage", [], "", project)
+    shutil.copytree(project / "notebooks", project / "stage" / "notebooks")
+    html = book.render(project / "stage", tmp_path / "out")
+    page = (html / "notebooks" / "01_one.html").read_text()
+    assert not [each for each in shown if each not in page]
+    assert not [each for each in hidden if each in page]
+
+
+def test_without_an_address_there_are_no_buttons(project):
+    (project / "_config.yml").open("a").write(BUTTONS.format("''"))
     fill_stage(project / "stage", [], "", project)
     config = yaml.safe_load((project / "stage" / "_config.yml").read_text())
-    assert config["repository"]["url"] == "https://example.org/mine"
+    assert not {"repository", "launch_buttons"} & set(config)
+    assert set(config["html"].values()) == {False}
+    assert config["sphinx"]["config"]["html_theme_options"] == {"icon_links": []}
 
 
 # Parameters

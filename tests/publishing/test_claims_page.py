@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from chapters import MISSING
 from made_stores import made_row
 
 from causalmix.benchmarks.claims import CLAIMS
@@ -64,6 +65,7 @@ def test_a_plan_that_is_not_done_makes_verdicts_provisional(results):
 def test_the_committed_page_has_every_claim_and_no_blank(tmp_path):
     text = filled(PAGE.read_text(encoding="utf-8"), copied(tmp_path))
     assert "{{" not in text
+    assert not MISSING.search(text)
     for claim in CLAIMS:
         assert f"(claim-{claim.number})=\n### {claim.number}. " in text
     assert len(re.findall(r"^\*\*The paper:\*\*", text, re.M)) == len(CLAIMS)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from chapters import MISSING
 from made_stores import made_row
 
 from causalmix.benchmarks.analysis import planned_contrasts
@@ -56,6 +57,7 @@ def test_the_committed_page_is_filled_from_the_committed_runs(tmp_path):
     shutil.copy(ROOT / "book" / "intro.md", tmp_path / "intro.md")
     text = filled(tmp_path / "intro.md", ROOT / "results")
     assert "{{" not in text
+    assert not MISSING.search(text)
     assert "50 runs on 10 tables" in text
 
 

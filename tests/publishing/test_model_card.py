@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from chapters import MISSING
 
 from causalmix.benchmarks.comparison import compare_methods
 from causalmix.benchmarks.zero_shot import DEFAULT_METHODS, LABELS
@@ -301,3 +302,4 @@ def test_the_committed_results_are_those_of_the_shipped_checkpoint(tmp_path):
     assert "the one shipped here" in text
     assert "It is not the one shipped here" not in text
     assert "{{" not in text
+    assert not MISSING.search(text)

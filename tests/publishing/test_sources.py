@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from chapters import MISSING
 
 from causalmix.benchmarks.plan import read_plan
 from causalmix.errors import CausalMixError
@@ -45,6 +46,7 @@ def test_the_page_lists_every_one(tmp_path):
     fill_tables(Path(page), RESULTS)
     text = Path(page).read_text(encoding="utf-8")
     assert "{{" not in text
+    assert not MISSING.search(text)
     for name, row in rows().items():
         line = next(line for line in text.splitlines() if line.startswith(f"| `{name}`; "))
         assert row["content"] in line
@@ -91,6 +93,7 @@ def test_the_page_on_privacy_is_filled_from_its_runs(tmp_path):
     fill_privacy(tmp_path / "privacy.md", RESULTS)
     text = (tmp_path / "privacy.md").read_text(encoding="utf-8")
     assert "{{" not in text
+    assert not MISSING.search(text)
     runs = pd.read_csv(RESULTS / "generation" / "privacy.csv")
     found = runs.groupby(["generator", "dataset"])["membership_auc"].mean()
     kept, fresh = (found[name] for name in ("causal", "causal_sampled"))
