@@ -304,15 +304,16 @@ def harm_by_arm(runs: pd.DataFrame, noise: str = "zero_shot_reseeded") -> pd.Dat
 # ---- all arms at once ----------------------------------------------------------------------------
 
 
-def common_cube(runs: pd.DataFrame, core: Sequence[str] = (BEFORE,)) -> Cube:
+def common_cube(runs: pd.DataFrame, core: Sequence[str] = ()) -> Cube:
     """Take the ROC-AUC on the splits that arms have in common.
 
     Parameters
     ----------
     runs : DataFrame
-    core : sequence of str, default=("zero_shot",)
+    core : sequence of str, default=()
         The arms that decide which tables are counted. Other arms that lack one of these tables are
-        set aside; so are splits that one of the rest lacks.
+        set aside; so are splits that one of the rest lacks. By default zero-shot and every arm that
+        has three quarters of its tables: a benchmark that is under way lacks arms of one table.
 
     Returns
     -------
@@ -321,6 +322,9 @@ def common_cube(runs: pd.DataFrame, core: Sequence[str] = (BEFORE,)) -> Cube:
     """
     scores = over_seeds(runs)
     tables = {arm: set(own["dataset"]) for arm, own in scores.groupby("arm")}
+    if not core:
+        usual = 0.75 * len(tables.get(BEFORE, ()))
+        core = [BEFORE, *(arm for arm, own in tables.items() if len(own) >= usual)]
     counted = set.intersection(*(tables.get(arm, set()) for arm in core))
     if not counted:
         return Cube([], [], np.empty((0, 0, 0)))

@@ -58,11 +58,11 @@ QUESTION = (
     "Does the synthetic data change convergence speed and validation accuracy against traditional "
     "augmentation?"
 )
-"""The report's research question, on top of the claims."""
+"""The research question, which stands beside the claims."""
 
 TABMWP = (
-    "The report also names TabMWP. That benchmark is word problems about tables, for language "
-    "models: it has no table with a column to classify, so nothing here can be run on it."
+    "The research question names TabMWP too. That benchmark is word problems about tables, for "
+    "language models: it has no table with a column to classify, so nothing here can be run on it."
 )
 
 
@@ -287,8 +287,9 @@ def describe_claims(judged: pd.DataFrame) -> str:
         lines += [f"   {_label(arm)} against {_label(rival)}:", *known]
         lines[-1] += "" if known else " not testable here"
     for arm, rows in judged[judged["claim"] > 0].groupby("arm", sort=False):
-        others = ", ".join(map(_label, rows["against"].iloc[0])) or "nothing: it was not run"
-        lines += ["", f"Compared for {_label(arm)}: {others}."]
+        others = [_label(name) for name in rows["against"].iloc[0] if name != arm]
+        compared = f"was compared with {', '.join(others)}" if others else "was not run"
+        lines += ["", f"{_label(arm)} {compared}."]
     return "\n".join([*lines, "", TABMWP])
 
 
@@ -301,5 +302,21 @@ def _known(rows: pd.DataFrame) -> Iterable[Any]:
 
 
 def _figure(row: Any) -> str:
-    behind = f"{row.tables} tables, {row.splits} splits, {row.runs} runs"
-    return f"{row.value:+.4f} [{row.low:+.4f}, {row.high:+.4f}] ({behind})"
+    return f"{figure_of(row)} ({behind(row)})"
+
+
+_DIGITS = {"steps saved to converge": 1, "seconds saved to converge": 1}
+_DIGITS |= {"rank_lead": 2, "default_rank_lead": 2}
+
+
+def figure_of(row: Any) -> str:
+    """Write the value of a row of `judge_claims`, and its interval, with digits by its kind."""
+    digits = _DIGITS.get(row.quantity, 4)
+    value, low, high = (f"{each:+.{digits}f}" for each in (row.value, row.low, row.high))
+    return f"{value} [{low}, {high}]"
+
+
+def behind(row: Any) -> str:
+    """Say how much is behind a row of `judge_claims`."""
+    counts = {"table": row.tables, "split": row.splits, "run": row.runs}
+    return ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items())

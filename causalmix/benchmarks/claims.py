@@ -68,7 +68,7 @@ class Claim:
     Attributes
     ----------
     number : int
-        1 to 11, in the order of the book's page on the method.
+        1 to 11, as the book's page of the claims numbers them.
     text : str
         What is claimed.
     quantities : tuple of str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from itertools import cycle, product
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -85,6 +85,8 @@ def plot_critical_differences(means: pd.DataFrame, ax: Axes | None = None) -> Ax
         means.rank(axis=1, ascending=False).mean(),
         scikit_posthocs.posthoc_nemenyi_friedman(means),
         color_palette=colours,
+        label_fmt_left="{label} ({rank:.1f})",
+        label_fmt_right="({rank:.1f}) {label}",
         ax=ax,
     )
     ax.set_title(f"Mean rank by ROC-AUC on {len(means)} tables (1 is the best)")
@@ -105,14 +107,14 @@ def plot_table_gains(gains: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        A dot an arm and table, the mean over splits; tables are ordered by the mean over arms.
+        A mark an arm and table, the mean over splits; tables are ordered by the mean over arms.
     """
     means = gains.pivot_table("auc_gain", "dataset", "arm")
     means = means.loc[means.mean(axis=1).sort_values().index]
     ax = ax or _new_axes(len(means) + 2)
     colours, places = _colours(means), range(len(means))
-    for arm in means:
-        ax.plot(means[arm], places, "o", color=colours[arm], alpha=0.8, label=_name(arm))
+    for arm, mark in zip(means, cycle("osD^v")):  # arms are told apart in print too
+        ax.plot(means[arm], places, mark, color=colours[arm], alpha=0.8, label=_name(arm))
     ax.set_yticks(range(len(means)), [label(table) for table in means.index])
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
     ax.set(xlabel="ROC-AUC better than zero-shot by (mean over splits)")

@@ -80,8 +80,3 @@ def stored_runs(results: Path, name: str, page: Path) -> Store:
             "(git checkout)."
         )
     return store
-
-
-def signed(value: float, digits: int = 4) -> str:
-    """Write a number with its sign, which is a true minus."""
-    return f"{value:+.{digits}f}".replace("-", "−")

@@ -9,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from causalmix.benchmarks.audit import judge_claims
+from causalmix.benchmarks.audit import behind, figure_of, judge_claims
 from causalmix.benchmarks.claims import CLAIMS, PAPER, QUANTITIES, Claim
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
-from causalmix.benchmarks.store_analysis import describe_store, plan_progress
-from causalmix.publishing.blanks import fill_blanks, signed, stored_runs
+from causalmix.benchmarks.store_analysis import describe_store
+from causalmix.publishing.blanks import fill_blanks, stored_runs
+from causalmix.publishing.headline import describe_progress
 from causalmix.publishing.record import markdown_table
 
 _JUDGES = ("finetuning/paper_generators", "finetuning/paper")
@@ -36,35 +37,18 @@ def fill_claims(page: Path, results: Path) -> None:
     CausalMixError
         If the results are missing, or the page has an unknown blank.
     """
-    stores = {name: Store(results / name) for name in _JUDGES}
-    name = next((name for name in _JUDGES if len(stores[name])), _JUDGES[-1])
+    name = next((name for name in _JUDGES if len(Store(results / name))), _JUDGES[-1])
     store = stored_runs(results, name, page)
     judged = judge_claims(store)
     texts = {
         "folder": lambda: f"results/{name}",
-        "progress": lambda: _progress(stores.values()),
+        "progress": lambda: describe_progress(store),
         "store": lambda: "\n".join(f"- {line}" for line in describe_store(store).splitlines()),
         "verdicts": lambda: _verdicts(judged),
         "question": lambda: _question(judged),
     }
     texts |= {f"claim_{claim.number}": partial(_found, claim, judged) for claim in CLAIMS}
     fill_blanks(page, texts, {})
-
-
-def _progress(stores: Iterable[Store]) -> str:
-    """Say which plans are complete, and what follows from one that is not."""
-    lines, plans = [], {}
-    for store in stores:
-        plans |= plan_progress(store) if len(store) else {}
-    for name, (done, n) in plans.items():
-        if done < n:
-            lines.append(
-                f"Of the frozen plan `{name}`, {done:,} of {n:,} runs are there. **The verdicts "
-                "are provisional until all of them are.**"
-            )
-        else:
-            lines.append(f"All {n:,} runs of the frozen plan `{name}` are there.")
-    return " ".join(lines) or "**No plan was frozen before these runs.**"
 
 
 def _verdicts(judged: pd.DataFrame) -> str:
@@ -100,7 +84,7 @@ def _found(claim: Claim, judged: pd.DataFrame) -> str:
             text = f"{ARM_LABELS[arm]}, beside it: {verdict}."
         for row in _known(rows):
             what = QUANTITIES[row.quantity]
-            text += f" {what[0].upper()}{what[1:]} {_figure(row)} ({_behind(row)})."
+            text += f" {what[0].upper()}{what[1:]} {_figure(row)} ({behind(row)})."
         if not rows["tables"].any():
             text += " There are no runs yet that it can be computed from."
         elif others := [ARM_LABELS[name] for name in rows["against"].iloc[0] if name != arm]:
@@ -123,7 +107,7 @@ def _question(judged: pd.DataFrame) -> str:
     counts = known["verdict"].value_counts()
     said = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("better", "worse", "undecided"))
     missing = sorted({ARM_LABELS[name] for name in asked["against"].str[0]} - {r[1] for r in rows})
-    text = f"Of {len(rows)} comparisons that the runs allow: {said}."
+    text = f"The runs allow {len(rows)} comparisons: {said}." if rows else "Nothing to compare."
     if missing:
         text += f" There are no runs yet of {', '.join(missing)}."
     head = ["Arm", "Against", "What", "Verdict", "Difference", "Tables"]
@@ -135,8 +119,4 @@ def _known(rows: pd.DataFrame) -> Iterable[Any]:
 
 
 def _figure(row: Any) -> str:
-    return f"{signed(row.value)} [{signed(row.low)}, {signed(row.high)}]"
-
-
-def _behind(row: Any) -> str:
-    return f"{row.tables} tables, {row.splits} splits, {row.runs} runs"
+    return figure_of(row).replace("-", "−")

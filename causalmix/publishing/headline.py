@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,13 +11,46 @@ from causalmix.benchmarks.analysis import MARGIN
 from causalmix.benchmarks.candidates import AUC_HARM, CHOSEN, LOSS_HARM
 from causalmix.benchmarks.claims import BEFORE, CLAIMS, DEFAULT, PAPER
 from causalmix.benchmarks.labels import ARM_LABELS
+from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.store_analysis import plan_progress
 from causalmix.benchmarks.tabulate import LEAST_TABLES
 from causalmix.publishing.record import code_span
 
 _OURS, _REHEARSAL, _NOISE = CHOSEN[0], "rehearsal", "zero_shot_reseeded"
 _SHUFFLED = (("causal_rehearsal", "causal_shuffled_rehearsal"), ("causal", "causal_shuffled"))
 _LEAST_TABLES = 6  # below it Wilcoxon's test over tables cannot come below 5 %
-_SCORES = {"auc": "ROC-AUC", "log_loss": "nats of log-loss"}
+_SCORES = {"auc": ("ROC-AUC", ""), "log_loss": ("log-loss", " nats")}
+_TRAITS = {
+    "rows": "number of rows",
+    "features": "number of features",
+    "categorical": "share of categorical features",
+    "classes": "number of classes",
+    "zero_shot_error": "zero-shot error",
+}
+
+
+def describe_progress(store: Store) -> str:
+    """Say how far the plans of a store are, and what follows where one is not complete.
+
+    Parameters
+    ----------
+    store : Store
+
+    Returns
+    -------
+    str
+        Markdown of a few sentences.
+    """
+    progress = plan_progress(store)
+    said = [
+        f"All {n:,} runs of the frozen plan `{name}` are there."
+        if done >= n
+        else f"Of the frozen plan `{name}`, {done:,} of {n:,} runs are there."
+        for name, (done, n) in progress.items()
+    ]
+    if any(done < n for done, n in progress.values()):
+        said.append("**The verdicts are provisional until all of them are.**")
+    return " ".join(said) or "**No plan was frozen before these runs.**"
 
 
 def describe_evidence(found: Mapping[str, pd.DataFrame]) -> str:
@@ -68,13 +101,14 @@ def _verdicts(rows: pd.DataFrame) -> pd.Series:
 
 def _figures(rows: pd.DataFrame) -> str:
     """Both scores of one pair of arms; rows are not empty."""
-    told = [
-        f"{verdict} in {_SCORES[row.score]} "
-        + f"({row.difference:+.4f} [{row.low:+.4f}, {row.high:+.4f}])".replace("-", "−")
-        for verdict, row in zip(_verdicts(rows), rows.itertuples(), strict=True)
-    ]
+    told, before = [], ""
+    for verdict, row in zip(_verdicts(rows), rows.itertuples(), strict=True):
+        score, unit = _SCORES[row.score]
+        figure = f"{row.difference:+.4f} [{row.low:+.4f}, {row.high:+.4f}]".replace("-", "−")
+        told.append(f"{'' if verdict == before else f'{verdict} '}in {score} ({figure}{unit})")
+        before = verdict
     tables = rows["tables"].iloc[0]
-    return f"{' and '.join(told)}, {tables} {'table' if tables == 1 else 'tables'}"
+    return f"{' and '.join(told)}, on {tables} {'table' if tables == 1 else 'tables'}"
 
 
 def _worth(found: Mapping[str, pd.DataFrame]) -> str:
@@ -82,11 +116,12 @@ def _worth(found: Mapping[str, pd.DataFrame]) -> str:
     if rows.empty:
         return "No way of fine-tuning was run."
     better = rows[_verdicts(rows) == "better"]
-    counts = [f"{(better['score'] == s).sum()} in {name}" for s, name in _SCORES.items()]
+    auc, loss = ((better["score"] == score).sum() or "none" for score in _SCORES)
     own = rows[rows["arm"] == _OURS]
+    verb = "is" if auc in ("none", 1) else "are"
     text = (
-        f"Of {rows['arm'].nunique()} ways to go beyond zero-shot prediction, "
-        f"{' and '.join(counts)} are better than it by their interval."
+        f"Of {rows['arm'].nunique()} ways to go beyond zero-shot prediction, {auc} {verb} better "
+        f"than it in ROC-AUC, and {loss} in log-loss."
     )
     if len(own):
         text += f" {_name(_OURS)}, the default of this package, is {_figures(own)}."
@@ -95,8 +130,8 @@ def _worth(found: Mapping[str, pd.DataFrame]) -> str:
     seen = power.set_index("arm")["detectable"].drop(_NOISE, errors="ignore").dropna()
     if len(seen):
         text += (
-            f" With so many tables, a mean difference of {seen.min():.4f} to {seen.max():.4f} "
-            "ROC-AUC, by arm, is found four times in five; smaller ones are not."
+            " How small a mean difference such runs find four times in five depends on the arm: "
+            f"{seen.min():.4f} to {seen.max():.4f} ROC-AUC."
         )
     return text
 
@@ -112,14 +147,25 @@ def _structure(found: Mapping[str, pd.DataFrame]) -> str:
     return " ".join(told) or "No runs with shuffled graphs were planned."
 
 
+def _listed(numbers: Sequence[int]) -> str:
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def _claims(claims: pd.DataFrame) -> str:
     rows = claims[(claims["arm"] == PAPER) & (claims["claim"] > 0)]
     verdicts = rows.groupby("verdict")["claim"].unique()
-    told = [f"{verdict}: {', '.join(map(str, numbers))}" for verdict, numbers in verdicts.items()]
-    n = sum(bool(claim.shown_by) for claim in CLAIMS)
+    told = [
+        f"claim {n[0]} is {verdict}" if len(n) == 1 else f"claims {_listed(n)} are {verdict}"
+        for verdict, n in verdicts.items()
+    ]
+    shown, open_ = (
+        _listed([claim.number for claim in CLAIMS if getattr(claim, what)])
+        for what in ("shown_by", "reason")
+    )
     return (
-        f"Of those about what {_name(PAPER)} is worth, {'; '.join(told)}. {n} others say what the "
-        "method is, and are shown by tests."
+        f"On what {_name(PAPER)} is worth, {'; '.join(told)}. Claims {shown} say what the method "
+        f"is, and tests show them; claim {open_} cannot be tested."
     )
 
 
@@ -129,20 +175,27 @@ def _harmed(harm: pd.DataFrame) -> str:
     if not known:
         return "No way of fine-tuning was run."
     told = [
-        f"{_name(arm)} {shown.loc[arm, 'runs_harmed']:.0%} of {shown.loc[arm, 'runs']:.0f}"
+        f"{shown.loc[arm, 'runs_harmed']:.0%} of the {shown.loc[arm, 'runs']:.0f} of {_name(arm)}"
         for arm in known
     ]
     floor = harm["noise_floor"].iloc[0]
-    chance = "" if np.isnan(floor) else f" Other ensemble members alone make {floor:.0%} do so."
+    chance = f" By chance it is {floor:.0%}: so often the untouched model falls as far with other "
+    chance = "" if np.isnan(floor) else f"{chance}ensemble members."
     worse = harm[(harm["worse_tables"] != "") & (harm["arm"] != _NOISE)]
     sure = [
         f"{', '.join(map(code_span, each.worse_tables.split(', ')))} (by {_name(each.arm)})"
         for each in worse.itertuples()
     ]
+    tables = f"Tables that fall by more than chance over splits explains: {'; '.join(sure)}."
+    if not sure:
+        tables = "No table is known to fall by more than chance over splits explains."
+    if (harm["runs"] == harm["tables"]).all():
+        tables = (
+            "With one split a table, it cannot be said which tables are harmed by more than chance."
+        )
     return (
         f"Runs that fall by more than {AUC_HARM} ROC-AUC or {LOSS_HARM} nats: {', '.join(told)}."
-        f"{chance} Tables that fall by more than chance over splits explains: "
-        f"{'; '.join(sure) or 'none'}."
+        f"{chance} {tables}"
     )
 
 
@@ -155,7 +208,7 @@ def _helped(found: Mapping[str, pd.DataFrame]) -> str:
     row = own.iloc[0]
     text = (
         f"{_name(arm)} gains more than {MARGIN} ROC-AUC on {row.wins} of {row.tables} tables, and "
-        f"loses as much on {row.losses}."
+        f"loses more than that on {row.losses}."
     )
     traits = found["traits"]
     traits = traits[(traits["arm"] == arm) & (traits["tables"] >= LEAST_TABLES)]
@@ -164,12 +217,12 @@ def _helped(found: Mapping[str, pd.DataFrame]) -> str:
         return f"{text} There are too few tables to say on which."
     surest = traits.loc[traits["p_holm"].idxmin()]
     told = (
-        f"{surest['trait'].replace('_', ' ')} (ρ = {surest['rho']:+.2f}, corrected p = "
+        f"its {_TRAITS[surest['trait']]} (Spearman's ρ = {surest['rho']:+.2f}, corrected p = "
         f"{surest['p_holm']:.2g})"
-    ).replace("-", "−")
+    ).replace("ρ = -", "ρ = −")
     if surest["p_holm"] < 0.05:
-        return f"{text} The gain goes with {told}."
-    return f"{text} Nothing known of a table foretells on which; nearest comes {told}."
+        return f"{text} What a table gains goes with {told}."
+    return f"{text} No trait of a table tells on which; the nearest to it is {told}."
 
 
 def _failed(found: Mapping[str, pd.DataFrame]) -> str:
@@ -180,7 +233,8 @@ def _failed(found: Mapping[str, pd.DataFrame]) -> str:
     often = harm[harm["runs_harmed"] > harm["noise_floor"] + 0.02]
     texts = [f"Not shown to be better than zero-shot in either score: {_names(none) or 'none'}."]
     if harm["noise_floor"].notna().any():
-        texts.append(f"Harmful more often than chance: {_names(often['arm']) or 'none'}.")
+        arms = _names(often["arm"]) or "none"
+        texts.append(f"Harmful more often than by chance and two points: {arms}.")
     return " ".join(texts)
 
 
@@ -193,8 +247,9 @@ def _advice(found: Mapping[str, pd.DataFrame]) -> str:
     if (_verdicts(own) == "worse").any():
         return "Predict with the model as it is, without fine-tuning: the default is worse here."
     text = (
-        "Keep the default settings of `CausalMixClassifier`: real rows, rows of causal models and "
-        "tasks of the prior, and the weights as they were where the validation rows are against it."
+        "Keep the default settings of `CausalMixClassifier`. It takes real rows, rows of causal "
+        "models and tasks of the prior, and leaves the weights alone where the validation rows are "
+        "against it."
     )
     seconds = found["cost"].set_index("arm")["seconds"]
     pairs = found["contrasts"].groupby(["arm", "reference"])
@@ -204,6 +259,7 @@ def _advice(found: Mapping[str, pd.DataFrame]) -> str:
         text += (
             " No gain from the graphs themselves is shown, so `generator=None` (rehearsal alone) "
             f"is a fair choice where time is short: {seconds[_REHEARSAL]:.0f} s a run in place of "
-            f"{seconds[_OURS]:.0f} s; it is {_figures(rows[rows['arm'] == _REHEARSAL])}."
+            f"{seconds[_OURS]:.0f} s. Against zero-shot it is "
+            f"{_figures(rows[rows['arm'] == _REHEARSAL])}."
         )
     return text

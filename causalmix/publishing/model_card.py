@@ -107,8 +107,8 @@ def _limits(found: Results) -> str:
     return (
         f"- It accepts at most {limits.max_rows:,} labelled rows, {limits.max_features} columns "
         f"and {limits.max_classes} classes, and refuses larger tables with an error.\n"
-        f"- It was trained on tables of {prior['rows'][0]} to {prior['rows'][1]} rows, labelled "
-        f"ones and queries together, with up to {prior['max_features']} columns and "
+        f"- It was trained on tables of {prior['rows'][0]:,} to {prior['rows'][1]:,} rows, "
+        f"labelled ones and queries together, with up to {prior['max_features']} columns and "
         f"{prior['max_classes']} classes. Beyond those its quality is extrapolated."
     )
 

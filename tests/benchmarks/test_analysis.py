@@ -168,6 +168,14 @@ def test_arms_without_all_tables_are_set_aside_in_ranks():
     assert set(rank_arms(store.runs())["arm"]) == {"zero_shot", "default"}
 
 
+def test_a_table_that_is_under_way_sets_no_arm_aside():
+    store = made_store(noisy, ("zero_shot", "default", "causal"), tables=7)
+    store.add(made_row("zero_shot", "t7", 0, 0.9))
+    found = rank_arms(store.runs())
+    assert set(found["arm"]) == {"zero_shot", "default", "causal"}
+    assert set(found["tables"]) == {7}
+
+
 def test_improvements_are_averaged_before_they_are_divided_and_saturated_tables_set_aside():
     error = {"t0": 0.2, "t1": 0.4, "t2": 0.01, "t3": 0.1}
     gain = {"t0": 0.02, "t1": 0.12, "t2": 0.005, "t3": -0.02}

@@ -204,4 +204,4 @@ def test_the_command_prints_every_claim_the_question_and_what_is_behind_them(tin
     # On the smoke store nothing is known of the paper's arm, and too little of ours.
     text = describe_claims(judge_claims(Store(tiny)))
     assert text.count("CausalMixFT (paper): not testable here") == 4
-    assert "1 tables, 1 splits" in text
+    assert "1 table, 1 split, " in text
