@@ -167,7 +167,7 @@ class TFMDrawnGenerator(DiscoveryOptions, _ByColumnGenerator):
 
     Parameters
     ----------
-    mechanisms_per_column : int, default=8
+    mechanisms_per_column : int, default=4
         Different sets of parents that a column has on average at most: with many, each costs a pass
         through the foundation model. Rows take the 200 graphs that are drawn, less those that would
         need more (`causalmix.scm.mixed.within_budget`).
@@ -187,7 +187,7 @@ class TFMDrawnGenerator(DiscoveryOptions, _ByColumnGenerator):
     edges_ : EdgeProbabilities
     """
 
-    mechanisms_per_column: int = 8
+    mechanisms_per_column: int = 4
     completion_alpha: float = 0.1
 
     def __post_init__(self) -> None:
@@ -218,7 +218,7 @@ def drawn_dags(
     seed: int,
     *,
     target: Hashable | None = None,
-    mechanisms_per_column: int = 8,
+    mechanisms_per_column: int = 4,
     completion_alpha: float = 0.1,
 ) -> list[nx.DiGraph]:
     """Draw the graphs that the rows of `TFMDrawnGenerator` take one each of.
@@ -231,7 +231,7 @@ def drawn_dags(
     seed : int
     target : hashable, optional
         A sink, which gets no further parents; by default there is none.
-    mechanisms_per_column : int, default=8
+    mechanisms_per_column : int, default=4
         See `TFMDrawnGenerator`.
     completion_alpha : float, default=0.1
         See there.

@@ -27,7 +27,6 @@ from causalmix.scm.density import (
     Copied,
     Uniform,
     empirical,
-    kept_weights,
     smooth,
     stacking_weights,
 )
@@ -60,7 +59,9 @@ _LEARNERS = MECHANISMS | {_PLAIN: ([_PLAIN], [_PLAIN])}
 NOISES = ("conditional", "stacked", "empirical")
 _MOST_BINS = 10
 _OUTERMOST = (0.005, 0.995)  # levels between which the outer bins have a width
-_FOLDS = 3  # that weigh a classifier of bins: each costs a pass of all rows through the model
+_FOLDS = 3  # that weigh a classifier of bins: each costs a pass of all rows through the model,
+_WEIGHING_ROWS = 150  # and those are enough that hold out this many rows
+_LEAST_WEIGHT = 0.1  # of that classifier; with less it changes little and takes as long
 _LEAST_CHANCE = 1e-3  # of a held-out bin: one surprise does not decide the weight
 _CONDITIONAL_ROWS = 50  # fewer rows do not show that noise depends on the parents
 _CONDITIONAL_GAIN = 1.0  # standard errors by which held-out rows have to show it
@@ -451,13 +452,16 @@ class BinnedModel(NoiseModel):
         """Weight of the classifier against bins that do not depend on the parents."""
         if len(bins) < 2 * _FOLDS:
             return 1.0
-        held_out = np.empty(len(bins))
+        judged = []
         for rest, fold in KFold(_FOLDS, shuffle=True, random_state=0).split(X):
             classifier = self.classifier.clone()
             classifier.fit(X[rest], bins[rest].astype(str))
-            held_out[fold] = self._classify(classifier, X[fold])[np.arange(len(fold)), bins[fold]]
-        densities = np.column_stack([held_out, self._even[bins]]).clip(_LEAST_CHANCE)
-        return kept_weights("ce", stacking_weights(densities)).get("c", 0.0)
+            chances = self._classify(classifier, X[fold])[np.arange(len(fold)), bins[fold]]
+            judged.append(np.column_stack([chances, self._even[bins[fold]]]))
+            if sum(map(len, judged)) >= _WEIGHING_ROWS:
+                break
+        weight = float(stacking_weights(np.concatenate(judged).clip(_LEAST_CHANCE))[0])
+        return weight if weight >= _LEAST_WEIGHT else 0.0
 
     def _classify(self, classifier: ClassificationModel, parents: np.ndarray) -> np.ndarray:
         """Probability of each bin (n, bins)."""
