@@ -212,7 +212,20 @@ def _fit(
     table: pd.DataFrame,
     cause: str | None = None,
 ) -> list[StructuralCausalModel]:
-    """Fit models to a table; no edge leads into `cause`, which was set."""
+    """Fit models to a table; of a `cause`, which was set, only the effect is asked for."""
+    method = settings["method"]
+    dags = _graphs(settings, dataset, table, cause)
+    if cause is not None:
+        dags = [_leading_to(dag, [cause, dataset.outcome]) for dag in dags]
+    if method == DRAWN:
+        return [MixedModel(dags, mechanism=TFM).fit(table)]
+    return fit_models(dags, table, mechanism=TFM if method in METHODS else method)
+
+
+def _graphs(
+    settings: Mapping[str, Any], dataset: CSuiteDataset, table: pd.DataFrame, cause: str | None
+) -> list[nx.DiGraph]:
+    """Graphs of a method; where it knows that `cause` was set, no edge leads into that."""
     method, seed, names = settings["method"], settings["repetition"], list(table)
     others = [name for name in names if name != cause]
     known = NO_KNOWLEDGE if cause is None else BackgroundKnowledge(tiers=[[cause], others])
@@ -220,23 +233,28 @@ def _fit(
     true.remove_edges_from([edge for edge in true.edges if edge[1] == cause])
     search = partial(discover, table, n_bootstraps=N_BOOTSTRAPS, knowledge=known, seed=seed)
     if method not in METHODS:
-        dags = [true]
-        if settings["graph"] == "discovered":
-            edges = search()
-            dags = complete_dags(sample_dags(edges, N_DAGS, seed), table, knowledge=known)
-        return fit_models(dags, table, mechanism=method)
-    if method == DRAWN:
-        return [MixedModel(drawn_dags(search(), seed), mechanism=TFM).fit(table)]
+        if settings["graph"] == "true":
+            return [true]
+        return complete_dags(sample_dags(search(), N_DAGS, seed), table, knowledge=known)
     causal = list(nx.lexicographical_topological_sort(dataset.dag, key=names.index))
     given = {
-        "vanilla_original": lambda: complete_dag(names),
-        "vanilla_topological": lambda: complete_dag(causal),
-        "vanilla_reverse_topological": lambda: complete_dag(causal[::-1]),
-        "dag": lambda: true,
-        "cpdag_minimal": lambda: conditioning_dag(_cut(cpdag_of(dataset.dag), cause)),
-        "cpdag_discovered": lambda: conditioning_dag(discover_cpdag(table, knowledge=known)),
+        "vanilla_original": lambda: [complete_dag(names)],
+        "vanilla_topological": lambda: [complete_dag(causal)],
+        "vanilla_reverse_topological": lambda: [complete_dag(causal[::-1])],
+        "dag": lambda: [true],
+        "cpdag_minimal": lambda: [conditioning_dag(_cut(cpdag_of(dataset.dag), cause))],
+        "cpdag_discovered": lambda: [conditioning_dag(discover_cpdag(table, knowledge=known))],
+        DRAWN: lambda: drawn_dags(search(), table, seed),
     }
-    return fit_models([given[method]()], table, mechanism=TFM)
+    return given[method]()
+
+
+def _leading_to(dag: nx.DiGraph, nodes: Sequence[str]) -> nx.DiGraph:
+    """Leave out the edges on which these nodes do not depend; they would cost mechanisms."""
+    needed = set(nodes).union(*(nx.ancestors(dag, node) for node in nodes))
+    kept = dag.copy()
+    kept.remove_edges_from([edge for edge in dag.edges if edge[1] not in needed])
+    return kept
 
 
 def _cut(cpdag: nx.DiGraph, cause: str | None) -> nx.DiGraph:

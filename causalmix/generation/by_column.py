@@ -16,6 +16,7 @@ import pandas as pd
 from causalmix.data.codec import names_as_text
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.cpdag import check_cpdag, conditioning_dag, discover_cpdag, read_cpdag
+from causalmix.discovery.dag_completion import complete_dags
 from causalmix.discovery.dag_sampling import sample_dags
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.discovery.options import DiscoveryOptions
@@ -62,7 +63,9 @@ class TFMConditionalGenerator(_ByColumnGenerator):
     first alone, to which its reverse and a random one are added here.
 
     The first column is drawn from a distribution of its own; a category from the model's
-    probabilities given the earlier columns; a number likewise from those of its quantile bins
+    probabilities given the earlier columns. The model knows ten classes, too few for a number: a
+    Gaussian process has its mean, and the model's probabilities are of ten bins of what is left, as
+    far as held-out rows show that this depends on the earlier columns
     (`causalmix.scm.mechanisms.BinnedModel`).
 
     With the causal parents of a column in place of all that come before it, the same is
@@ -157,16 +160,19 @@ class TFMDrawnGenerator(DiscoveryOptions, _ByColumnGenerator):
 
     Where a CPDAG has an edge or none, the probabilities of edges say how sure it is: a graph is
     drawn from them for each row (`causalmix.discovery.dag_sampling.sample_dags`), the target being
-    a sink with all columns for parents that can be adjacent to it. Rows in which a column has the
-    same parents are filled in together. Numbers and categories are drawn as in
+    a sink with all columns for parents that can be adjacent to it, and gets the edges that it lacks
+    (`causalmix.discovery.dag_completion.complete_dags`). Rows in which a column has the same
+    parents are filled in together. Numbers and categories are drawn as in
     `TFMConditionalGenerator`.
 
     Parameters
     ----------
-    mechanisms_per_column : int, default=8
+    mechanisms_per_column : int, default=4
         Different sets of parents that a column has on average at most: with many, each costs a pass
         through the foundation model. Rows take the 200 graphs that are drawn, less those that would
         need more (`causalmix.scm.mixed.within_budget`).
+    completion_alpha : float, default=0.1
+        Level at which graphs get the edges that they lack (0: none).
     temperature, missing
         See `causalmix.scm.model.StructuralCausalModel`.
     n_bootstraps, algorithms, test, alpha, max_conditioning, possible_dsep_seconds, boss_seconds
@@ -181,18 +187,21 @@ class TFMDrawnGenerator(DiscoveryOptions, _ByColumnGenerator):
     edges_ : EdgeProbabilities
     """
 
-    mechanisms_per_column: int = 8
+    mechanisms_per_column: int = 4
+    completion_alpha: float = 0.1
 
     def __post_init__(self) -> None:
         DiscoveryOptions.__post_init__(self)
         _ByColumnGenerator.__post_init__(self)
         check_whole(self.mechanisms_per_column, 1, "mechanisms_per_column")
+        check_range(self.completion_alpha, "[0, 1]", "completion_alpha")
 
     def _model_of(self, table: pd.DataFrame, **options: Any) -> StructuralCausalModel:
         search = {field.name: getattr(self, field.name) for field in fields(DiscoveryOptions)}
         self.edges_ = discover(table, target=self.target_, **search)
-        drawn = {"target": self.target_, "mechanisms_per_column": self.mechanisms_per_column}
-        return MixedModel(drawn_dags(self.edges_, self.seed, **drawn), **options)
+        own = {name: getattr(self, name) for name in ("mechanisms_per_column", "completion_alpha")}
+        dags = drawn_dags(self.edges_, table, self.seed, target=self.target_, **own)
+        return MixedModel(dags, **options)
 
 
 def complete_dag(order: Sequence[Hashable]) -> nx.DiGraph:
@@ -205,25 +214,37 @@ def complete_dag(order: Sequence[Hashable]) -> nx.DiGraph:
 
 def drawn_dags(
     edges: EdgeProbabilities,
+    data: pd.DataFrame,
     seed: int,
     *,
     target: Hashable | None = None,
-    mechanisms_per_column: int = 8,
+    mechanisms_per_column: int = 4,
+    completion_alpha: float = 0.1,
 ) -> list[nx.DiGraph]:
     """Draw the graphs that the rows of `TFMDrawnGenerator` take one each of.
 
     Parameters
     ----------
     edges : EdgeProbabilities
+    data : pandas.DataFrame
+        The rows that they were found in.
     seed : int
     target : hashable, optional
-        A sink; by default there is none.
-    mechanisms_per_column : int, default=8
+        A sink, which gets no further parents; by default there is none.
+    mechanisms_per_column : int, default=4
         See `TFMDrawnGenerator`.
+    completion_alpha : float, default=0.1
+        See there.
 
     Returns
     -------
     list of networkx.DiGraph
     """
-    dags = sample_dags(edges, _DRAWN_GRAPHS, seed, target=target)
+    dags = complete_dags(
+        sample_dags(edges, _DRAWN_GRAPHS, seed, target=target),
+        data,
+        alpha=completion_alpha,
+        fixed=[] if target is None else [target],
+        knowledge=edges.knowledge,
+    )
     return within_budget(dags, mechanisms_per_column * len(edges.names))

@@ -6,7 +6,7 @@ score z = Φ⁻¹(u) of that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import isqrt
@@ -128,14 +128,62 @@ def draw_mixed_rows(
     -------
     pandas.DataFrame of shape (n, n_nodes)
     """
+    nodes = list(models[0].graph.nodes)
+    levels = dict(zip(nodes, even_levels(len(model_of_row), len(nodes), rng).T, strict=True))
+    return pd.DataFrame(_propagate(models, model_of_row, levels, fixed, nodes))
+
+
+def draw_outcomes(
+    models: Sequence[gcm.StructuralCausalModel],
+    model_of_row: np.ndarray,
+    treatment: str,
+    settings: Sequence[float | str],
+    outcome: str,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Draw a node when another is set to one value or another, with the same noise.
+
+    Only nodes that the outcome depends on are drawn.
+
+    Parameters
+    ----------
+    models, model_of_row, rng
+        As `draw_mixed_rows` takes them.
+    treatment : str
+        The node that is set, whatever its parents are.
+    settings : sequence of value
+        What it is set to, as the model holds it.
+    outcome : str
+        The node that is drawn.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n_settings, n)
+    """
     nodes, n = list(models[0].graph.nodes), len(model_of_row)
-    levels = dict(zip(nodes, even_levels(n, len(nodes), rng).T, strict=True))
-    values = {node: np.full(n, fixed.get(node), dtype=object) for node in nodes}
-    known = {node: np.full(n, node in fixed) for node in nodes}
+    noise = even_levels(n, len(nodes), rng).T
+    levels = {node: np.tile(own, len(settings)) for node, own in zip(nodes, noise, strict=True)}
+    fixed = {treatment: np.repeat(np.array(settings, dtype=object), n)}
+    rows = _propagate(models, np.tile(model_of_row, len(settings)), levels, fixed, [outcome])
+    return rows[outcome].reshape(len(settings), n)
+
+
+def _propagate(
+    models: Sequence[gcm.StructuralCausalModel],
+    model_of_row: np.ndarray,
+    levels: Mapping[str, np.ndarray],
+    fixed: Mapping[str, Any],
+    wanted: Sequence[str],
+) -> dict[str, np.ndarray]:
+    """Values (n,) of the wanted nodes and of those that they depend on, at levels of the noise."""
+    values = {node: np.full(len(model_of_row), None, dtype=object) for node in levels}
+    known = {node: np.full(len(model_of_row), node in fixed) for node in levels}
+    for node, value in fixed.items():
+        values[node][:] = value
     mechanisms: dict[tuple[str, tuple[str, ...]], Any] = {}
     waiting: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}  # the rows that need a mechanism
     for k in np.unique(model_of_row):
-        for node in (node for node in nodes if node not in fixed):
+        for node in _needed(models[k].graph, wanted, fixed):
             pair = node, tuple(get_ordered_predecessors(models[k].graph, node))
             mechanisms[pair] = models[k].causal_mechanism(node)
             waiting[pair] = waiting.get(pair, False) | (model_of_row == k)
@@ -153,7 +201,15 @@ def draw_mixed_rows(
         waiting[pair] &= ~rows
         if not waiting[pair].any():
             del waiting[pair]
-    return pd.DataFrame(values)[nodes]
+    return values
+
+
+def _needed(graph: nx.DiGraph, wanted: Sequence[str], fixed: Collection[str]) -> list[str]:
+    """Nodes that the wanted ones depend on, and themselves, where no fixed node has parents."""
+    cut = nx.DiGraph(edge for edge in graph.edges if edge[1] not in fixed)
+    cut.add_nodes_from(graph)
+    needed = set(wanted).union(*(nx.ancestors(cut, node) for node in wanted)).difference(fixed)
+    return [node for node in graph if node in needed]
 
 
 def _value_at(mechanism: Any, parents: np.ndarray | None, levels: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,11 +30,15 @@ from sklearn.model_selection import (
 from causalmix.scm.density import kept_weights, stacking_weights
 from causalmix.scm.gaussian_process import AdditiveGaussianProcess
 
+if TYPE_CHECKING:
+    from causalmix.tfm.model import FoundationModel
+
 Groups = Sequence[Sequence[int]]
 """For each parent, the columns of the predictors that belong to it."""
 
 FOLDS = 5
 _GP_ROWS = 500
+_MEMBERS = 1  # of the foundation model's ensemble; a second one takes as long again
 _BOOSTING_ROWS = 200
 _STACKING_ROWS = 200
 _ROWS_PER_PREDICTOR = 20
@@ -326,14 +330,12 @@ class FoundationModelClassifier(NodeClassifier):
 
     Rows beyond its limit are left out at random; a node with more classes or parents than it knows
     gets logistic regression instead.
-    The levels of a category are a category to the model.
+    The levels of a category are a category to the model. Equal rows are predicted once.
     """
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> FoundationModelClassifier:
         """Keep the rows as context."""
-        from causalmix.tfm.model import load_tfm  # torch is imported only where it is needed
-
-        model = load_tfm()
+        model = _embedded()
         self.classes_, codes = np.unique(y, return_inverse=True)
         table, limits = self._table(X), model.limits
         too_many = len(self.classes_) > limits.max_classes or table.shape[1] > limits.max_features
@@ -344,12 +346,17 @@ class FoundationModelClassifier(NodeClassifier):
         kept = np.arange(len(y))
         if len(y) > limits.max_rows:
             kept = np.random.default_rng(0).choice(len(y), limits.max_rows, replace=False)
-        self._model = model.classifier(random_state=0).fit(table.iloc[kept], codes[kept])
+        self._encoder = model.encoder(table.iloc[kept], codes[kept], n_estimators=_MEMBERS)
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities of the classes, shape (n, classes)."""
-        return self._model.predict_proba(self._table(X) if self._takes_categories else X)
+        if not self._takes_categories:
+            return self._model.predict_proba(X)
+        rows, row_of = np.unique(X, axis=0, return_inverse=True)
+        query = self._encoder.transform(self._table(rows))
+        proba = self._encoder.predict_proba(_embedded().network, query, len(self.classes_))
+        return proba[row_of.ravel()]
 
     def _table(self, X: np.ndarray) -> pd.DataFrame:
         columns = {}
@@ -360,6 +367,14 @@ class FoundationModelClassifier(NodeClassifier):
                 level = np.where(parent.any(axis=1), parent.argmax(axis=1), -1)
                 columns[str(k)] = pd.Categorical.from_codes(level, categories=range(len(group)))
         return pd.DataFrame(columns)
+
+
+@lru_cache
+def _embedded() -> FoundationModel:
+    """Load the embedded model once; its weights are never changed here."""
+    from causalmix.tfm.model import load_tfm  # torch is imported only where it is needed
+
+    return load_tfm()
 
 
 CLASSIFIERS: dict[str, Callable[[Groups], BaseEstimator]] = {

@@ -19,9 +19,17 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import KFold
+from sklearn.utils import check_random_state
 
 from causalmix.scm.conditional_noise import ConditionalNoise
-from causalmix.scm.density import Copied, Uniform, empirical, observed_quantiles, smooth
+from causalmix.scm.density import (
+    Copied,
+    Uniform,
+    empirical,
+    smooth,
+    stacking_weights,
+)
 from causalmix.scm.learners import (
     choose_classifier,
     choose_regressor,
@@ -29,7 +37,7 @@ from causalmix.scm.learners import (
     stacking_seconds,
 )
 
-BINS = "bins"  # in place of a regressor: the classifier of a `BinnedModel`
+BINS = "bins"  # before regressors: what they leave has the classifier of a `BinnedModel`
 
 MECHANISMS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     # name: (regressors of a numeric node, classifiers of a categorical one); where there are
@@ -41,7 +49,7 @@ MECHANISMS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "forest": (["forest"], ["forest"]),
     "stacked": (["linear"], ["stacked"]),
     "tfm": (["gp"], ["tfm"]),
-    "tfm_bins": ([BINS], ["tfm"]),
+    "tfm_bins": ([BINS, "gp"], ["tfm"]),
     "auto": (["linear", "gp", "boosting"], ["linear", "boosting"]),
 }
 
@@ -50,6 +58,11 @@ _LEARNERS = MECHANISMS | {_PLAIN: ([_PLAIN], [_PLAIN])}
 
 NOISES = ("conditional", "stacked", "empirical")
 _MOST_BINS = 10
+_OUTERMOST = (0.005, 0.995)  # levels between which the outer bins have a width
+_FOLDS = 3  # that weigh a classifier of bins: each costs a pass of all rows through the model,
+_WEIGHING_ROWS = 150  # and those are enough that hold out this many rows
+_LEAST_WEIGHT = 0.1  # of that classifier; with less it changes little and takes as long
+_LEAST_CHANCE = 1e-3  # of a held-out bin: one surprise does not decide the weight
 _CONDITIONAL_ROWS = 50  # fewer rows do not show that noise depends on the parents
 _CONDITIONAL_GAIN = 1.0  # standard errors by which held-out rows have to show it
 
@@ -123,8 +136,12 @@ def make_mechanism(
     encoders = [columns.encoders[parent] for parent in parents]
     if categorical:
         fitted = gcm.ClassifierFCM(_Classifier(classifiers, encoders, temperature))
-    elif BINS in regressors:
-        fitted = BinnedModel(_Classifier(classifiers, encoders, temperature))
+    elif regressors[0] == BINS:
+        regressor, classifier = (
+            _Regressor(regressors[1:], encoders),
+            _Classifier(classifiers, encoders),
+        )
+        fitted = BinnedModel(regressor, classifier, temperature)
     else:
         fitted = ScaledNoiseModel(_Regressor(regressors, encoders), noise)
     checked = config_context(assume_finite=True, skip_parameter_validation=True)
@@ -243,8 +260,8 @@ class _Regressor(_Predictor):
             self.learner, self.residuals = DummyRegressor().fit(x, y), np.zeros(len(y))
             return
         chosen = choose_regressor(self.names, x, y, groups)
-        residuals = (y - chosen.mean) / chosen.scale
-        self.learner, self.residuals = chosen.learner, residuals - residuals.mean()
+        self.learner, self.errors = chosen.learner, (y - chosen.mean) / chosen.scale
+        self.residuals = self.errors - self.errors.mean()
 
 
 class _Classifier(_Predictor, ClassificationModel):
@@ -257,9 +274,7 @@ class _Classifier(_Predictor, ClassificationModel):
 
     def predict_probabilities(self, X: np.ndarray) -> np.ndarray:
         probabilities = self.learner.predict_proba(self.encode(X)[0])
-        if self.temperature != 1:
-            highest = probabilities.max(axis=1, keepdims=True)  # no power of which is 0
-            probabilities = (probabilities / highest) ** (1 / self.temperature)
+        probabilities = _tempered(probabilities, self.temperature)
         # gcm compares a cumulative sum with a uniform draw, and takes the first class when
         # rounding leaves the sum below it.
         cumulative = probabilities.cumsum(axis=1)
@@ -342,35 +357,64 @@ class ScaledNoiseModel(NoiseModel):
 
 
 class BinnedModel(NoiseModel):
-    """A number given its parents by a classifier of quantile bins: any shape, no additive noise.
+    """A number given its parents: a regression, and a classifier for what that leaves.
 
-    Y is the quantile at level U of a distribution that depends on X: each bin has the probability
-    that the classifier gives it, and within a bin values lie as in the data
-    (`causalmix.scm.density.observed_quantiles`). The noise U is uniform on (0, 1). There are 10
-    bins, as many classes as the embedded foundation model knows; a column with no more distinct
-    values than that has one for each.
+    Y = f(X) + s(X) R, as in `ScaledNoiseModel`. R has a distribution
+    (`causalmix.scm.density.smooth`), and its level in that falls into one of 10 bins, as many
+    classes as the embedded foundation model knows. Each has the probability w p(bin | X) + (1 - w)
+    / 10, with p from the classifier; the weight w is that under which held-out rows are most likely
+    (`causalmix.scm.density.stacking_weights`). So R may change its spread, skew and number of modes
+    with the parents, and what is finer than a bin comes from the regression. The noise is the level
+    of Y given X, uniform on (0, 1).
+
+    A column of which most values are repeated, as counts are, has no regression: R is Y, and the
+    bins are of the observed values, one for each where there are no more than 10.
 
     Parameters
     ----------
+    regressor : dowhy.gcm.ml.PredictionModel
+        A regressor of this module.
     classifier : dowhy.gcm.ml.ClassificationModel
         A classifier of this module.
+    temperature : float, default=1.0
+        The density of each bin is raised to the inverse of it; of the bins of observed values the
+        probability.
     """
 
-    def __init__(self, classifier: ClassificationModel) -> None:
-        self.classifier = classifier
+    def __init__(
+        self,
+        regressor: PredictionModel,
+        classifier: ClassificationModel,
+        temperature: float = 1.0,
+    ) -> None:
+        self.regressor, self.classifier = regressor, classifier
+        self.temperature = temperature
         self.noise_model = Uniform()
 
     def fit(self, X: np.ndarray, Y: np.ndarray) -> None:
-        """Cut Y (n,) and fit the classifier of its bins to parents (n, n_parents)."""
-        self._values = np.sort(Y.ravel().astype(float))
-        starts = np.unique(self._values)
-        if len(starts) > _MOST_BINS:
-            inner = np.arange(1, _MOST_BINS) / _MOST_BINS
-            starts = np.unique(np.quantile(self._values, [0, *inner], method="inverted_cdf"))
-        self._starts = starts
-        below = np.searchsorted(self._values, starts)
-        self._edges = np.append(below, len(self._values)) / len(self._values)
-        self.classifier.fit(X, self._bins(Y.ravel().astype(float)).astype(str))
+        """Fit f and s, cut R and fit the classifier of its bins, given parents (n, n_parents)."""
+        y = Y.ravel().astype(float)
+        starts = np.unique(y)
+        self._centred = len(starts) > _MOST_BINS and 2 * len(starts) >= len(y)
+        if self._centred:
+            self.regressor.fit(X, y)
+            # Not centred: a regression that is robust against a skewed R is not its mean.
+            residuals, distribution = self.regressor.errors, smooth(self.regressor.errors)
+            self._edges = np.arange(_MOST_BINS + 1) / _MOST_BINS
+            outermost = distribution.quantiles(self._edges.clip(*_OUTERMOST))
+            self._widths = np.diff(outermost).clip(min=1e-9)
+        else:
+            residuals, distribution = y, empirical(y)
+            if len(starts) > _MOST_BINS:
+                inner = np.arange(_MOST_BINS) / _MOST_BINS
+                starts = np.unique(np.quantile(y, inner, method="inverted_cdf"))
+            self._edges = np.append(np.searchsorted(np.sort(y), starts) / len(y), 1.0)
+            self._widths = np.ones(len(starts))
+        self._distribution, self._even = distribution, np.diff(self._edges)
+        bins = self._bins(distribution.levels(residuals, np.random.default_rng(0)))
+        self._weight = self._weigh(X, bins)
+        if self._weight:
+            self.classifier.fit(X, bins.astype(str))
 
     def evaluate(self, parent_samples: np.ndarray, noise_samples: np.ndarray) -> np.ndarray:
         """Return Y for parents (n, n_parents) and noise (n, 1)."""
@@ -380,28 +424,71 @@ class BinnedModel(NoiseModel):
         low, high = enclosing(ends, bins)
         within = np.divide(noise - low, high - low, out=np.zeros(len(noise)), where=high > low)
         start, end = self._edges[bins], self._edges[bins + 1]
-        return observed_quantiles(self._values, start + (end - start) * within.clip(0, 1))[:, None]
+        residuals = self._distribution.quantiles(start + (end - start) * within.clip(0, 1))
+        mean, scale = self._predict(parent_samples)
+        return (mean + scale * residuals)[:, None]
 
     def estimate_noise(self, target_samples: np.ndarray, parent_samples: np.ndarray) -> np.ndarray:
         """Return the noise (n, 1) that makes Y of the parents."""
-        y = target_samples.ravel().astype(float)
-        bins = self._bins(y)
-        first, after = (np.searchsorted(self._values, y, side=side) for side in ("left", "right"))
-        # Any level that has the value: between those of the first and of the last of its ties.
-        tie = np.random.random(len(y)) * (after - first - 1).clip(0)  # noqa: NPY002
-        level = ((first + 0.5 + tie) / len(self._values)).clip(max=1)
+        mean, scale = self._predict(parent_samples)
+        residuals = (target_samples.ravel().astype(float) - mean) / scale
+        # Of a value with ties any of its levels.
+        level = self._distribution.levels(residuals, check_random_state(None))
+        bins = self._bins(level)
         start, end = self._edges[bins], self._edges[bins + 1]
         low, high = enclosing(self._cumulative(parent_samples), bins)
         return (low + (high - low) * (level - start) / (end - start))[:, None]
 
-    def _bins(self, y: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self._starts[1:], y, side="right")
+    def _predict(self, parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and spread for parents."""
+        if not self._centred:
+            return np.zeros(len(parents)), np.ones(len(parents))
+        return predict_mean_and_scale(self.regressor.learner, self.regressor.encode(parents)[0])
+
+    def _bins(self, levels: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._edges[1:-1], levels, side="right")
+
+    def _weigh(self, X: np.ndarray, bins: np.ndarray) -> float:
+        """Weight of the classifier against bins that do not depend on the parents."""
+        if len(bins) < 2 * _FOLDS:
+            return 1.0
+        judged = []
+        for rest, fold in KFold(_FOLDS, shuffle=True, random_state=0).split(X):
+            classifier = self.classifier.clone()
+            classifier.fit(X[rest], bins[rest].astype(str))
+            chances = self._classify(classifier, X[fold])[np.arange(len(fold)), bins[fold]]
+            judged.append(np.column_stack([chances, self._even[bins[fold]]]))
+            if sum(map(len, judged)) >= _WEIGHING_ROWS:
+                break
+        weight = float(stacking_weights(np.concatenate(judged).clip(_LEAST_CHANCE))[0])
+        return weight if weight >= _LEAST_WEIGHT else 0.0
+
+    def _classify(self, classifier: ClassificationModel, parents: np.ndarray) -> np.ndarray:
+        """Probability of each bin (n, bins)."""
+        proba = np.zeros((len(parents), len(self._even)))
+        proba[:, classifier.classes.astype(int)] = classifier.predict_probabilities(parents)
+        return proba
 
     def _cumulative(self, parents: np.ndarray) -> np.ndarray:
         """Probabilities of values below the start of each bin, and 1: (n, bins + 1)."""
-        order = np.argsort(self.classifier.classes.astype(int))
-        ends = self.classifier.predict_probabilities(parents)[:, order].cumsum(axis=1)
-        return np.pad(ends, ((0, 0), (1, 0)))
+        proba = np.tile((1 - self._weight) * self._even, (len(parents), 1))
+        if self._weight:
+            proba += self._weight * self._classify(self.classifier, parents)
+        ends = _tempered(proba / self._widths, self.temperature, self._widths).cumsum(axis=1)
+        return np.pad(ends / ends[:, -1:], ((0, 0), (1, 0)))
+
+
+def _tempered(
+    densities: np.ndarray, temperature: float, widths: np.ndarray | float = 1.0
+) -> np.ndarray:
+    """Raise densities (n, classes) to the inverse of a temperature; return them times the widths.
+
+    That is up to a factor of each row.
+    """
+    if temperature != 1:
+        highest = densities.max(axis=1, keepdims=True)  # no power of which is 0
+        densities = (densities / highest) ** (1 / temperature)
+    return densities * widths
 
 
 def enclosing(ends: np.ndarray, bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

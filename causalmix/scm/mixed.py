@@ -8,6 +8,7 @@ from typing import Any, Self
 import networkx as nx
 import numpy as np
 import pandas as pd
+from dowhy import gcm
 
 from causalmix.data.numpy_seed import numpy_seed
 from causalmix.errors import CausalMixError, check_filled, check_seed, check_whole
@@ -62,9 +63,13 @@ class MixedModel(StructuralCausalModel):
             )
         fixed = dict(self._intervention(*item) for item in do.items())
         rng = np.random.default_rng(seed)
-        model_of_row = rng.integers(len(self._models), size=n)
         with numpy_seed(seed):
-            return self._named(draw_mixed_rows(self._models, model_of_row, fixed, rng))
+            return self._named(draw_mixed_rows(*self._models_of_rows(n, rng), fixed, rng))
+
+    def _models_of_rows(
+        self, n: int, rng: np.random.Generator
+    ) -> tuple[list[gcm.StructuralCausalModel], np.ndarray]:
+        return self._models, rng.integers(len(self._models), size=n)
 
 
 def within_budget(dags: Sequence[nx.DiGraph], most: int) -> list[nx.DiGraph]:

@@ -27,7 +27,7 @@ from causalmix.errors import (
     check_whole,
     quoted,
 )
-from causalmix.scm.counterfactual import draw_rows, move_noise
+from causalmix.scm.counterfactual import draw_outcomes, draw_rows, move_noise
 from causalmix.scm.mechanisms import MECHANISMS, NOISES, Columns, Pace, make_mechanism
 from causalmix.scm.missingness import MissingnessModel
 
@@ -67,8 +67,8 @@ class StructuralCausalModel:
         - ``"stacked"``: ridge, and from 200 rows on a mean of logistic regression, forest and
           boosting that held-out rows weigh (`causalmix.scm.learners.StackedClassifier`);
         - ``"tfm"``: Gaussian process, and the embedded foundation model zero-shot;
-        - ``"tfm_bins"``: the embedded foundation model zero-shot for all, which classifies numbers
-          into quantile bins (`causalmix.scm.mechanisms.BinnedModel`);
+        - ``"tfm_bins"``: the embedded foundation model zero-shot for all. Of a number it classifies
+          what a Gaussian process leaves, in bins (`causalmix.scm.mechanisms.BinnedModel`);
         - ``"auto"``: for each node that of ridge, Gaussian process and boosting, or of logistic
           regression and boosting, which predicts held-out rows best.
     node_mechanisms : mapping of str to str, default={}
@@ -296,11 +296,21 @@ class StructuralCausalModel:
         """
         self._check_column(outcome)
         measured = self._measure(outcome, outcome_class)
-        treated, untreated = (
-            measured(self._draw(n, seed, {treatment: each})[outcome]).mean()
-            for each in (value, reference)
+        (node, treated), (_, untreated) = (
+            self._intervention(treatment, each) for each in (value, reference)
         )
-        return float(treated - untreated)
+        check_whole(n, 1, "n")
+        rng = np.random.default_rng(check_seed(seed))
+        asked = node, (treated, untreated), self._nodes[outcome]
+        drawn = draw_outcomes(*self._models_of_rows(n, rng), *asked, rng)
+        means = [measured(pd.Series(each, dtype=float)).mean() for each in drawn]
+        return float(means[0] - means[1])
+
+    def _models_of_rows(
+        self, n: int, rng: np.random.Generator
+    ) -> tuple[list[gcm.StructuralCausalModel], np.ndarray]:
+        """Return models, and which of them each of n rows is drawn from."""
+        return [self.model_], np.zeros(n, dtype=int)
 
     def _measure(self, outcome: Hashable, outcome_class: Any) -> Callable[[pd.Series], pd.Series]:
         """Return what turns an outcome's coded values into those that an effect is the mean of."""

@@ -9,12 +9,14 @@ import pytest
 from made_tables import collider
 from scipy.stats import kstest
 
+from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.generation.by_column import (
     TFMConditionalGenerator,
     TFMCPDAGGenerator,
     TFMDrawnGenerator,
     complete_dag,
+    drawn_dags,
 )
 from causalmix.generation.registry import make_generator
 from causalmix.scm.mechanisms import BinnedModel, Columns, make_mechanism
@@ -72,8 +74,44 @@ def test_a_number_without_dependence_keeps_its_distribution():
     np.testing.assert_allclose(
         np.quantile(drawn, levels), np.quantile(child, levels), rtol=0.2, atol=0.05
     )
-    assert child.min() <= drawn.min()
-    assert drawn.max() <= child.max()
+    assert ((drawn < child.min()) | (drawn > child.max())).mean() < 0.05
+
+
+@pytest.fixture(scope="module")
+def line() -> BinnedModel:
+    """c = 2p + N(0, 0.5), of 500 rows."""
+    rng = np.random.default_rng(0)
+    parent = rng.normal(size=500)
+    return mechanism(parent, 2 * parent + 0.5 * rng.normal(size=500))
+
+
+def drawn_at(model: BinnedModel, value: float) -> np.ndarray:
+    return model.evaluate(np.full((2000, 1), value), np.linspace(0, 1, 2002)[1:-1, None]).ravel()
+
+
+@pytest.mark.parametrize("value", [-1.5, 0.0, 1.0])
+def test_a_line_keeps_its_mean_and_spread_everywhere(line, value):
+    drawn = drawn_at(line, value)
+    assert drawn.mean() == pytest.approx(2 * value, abs=0.1)
+    assert drawn.std() == pytest.approx(0.5, rel=0.1)
+
+
+def test_temperature_narrows_a_gaussian_as_its_density_to_a_power(line, monkeypatch):
+    """The density to the power 1 / T has √T times the deviation."""
+    monkeypatch.setattr(line, "temperature", 0.5)
+    assert drawn_at(line, 0.0).std() == pytest.approx(0.5 * np.sqrt(0.5), rel=0.1)
+
+
+def test_a_spread_and_modes_that_depend_on_the_parent():
+    """c = p + N(0, 0.2) below 0, and p ± 2 + N(0, 0.2) above."""
+    rng = np.random.default_rng(0)
+    parent = rng.normal(size=500)
+    branch = np.where(parent > 0, 2 * rng.choice([-1, 1], 500), 0)
+    model = mechanism(parent, parent + branch + 0.2 * rng.normal(size=500))
+    below, above = drawn_at(model, -0.8) + 0.8, drawn_at(model, 0.8) - 0.8
+    assert below.std() < 0.5
+    assert np.abs(np.abs(above) - 2).mean() < 0.5  # one bump would be 1.2 away, N(0, 2)
+    assert (above > 0).mean() == pytest.approx(0.5, abs=0.15)
 
 
 def test_values_of_their_own_bins_and_few_values():
@@ -160,11 +198,22 @@ def test_a_given_graph_decides_what_a_column_depends_on(table, tmp_path):
 
 def test_parents_are_as_frequent_as_the_edges_are_probable(table):
     X, y = table
-    drawn = TFMDrawnGenerator(n_bootstraps=6, mechanisms_per_column=50).fit(X, y)
+    options = {"n_bootstraps": 6, "mechanisms_per_column": 50, "completion_alpha": 0.0}
+    drawn = TFMDrawnGenerator(**options).fit(X, y)
     dags, edges = drawn._model.dags, drawn.edges_
     share = np.mean([dag.has_edge("cause", "branch") for dag in dags])
     assert share == pytest.approx(edges.matrix[0, 1], abs=0.12)
     assert all(dag.out_degree("y") == 0 for dag in dags)
+
+
+@pytest.mark.parametrize(("alpha", "edges"), [(0.0, 0), (0.1, 1)])
+def test_drawn_graphs_get_the_dependence_that_a_search_missed(table, alpha, edges):
+    """No edge was found; the branch depends on its cause in size, and its size is a column."""
+    X, _ = table
+    data = pd.DataFrame({"cause": X.cause, "size": X.branch.abs()})
+    found = EdgeProbabilities(tuple(data), np.zeros((2, 2)), pd.DataFrame())
+    dags = drawn_dags(found, data, 0, completion_alpha=alpha)
+    assert {dag.number_of_edges() for dag in dags} == {edges}
 
 
 @pytest.mark.parametrize(
@@ -175,6 +224,7 @@ def test_parents_are_as_frequent_as_the_edges_are_probable(table):
         (lambda: TFMConditionalGenerator(seed=-1), "seed is -1"),
         (lambda: TFMCPDAGGenerator(alpha=1.5), r"alpha is 1\.5"),
         (lambda: TFMDrawnGenerator(mechanisms_per_column=0), "mechanisms_per_column is 0"),
+        (lambda: TFMDrawnGenerator(completion_alpha=2), "completion_alpha is 2"),
         (lambda: TFMDrawnGenerator(n_bootstraps=0), "n_bootstraps is 0"),
     ],
 )

@@ -154,12 +154,21 @@ def test_the_foundation_model_leaves_what_it_does_not_take_to_logistic_regressio
 
 
 def test_the_foundation_model_sees_the_levels_of_a_parent_as_one_category():
-    """A level that no row has tells nothing; levels in one column agree with the frame itself."""
+    """A level that no row has tells nothing; levels in one column agree with the frame itself.
+
+    Rows are told one by one, or with others and twice, to be alike.
+    """
     rng = np.random.default_rng(0)
     level, x = rng.integers(0, 4, 120), rng.normal(size=120)
     y = np.where((level == 2) | (x > 1), "1", "0")
     predictors = np.column_stack([x, np.eye(4)[level]])
     learner = FoundationModelClassifier(groups=[[0], range(1, 5)]).fit(predictors, y)
     frame = pd.DataFrame({"0": x, "1": pd.Categorical(level, categories=range(4))})
-    expected = load_tfm().classifier(random_state=0).fit(frame, y).predict_proba(frame)
-    np.testing.assert_allclose(learner.predict_proba(predictors), expected, atol=1e-6)
+    one_member = load_tfm().classifier(n_estimators=1, random_state=0).fit(frame, y)
+    expected, twice = (
+        one_member.predict_proba(frame),
+        learner.predict_proba(np.tile(predictors, (2, 1))),
+    )
+    np.testing.assert_allclose(twice, np.tile(expected, (2, 1)), atol=1e-5)
+    alone = np.concatenate([learner.predict_proba(row[None]) for row in predictors[:5]])
+    np.testing.assert_allclose(alone, expected[:5], atol=1e-5)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from causalmix.errors import CausalMixError
+from causalmix.scm import counterfactual
 from causalmix.scm.mixed import MixedModel, within_budget
 from causalmix.scm.model import StructuralCausalModel
 
@@ -70,6 +71,22 @@ def test_equal_mechanisms_are_fitted_once_and_evaluated_together(table, monkeypa
     model = MixedModel(dags, missing="none").fit(table.fillna({"b": 0.0}))
     model._draw(200, 0, {})
     assert len(calls) == len(set(map(id, calls))) == 5  # a; b and c with and without a
+
+
+def test_an_effect_draws_only_what_the_outcome_depends_on(table, monkeypatch):
+    """Of a → b → c, b → d: to set b makes a idle, and d plays no part in c."""
+    table = table.fillna({"b": 0.0}).assign(d=np.random.default_rng(1).normal(size=len(table)))
+    dag = nx.DiGraph(["ab", "bc", "bd"])
+    model = StructuralCausalModel(dag, missing="none").fit(table)
+    calls = []
+    value_at = counterfactual._value_at
+    monkeypatch.setattr(
+        counterfactual, "_value_at", lambda *given: calls.append(given[0]) or value_at(*given)
+    )
+    effect = model.average_treatment_effect("b", 3.0, -3.0, "c", outcome_class="yes", n=2000)
+    assert calls == [model.model_.causal_mechanism("c")]
+    direct = [(model.sample(2000, 1, do={"b": value})["c"] == "yes").mean() for value in (3, -3)]
+    assert effect == pytest.approx(direct[0] - direct[1], abs=0.03)
 
 
 def test_within_budget():
