@@ -3,8 +3,9 @@
 Games (`causalmix.pretraining.adversarial`) against plain continuation of the same checkpoint for as
 many steps, with several seeds. All final networks predict the same tasks from all regions.
 
-Writes to the folder given a subfolder a game, and ``games.csv`` (a row a game), ``games_gaps.csv``
-(a row a game, seed and task), ``games_summary.csv`` and ``games_manifest.json``. Run again, it goes
+Writes to the folder given a subfolder a game, and ``games.csv`` (a row a game),
+``games_rounds.csv`` (a row a game, round and region), ``games_gaps.csv`` (a row a game and task),
+``games_summary.csv`` and ``games_manifest.json``. Run again, it goes
 on with games that were interrupted.
 """
 
@@ -54,6 +55,8 @@ class GameComparison:
     games : pandas.DataFrame
         A row a game: ``rule``, ``seed``, ``held_out_loss`` at the end (nats), ``steps``,
         ``tables`` it trained on, rounds ``undone``.
+    rounds : pandas.DataFrame
+        What :func:`causalmix.pretraining.adversarial.play` returns, with ``rule`` and ``seed``.
     gaps : pandas.DataFrame
         A row a game and task, and those of the start: ``rule``, ``seed``, ``batch``, a column a
         knob, ``loss`` and ``gap``.
@@ -62,6 +65,7 @@ class GameComparison:
     """
 
     games: pd.DataFrame
+    rounds: pd.DataFrame
     gaps: pd.DataFrame
     summary: pd.DataFrame
 
@@ -110,17 +114,22 @@ def compare_games(
     check_whole(seeds, 1, "seeds")
     make_folder(folder)
     played = [PLAIN, *(rule for rule in rules if rule != PLAIN)]
-    games = []
+    games, rounds = [], []
     for seed in range(seeds):
         for rule in played:
             own = folder / f"{rule}_{seed}"
-            play(own, replace(config, rule=rule, seed=seed), start_from=start_from, **computing)
+            game = replace(config, rule=rule, seed=seed)
+            regions = play(own, game, start_from=start_from, **computing)
             games.append({"rule": rule, "seed": seed, **_read_game(own)})
+            rounds.append(regions.assign(rule=rule, seed=seed))
     gaps = _compare_gaps(folder, config, games, probes, start_from, computing.get("workers", 1))
-    found = GameComparison(pd.DataFrame(games), gaps, summarise_games(pd.DataFrame(games), gaps))
-    results = {"games": found.games, "games_gaps": found.gaps, "games_summary": found.summary}
-    for name, rows in results.items():
-        replace_file(folder / f"{name}.csv", partial(rows.to_csv, index=False))
+    summary = summarise_games(pd.DataFrame(games), gaps)
+    moved = pd.concat([each for each in rounds if len(each)] or rounds[:1], ignore_index=True)
+    found = GameComparison(pd.DataFrame(games), moved, gaps, summary)
+    replace_file(folder / "games.csv", partial(found.games.to_csv, index=False))
+    for name in ("rounds", "gaps", "summary"):
+        write = partial(getattr(found, name).to_csv, index=False, float_format="%.6g")
+        replace_file(folder / f"games_{name}.csv", write)
     write_json(folder / "games_manifest.json", _manifest(config, seeds, probes, start_from))
     return found
 
@@ -220,7 +229,7 @@ def _over_seeds(differences: pd.Series) -> dict[str, float]:
 
 
 def _manifest(config: GameConfig, seeds: int, probes: int, start_from: Path) -> dict[str, Any]:
-    settings = json.loads(json.dumps(asdict(config))) | {"seeds": seeds, "probes": probes}
+    settings = json.loads(json.dumps(asdict(config))) | {"seeds": seeds, "compared_on": probes}
     settings["learners"] = {name: BASELINES[name].version for name in config.learners}
     settings["start"] = {
         "file_hash": file_hash(start_from),

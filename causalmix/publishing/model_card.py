@@ -23,6 +23,7 @@ from causalmix.plots.evaluation import (
     plot_pretraining,
 )
 from causalmix.publishing.blanks import fill_blanks
+from causalmix.publishing.games import describe_games
 from causalmix.publishing.model_card_results import Results, held_out
 from causalmix.publishing.record import markdown_table
 from causalmix.tfm.checkpoint import read_checkpoint
@@ -344,6 +345,9 @@ BLANKS: dict[str, Callable[[Results], str]] = {
     "settings": _settings,
     "protocol": _protocol,
     "same_checkpoint": _same_checkpoint,
+    "games": lambda found: describe_games(
+        found.games, found.games_rounds, found.games_summary, found.games_manifest["settings"]
+    ),
     "tuning_tables": lambda found: _listing(found.evaluation["settings"]["tuning"]),
     "goals": _goals,
     "held_out": lambda found: _scores(found.held_out),

@@ -38,6 +38,8 @@ class Results:
     boosters, boosters_small, share : DataFrame
         Summaries of one split beside CatBoost and LightGBM, on the tables of the evaluation and on
         truly small ones, and of one split that labels half of a table's rows.
+    games, games_rounds, games_summary, games_manifest : DataFrames and mapping
+        What pre-training as a game gave; see `causalmix.pretraining.comparison`.
     speed : mapping
         Timings of the evaluation.
     """
@@ -56,6 +58,10 @@ class Results:
     boosters: pd.DataFrame
     boosters_small: pd.DataFrame
     share: pd.DataFrame
+    games: pd.DataFrame
+    games_rounds: pd.DataFrame
+    games_summary: pd.DataFrame
+    games_manifest: Mapping[str, Any]
     speed: Mapping[str, Any]
 
     @classmethod
@@ -92,7 +98,10 @@ class Results:
                 ("share", "share_summary"),
             )
         }
-        names += map(str, others.values())
+        games = folder / "pretrain" / "games"
+        others["games"] = Path(f"{games}.csv")
+        others |= {f"games_{end}": Path(f"{games}_{end}.csv") for end in ("rounds", "summary")}
+        names += [*map(str, others.values()), f"{games}_manifest.json"]
         missing = [Path(name).name for name in names if not Path(name).is_file()]
         if missing:
             raise CausalMixError(
@@ -111,6 +120,7 @@ class Results:
             summary=_table(f"{tfm}_summary.csv"),
             evaluation=evaluation,
             speed=_json(f"{tfm}_speed.json"),
+            games_manifest=_json(f"{games}_manifest.json"),
             **{name: _table(path) for name, path in others.items()},
         )
 

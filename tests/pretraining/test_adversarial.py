@@ -448,6 +448,8 @@ def test_games_are_compared_with_plain_continuation(tmp_path, checkpoint, tiny_k
     assert set(found.summary["region"].dropna()) == {"all", "two", "more", "even", "uneven"}
     again = compare_games(tmp_path, config, held_out=play.__kwdefaults__["held_out"], **options)
     pd.testing.assert_frame_equal(again.gaps, found.gaps)
+    assert set(found.rounds["rule"]) == {"softmax"}
+    assert len(found.rounds) == 2 * 4  # seeds, regions
     manifest = json.loads((tmp_path / "games_manifest.json").read_text())
     assert manifest["settings"]["start"]["content_hash"] == load_tfm(checkpoint).content_hash
 

@@ -124,7 +124,34 @@ def results(tmp_path) -> Path:
         "held_out_loss": [1.1, 0.9, 0.95],
     }
     pd.DataFrame(log).to_csv(folder / "pretrain" / "log.csv", index=False)
+    GAMES.to_csv(folder / "pretrain" / "games.csv", index=False)
+    GAMES_ROUNDS.to_csv(folder / "pretrain" / "games_rounds.csv", index=False)
+    GAMES_SUMMARY.to_csv(folder / "pretrain" / "games_summary.csv", index=False)
+    settings = {"seeds": 2, "rounds": 3, "learners": {"xgboost": "xgboost 9.9"}}
+    (folder / "pretrain" / "games_manifest.json").write_text(json.dumps({"settings": settings}))
     return folder
+
+
+GAMES = pd.DataFrame(
+    {
+        "rule": ["plain", "softmax"] * 2,
+        "steps": [96] * 4,
+        "tables": [400, 500, 420, 520],
+        "undone": [0, 1, 0, 0],
+    }
+)
+GAMES_ROUNDS = pd.DataFrame(
+    {"rule": "softmax", "knob": "rows", "region": ["few", "many"], "probability": [0.8, 0.2]}
+)
+GAMES_SUMMARY = pd.DataFrame(
+    [
+        {"measure": "held-out loss", "difference": 0.01, "low": 0.002, "high": 0.018}
+        | {"detectable": 0.011},
+        {"measure": "gap", "region": "all", "difference": -0.02, "low": -0.03, "high": -0.01},
+        {"measure": "gap", "knob": "rows", "region": "few", "start": -0.05}
+        | {"difference": 0.001, "low": -0.004, "high": 0.006},
+    ]
+).assign(rule="softmax")
 
 
 def fill(text: str, folder: Path, results: Path) -> str:
@@ -303,3 +330,14 @@ def test_the_committed_results_are_those_of_the_shipped_checkpoint(tmp_path):
     assert "It is not the one shipped here" not in text
     assert "{{" not in text
     assert not MISSING.search(text)
+
+
+def test_games_are_told_with_their_verdict(tmp_path, results):
+    text = fill("{{ games }}", tmp_path / "page", results)
+    assert "Each game took 96 steps on 510 synthetic tables" in text
+    assert "Of 6 rounds, 1 were undone" in text
+    assert "few (rows, 80% of its tasks, 1.6 times as many as by chance)" in text
+    lines = text.splitlines()
+    assert any("+0.0100 [+0.0020, +0.0180] | 0.0110 | the game is worse" in line for line in lines)
+    assert any("−0.0200 [−0.0300, −0.0100] |  | the game is better" in line for line in lines)
+    assert any("rows | few | −0.050 | +0.0010 [−0.0040, +0.0060]" in line for line in lines)

@@ -1,0 +1,100 @@
+"""What the games of pre-training gave, in sentences and tables for the model card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from causalmix.publishing.record import markdown_table
+
+_NAMES = {"softmax": "Softmax over gaps", "bandit": "Bandit"}
+
+
+def describe_games(
+    games: pd.DataFrame, rounds: pd.DataFrame, summary: pd.DataFrame, settings: dict[str, Any]
+) -> str:
+    """Say whether the game pays, and where.
+
+    Parameters
+    ----------
+    games, rounds, summary : pandas.DataFrame
+        As `causalmix.pretraining.comparison.GameComparison` has them.
+    settings : dict
+        Of the manifest beside them.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    tables = games[games["rule"] != "plain"]["tables"].mean()
+    undone = games[games["rule"] != "plain"]["undone"].sum()
+    learners = ", ".join(settings["learners"].values())
+    start = (
+        f"Each game took {games['steps'].max():,} steps on {tables:,.0f} synthetic tables (the "
+        f"paper draws fewer than 100,000), with {settings['seeds']} seeds. What is possible on a "
+        f"task was estimated with {learners}. Of {settings['rounds'] * _played(games)} rounds, "
+        f"{undone} were undone, because held-out tasks were predicted worse."
+    )
+    overall = summary[(summary["measure"] == "held-out loss") | (summary["region"] == "all")]
+    rows = [
+        (_NAMES[row["rule"]], _WHAT[row["measure"]], _interval(row), _bound(row), _verdict(row))
+        for row in overall.to_dict("records")
+    ]
+    head = ["Game", "Against plain continuation", "Nats", "Could be found", "Verdict"]
+    return f"{start}\n\n{markdown_table(head, rows)}\n\n{_moves(rounds)}\n\n{_regions(summary)}"
+
+
+_WHAT = {"held-out loss": "loss on held-out ordinary tasks", "gap": "gap on tasks of all regions"}
+
+
+def _played(games: pd.DataFrame) -> int:
+    return int((games["rule"] != "plain").sum())
+
+
+def _interval(row: dict[str, Any]) -> str:
+    low, high = (f"{row[end]:+.4f}" for end in ("low", "high"))
+    return f"{row['difference']:+.4f} [{low}, {high}]".replace("-", "−")
+
+
+def _bound(row: dict[str, Any]) -> str:
+    found = row["detectable"]
+    return "" if pd.isna(found) else f"{found:.4f}"
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    if row["high"] < 0:
+        return "the game is better"
+    return "the game is worse" if row["low"] > 0 else "undecided"
+
+
+def _moves(rounds: pd.DataFrame) -> str:
+    """Say which regions the softmax favours most, against as often as the knob's others."""
+    own = rounds[rounds["rule"] == "softmax"]
+    mean = own.groupby(["knob", "region"])["probability"].mean()
+    lift = (mean * mean.groupby("knob").transform("size")).sort_values(ascending=False)
+    told = [
+        f"{region} ({knob}, {mean[knob, region]:.0%} of its tasks, {times:.1f} times as many as by "
+        "chance)"
+        for (knob, region), times in lift.head(3).items()
+    ]
+    return f"The softmax moved the prior most to: {'; '.join(told)}. Means over rounds and seeds."
+
+
+def _regions(summary: pd.DataFrame) -> str:
+    """Return the gap of the start and what each game changes, region by region."""
+    own = summary[(summary["measure"] == "gap") & (summary["region"] != "all")]
+    starts = own.drop_duplicates(["knob", "region"]).set_index(["knob", "region"])["start"]
+    changes = own.set_index(["knob", "region", "rule"])
+    rules = list(dict.fromkeys(own["rule"]))
+    rows = [
+        (
+            knob,
+            region,
+            f"{start:+.3f}".replace("-", "−"),
+            *(_interval(changes.loc[(knob, region, rule)].to_dict()) for rule in rules),
+        )
+        for (knob, region), start in starts.items()
+    ]
+    return markdown_table(["Knob", "Region", "Gap before", *(_NAMES[each] for each in rules)], rows)
