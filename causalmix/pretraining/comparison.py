@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from scipy import stats
 
 from causalmix.atomic import make_folder, replace_file
 from causalmix.benchmarks.comparison import mean_and_interval
+from causalmix.benchmarks.zero_shot import TFM, evaluate_tfm
 from causalmix.errors import CausalMixError, check_names, check_whole
 from causalmix.manifest import file_hash, make_manifest, read_json, write_json
 from causalmix.pretraining.adversarial import RULES, GameConfig, play, read_config
@@ -60,6 +61,9 @@ class GameComparison:
     gaps : pandas.DataFrame
         A row a game and task, and those of the start: ``rule``, ``seed``, ``batch``, a column a
         knob, ``loss`` and ``gap``.
+    real : pandas.DataFrame, optional
+        A row a game, real table and split, and those of the start: ``rule``, ``seed``, ``dataset``,
+        ``split``, ``auc`` and ``log_loss``.
     summary : pandas.DataFrame
         As `summarise_games` returns it.
     """
@@ -67,6 +71,7 @@ class GameComparison:
     games: pd.DataFrame
     rounds: pd.DataFrame
     gaps: pd.DataFrame
+    real: pd.DataFrame | None
     summary: pd.DataFrame
 
 
@@ -77,6 +82,7 @@ def compare_games(
     rules: Collection[str] = ("softmax", "bandit"),
     seeds: int = 3,
     probes: int = 64,
+    data: str | Path | None = None,
     start_from: str | Path = EMBEDDED_CHECKPOINT,
     **computing: Any,
 ) -> GameComparison:
@@ -94,6 +100,9 @@ def compare_games(
         Games of each.
     probes : int, default=64
         Batches of two tasks that all are compared on.
+    data : str or Path, optional
+        Folder of real tables, as :func:`causalmix.benchmarks.zero_shot.evaluate_tfm` takes it: all
+        final networks predict them too, zero-shot with 64 labelled rows, two splits each.
     start_from : str or Path, optional
         Checkpoint that all start from; by default the embedded one.
     **computing
@@ -123,13 +132,16 @@ def compare_games(
             games.append({"rule": rule, "seed": seed, **_read_game(own)})
             rounds.append(regions.assign(rule=rule, seed=seed))
     gaps = _compare_gaps(folder, config, games, probes, start_from, computing.get("workers", 1))
-    summary = summarise_games(pd.DataFrame(games), gaps)
+    real = None if data is None else _evaluate_real(folder, Path(data), games, start_from)
+    summary = summarise_games(pd.DataFrame(games), gaps, real)
     moved = pd.concat([each for each in rounds if len(each)] or rounds[:1], ignore_index=True)
-    found = GameComparison(pd.DataFrame(games), moved, gaps, summary)
+    found = GameComparison(pd.DataFrame(games), moved, gaps, real, summary)
     replace_file(folder / "games.csv", partial(found.games.to_csv, index=False))
-    for name in ("rounds", "gaps", "summary"):
-        write = partial(getattr(found, name).to_csv, index=False, float_format="%.6g")
-        replace_file(folder / f"games_{name}.csv", write)
+    for name in ("rounds", "gaps", "real", "summary"):
+        rows = getattr(found, name)
+        if rows is not None:
+            write = partial(rows.to_csv, index=False, float_format="%.6g")
+            replace_file(folder / f"games_{name}.csv", write)
     write_json(folder / "games_manifest.json", _manifest(config, seeds, probes, start_from))
     return found
 
@@ -160,24 +172,48 @@ def _compare_gaps(
     """Losses and gaps of the start and of all final networks on the same tasks."""
     probes = draw_probes(config.prior, n_probes, (_SEED,))
     tasks = learner_losses(probes, config.learners, workers)
-    networks = [(START, 0, start_from)] + [
-        (g["rule"], g["seed"], folder / f"{g['rule']}_{g['seed']}" / "model.safetensors")
-        for g in games
-    ]
     parts = []
-    for rule, seed, path in networks:
+    for rule, seed, path in _networks(folder, games, start_from):
         losses = network_losses(load_tfm(path).network, probes)
         gaps = optimality_gaps(losses, tasks, config.learners)
         parts.append(tasks.assign(rule=rule, seed=seed, loss=losses, gap=gaps))
     return pd.concat(parts, ignore_index=True)
 
 
-def summarise_games(games: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
+def _networks(
+    folder: Path, games: Sequence[dict[str, Any]], start_from: Path
+) -> Iterator[tuple[str, int, Path]]:
+    """Yield rule, seed and checkpoint of the start and of all games."""
+    yield START, 0, start_from
+    for game in games:
+        name = f"{game['rule']}_{game['seed']}"
+        yield game["rule"], game["seed"], folder / name / "model.safetensors"
+
+
+def _evaluate_real(
+    folder: Path, data: Path, games: Sequence[dict[str, Any]], start_from: Path
+) -> pd.DataFrame:
+    """Zero-shot scores of the start and of all final networks on real tables."""
+    parts = []
+    for rule, seed, path in _networks(folder, games, start_from):
+        own = folder / f"{rule}_{seed}"
+        make_folder(own)
+        rows = evaluate_tfm(
+            data, own / "real.csv", tfm=path, n_train=(64,), seeds=2, methods=(TFM,), workers=0
+        ).rows.rename(columns={"seed": "split"})
+        kept = rows[["dataset", "split", "auc", "log_loss"]]
+        parts.append(kept.assign(rule=rule, seed=seed))
+    return pd.concat(parts, ignore_index=True)
+
+
+def summarise_games(
+    games: pd.DataFrame, gaps: pd.DataFrame, real: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Compare every rule with plain continuation.
 
     Parameters
     ----------
-    games, gaps : pandas.DataFrame
+    games, gaps, real : pandas.DataFrame
         As `GameComparison` has them.
 
     Returns
@@ -187,17 +223,23 @@ def summarise_games(games: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
         over seeds in nats, with Student's 95 % interval, and the ``detectable`` one, which a paired
         test with as many seeds would find with 80 % power. ``gap``, of all tasks and of each
         ``region``: the same over tasks, each the mean over seeds, with a bootstrap interval over
-        batches; ``start`` is the gap before any game.
+        batches; ``start`` is the gap before any game. ``auc`` and ``log_loss`` of real tables: over
+        tables, each the mean over seeds and splits.
     """
     rows = []
     plain = games[games["rule"] == PLAIN].set_index("seed")["held_out_loss"]
     task = ["batch", "task"]
     numbered = gaps.assign(task=gaps.groupby(["rule", "seed", "batch"]).cumcount())
     mean = numbered.groupby(["rule", *task])["gap"].mean().unstack("rule")
-    regions = numbered[numbered["rule"] == START].set_index(task)[list(KNOBS.keys() & gaps)]
+    regions = numbered[numbered["rule"] == START].set_index(task)[[k for k in KNOBS if k in gaps]]
     for rule in [name for name in games["rule"].unique() if name != PLAIN]:
         own = games[games["rule"] == rule].set_index("seed")["held_out_loss"]
         rows.append({"rule": rule, "measure": "held-out loss"} | _over_seeds(own - plain))
+        for score in () if real is None else ("auc", "log_loss"):
+            by_table = real.groupby(["rule", "dataset"])[score].mean().unstack("rule")
+            change = (by_table[rule] - by_table[PLAIN]).to_numpy()
+            row = {"rule": rule, "measure": score, "n": len(change)}
+            rows.append(row | mean_and_interval(change, "difference"))
         difference = (mean[rule] - mean[PLAIN]).dropna()
         everywhere = pd.Series("all", index=difference.index)
         for knob in ("all", *regions):
@@ -249,6 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rules", default="softmax,bandit", help="default softmax,bandit")
     parser.add_argument("--seeds", type=int, default=3, help="games of each (default 3)")
     parser.add_argument("--probes", type=int, default=64, help="batches to compare on (default 64)")
+    parser.add_argument("--data", type=Path, help="folder of real tables to compare on too")
     parser.add_argument("--start-from", type=Path, default=EMBEDDED_CHECKPOINT, help="checkpoint")
     parser.add_argument("--device", default="auto", help='"auto" (default), "cpu", "cuda", …')
     parser.add_argument("--producers", type=int, default=0, help="processes that make tasks")

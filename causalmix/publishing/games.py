@@ -37,16 +37,21 @@ def describe_games(
         f"task was estimated with {learners}. Of {settings['rounds'] * _played(games)} rounds, "
         f"{undone} were undone, because held-out tasks were predicted worse."
     )
-    overall = summary[(summary["measure"] == "held-out loss") | (summary["region"] == "all")]
+    overall = summary[(summary["measure"] != "gap") | (summary["knob"] == "all")]
     rows = [
         (_NAMES[row["rule"]], _WHAT[row["measure"]], _interval(row), _bound(row), _verdict(row))
         for row in overall.to_dict("records")
     ]
-    head = ["Game", "Against plain continuation", "Nats", "Could be found", "Verdict"]
+    head = ["Game", "Against plain continuation", "Difference", "Could be found", "Verdict"]
     return f"{start}\n\n{markdown_table(head, rows)}\n\n{_moves(rounds)}\n\n{_regions(summary)}"
 
 
-_WHAT = {"held-out loss": "loss on held-out ordinary tasks", "gap": "gap on tasks of all regions"}
+_WHAT = {
+    "held-out loss": "log-loss on held-out ordinary tasks, nats",
+    "auc": "ROC-AUC on real tables",
+    "log_loss": "log-loss on real tables, nats",
+    "gap": "gap on tasks of all regions, nats",
+}
 
 
 def _played(games: pd.DataFrame) -> int:
@@ -54,8 +59,12 @@ def _played(games: pd.DataFrame) -> int:
 
 
 def _interval(row: dict[str, Any]) -> str:
-    low, high = (f"{row[end]:+.4f}" for end in ("low", "high"))
-    return f"{row['difference']:+.4f} [{low}, {high}]".replace("-", "−")
+    difference, low, high = (_signed(row[name], 4) for name in ("difference", "low", "high"))
+    return f"{difference} [{low}, {high}]"
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def _bound(row: dict[str, Any]) -> str:
@@ -64,9 +73,10 @@ def _bound(row: dict[str, Any]) -> str:
 
 
 def _verdict(row: dict[str, Any]) -> str:
-    if row["high"] < 0:
-        return "the game is better"
-    return "the game is worse" if row["low"] > 0 else "undecided"
+    if row["low"] <= 0 <= row["high"]:
+        return "undecided"
+    good = row["low"] > 0 if row["measure"] == "auc" else row["high"] < 0
+    return "the game is better" if good else "the game is worse"
 
 
 def _moves(rounds: pd.DataFrame) -> str:
@@ -84,17 +94,25 @@ def _moves(rounds: pd.DataFrame) -> str:
 
 def _regions(summary: pd.DataFrame) -> str:
     """Return the gap of the start and what each game changes, region by region."""
-    own = summary[(summary["measure"] == "gap") & (summary["region"] != "all")]
-    starts = own.drop_duplicates(["knob", "region"]).set_index(["knob", "region"])["start"]
+    own = summary[(summary["measure"] == "gap") & (summary["knob"] != "all")]
+    starts = own.drop_duplicates(["knob", "region"]).set_index(["knob", "region"])
+    starts = starts["start"].sort_values(ascending=False)
     changes = own.set_index(["knob", "region", "rule"])
+    largest = starts.idxmax()
     rules = list(dict.fromkeys(own["rule"]))
     rows = [
         (
             knob,
             region,
-            f"{start:+.3f}".replace("-", "−"),
+            _signed(start, 3),
             *(_interval(changes.loc[(knob, region, rule)].to_dict()) for rule in rules),
         )
         for (knob, region), start in starts.items()
     ]
-    return markdown_table(["Knob", "Region", "Gap before", *(_NAMES[each] for each in rules)], rows)
+    ahead = (
+        f"Before any game the gap is below zero in {(starts < 0).sum()} of {len(starts)} regions. "
+        f"It is largest in {largest[1]} ({largest[0]}), {_signed(starts[largest], 3)} nats. Of so "
+        "many intervals, one in twenty leaves zero out by chance."
+    )
+    head = ["Knob", "Region", "Gap before", *(_NAMES[each] for each in rules)]
+    return f"{ahead}\n\n{markdown_table(head, rows)}"

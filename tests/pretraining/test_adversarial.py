@@ -12,6 +12,7 @@ import pytest
 import torch
 from made_runs import HELD_OUT, TINY, TINY_PRIOR
 from scipy.stats import ttest_1samp, ttest_rel
+from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
@@ -433,6 +434,9 @@ def test_the_command_plays_and_prints_the_regions(tmp_path, checkpoint, tiny_kno
 def test_games_are_compared_with_plain_continuation(tmp_path, checkpoint, tiny_knobs):
     config = replace(SMALL, rounds=1)
     options = {"rules": ["softmax"], "seeds": 2, "probes": 4, "start_from": checkpoint}
+    (tmp_path / "data").mkdir()
+    load_breast_cancer(as_frame=True).frame.iloc[:130].to_csv(tmp_path / "data" / "b.csv")
+    options["data"] = tmp_path / "data"
     found = compare_games(tmp_path, config, held_out=play.__kwdefaults__["held_out"], **options)
     losses = found.games.pivot(index="seed", columns="rule", values="held_out_loss")
     differences = losses["softmax"] - losses["plain"]
@@ -448,6 +452,10 @@ def test_games_are_compared_with_plain_continuation(tmp_path, checkpoint, tiny_k
     assert set(found.summary["region"].dropna()) == {"all", "two", "more", "even", "uneven"}
     again = compare_games(tmp_path, config, held_out=play.__kwdefaults__["held_out"], **options)
     pd.testing.assert_frame_equal(again.gaps, found.gaps)
+    scores = found.real.groupby("rule")["auc"].mean()
+    auc = found.summary.set_index("measure").loc["auc", "difference"]
+    assert auc == pytest.approx(scores["softmax"] - scores["plain"])
+    assert found.real.groupby(["rule", "seed"]).size().tolist() == [2] * 5  # two splits
     assert set(found.rounds["rule"]) == {"softmax"}
     assert len(found.rounds) == 2 * 4  # seeds, regions
     manifest = json.loads((tmp_path / "games_manifest.json").read_text())

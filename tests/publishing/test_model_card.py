@@ -147,9 +147,12 @@ GAMES_SUMMARY = pd.DataFrame(
     [
         {"measure": "held-out loss", "difference": 0.01, "low": 0.002, "high": 0.018}
         | {"detectable": 0.011},
-        {"measure": "gap", "region": "all", "difference": -0.02, "low": -0.03, "high": -0.01},
+        {"measure": "gap", "knob": "all", "region": "all"}
+        | {"difference": -0.02, "low": -0.03, "high": -0.01},
         {"measure": "gap", "knob": "rows", "region": "few", "start": -0.05}
         | {"difference": 0.001, "low": -0.004, "high": 0.006},
+        {"measure": "gap", "knob": "categories", "region": "all", "start": 0.02}
+        | {"difference": 0.003, "low": 0.001, "high": 0.005},
     ]
 ).assign(rule="softmax")
 
@@ -337,6 +340,8 @@ def test_games_are_told_with_their_verdict(tmp_path, results):
     assert "Each game took 96 steps on 510 synthetic tables" in text
     assert "Of 6 rounds, 1 were undone" in text
     assert "few (rows, 80% of its tasks, 1.6 times as many as by chance)" in text
+    assert "below zero in 1 of 2 regions. It is largest in all (categories), +0.020 nats" in text
+    assert text.count("the game is worse") == 1
     lines = text.splitlines()
     assert any("+0.0100 [+0.0020, +0.0180] | 0.0110 | the game is worse" in line for line in lines)
     assert any("−0.0200 [−0.0300, −0.0100] |  | the game is better" in line for line in lines)
