@@ -20,9 +20,11 @@ SLEEPS = (
     "time.sleep(120)"
 )
 RUN = """
+import signal
 from pathlib import Path
 from causalmix.publishing.execution import plan, run_notebooks
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job has it ignored
     run_notebooks(plan({}, smoke=False, root=Path.cwd()), Path.cwd(), 1, print)
 """
 
