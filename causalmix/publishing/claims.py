@@ -13,13 +13,13 @@ from causalmix.benchmarks.audit import behind, figure_of, judge_claims
 from causalmix.benchmarks.claims import CLAIMS, PAPER, QUANTITIES, Claim
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
-from causalmix.benchmarks.store_analysis import describe_store
+from causalmix.benchmarks.store_analysis import describe_store, plan_progress
 from causalmix.publishing.blanks import fill_blanks, stored_runs
 from causalmix.publishing.headline import describe_progress
 from causalmix.publishing.record import markdown_table
 
 _JUDGES = ("finetuning/paper_generators", "finetuning/paper")
-"""Runs that judge: those of the plan with the paper's generators and curves, where there are."""
+"""Runs that judge: the first where a third of its plan is there, which is every table once."""
 
 
 def fill_claims(page: Path, results: Path) -> None:
@@ -37,7 +37,7 @@ def fill_claims(page: Path, results: Path) -> None:
     CausalMixError
         If the results are missing, or the page has an unknown blank.
     """
-    name = next((name for name in _JUDGES if len(Store(results / name))), _JUDGES[-1])
+    name = next((name for name in _JUDGES if _may_judge(Store(results / name))), _JUDGES[-1])
     store = stored_runs(results, name, page)
     judged = judge_claims(store)
     texts = {
@@ -49,6 +49,11 @@ def fill_claims(page: Path, results: Path) -> None:
     }
     texts |= {f"claim_{claim.number}": partial(_found, claim, judged) for claim in CLAIMS}
     fill_blanks(page, texts, {})
+
+
+def _may_judge(store: Store) -> bool:
+    progress = plan_progress(store).values() if len(store) else []
+    return any(3 * done >= planned for done, planned in progress)
 
 
 def _verdicts(judged: pd.DataFrame) -> str:
