@@ -28,14 +28,15 @@ def describe_games(
     str
         Markdown.
     """
-    tables = games[games["rule"] != "plain"]["tables"].mean()
-    undone = games[games["rule"] != "plain"]["undone"].sum()
+    played = games[games["rule"] != "plain"]
     learners = ", ".join(settings["learners"].values())
+    paper = summary[(summary["rule"] == "softmax") & (summary["measure"] == "held-out loss")]
     start = (
-        f"Each game took {games['steps'].max():,} steps on {tables:,.0f} synthetic tables (the "
+        f"**{_HEADLINES[_verdict(paper.iloc[0].to_dict())]}** Each game took "
+        f"{games['steps'].max():,} steps on {played['tables'].mean():,.0f} synthetic tables (the "
         f"paper draws fewer than 100,000), with {settings['seeds']} seeds. What is possible on a "
-        f"task was estimated with {learners}. Of {settings['rounds'] * _played(games)} rounds, "
-        f"{undone} were undone, because held-out tasks were predicted worse."
+        f"task was estimated with {learners}. Of {settings['rounds'] * len(played)} rounds, "
+        f"{played['undone'].sum() or 'none'} had to be undone."
     )
     overall = summary[(summary["measure"] != "gap") | (summary["knob"] == "all")]
     rows = [
@@ -46,16 +47,21 @@ def describe_games(
     return f"{start}\n\n{markdown_table(head, rows)}\n\n{_moves(rounds)}\n\n{_regions(summary)}"
 
 
+_HEADLINES = {
+    "undecided": "The game is neither better nor worse than plain continuation, as far as so few "
+    "steps can tell.",
+    "the game is better": "The game pays: held-out tasks are predicted better than after plain "
+    "continuation.",
+    "the game is worse": "The game does harm: held-out tasks are predicted worse than after plain "
+    "continuation.",
+}
+
 _WHAT = {
     "held-out loss": "log-loss on held-out ordinary tasks, nats",
     "auc": "ROC-AUC on real tables",
     "log_loss": "log-loss on real tables, nats",
     "gap": "gap on tasks of all regions, nats",
 }
-
-
-def _played(games: pd.DataFrame) -> int:
-    return int((games["rule"] != "plain").sum())
 
 
 def _interval(row: dict[str, Any]) -> str:
@@ -85,11 +91,10 @@ def _moves(rounds: pd.DataFrame) -> str:
     mean = own.groupby(["knob", "region"])["probability"].mean()
     lift = (mean * mean.groupby("knob").transform("size")).sort_values(ascending=False)
     told = [
-        f"{region} ({knob}, {mean[knob, region]:.0%} of its tasks, {times:.1f} times as many as by "
-        "chance)"
+        f"{knob}: {region} ({mean[knob, region]:.0%}, {times:.1f} times as often as by chance)"
         for (knob, region), times in lift.head(3).items()
     ]
-    return f"The softmax moved the prior most to: {'; '.join(told)}. Means over rounds and seeds."
+    return f"The softmax moved the prior most to {'; '.join(told)}. Means over rounds and seeds."
 
 
 def _regions(summary: pd.DataFrame) -> str:
@@ -111,7 +116,7 @@ def _regions(summary: pd.DataFrame) -> str:
     ]
     ahead = (
         f"Before any game the gap is below zero in {(starts < 0).sum()} of {len(starts)} regions. "
-        f"It is largest in {largest[1]} ({largest[0]}), {_signed(starts[largest], 3)} nats. Of so "
+        f"It is largest in {largest[0]}: {largest[1]}, {_signed(starts[largest], 3)} nats. Of so "
         "many intervals, one in twenty leaves zero out by chance."
     )
     head = ["Knob", "Region", "Gap before", *(_NAMES[each] for each in rules)]

@@ -337,10 +337,11 @@ def test_the_committed_results_are_those_of_the_shipped_checkpoint(tmp_path):
 
 def test_games_are_told_with_their_verdict(tmp_path, results):
     text = fill("{{ games }}", tmp_path / "page", results)
+    assert text.startswith("**The game does harm")
     assert "Each game took 96 steps on 510 synthetic tables" in text
-    assert "Of 6 rounds, 1 were undone" in text
-    assert "few (rows, 80% of its tasks, 1.6 times as many as by chance)" in text
-    assert "below zero in 1 of 2 regions. It is largest in all (categories), +0.020 nats" in text
+    assert "Of 6 rounds, 1 had to be undone" in text
+    assert "rows: few (80%, 1.6 times as often as by chance)" in text
+    assert "below zero in 1 of 2 regions. It is largest in categories: all, +0.020 nats" in text
     assert text.count("the game is worse") == 1
     lines = text.splitlines()
     assert any("+0.0100 [+0.0020, +0.0180] | 0.0110 | the game is worse" in line for line in lines)
