@@ -219,32 +219,33 @@ def summarise_games(
     Returns
     -------
     pandas.DataFrame
-        A row a rule and measure. ``held-out loss``: the mean ``difference`` from plain continuation
-        over seeds in nats, with Student's 95 % interval, and the ``detectable`` one, which a paired
-        test with as many seeds would find with 80 % power. ``gap``, of all tasks and of each
-        ``region``: the same over tasks, each the mean over seeds, with a bootstrap interval over
-        batches; ``start`` is the gap before any game. ``auc`` and ``log_loss`` of real tables: over
-        tables, each the mean over seeds and splits.
+        A row a rule and measure: ``held-out loss``, ``auc`` and ``log_loss`` of real tables, and
+        ``gap`` of all tasks, each with its mean ``difference`` from plain continuation over seeds,
+        Student's 95 % interval, and the ``detectable`` difference, which a paired test with as many
+        seeds would find with 80 % power. Then the ``gap`` of each ``region``, a mean over seeds and
+        tasks, with a bootstrap interval over batches: other games of these rules may differ more.
+        ``start`` is the gap before any game.
     """
     rows = []
-    plain = games[games["rule"] == PLAIN].set_index("seed")["held_out_loss"]
+    of_games = {"held-out loss": games.set_index(["rule", "seed"])["held_out_loss"]}
+    if real is not None:
+        of_games |= {s: real.groupby(["rule", "seed"])[s].mean() for s in ("auc", "log_loss")}
+    of_games["gap"] = gaps.groupby(["rule", "seed"])["gap"].mean()
     task = ["batch", "task"]
     numbered = gaps.assign(task=gaps.groupby(["rule", "seed", "batch"]).cumcount())
     mean = numbered.groupby(["rule", *task])["gap"].mean().unstack("rule")
     regions = numbered[numbered["rule"] == START].set_index(task)[[k for k in KNOBS if k in gaps]]
     for rule in [name for name in games["rule"].unique() if name != PLAIN]:
-        own = games[games["rule"] == rule].set_index("seed")["held_out_loss"]
-        rows.append({"rule": rule, "measure": "held-out loss"} | _over_seeds(own - plain))
-        for score in () if real is None else ("auc", "log_loss"):
-            by_table = real.groupby(["rule", "dataset"])[score].mean().unstack("rule")
-            change = (by_table[rule] - by_table[PLAIN]).to_numpy()
-            row = {"rule": rule, "measure": score, "n": len(change)}
-            rows.append(row | mean_and_interval(change, "difference"))
+        for measure, values in of_games.items():
+            everywhere = {"knob": "all", "region": "all"} if measure == "gap" else {}
+            rows.append(
+                {"rule": rule, "measure": measure}
+                | everywhere
+                | _over_seeds(values[rule] - values[PLAIN])
+            )
         difference = (mean[rule] - mean[PLAIN]).dropna()
-        everywhere = pd.Series("all", index=difference.index)
-        for knob in ("all", *regions):
-            names = everywhere if knob == "all" else regions[knob].reindex(difference.index)
-            for region, part in difference.groupby(names):
+        for knob in regions:
+            for region, part in difference.groupby(regions[knob].reindex(difference.index)):
                 batches = part.groupby("batch").mean()
                 rows.append(
                     {"rule": rule, "measure": "gap", "knob": knob, "region": region}
