@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made_runs import HELD_OUT, TINY, TINY_PRIOR
+from made_training import HELD_OUT, TINY, TINY_PRIOR
 from scipy.stats import ttest_1samp, ttest_rel
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from made_runs import HELD_OUT, TINY
+from made_training import HELD_OUT, TINY
 
 from causalmix.errors import CausalMixError, CheckpointError
 from causalmix.pretraining import run as module
