@@ -156,7 +156,7 @@ class GameConfig:
     rounds: int = 8
     steps_per_round: int = 16
     batches_per_step: int = 1
-    learning_rate: float = 2e-4
+    learning_rate: float = 5e-5  # at 2e-4 plain continuation harmed the embedded checkpoint
     seed: int = 0
     prior: PriorConfig = field(default_factory=PriorConfig)
     ordinary: float = 0.5

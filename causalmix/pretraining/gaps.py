@@ -7,6 +7,7 @@ a random forest (Peroni, Le, Sheinin 2025, arXiv 2512.03307).
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from causalmix.quality.baselines import BASELINES
 
 LEARNERS = ("random_forest", "xgboost", "catboost")
 """The paper's learners, in `causalmix.quality.baselines.BASELINES`."""
+
+_LOGGER = logging.getLogger(__name__)
 
 CHANCE = "chance"
 """Prediction of the classes' shares in the context."""
@@ -181,7 +184,8 @@ def _or_nan(loss: Callable[[str], float], name: str) -> float:
     """Return a learner's loss; one that fails on a task, for whatever reason, has none."""
     try:
         return loss(name)
-    except Exception:
+    except Exception as error:
+        _LOGGER.warning("%s failed on a task and is left out there: %s", name, error)
         return float("nan")
 
 
@@ -235,8 +239,18 @@ def optimality_gaps(
         In nats, the network's loss less the least of the learners' and chance's. Where no learner
         beats chance there may be nothing to learn, and the gap is zero at most; where all
         learners failed it is NaN.
+
+    Raises
+    ------
+    CausalMixError
+        If all learners failed on all tasks.
     """
     best = others[list(learners)].min(axis=1)
+    if best.isna().all():
+        raise CausalMixError(
+            f"No learner of {', '.join(learners)} could be fitted to any task; the log has each "
+            "error. Name other learners."
+        )
     gap = network - best.clip(upper=others[CHANCE])
     return gap.mask((best >= others[CHANCE]) & (gap > 0), 0.0)
 
@@ -259,7 +273,7 @@ def gaps_by_region(gaps: pd.Series, tasks: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     known = tasks.assign(gap=gaps).dropna(subset=["gap"])
-    for knob in [c for c in tasks if tasks[c].dtype == object]:
+    for knob in [name for name in KNOBS if name in tasks]:
         for region, part in known.groupby(knob):
             means = part.groupby("batch")["gap"].mean()
             row = {"knob": knob, "region": region, "gap": means.mean(), "error": means.sem()}

@@ -192,7 +192,7 @@ def test_gaps_of_regions_are_means_over_batches():
     assert found.loc["few", "batches"] == 2
 
 
-def test_a_learner_that_fails_on_a_task_is_left_out_there(monkeypatch):
+def test_a_learner_that_fails_on_a_task_is_left_out_there(monkeypatch, caplog):
     class Broken:
         def fit(self, X, y):
             raise RuntimeError("out of luck")
@@ -206,6 +206,9 @@ def test_a_learner_that_fails_on_a_task_is_left_out_there(monkeypatch):
     network = network_losses(LinearNetwork(), probes)
     both = optimality_gaps(network, found, ["knn", "random_forest"])
     pd.testing.assert_series_equal(both, optimality_gaps(network, found, ["random_forest"]))
+    assert "knn failed on a task and is left out there: out of luck" in caplog.text
+    with pytest.raises(CausalMixError, match="No learner of knn could be fitted"):
+        optimality_gaps(network, found, ["knn"])
 
 
 def test_a_region_without_labels_is_named(monkeypatch):
