@@ -26,6 +26,7 @@ from scipy import stats
 from causalmix.atomic import make_folder, replace_file
 from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.zero_shot import TFM, evaluate_tfm
+from causalmix.data.folder import read_tables
 from causalmix.errors import CausalMixError, check_names, check_whole
 from causalmix.manifest import file_hash, make_manifest, read_json, write_json
 from causalmix.pretraining.adversarial import RULES, GameConfig, play, read_config
@@ -142,7 +143,10 @@ def compare_games(
         if rows is not None:
             write = partial(rows.to_csv, index=False, float_format="%.6g")
             replace_file(folder / f"games_{name}.csv", write)
-    write_json(folder / "games_manifest.json", _manifest(config, seeds, probes, start_from))
+    tables = {} if data is None else read_tables(data)[0]
+    hashes = {name: table.content_hash for name, table in tables.items()}
+    manifest = _manifest(config, seeds, probes, start_from, hashes)
+    write_json(folder / "games_manifest.json", manifest)
     return found
 
 
@@ -271,14 +275,16 @@ def _over_seeds(differences: pd.Series) -> dict[str, float]:
     }
 
 
-def _manifest(config: GameConfig, seeds: int, probes: int, start_from: Path) -> dict[str, Any]:
+def _manifest(
+    config: GameConfig, seeds: int, probes: int, start_from: Path, data: dict[str, str]
+) -> dict[str, Any]:
     settings = json.loads(json.dumps(asdict(config))) | {"seeds": seeds, "compared_on": probes}
     settings["learners"] = {name: BASELINES[name].version for name in config.learners}
     settings["start"] = {
         "file_hash": file_hash(start_from),
         "content_hash": load_tfm(start_from).content_hash,
     }
-    return make_manifest(settings, {})
+    return make_manifest(settings, data)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

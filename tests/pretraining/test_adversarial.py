@@ -462,6 +462,7 @@ def test_games_are_compared_with_plain_continuation(tmp_path, checkpoint, tiny_k
     assert set(found.rounds["rule"]) == {"softmax"}
     assert len(found.rounds) == 2 * 4  # seeds, regions
     manifest = json.loads((tmp_path / "games_manifest.json").read_text())
+    assert list(manifest["data"]) == ["b"]
     assert manifest["settings"]["start"]["content_hash"] == load_tfm(checkpoint).content_hash
 
 
