@@ -14,6 +14,12 @@ from causalmix.benchmarks.discovery import BOOTSTRAP, LABELS
 
 _SOURCES = {"csuite": "CSuite", "random": "random models"}
 _PARTS = {"skeleton_f1": "pairs", "arrow_f1": "arrows"}
+_OF_PROBABILITIES = {
+    "skeleton_brier": "Brier score, pairs",
+    "arrow_brier": "Brier score, arrows",
+    "skeleton_calibration_error": "calibration error, pairs",
+    "arrow_calibration_error": "calibration error, arrows",
+}
 _SCORES = {
     "linear_synthetic": "linear model, synthetic rows",
     "linear_both": "linear model, real + synthetic",
@@ -68,6 +74,33 @@ def judge_searches(summary: pd.DataFrame) -> pd.DataFrame:
             for source, where in _SOURCES.items()
         }
     ).T
+
+
+def tabulate_probabilities(summary: pd.DataFrame) -> pd.DataFrame:
+    """Lay out how far edge probabilities are from the truth, and those of one search.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As `causalmix.benchmarks.published_discovery.summarise` returns it.
+
+    Returns
+    -------
+    DataFrame
+        A row for each score and search, a column for each number of rows; cells are means over all
+        datasets with their intervals.
+    """
+    rows = summary[(summary["dataset"] == "all") & summary["score"].isin(_OF_PROBABILITIES)]
+    shown = (rows[name].map("{:.3f}".format) for name in ("mean", "low", "high"))
+    mean, low, high = shown
+    wide = rows.assign(shown=mean + " [" + low + ", " + high + "]").pivot(
+        index=["score", "method"], columns="n_rows", values="shown"
+    )
+    table = wide.reindex(_OF_PROBABILITIES, level=0)
+    table.columns = [f"{n} rows" for n in table]
+    return (
+        table.rename(_OF_PROBABILITIES, level=0).rename(LABELS, level=1).rename_axis([None, None])
+    )
 
 
 def tabulate_uses(summary: pd.DataFrame, generators: Sequence[str]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "plot_table_gains",
         ],
         "cost": ["plot_discovery_cost", "plot_generation_cost"],
-        "discovery": ["plot_calibration", "plot_discovery_benchmark"],
+        "discovery": ["plot_calibration", "plot_discovery_benchmark", "plot_published_discovery"],
         "evaluation": ["plot_evaluation", "plot_pretraining"],
         "quality": ["csuite_wins", "plot_csuite", "plot_quality", "plot_utility"],
         "results": ["plot_gaps", "plot_histories", "plot_improvements"],

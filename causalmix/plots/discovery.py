@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causalmix.benchmarks.discovery import LABELS, METHODS, name_groups
+from causalmix.benchmarks.published_discovery import METHODS as SEARCHED
+from causalmix.benchmarks.published_discovery import PUBLISHED
 from causalmix.discovery.graph_comparison import GraphComparison
 from causalmix.errors import check_name
 from causalmix.plots.style import REAL_COLOUR, colours_of, label, legend_below, make_panels
@@ -105,3 +107,39 @@ def _draw_scores(ax: Axes, part: pd.DataFrame, score: str) -> None:
     ax.grid(axis="y", visible=False)
     for edge in range(1, len(METHODS)):
         ax.axhline(edge - 0.5, color="0.9", lw=1)
+
+
+def plot_published_discovery(summary: pd.DataFrame) -> Figure:
+    """Draw recall and precision against the number of rows, beside published searches.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As `causalmix.benchmarks.published_discovery.summarise` returns it.
+
+    Returns
+    -------
+    Figure
+        A panel a score: means over all datasets with their 95 % intervals, and the published means.
+    """
+    rows = summary[summary["dataset"] == "all"].sort_values("n_rows")
+    sizes = sorted(rows["n_rows"].unique())
+    options = {"sharex": True, "sharey": True, "layout": "constrained"}
+    figure, axes = make_panels(len(PUBLISHED), 2, (6.5, 2.7), **options)
+    for k, (ax, score) in enumerate(zip(axes, PUBLISHED, strict=True)):
+        part = rows[rows["score"] == score]
+        for colour, method in zip(("C0", "C1"), SEARCHED, strict=True):
+            own = part[part["method"] == method]
+            ax.plot(own["n_rows"], own["mean"], "o-", color=colour, label=LABELS[method])
+            ax.fill_between(own["n_rows"], own["low"], own["high"], color=colour, alpha=0.2, lw=0)
+        shown = part.drop_duplicates("n_rows")
+        ax.plot(shown["n_rows"], shown["published"], "s--", color=REAL_COLOUR, label="published PC")
+        kind, measure = score.split("_")
+        ax.set_title(f"{measure.capitalize()} of {_KINDS[kind][0]}")
+        ax.set(xscale="log", ylim=(-0.03, 1.03))
+        ax.set_xticks(sizes, [f"{n}" for n in sizes])
+        ax.minorticks_off()
+        ax.set_xlabel("Rows" if k + 2 >= len(axes) else "")
+        ax.set_ylabel("Mean over draws" if k % 2 == 0 else "")
+    legend_below(axes[0], 3)
+    return figure

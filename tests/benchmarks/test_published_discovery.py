@@ -6,7 +6,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from causalmix.benchmarks.discovery import LABELS
+from causalmix.benchmarks.findings import tabulate_probabilities
 from causalmix.benchmarks.published_discovery import (
+    METHODS,
     PUBLISHED,
     SCORES,
     compare_with_published,
@@ -14,6 +17,7 @@ from causalmix.benchmarks.published_discovery import (
 )
 from causalmix.cli import main
 from causalmix.errors import DataError
+from causalmix.plots.discovery import plot_published_discovery
 
 
 def test_means_stand_beside_the_published_ones():
@@ -42,6 +46,28 @@ def test_means_stand_beside_the_published_ones():
     assert pd.isna(found.loc[("one", "skeleton_calibration_error"), "published"])
     assert recall.loc["all", "low"] < 0.3  # where graph one is drawn alone
     assert recall.loc["all", "high"] == pytest.approx(0.8)
+
+
+def test_figure_and_table_show_the_means_over_all_datasets():
+    rows = pd.DataFrame(
+        [
+            {"dataset": "one", "n_rows": n, "draw": draw, "method": method}
+            | dict.fromkeys(SCORES, round(n / 1000 + 0.1 * draw + 0.2 * (method == "pc"), 3))
+            for n in (100, 200)
+            for draw in (0, 1)
+            for method in METHODS
+        ]
+    )
+    published = pd.DataFrame([["one", 100], ["one", 200]], columns=["dataset", "train_size"])
+    summary = summarise(rows, published.assign(**dict.fromkeys(PUBLISHED.values(), 0.7)))
+    for ax in plot_published_discovery(summary).axes:
+        ours, pc, shown = (line.get_ydata().tolist() for line in ax.lines)
+        assert ours == pytest.approx([0.15, 0.25])
+        assert pc == pytest.approx([0.35, 0.45])
+        assert shown == [0.7, 0.7]
+    table = tabulate_probabilities(summary)
+    assert table.loc[("Brier score, pairs", LABELS["pc"]), "200 rows"].startswith("0.450 [0.4")
+    assert list(table.index.levels[1]) == [LABELS[name] for name in METHODS]
 
 
 def test_the_command(shared_data, tmp_path):
