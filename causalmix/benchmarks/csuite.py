@@ -53,6 +53,15 @@ from causalmix.scm.model import StructuralCausalModel
 GRAPHS = {"true": "dag", "discovered": "cpdag_discovered"}
 """Where the graph comes from, and the published algorithm that has it from there."""
 
+MEASURE_LABELS = {
+    "cmd": "CMD",
+    "kmtvd": "kMTVD",
+    "nnaa_distance": "|NNAA − 0.5|",
+    "ate_error": "ATE error",
+    "arms_error": "ATE error, arms",
+}
+"""Their names in figures and tables."""
+
 REAL = "real"
 """Method of rows that were not generated but are real: the floor of every score."""
 
@@ -81,6 +90,19 @@ METHODS = {
 paper's: each column is given all before it, in the table's, a causal or the reverse order; its true
 parents; or what the CPDAG says of the true graph or of one that PC finds
 (`causalmix.discovery.cpdag.conditioning_dag`)."""
+
+WAYS = {
+    ("true", "gp"): "Gaussian process, true graph",
+    ("discovered", "gp"): "Gaussian process, discovered graphs",
+    ("true", "dag"): "given the true parents",
+    ("true", "cpdag_minimal"): "given what the true graph's CPDAG says",
+    ("discovered", "cpdag_discovered"): "given what PC's CPDAG says",
+    ("discovered", DRAWN): "given parents drawn for each row",
+    ("true", "vanilla_topological"): "given all before, causal order",
+    ("none", "vanilla_original"): "given all before, the table's order",
+    ("true", "vanilla_reverse_topological"): "given all before, reverse causal order",
+}
+"""Names in tables, by graph and method."""
 
 TFM = "tfm_bins"
 """Mechanism of the `METHODS`."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from causalmix.benchmarks.csuite import MEASURE_LABELS, WAYS
 from causalmix.benchmarks.discovery import BOOTSTRAP, LABELS
 
 _SOURCES = {"csuite": "CSuite", "random": "random models"}
@@ -100,6 +101,37 @@ def tabulate_probabilities(summary: pd.DataFrame) -> pd.DataFrame:
     table.columns = [f"{n} rows" for n in table]
     return (
         table.rename(_OF_PROBABILITIES, level=0).rename(LABELS, level=1).rename_axis([None, None])
+    )
+
+
+def tabulate_ways(comparison: pd.DataFrame, n_train: int) -> pd.DataFrame:
+    """Lay out how ways to generate compare with the published ones on CSuite.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        As `causalmix.benchmarks.csuite.compare_csuite` returns it.
+    n_train : int
+        Training rows.
+
+    Returns
+    -------
+    DataFrame
+        A row a way, a column a measure: the mean difference from the published medians with its
+        interval, less being better, and on how many datasets ours is the lower median.
+    """
+    rows = comparison[comparison["n_train"] == n_train]
+    rows = rows.assign(way=[*zip(rows["graph"], rows["method"], strict=True)])
+    wide = rows.pivot(index="way", columns="measure")
+    wins = wide["wins"].astype(int).astype(str) + " of " + wide["datasets"].astype(int).astype(str)
+    cells = _with_intervals(wide, "") + ", " + wins
+    order = [way for way in WAYS if way in cells.index]
+    named = cells.loc[order, [name for name in MEASURE_LABELS if name in cells]]
+    return (
+        named.rename(MEASURE_LABELS, axis=1)
+        .rename(WAYS)
+        .rename_axis(None)
+        .rename_axis(None, axis=1)
     )
 
 

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from causalmix.benchmarks.csuite import GRAPHS, MEASURES
+from causalmix.benchmarks.csuite import GRAPHS, MEASURE_LABELS, MEASURES
 from causalmix.plots.style import REAL_COLOUR, label, legend_below, make_panels
 
 _BETTER = {
@@ -24,14 +24,6 @@ _BETTER = {
 }
 
 _LEARNERS = {"linear": "linear model", "boosting": "boosting", "tfm": "TFM"}
-
-_LABELS = {
-    "cmd": "CMD",
-    "kmtvd": "kMTVD",
-    "nnaa_distance": "|NNAA − 0.5|",
-    "ate_error": "ATE error",
-    "arms_error": "ATE error, arms",
-}
 
 
 def plot_quality(report: pd.DataFrame) -> Figure:
@@ -123,7 +115,7 @@ def plot_csuite(summary: pd.DataFrame, graph: str, measure: str = "cmd") -> Figu
     figure, axes = make_panels(len(names), 2, (6.8, 2.6))
     for ax, name in zip(axes, names, strict=True):
         _csuite_panel(ax, rows[rows["dataset"] == name], graph)
-        ax.set(title=label(name), xlabel="Training rows", ylabel=_LABELS[measure])
+        ax.set(title=label(name), xlabel="Training rows", ylabel=MEASURE_LABELS[measure])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
     figure.tight_layout(rect=(0, 0.14 / -(-len(names) // 2), 1, 1))
@@ -160,7 +152,7 @@ def csuite_wins(summary: pd.DataFrame) -> pd.DataFrame:
     counts = summary.groupby(["graph", "method", "n_train", "measure"])["better"]
     cells = counts.sum().astype(str) + " of " + counts.count().astype(str)
     table = cells.unstack("measure")
-    return table[[name for name in MEASURES if name in table]].rename(columns=_LABELS)
+    return table[[name for name in MEASURES if name in table]].rename(columns=MEASURE_LABELS)
 
 
 _LINEAR_WITHIN = 0.02  # ROC-AUC

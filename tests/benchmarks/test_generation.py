@@ -9,8 +9,16 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from causalmix.benchmarks.csuite import DRAWN, METHODS, REAL, benchmark_csuite, summarise_csuite
+from causalmix.benchmarks.csuite import (
+    DRAWN,
+    METHODS,
+    REAL,
+    WAYS,
+    benchmark_csuite,
+    summarise_csuite,
+)
 from causalmix.benchmarks.csuite_data import PUBLISHED_COLUMNS
+from causalmix.benchmarks.findings import tabulate_ways
 from causalmix.benchmarks.utility import (
     GENERATORS,
     PRIVACY,
@@ -108,6 +116,12 @@ def test_each_way_to_go_column_by_column_has_its_graph(csuite, tmp_path, monkeyp
     published = summary[summary["measure"] == "cmd"].set_index("method")["published"]
     assert published[["dag", "linear", DRAWN]].tolist() == [9.0] * 3
     assert published[["vanilla_original", "cpdag_minimal"]].isna().all()
+    table = tabulate_ways(pd.read_csv(tmp_path / "o_comparison.csv"), 60)
+    known = [("true", "dag"), ("discovered", "cpdag_discovered"), ("discovered", DRAWN)]
+    assert list(table.index) == [WAYS[way] for way in known]
+    cmd = summary[(summary["measure"] == "cmd") & (summary["method"] == "dag")]["median"].item()
+    assert table.loc[WAYS["true", "dag"], "CMD"].startswith(f"−{9 - cmd:.3f} [")
+    assert table["kMTVD"].str.endswith("0 of 1").all()
 
 
 def test_csuite_mistakes_are_named(csuite, tmp_path):
