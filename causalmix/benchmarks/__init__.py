@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "findings": [
             "judge_searches",
             "judge_uses",
+            "tabulate_difference",
             "tabulate_probabilities",
             "tabulate_searches",
             "tabulate_uses",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.csuite import MEASURE_LABELS, WAYS
 from causalmix.benchmarks.discovery import BOOTSTRAP, LABELS
 
@@ -133,6 +134,39 @@ def tabulate_ways(comparison: pd.DataFrame, n_train: int) -> pd.DataFrame:
         .rename_axis(None)
         .rename_axis(None, axis=1)
     )
+
+
+def tabulate_difference(
+    rows: pd.DataFrame, way: tuple[str, str], other: tuple[str, str]
+) -> pd.DataFrame:
+    """Lay out by how much one way to generate is above another on the same draws of CSuite.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As `causalmix.benchmarks.csuite.benchmark_csuite` writes them.
+    way, other : pair of str
+        Graph and method, keys of `causalmix.benchmarks.csuite.WAYS`.
+
+    Returns
+    -------
+    DataFrame
+        A row a number of training rows, a column a measure, less being better; cells are mean
+        differences with their intervals (bootstrap over datasets, then over the draws of each).
+    """
+    scored = rows.assign(nnaa_distance=(rows["nnaa"] - 0.5).abs())
+    scored = scored.set_index(["graph", "method", "dataset", "n_train", "repetition"])
+    differences = (scored.loc[way] - scored.loc[other])[[*MEASURE_LABELS]].dropna()
+    records = [
+        {"n_train": n, "measure": measure}
+        | mean_and_interval(part[measure].to_numpy(), "difference", clusters=part["dataset"])
+        for n, part in differences.reset_index("dataset").groupby(level="n_train")
+        for measure in MEASURE_LABELS
+    ]
+    cells = _with_intervals(pd.DataFrame(records).pivot(index="n_train", columns="measure"), "")
+    table = cells[[*MEASURE_LABELS]].rename(MEASURE_LABELS, axis=1)
+    table.index = [f"{n} training rows" for n in table.index]
+    return table.rename_axis(None, axis=1)
 
 
 def tabulate_uses(summary: pd.DataFrame, generators: Sequence[str]) -> pd.DataFrame:
