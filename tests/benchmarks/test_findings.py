@@ -163,3 +163,27 @@ def test_few_epochs_of_ctgan_are_no_better_than_chance_and_many_are():
     earlier = load_result("generation/utility").query("generator == 'ctgan' and n_train == 100")
     assert (earlier.groupby("dataset")["linear_synthetic"].mean() < 0.5).mean() > 0.5
     assert CTGAN_EPOCHS == 150
+
+
+def test_what_chapter_1_says_beside_the_published_search():
+    summary = load_result("discovery/published_summary")
+    everywhere = summary[summary["dataset"] == "all"]
+    assert (everywhere["draws"] > 590).all()
+    means = everywhere.pivot(index=["method", "score"], columns="n_rows", values="mean")
+    ours, pc = means.loc["bootstrap"], means.loc["pc"]
+    shown = everywhere[everywhere["method"] == "pc"].pivot(
+        index="score", columns="n_rows", values="published"
+    )
+    for score in ("skeleton_recall", "arrow_recall"):
+        assert (ours.loc[score] > shown.loc[score]).all()
+        assert (pc.loc[score] > shown.loc[score]).all()
+    ahead = ours.loc["skeleton_recall"] - pc.loc["skeleton_recall"]
+    assert abs(ahead[50]) < 0.05 < ahead[[100, 200, 500]].min()
+    assert (ours.loc["arrow_recall"] > pc.loc["arrow_recall"]).all()
+    assert ours.loc["arrow_recall", 500] < 0.5
+    assert abs(ours.loc["arrow_precision", [200, 500]] - 0.5).max() < 0.1
+    for kind in ("skeleton", "arrow"):
+        assert (ours.loc[f"{kind}_brier"] < pc.loc[f"{kind}_brier"]).all()
+    better = ours < pc
+    assert better.loc["skeleton_calibration_error"].all()
+    assert not better.loc["arrow_calibration_error"].all()
