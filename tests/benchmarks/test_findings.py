@@ -178,10 +178,11 @@ def test_what_chapter_1_says_beside_the_published_search():
         assert (ours.loc[score] > shown.loc[score]).all()
         assert (pc.loc[score] > shown.loc[score]).all()
     ahead = ours.loc["skeleton_recall"] - pc.loc["skeleton_recall"]
-    assert abs(ahead[50]) < 0.05 < ahead[[100, 200, 500]].min()
+    assert ahead[20] < -0.02
+    assert ahead[[50, 100, 200, 500]].min() > 0.02
     assert (ours.loc["arrow_recall"] > pc.loc["arrow_recall"]).all()
     assert ours.loc["arrow_recall", 500] < 0.5
-    assert abs(ours.loc["arrow_precision", [200, 500]] - 0.5).max() < 0.1
+    assert abs(ours.loc["arrow_precision", 500] - 0.5) < 0.1
     for kind in ("skeleton", "arrow"):
         assert (ours.loc[f"{kind}_brier"] < pc.loc[f"{kind}_brier"]).all()
     better = ours < pc
