@@ -461,7 +461,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         columns = list(frame.columns)
         self._restore(persistence.Fitted(result.tfm, dataset, columns, self.n_estimators, seed))
         seconds = time.perf_counter() - start
-        self.report_ = make_report(result, n_train=train.n_rows, n_val=val.n_rows, seconds=seconds)
+        self.report_ = make_report(result, n_val=val.n_rows, seconds=seconds)
         self.classes_ = classes
         gained = self.report_.kept == "fine_tuned" and self.report_.gain > 0
         if config.steps and not gained:
