@@ -48,6 +48,7 @@ from causalmix.reports.formats import (
 )
 from causalmix.reports.given import Graph, Knowledge, read_structure
 from causalmix.reports.inspection import Inspection, inspect_table, source_rows
+from causalmix.reports.order import date_order, sample_in_order
 from causalmix.reports.stages import heard
 
 _FIGURES = (".png", ".svg", ".pdf")
@@ -133,7 +134,9 @@ class RowSource:
         """Return the generator, not fitted; options replace those that it has."""
         return seeded_generator(self.generator, self.options | options, self.seed)
 
-    def written(self, X: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
+    def written(
+        self, X: pd.DataFrame, y: pd.Series, seed: int = 0, do: Mapping[str, str] | None = None
+    ) -> pd.DataFrame:
         """Write rows as the source is written, with all its columns.
 
         Parameters
@@ -141,6 +144,10 @@ class RowSource:
         X : DataFrame, shape (n, n_features)
         y : Series, shape (n,)
             As the generator draws them.
+        seed : int, default=0
+            Of the choice which values at a bound are written as one.
+        do : mapping of str to str, optional
+            Columns that were set, and to what: a bound is written only where it was asked for.
 
         Returns
         -------
@@ -149,8 +156,15 @@ class RowSource:
         """
         schema, _ = self.read
         columns = {name: pd.Series([None] * len(y), dtype=object) for name in self.columns}
-        for name, column in X.items():
-            columns[name] = written_like(column, self.rows[name], schema.columns[name])
+        asked = {name: pd.Series([text]) for name, text in (do or {}).items()}
+        for k, (name, column) in enumerate(X.items()):
+            columns[name] = written_like(
+                column,
+                self.rows[name],
+                schema.columns[name],
+                cells=asked.get(name),
+                seed=[seed, k],
+            )
         columns[self.target] = levels_like(y, self.rows[self.target])
         columns |= {name: np.arange(1, len(y) + 1) for name in self.numbered}
         return pd.DataFrame(columns)
@@ -326,12 +340,16 @@ def generate_table(
     noise = {"noise_correlation": keep_noise} if takes_graph(source.generator) else {}
     asked = {"class_shares": class_shares, "do": _read_do(source, do or {}, report)}
     asked = {name: value for name, value in asked.items() if value}
-    _, whole = source.read
+    schema, whole = source.read
     report(f"fitting {source.generator} on {whole.n_rows} rows")
     with heard(report):
         fitted = source.make(**noise, **asked).fit(whole.X, whole.y)
     report(f"writing {n} rows")
-    rows = source.written(*fitted.sample(n, seed))
+    order = [pair for pair in date_order(whole.X, schema) if not set(pair) <= set(do or {})]
+    X, y, said = sample_in_order(fitted, n, seed, like=source.rows, schema=schema, order=order)
+    for line in said:
+        report(line)
+    rows = source.written(X, y, seed, do)
     if out.suffix.lower() not in (".csv", ".tsv") and _all_text(source.rows):
         rows = typed(rows)
     write_rows(rows, out)

@@ -141,3 +141,37 @@ def test_values_are_written_like_others(cells, made, written):
     if written is None:
         written = list(pd.to_datetime(["1970-01-01", "1970-01-02"]))
     assert [None if pd.isna(value) else value for value in result] == written
+
+
+def test_a_bound_is_written_in_the_share_of_the_cells_at_it():
+    like = pd.Series([*["<5"] * 30, *["5"] * 10, *map(str, range(6, 90))])
+    _, found = diagnose(like)
+    made = pd.Series([5.0] * 4000 + [7.0] * 10)
+    written = written_like(made, like, found, seed=1)
+    assert set(written[:4000]) == {"<5", "5"}
+    assert abs((written[:4000] == "<5").mean() - 0.75) < 0.03  # four standard errors
+    assert set(written[4000:]) == {"7"}
+    pd.testing.assert_series_equal(written_like(made, like, found, seed=1), written)
+    assert not written_like(made, like, found, seed=2).equals(written)
+    for asked in ("<5", "5"):
+        assert set(written_like(made[:9], like, found, cells=pd.Series([asked]))) == {asked}
+
+
+@pytest.mark.parametrize(
+    ("cells", "made", "written"),
+    [
+        (["less than 5", "7", "9"], [5, 8], ["less than 5", "8"]),
+        (["at most 5", "7", "9"], [5, 8], ["at most 5", "8"]),
+        (["at least 9", "7", "8"], [9, 8], ["at least 9", "8"]),
+        (["<2", "<5", "6", "9"], [2, 3, 5, 8], ["<2", "<5", "<5", "8"]),
+        (["<5", "2", "3", "9"], [2, 3, 5, 8], ["2", "3", "<5", "8"]),
+        (["<0,5 mg", "0,75 mg", "2 mg"], [0.5, 0.502, 0.75], ["<0,5 mg", "<0,5 mg", "0,75 mg"]),
+        (["<1", "<2", "<3", "<4", "<5", "9", "8"], [1, 4, 9], ["<1", "<4", "9"]),
+        (["<5", "7", ">90", "80"], [5, 7, 90], ["<5", "7", ">90"]),
+    ],
+)
+def test_bounds_of_every_kind(cells, made, written):
+    like = pd.Series(cells)
+    _, found = diagnose(like)
+    assert found.kind == "number"
+    assert list(written_like(pd.Series(made, dtype=float), like, found)) == written
