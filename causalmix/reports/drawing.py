@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from causalmix.atomic import check_writable, replace_file
+from causalmix.atomic import check_writable, make_folder, replace_file
 from causalmix.data.columns import identifiers, listed
 from causalmix.data.dataset import TabularDataset, read_classes
 from causalmix.data.diagnosis import read
@@ -428,6 +428,7 @@ def _write_graph(generator: Any, path: Path) -> None:
             "There is no graph to write: this generator does not search for one (graph_out)."
         )
     if path.suffix.lower() in _FIGURES:
+        make_folder(path.parent)
         figure = plot_graph(edges, target=generator.target_).figure
         replace_file(path, lambda file: figure.savefig(file, format=path.suffix[1:].lower()))
         return

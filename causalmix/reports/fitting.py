@@ -13,12 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from causalmix.atomic import make_folder
+from causalmix.atomic import check_writable, make_folder
 from causalmix.data.dataset import TabularDataset
 from causalmix.errors import CausalMixError, FinetuningWarning, check_range, check_whole
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.estimator import CausalMixClassifier
-from causalmix.finetuning.persistence import GENERATOR
+from causalmix.finetuning.persistence import GENERATOR, check_place
 from causalmix.generation.base import Generator
 from causalmix.generation.registry import limit_time
 from causalmix.reports.drawing import RowSource
@@ -260,6 +260,8 @@ def fit_table(
     if keep_generator and (generator is None or out is None):
         lacking = "generator" if generator is None else "folder (out)"
         raise CausalMixError(f"keep_generator is asked for, but there is no {lacking}: name one.")
+    if out is not None:
+        _check_place(Path(out))
     report("reading the table")
     roles = {"categorical": categorical, "numeric": numeric, "date": date, "drop": drop}
     inspection = inspect_table(table, target, **roles)
@@ -320,6 +322,14 @@ def fit_table(
                 found = replace(found, classifier=without_steps(classifier).fit(X, y.astype(str)))
                 save(found.classifier)
     return found
+
+
+def _check_place(out: Path) -> None:
+    """Raise unless a model folder can be written, which is made beside it and renamed."""
+    for folder in (out, out.absolute().parent):
+        check_writable(folder, folder=True)
+    if out.exists():
+        check_place(out)
 
 
 def _save(classifier: CausalMixClassifier, source: RowSource | None, folder: Path) -> None:

@@ -86,7 +86,7 @@ def test_dates_are_compared_as_they_are_written():
     how, X = read(table)
     day = np.floor(X["left"].iloc[0])
     rows = X.assign(came=day + 0.3, left=day + 0.6)
-    with pytest.raises(DataError, match="All rows .* 'left' before 'came'.*--drop"):
+    with pytest.raises(DataError, match=r"All rows .* 'left' before 'came'.*--drop"):
         sample_in_order(Mixed(rows), 1, 0, order=[("came", "left")], **how)
 
 
