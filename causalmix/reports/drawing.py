@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -47,7 +47,7 @@ from causalmix.reports.formats import (
     written_like,
 )
 from causalmix.reports.given import Graph, Knowledge, read_structure
-from causalmix.reports.inspection import Inspection, inspect_table, source_rows
+from causalmix.reports.inspection import REASONS, Inspection, inspect_table, source_rows
 from causalmix.reports.order import date_order, sample_in_order
 from causalmix.reports.stages import heard
 
@@ -79,6 +79,10 @@ class RowSource:
         Arguments of its constructor.
     seed : int
         Its seed, where it has one.
+    constant : dict of str to str
+        Columns that were not learned from because all cells are the same text, and that text.
+    separator : str
+        Between cells of a CSV file.
     """
 
     rows: pd.DataFrame
@@ -91,6 +95,8 @@ class RowSource:
     generator: str | None
     options: dict[str, Any]
     seed: int
+    constant: dict[str, str] = field(default_factory=dict)
+    separator: str = ","
 
     @classmethod
     def of(
@@ -106,6 +112,12 @@ class RowSource:
         """Take a table as its inspection has read it; the parameters are the attributes."""
         raw, X, y, roles = source_rows(table, inspection, categorical)
         unused = [name for name in raw if name not in X and name != y.name]
+        reasons = inspection.columns.set_index("column")["reason"]
+        same = {
+            name: raw[name].iloc[0]
+            for name in unused
+            if reasons[name] == REASONS["constant"] and raw[name].nunique(dropna=False) == 1
+        }
         return cls(
             raw[[*X, y.name]],
             list(raw),
@@ -117,6 +129,8 @@ class RowSource:
             generator,
             dict(options or {}),
             seed,
+            {name: cell for name, cell in same.items() if isinstance(cell, str)},
+            X.attrs["separator"],
         )
 
     @cached_property
@@ -152,10 +166,14 @@ class RowSource:
         Returns
         -------
         DataFrame
-            Numbered where a column identifies rows, empty where it was not learned from.
+            Numbered where a column identifies rows, its one value where it has no other, empty
+            where it was not learned from for another reason.
         """
         schema, _ = self.read
-        columns = {name: pd.Series([None] * len(y), dtype=object) for name in self.columns}
+        columns = {
+            name: pd.Series([self.constant.get(name)] * len(y), dtype=object)
+            for name in self.columns
+        }
         asked = {name: pd.Series([text]) for name, text in (do or {}).items()}
         for k, (name, column) in enumerate(X.items()):
             columns[name] = written_like(
@@ -266,8 +284,10 @@ def generate_table(
         As `inspect_table` takes them; a target there must be.
     out : str or Path
         CSV or Parquet file. It has the table's columns, written as there: dates in their format,
-        numbers with their decimals and units, and those at a bound as it is written (``<5``).
-        Columns that identify rows get new numbers, others that are not used stay empty.
+        numbers with their decimals and units, and those at a bound as it is written (``<5``), in
+        the share of the table's cells at that value; its separator between cells.
+        A date that is never after another one in the table is not in any row. Columns that identify
+        rows get new numbers, those of one value have it, others that are not used stay empty.
     n : int
         Rows.
     generator : str, optional
@@ -352,8 +372,9 @@ def generate_table(
     rows = source.written(X, y, seed, do)
     if out.suffix.lower() not in (".csv", ".tsv") and _all_text(source.rows):
         rows = typed(rows)
-    write_rows(rows, out)
-    if unused := [name for name in source.columns if name not in source.rows]:
+    write_rows(rows, out, sep=source.separator)
+    not_learned = [name for name in source.columns if name not in source.rows]
+    if unused := [name for name in not_learned if name not in source.constant]:
         report(
             f"Columns that were not learned from: {listed(unused)}; those that identify rows are "
             "numbered, the others empty."

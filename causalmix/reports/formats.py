@@ -75,8 +75,9 @@ def write_rows(rows: pd.DataFrame, path: Path, **options: object) -> None:
     if path.suffix.lower() in (".parquet", ".pq"):
         replace_file(path, partial(rows.to_parquet, index=False))
     else:
-        separator = "\t" if path.suffix.lower() == ".tsv" else ","
-        replace_file(path, partial(rows.to_csv, index=False, sep=separator, **options))
+        if path.suffix.lower() == ".tsv":
+            options["sep"] = "\t"
+        replace_file(path, partial(rows.to_csv, index=False, **options))
 
 
 def typed(rows: pd.DataFrame) -> pd.DataFrame:
