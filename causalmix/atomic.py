@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -159,7 +160,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
 def check_writable(path: Path, *, folder: bool = False) -> None:
     """Raise unless a file or folder can be written as far as can be told before.
 
-    Nothing is written, nor are folders made.
+    A file without a name is opened and closed; nothing is left, nor are folders made.
 
     Parameters
     ----------
@@ -182,8 +183,11 @@ def check_writable(path: Path, *, folder: bool = False) -> None:
             above = above.parent
         if not above.is_dir():
             raise OSError(f"{above} is no folder")
-        if not os.access(above, os.W_OK | os.X_OK):
-            raise OSError(f"{above} may not be written to")
+        try:
+            with tempfile.TemporaryFile(dir=above):  # /proc takes none, whatever its rights say
+                pass
+        except (FileNotFoundError, PermissionError):
+            raise OSError(f"{above} may not be written to") from None
         disk = shutil.disk_usage(above)
         if disk.total and not disk.free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

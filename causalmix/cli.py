@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 import causalmix
-from causalmix.atomic import check_writable, replace_file
+from causalmix.atomic import replace_file
 from causalmix.errors import CausalMixError, file_problem, naming
 
 # Everything heavy (torch, papermill, scikit-learn) is imported by the command that needs it.
@@ -201,13 +201,10 @@ def fit(
     The model is written first, then folds are held out to say what it is worth: Ctrl-C there loses
     the report alone. Its folder holds the rows of the table: share it only where these may be.
     """
-    from causalmix.finetuning.persistence import REPORT, check_place
+    from causalmix.finetuning.persistence import REPORT
     from causalmix.reports.fitting import fit_table, keeping
     from causalmix.reports.page import write_report
 
-    check_writable(out, folder=True)
-    if out.exists():  # before the work, not after it
-        check_place(out)
     say = _clocked(options["time_limit"])
     options |= {"config": _yaml(config), "generator": None if generator == "none" else generator}
     found = fit_table(table, target, out=out, report=say, **options)

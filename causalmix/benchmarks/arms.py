@@ -484,7 +484,7 @@ def perform(
     ]
     tuned = [zero_shot(result.tfm, split, seed) for result in results]
     result = results[0]
-    report = make_report(result, n_train=rows.n_train, n_val=rows.n_val, seconds=0.0)
+    report = make_report(result, n_val=rows.n_val, seconds=0.0)
     chosen = {"best_step": report.best_step, "reason": report.reason}
     history = result.history
     timings = {"generator_seconds": result.generator_seconds}

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from causalmix.atomic import replace_file
+from causalmix.atomic import check_writable, replace_file
 from causalmix.benchmarks.store import Disagreement, Store
 from causalmix.benchmarks.traits import read_traits, write_traits
 from causalmix.errors import CausalMixError
@@ -38,7 +38,9 @@ def merge_stores(
         If one of the others has no runs, or two have different plans of one name and version;
         nothing has changed then.
     """
-    folder, stores = Path(folder), [Store(other) for other in others]
+    folder = Path(folder)
+    check_writable(folder, folder=True)
+    stores = [Store(other) for other in others]
     for store in stores:
         if not len(store):
             raise CausalMixError(f"{store.folder} has no runs: name the folder of a benchmark.")

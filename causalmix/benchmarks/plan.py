@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from joblib import cpu_count
 
-from causalmix.atomic import replace_file
+from causalmix.atomic import check_writable, replace_file
 from causalmix.benchmarks.arms import ARMS, KIND, Arm, Rows, make_run
 from causalmix.benchmarks.engine import Progress, Run, compute
 from causalmix.benchmarks.store import Store
@@ -363,6 +363,8 @@ def benchmark(
     CausalMixError
         As `read_plan`, `plan_runs` and `compute` raise it.
     """
+    if not dry_run:
+        check_writable(Path(out), folder=True)
     plan, store = read_plan(source), Store(out)
     planned = plan_runs(plan, folder, device=device)
     missing = [run for run in planned.runs if run.key not in store]

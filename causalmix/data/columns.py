@@ -9,8 +9,8 @@ The rules for a column whose type is not stated:
    (``007``) are codes and stay categories.
 3. Dates become days since 1970-01-01. In ``1/2/2024`` the month comes first, in ``1.2.2024`` the
    day, unless the cells of the column settle it.
-4. Other text is categorical, unless its values hardly repeat: then it is an identifier or
-   free text, and is dropped.
+4. Other text is categorical, unless its values hardly repeat, or never do, however few: then
+   it is an identifier or free text, and is dropped.
 5. Whole numbers are codes, hence categorical, where `is_code` says so.
 6. Row numbers and unique ``id`` columns are dropped, and so are columns with one value or
    none.
@@ -324,7 +324,7 @@ def _reason_to_drop(
         return "constant"
     if want:
         return ""
-    identifies = n_distinct == n_present >= MIN_IDENTIFIED_ROWS
+    identifies = n_distinct == n_present
     many = n_distinct > max(20, min(MAX_TEXT_CATEGORIES, n_present / 2))
     if diagnosis.kind == "text" and (many or identifies):
         return "mixed" if diagnosis.odd else "text"

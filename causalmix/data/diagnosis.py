@@ -1,6 +1,7 @@
 """What a column means: decided once, on all its cells, and used to read every later table.
 
-A later cell is read for itself, whatever stands in the cells beside it.
+A later cell is read for itself, whatever stands in the cells beside it; what cannot be read is
+missing where it is little, and an error where it is much.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from causalmix.errors import DataError, quoted
 
 MOST_ODD = 0.05
 """Largest share of known cells that may say something else in a column of numbers or dates."""
+
+_ONE_AMONG = 10
+"""Dates among which one cell may be broken, whatever its share."""
 
 Kind = Literal["number", "date", "duration", "category", "text"]
 """What a column is; `category` is stated by the source or learned, `text` is neither yet."""
@@ -208,7 +212,9 @@ def read(column: pd.Series, diagnosis: Diagnosis) -> tuple[pd.Series, Unread]:
     Raises
     ------
     DataError
-        If a column of numbers, dates or durations holds something else.
+        If a column of numbers, dates or durations holds something else in more than one cell and in
+        more than `MOST_ODD` of those that are known, or in all of them; but for columns that held
+        such cells when they were diagnosed.
     """
     column, unread = _dense(column), Unread()
     if diagnosis.kind == "category":
@@ -477,7 +483,9 @@ def _as_dates(levels: _Levels) -> _Attempt:
         furthest=_furthest(values),
         odd=levels.odd(how, values),
     )
-    fits = not np.isnan(values).all() and levels.share(how == "other") <= MOST_ODD
+    n_other, n_read = levels.counts[how == "other"].sum(), levels.counts[~np.isnan(values)].sum()
+    few = levels.share(how == "other") <= MOST_ODD or (n_other == 1 and n_read >= _ONE_AMONG)
+    fits = n_read > 0 and few
     return _Attempt(values, how, diagnosis, bool(fits))
 
 
@@ -490,6 +498,7 @@ def _read_measures(column: pd.Series, diagnosis: Diagnosis, unread: Unread) -> p
     later = _LATER[diagnosis.kind]
     numbers = np.full(len(values) + 1, np.nan)  # the last one is that of missing cells
     counts = np.bincount(codes[codes >= 0], minlength=len(values))
+    foreign = []
     for i, (value, count) in enumerate(zip(values, counts, strict=True)):
         cell = cells.tidy(value) if isinstance(value, str) else value
         if cells.is_gap_among_measures(str(cell)):
@@ -497,9 +506,11 @@ def _read_measures(column: pd.Series, diagnosis: Diagnosis, unread: Unread) -> p
         unread.known += int(count)
         numbers[i] = later(cell, diagnosis, unread)
         if np.isnan(numbers[i]):
-            if not any(odd.kind == "other" for odd in diagnosis.odd):
-                raise _foreign(column, value, diagnosis)
+            foreign.append(value)
             unread.cells[str(cell)] += int(count)
+    n, expected = unread.cells.total(), any(odd.kind == "other" for odd in diagnosis.odd)
+    if foreign and not expected and (n > max(1, MOST_ODD * unread.known) or n == unread.known):
+        raise _foreign(column, foreign[0], diagnosis)
     return pd.Series(numbers[codes], column.index, name=column.name)
 
 

@@ -69,6 +69,8 @@ class RawTable(NamedTuple):
         Whether the source states which columns are numbers and which are categories.
     decimal_comma : bool, default=False
         Whether ``1,234`` means 1.234 where no cell of its column settles it.
+    separator : str, default=","
+        What a CSV file has between cells.
     """
 
     frame: pd.DataFrame
@@ -76,6 +78,7 @@ class RawTable(NamedTuple):
     target: str | None = None
     typed: bool = False
     decimal_comma: bool = False
+    separator: str = ","
 
 
 def read_table(path: Path) -> RawTable:
@@ -226,7 +229,8 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
     names = [tidy(name) or f"Unnamed: {i}" for i, name in enumerate(header)]
     columns = check_columns(names, path.name)
     frame = pd.DataFrame(rows, pd.Index(lines, name="line"), columns, dtype=object)
-    return frame, {"decimal_comma": _has_decimal_comma(rows, separator)}
+    how = {"decimal_comma": _has_decimal_comma(rows, separator), "separator": separator}
+    return frame, how
 
 
 def _check_row(row: list[str], header: list[str], where: str, separator: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -118,8 +118,8 @@ class TableSchema:
         Raises
         ------
         DataError
-            If a column of numbers or dates holds something else, infinities, or numbers too large
-            to be computed with.
+            If more than a few cells of a column of numbers or dates are something else, or it holds
+            infinities, or numbers too large to be computed with.
         """
         columns, unread = {}, {}
         for name, diagnosis in self.columns.items():
@@ -132,24 +132,25 @@ class TableSchema:
             )
         for name in numbers:
             check_size(columns[name])
-        for note in _notes_on(unread):
+        for note in _notes_on(unread, numbers):
             warnings.warn(note, stacklevel=3)  # to the caller of what predicts
         return pd.DataFrame(columns, index=frame.index)
 
 
-def _notes_on(unread: Mapping[str, Unread]) -> list[str]:
-    """Say which columns hold what was not learned."""
+def _notes_on(unread: Mapping[str, Unread], numbers: Collection[str]) -> list[str]:
+    """Say which columns hold what was not learned; some are of numbers or dates."""
     times = [f"{quoted(name)} ({each.times})" for name, each in unread.items() if each.times]
-    entire, partly = [], []
+    entire, partly, broken = [], [], []
     for name, each in unread.items():
         if n := each.cells.total():
             examples = listed([text for text, _ in each.cells.most_common(3)])
             said = f"{quoted(name)} ({n} of {each.known}: {examples})"
-            (entire if n == each.known else partly).append(said)
+            (entire if n == each.known else broken if name in numbers else partly).append(said)
     notes = {
         "None of the known values is one that was seen in fit; all count as missing: {}. Are they "
         "written in another way?": entire,
         "Values that were not seen in fit count as missing: {}.": partly,
+        "Cells that are no number or date, as their column's are, count as missing: {}.": broken,
         "Read numbers among dates as time since 1970-01-01: {}.": times,
     }
     return [note.format(", ".join(names)) for note, names in notes.items() if names]

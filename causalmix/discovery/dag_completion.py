@@ -101,7 +101,7 @@ def _complete(
         parents = [position[parent] for parent in dag.predecessors(node)]
         earlier = [position[name] for name in order[:k]]
         rivals = [j for j in earlier if j not in parents and not forbidden[j, child]]
-        while rivals and len(parents) < max_parents:
+        while alpha and rivals and len(parents) < max_parents:  # a p-value of 0 is no edge at 0
             p_values = [test(j, child, parents) for j in rivals]
             best = int(np.argmin(p_values))
             if p_values[best] > alpha:

@@ -300,8 +300,29 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         CausalMixError
             If memory does not suffice for one row and those given to `fit`.
         """
-        rows = self.read_features(X)  # which first of all asks whether there was a fit
-        queries = self._encoder.transform(rows)
+        return self.predict_proba_of_read(self.read_features(X))
+
+    @own_settings()
+    def predict_proba_of_read(self, features: pd.DataFrame) -> np.ndarray:
+        """Return class probabilities of rows that were read already.
+
+        Parameters
+        ----------
+        features : DataFrame
+            As `read_features` gives them.
+
+        Returns
+        -------
+        ndarray of float32 of shape (n_rows, n_classes)
+            As `predict_proba`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, CausalMixError
+            As `predict_proba`.
+        """
+        check_is_fitted(self, "classes_")
+        queries = self._encoder.transform(features)
         return self._encoder.predict_proba(self.tfm_.network, queries, len(self.classes_))
 
     def predict(self, X: Any) -> np.ndarray:
@@ -461,7 +482,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         columns = list(frame.columns)
         self._restore(persistence.Fitted(result.tfm, dataset, columns, self.n_estimators, seed))
         seconds = time.perf_counter() - start
-        self.report_ = make_report(result, n_train=train.n_rows, n_val=val.n_rows, seconds=seconds)
+        self.report_ = make_report(result, n_val=val.n_rows, seconds=seconds)
         self.classes_ = classes
         gained = self.report_.kept == "fine_tuned" and self.report_.gain > 0
         if config.steps and not gained:

@@ -125,15 +125,15 @@ class FitReport:
         return [no_auc, verdict] if math.isnan(self.zero_shot["auc"]) else [verdict]
 
 
-def make_report(result: FinetuneResult, *, n_train: int, n_val: int, seconds: float) -> FitReport:
+def make_report(result: FinetuneResult, *, n_val: int, seconds: float) -> FitReport:
     """Compare the weights before the first step with the best ones after it.
 
     Parameters
     ----------
     result : FinetuneResult
         The run.
-    n_train, n_val : int
-        Rows trained on and validated with.
+    n_val : int
+        Rows validated with.
     seconds : float
         Wall-clock time to report.
 
@@ -159,7 +159,7 @@ def make_report(result: FinetuneResult, *, n_train: int, n_val: int, seconds: fl
         synthetic_weight=synthetic_weight(result.history) if weighs else None,
         steps=scores[-1]["step"],
         stopped_by=result.stopped_by,
-        n_train=n_train,
+        n_train=result.n_train,
         n_val=n_val,
         seconds=seconds,
         generator_seconds=result.generator_seconds,

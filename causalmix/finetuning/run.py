@@ -69,6 +69,8 @@ class FinetuneResult:
         Which setting ended the run.
     config : FinetuneConfig
         The settings that it had, with fewer or smaller tasks where time was short.
+    n_train : int
+        Rows trained on, which may be fewer than given where time was short.
     left_out : tuple of str
         What the run and the generator left out to keep the time limit, in sentences.
     """
@@ -79,6 +81,7 @@ class FinetuneResult:
     generator_seconds: float
     stopped_by: str
     config: FinetuneConfig
+    n_train: int
     left_out: tuple[str, ...] = ()
 
     @property
@@ -309,6 +312,7 @@ class _Run:
             seconds,
             stopped_by,
             sampler.config,
+            split.train.n_rows,
             left_out,
         )
 

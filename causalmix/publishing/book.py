@@ -104,6 +104,7 @@ def build_book(
     parameters = parameters or {}
     if workers is not None:
         check_jobs(workers, "workers")
+    check_writable(root / BUILD, folder=True)
     target = _target(parameters, smoke, out, root)
     runs = plan(parameters, smoke=smoke, root=root)
     run_notebooks([run for run in runs if not run.executed.exists()], root, workers, report)

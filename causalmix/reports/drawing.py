@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from causalmix.atomic import check_writable, replace_file
+from causalmix.atomic import check_writable, make_folder, replace_file
 from causalmix.data.columns import identifiers, listed
 from causalmix.data.dataset import TabularDataset, read_classes
 from causalmix.data.diagnosis import read
@@ -47,7 +47,8 @@ from causalmix.reports.formats import (
     written_like,
 )
 from causalmix.reports.given import Graph, Knowledge, read_structure
-from causalmix.reports.inspection import Inspection, inspect_table, source_rows
+from causalmix.reports.inspection import REASONS, Inspection, inspect_table, source_rows
+from causalmix.reports.order import date_order, sample_in_order
 from causalmix.reports.stages import heard
 
 _FIGURES = (".png", ".svg", ".pdf")
@@ -78,6 +79,10 @@ class RowSource:
         Arguments of its constructor.
     seed : int
         Its seed, where it has one.
+    constant : dict of str to str
+        Columns that were not learned from because all cells are the same text, and that text.
+    separator : str
+        Between cells of a CSV file.
     """
 
     rows: pd.DataFrame
@@ -90,6 +95,8 @@ class RowSource:
     generator: str | None
     options: dict[str, Any]
     seed: int
+    constant: dict[str, str] = field(default_factory=dict)
+    separator: str = ","
 
     @classmethod
     def of(
@@ -105,6 +112,12 @@ class RowSource:
         """Take a table as its inspection has read it; the parameters are the attributes."""
         raw, X, y, roles = source_rows(table, inspection, categorical)
         unused = [name for name in raw if name not in X and name != y.name]
+        reasons = inspection.columns.set_index("column")["reason"]
+        same = {
+            name: raw[name].iloc[0]
+            for name in unused
+            if reasons[name] == REASONS["constant"] and raw[name].nunique(dropna=False) == 1
+        }
         return cls(
             raw[[*X, y.name]],
             list(raw),
@@ -116,6 +129,8 @@ class RowSource:
             generator,
             dict(options or {}),
             seed,
+            {name: cell for name, cell in same.items() if isinstance(cell, str)},
+            X.attrs["separator"],
         )
 
     @cached_property
@@ -133,7 +148,9 @@ class RowSource:
         """Return the generator, not fitted; options replace those that it has."""
         return seeded_generator(self.generator, self.options | options, self.seed)
 
-    def written(self, X: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
+    def written(
+        self, X: pd.DataFrame, y: pd.Series, seed: int = 0, do: Mapping[str, str] | None = None
+    ) -> pd.DataFrame:
         """Write rows as the source is written, with all its columns.
 
         Parameters
@@ -141,16 +158,31 @@ class RowSource:
         X : DataFrame, shape (n, n_features)
         y : Series, shape (n,)
             As the generator draws them.
+        seed : int, default=0
+            Of the choice which values at a bound are written as one.
+        do : mapping of str to str, optional
+            Columns that were set, and to what: a bound is written only where it was asked for.
 
         Returns
         -------
         DataFrame
-            Numbered where a column identifies rows, empty where it was not learned from.
+            Numbered where a column identifies rows, its one value where it has no other, empty
+            where it was not learned from for another reason.
         """
         schema, _ = self.read
-        columns = {name: pd.Series([None] * len(y), dtype=object) for name in self.columns}
-        for name, column in X.items():
-            columns[name] = written_like(column, self.rows[name], schema.columns[name])
+        columns = {
+            name: pd.Series([self.constant.get(name)] * len(y), dtype=object)
+            for name in self.columns
+        }
+        asked = {name: pd.Series([text]) for name, text in (do or {}).items()}
+        for k, (name, column) in enumerate(X.items()):
+            columns[name] = written_like(
+                column,
+                self.rows[name],
+                schema.columns[name],
+                cells=asked.get(name),
+                seed=[seed, k],
+            )
         columns[self.target] = levels_like(y, self.rows[self.target])
         columns |= {name: np.arange(1, len(y) + 1) for name in self.numbered}
         return pd.DataFrame(columns)
@@ -252,8 +284,10 @@ def generate_table(
         As `inspect_table` takes them; a target there must be.
     out : str or Path
         CSV or Parquet file. It has the table's columns, written as there: dates in their format,
-        numbers with their decimals and units, and those at a bound as it is written (``<5``).
-        Columns that identify rows get new numbers, others that are not used stay empty.
+        numbers with their decimals and units, and those at a bound as it is written (``<5``), in
+        the share of the table's cells at that value; its separator between cells.
+        A date that is never after another one in the table is not in any row. Columns that identify
+        rows get new numbers, those of one value have it, others that are not used stay empty.
     n : int
         Rows.
     generator : str, optional
@@ -326,16 +360,21 @@ def generate_table(
     noise = {"noise_correlation": keep_noise} if takes_graph(source.generator) else {}
     asked = {"class_shares": class_shares, "do": _read_do(source, do or {}, report)}
     asked = {name: value for name, value in asked.items() if value}
-    _, whole = source.read
+    schema, whole = source.read
     report(f"fitting {source.generator} on {whole.n_rows} rows")
     with heard(report):
         fitted = source.make(**noise, **asked).fit(whole.X, whole.y)
     report(f"writing {n} rows")
-    rows = source.written(*fitted.sample(n, seed))
+    order = [pair for pair in date_order(whole.X, schema) if not set(pair) <= set(do or {})]
+    X, y, said = sample_in_order(fitted, n, seed, like=source.rows, schema=schema, order=order)
+    for line in said:
+        report(line)
+    rows = source.written(X, y, seed, do)
     if out.suffix.lower() not in (".csv", ".tsv") and _all_text(source.rows):
         rows = typed(rows)
-    write_rows(rows, out)
-    if unused := [name for name in source.columns if name not in source.rows]:
+    write_rows(rows, out, sep=source.separator)
+    not_learned = [name for name in source.columns if name not in source.rows]
+    if unused := [name for name in not_learned if name not in source.constant]:
         report(
             f"Columns that were not learned from: {listed(unused)}; those that identify rows are "
             "numbered, the others empty."
@@ -410,6 +449,7 @@ def _write_graph(generator: Any, path: Path) -> None:
             "There is no graph to write: this generator does not search for one (graph_out)."
         )
     if path.suffix.lower() in _FIGURES:
+        make_folder(path.parent)
         figure = plot_graph(edges, target=generator.target_).figure
         replace_file(path, lambda file: figure.savefig(file, format=path.suffix[1:].lower()))
         return

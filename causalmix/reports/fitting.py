@@ -13,12 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from causalmix.atomic import make_folder
+from causalmix.atomic import check_writable, make_folder
 from causalmix.data.dataset import TabularDataset
 from causalmix.errors import CausalMixError, FinetuningWarning, check_range, check_whole
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.estimator import CausalMixClassifier
-from causalmix.finetuning.persistence import GENERATOR
+from causalmix.finetuning.persistence import GENERATOR, check_place
 from causalmix.generation.base import Generator
 from causalmix.generation.registry import limit_time
 from causalmix.reports.drawing import RowSource
@@ -108,7 +108,7 @@ class TableFit:
         if report.gain is not None:
             low, high = report.gain_interval
             moved = _moved(report.gain, low, high)
-            said += f"On {report.n_val} validation rows its log-loss is {moved} than zero-shot's. "
+            said += f"On {report.n_val} validation rows its log-loss is {moved} zero-shot's. "
         else:
             said += "No step was taken. "
         return [f"{said}There was no time for a held-out fold. The {self.used} model is used."]
@@ -119,7 +119,7 @@ class TableFit:
         if self.folds.finished < self.folds.asked:
             where += f" of {self.folds.asked}, for which there was time"
         return (
-            f"Fine-tuning: {self.verdict}. Its log-loss is {_moved(*self.folds.difference())} than "
+            f"Fine-tuning: {self.verdict}. Its log-loss is {_moved(*self.folds.difference())} "
             f"zero-shot's, {where}; {self._use()}"
         )
 
@@ -152,7 +152,7 @@ class TableFit:
         if usual[best] >= scores[GUESS]:
             return "The usual classifiers are no better than guessing by the shares of the classes."
         value, low, high = self.folds.difference(self.used, best)
-        moved = f"its log-loss is {_moved(-value, -high, -low)} than that of the model"
+        moved = f"its log-loss is {_moved(-value, -high, -low)} that of the model"
         if low > 0:
             return f"The usual classifiers are worse; of the best of them, {best}, {moved}."
         if high < 0:
@@ -169,9 +169,11 @@ class TableFit:
 
 
 def _moved(gain: float, low: float, high: float) -> str:
-    """Say by how much log-loss moved, with a 95 % interval."""
+    """Say by how much a log-loss moved, with a 95 % interval, before what it is held against."""
+    if gain == low == high == 0:
+        return "the same as"
     side = "lower" if gain > 0 else "higher"
-    return f"{side} by {abs(gain):.4f} nats (gain {gain:+.4f} [{low:+.4f}, {high:+.4f}])"
+    return f"{side} by {abs(gain):.4f} nats (gain {gain:+.4f} [{low:+.4f}, {high:+.4f}]) than"
 
 
 @contextmanager
@@ -260,6 +262,8 @@ def fit_table(
     if keep_generator and (generator is None or out is None):
         lacking = "generator" if generator is None else "folder (out)"
         raise CausalMixError(f"keep_generator is asked for, but there is no {lacking}: name one.")
+    if out is not None:
+        _check_place(Path(out))
     report("reading the table")
     roles = {"categorical": categorical, "numeric": numeric, "date": date, "drop": drop}
     inspection = inspect_table(table, target, **roles)
@@ -320,6 +324,14 @@ def fit_table(
                 found = replace(found, classifier=without_steps(classifier).fit(X, y.astype(str)))
                 save(found.classifier)
     return found
+
+
+def _check_place(out: Path) -> None:
+    """Raise unless a model folder can be written, which is made beside it and renamed."""
+    for folder in (out, out.absolute().parent):
+        check_writable(folder, folder=True)
+    if out.exists():
+        check_place(out)
 
 
 def _save(classifier: CausalMixClassifier, source: RowSource | None, folder: Path) -> None:

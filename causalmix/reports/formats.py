@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from causalmix.atomic import check_writable, replace_file
-from causalmix.data.cells import is_gap, is_gap_among_measures, tidy
+from causalmix.atomic import check_writable, make_folder, replace_file
+from causalmix.data.cells import is_gap, is_gap_among_measures, read_number, tidy
 from causalmix.data.columns import as_category
 from causalmix.data.diagnosis import Diagnosis
 from causalmix.data.files import SUFFIXES
@@ -18,7 +20,16 @@ from causalmix.errors import CausalMixError
 
 _DATE = re.compile(r"(\d+)([-/.])\d+\2(\d+)(?:([ T])\d+:\d+(:\d+)?)?.*")
 _MOST_DECIMALS = 6
-_BELOW = ("<", "≤", "b", "u")  # how a bound from above begins
+_BELOW = (
+    "<",
+    "≤",
+    "=<",
+    "below",
+    "under",
+    "less",
+    "up",
+    "at most",
+)  # how a bound from above begins
 
 
 def check_place_of_rows(path: str | Path, table: str | Path | None = None) -> Path:
@@ -56,15 +67,17 @@ def write_rows(rows: pd.DataFrame, path: Path, **options: object) -> None:
     ----------
     rows : DataFrame
     path : Path
-        As `check_place_of_rows` takes it.
+        As `check_place_of_rows` takes it; its folder is made.
     **options
         Of `DataFrame.to_csv`.
     """
+    make_folder(path.parent)
     if path.suffix.lower() in (".parquet", ".pq"):
         replace_file(path, partial(rows.to_parquet, index=False))
     else:
-        separator = "\t" if path.suffix.lower() == ".tsv" else ","
-        replace_file(path, partial(rows.to_csv, index=False, sep=separator, **options))
+        if path.suffix.lower() == ".tsv":
+            options["sep"] = "\t"
+        replace_file(path, partial(rows.to_csv, index=False, **options))
 
 
 def typed(rows: pd.DataFrame) -> pd.DataFrame:
@@ -126,7 +139,14 @@ def _as(values: pd.Series, like: pd.Series) -> pd.Series:
         return values.convert_dtypes()
 
 
-def written_like(made: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Series:
+def written_like(
+    made: pd.Series,
+    like: pd.Series,
+    diagnosis: Diagnosis,
+    *,
+    cells: pd.Series | None = None,
+    seed: int | Sequence[int] = 0,
+) -> pd.Series:
     """Write the values of a column as another one has them.
 
     Parameters
@@ -137,6 +157,11 @@ def written_like(made: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.S
         The column as its source has it.
     diagnosis : Diagnosis
         How it was read.
+    cells : Series, optional
+        Text whose bounds (``<5``) are written; by default that of `like`.
+    seed : int or sequence of int, default=0
+        Of the choice which values at a bound are written as one: of 5s the share that is ``<5``
+        among the cells, the others as 5.
 
     Returns
     -------
@@ -144,7 +169,8 @@ def written_like(made: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.S
         Text where `like` is text, of its own type where it is typed. What is missing is written as
         most gaps of `like` are.
     """
-    written = _written(made, like, diagnosis)
+    cells = like if cells is None else cells
+    written = _written(made, like, diagnosis, cells, np.random.default_rng(seed))
     if is_text(like) and written.hasnans and (gap := _gap(like, diagnosis)):
         written = written.astype(object).fillna(gap)
     return written
@@ -157,7 +183,13 @@ def _gap(like: pd.Series, diagnosis: Diagnosis) -> str:
     return gaps.mode().iloc[0] if len(gaps) else ""
 
 
-def _written(made: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Series:
+def _written(
+    made: pd.Series,
+    like: pd.Series,
+    diagnosis: Diagnosis,
+    cells: pd.Series,
+    rng: np.random.Generator,
+) -> pd.Series:
     if diagnosis.kind == "category":
         return levels_like(made, like)
     if diagnosis.kind in ("date", "duration"):
@@ -165,16 +197,54 @@ def _written(made: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Serie
     if not is_text(like):
         whole = pd.api.types.is_integer_dtype(like.dtype)
         return _as(made.round().astype("Int64") if whole else made, like)
-    decimals = _decimals(like, diagnosis.decimal)
+    return _with_bounds(made, _decimals(like, diagnosis.decimal), cells, diagnosis, rng)
+
+
+def _numbers(made: pd.Series, decimals: int, diagnosis: Diagnosis) -> pd.Series:
     text = made.map(lambda value: None if pd.isna(value) else f"{value:.{decimals}f}")
     if diagnosis.decimal == ",":
         text = text.str.replace(".", ",")
     if diagnosis.unit:
         text = text.where(made.isna(), text + " " + diagnosis.unit)
-    for bound, value in _bounds(diagnosis).items():
-        beyond = made <= value if bound.lstrip().startswith(_BELOW) else made >= value
-        text = text.where(~beyond, bound)
     return text
+
+
+def _with_bounds(
+    made: pd.Series,
+    decimals: int,
+    cells: pd.Series,
+    diagnosis: Diagnosis,
+    rng: np.random.Generator,
+) -> pd.Series:
+    """Write numbers, those at a bound as the cells have it there, in their shares."""
+    counts = cells.dropna().map(lambda cell: tidy(str(cell))).value_counts()
+    numbers = {cell: read_number(cell, diagnosis.decimal) for cell in counts.index}
+    numbers = {cell: n for cell, n in numbers.items() if n and n.unit in ("", diagnosis.unit)}
+    plain = _numbers(made, decimals, diagnosis)
+    text = plain.copy()
+    ends = {(n.value, _is_below(cell)) for cell, n in numbers.items() if n.bound}
+    # Of "<5" and "<2", a 2 is the second.
+    for value, below in sorted(ends, key=lambda end: -end[0] if end[1] else end[0]):
+        (measured,) = _numbers(pd.Series([value]), decimals, diagnosis)
+        shares = {
+            cell: counts[cell]
+            for cell, n in numbers.items()
+            if n.bound and n.value == value and _is_below(cell) == below
+        }
+        shares[measured] = sum(
+            counts[cell] for cell, n in numbers.items() if n.value == value and not n.bound
+        )
+        beyond = np.less if below else np.greater
+        here = plain == measured
+        if not any(beyond(n.value, value) for n in numbers.values() if not n.bound):
+            here |= beyond(made, value)
+        weights = np.array([*shares.values()])
+        text[here] = rng.choice([*shares], here.sum(), p=weights / weights.sum())
+    return text
+
+
+def _is_below(bound: str) -> bool:
+    return bound.lower().startswith(_BELOW)
 
 
 def _moments(days: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Series:
@@ -189,11 +259,6 @@ def _moments(days: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Serie
     if isinstance(like.dtype, pd.DatetimeTZDtype):
         moments = moments.dt.tz_localize("UTC")
     return _as(moments, like)
-
-
-def _bounds(diagnosis: Diagnosis) -> dict[str, float]:
-    found = [odd.examples for odd in diagnosis.odd if odd.kind == "bound"]
-    return {text: value for each in found for text, value in each.items() if value is not None}
 
 
 def _decimals(like: pd.Series, decimal: str) -> int:

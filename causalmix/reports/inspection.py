@@ -35,13 +35,15 @@ LEAK = 0.99
 """Cross-validated balanced accuracy of one column by itself from which on it is suspected."""
 
 _SENTINEL = re.compile(r"-?(9+|8{2,}|7{2,})|-1")
-_REASONS = {
+REASONS = {
     "constant": "one value or none",
     "identifier": "identifies the rows",
     "text": "text of too many values",
     "mixed": "text; numbers or dates but for some cells",
     "": "",
 }
+"""Why a column is left out, by `Diagnosis.dropped`, in words."""
+
 _MOST_ROWS = 5000  # that leaks are looked for in
 _SHOWN = 4  # levels in a line
 
@@ -184,12 +186,12 @@ def inspect_table(
             use, reason = "left out", "by request"
         else:
             found = diagnoses[column]
-            use, reason = ("left out" if found.dropped else "feature"), _REASONS[found.dropped]
+            use, reason = ("left out" if found.dropped else "feature"), REASONS[found.dropped]
             values = X.get(column)
             if values is None:
                 values = diagnose(frame[column], decimal_comma=raw.decimal_comma)[0]
             if found.dropped == "text" and values.dropna().is_unique:
-                reason = _REASONS["identifier"]
+                reason = REASONS["identifier"]
         counts = (float(values.isna().mean()), int(values.nunique()))
         rows.append((column, _kind(values, found), use, reason, *counts, _values(values, found)))
     names = ["column", "kind", "use", "reason", "missing", "distinct", "values"]
@@ -232,7 +234,8 @@ def source_rows(
     rows : DataFrame
         All columns.
     X : DataFrame
-        Those that are used, without the target; its ``attrs`` say of a decimal comma.
+        Those that are used, without the target; its ``attrs`` say of a decimal comma and the
+        separator.
     y : Series of dtype category
     columns : dict of str to str
         What the used columns are, as `causalmix.data.schema.ROLES` has it.
@@ -255,7 +258,7 @@ def source_rows(
     rows = frame[y.notna().to_numpy()].reset_index(drop=True)
     used = list(columns.loc[columns["use"] == "feature", "column"])
     X = rows[used].copy()
-    X.attrs["decimal_comma"] = raw.decimal_comma
+    X.attrs |= {"decimal_comma": raw.decimal_comma, "separator": raw.separator}
     roles = {"category": "categorical", "number": "numeric", "date": "date"}
     kinds = {each: inspection.diagnoses[each].kind for each in used}
     said = {each: roles[kind] for each, kind in kinds.items() if kind in roles}

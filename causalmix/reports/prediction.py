@@ -58,8 +58,8 @@ def predict_table(
         )
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        rows = frame.reindex(columns=classifier.feature_names_in_)
-        proba = classifier.predict_proba(rows)
+        rows = classifier.read_features(frame.reindex(columns=classifier.feature_names_in_))
+        proba = classifier.predict_proba_of_read(rows)
     scores = pd.DataFrame(proba, columns=[f"probability of {c}" for c in classifier.classes_])
     best = pd.Series(classifier.classes_[proba.argmax(axis=1)], name="class")
     others = frame[[name for name in frame if name not in used]]
@@ -74,10 +74,8 @@ def predict_table(
 
 
 def _n_known(classifier: CausalMixClassifier, rows: pd.DataFrame) -> int:
-    """Count the rows that are like one that the classifier was fitted on."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said with the predictions
-        tables = classifier.read_features(rows), classifier.context_.X
+    """Count the rows, as they were read, that are like one that the classifier was fitted on."""
+    tables = rows, classifier.context_.X
     keys = [pd.util.hash_pandas_object(_as_text(each), index=False) for each in tables]
     return int(keys[0].isin(keys[1]).sum())
 

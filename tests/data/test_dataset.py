@@ -269,8 +269,8 @@ def test_lines_that_end_in_carriage_returns_alone(tmp_path):
 
 @pytest.mark.parametrize("first", ["sep=;\r\n", '"sep=;"\n', "SEP=;\n"])
 def test_the_separator_that_excel_states(tmp_path, first):
-    dataset = load_dataset(write(tmp_path, first + "a;b;target\n1,5;2,3;x\n2,5;x;y\n"))
-    assert dataset.X["a"].tolist() == [1.5, 2.5]
+    dataset = load_dataset(write(tmp_path, first + "a;b;target\n1,5;2,3;x\n2,5;x;y\n3,5;x;y\n"))
+    assert dataset.X["a"].tolist() == [1.5, 2.5, 3.5]
     assert dataset.categorical == ("b",)
     with pytest.raises(DataError, match="line 3: 2 cells, but the header has 3"):
         load_dataset(write(tmp_path, first + "a;b;target\n1,5;2\n"))

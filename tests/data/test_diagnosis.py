@@ -242,6 +242,27 @@ def test_odd_cells_of_dates():
     assert "'n.a.' as missing in 2 cells; '31.02.2024' as missing in 1 cell" in notes[1]
 
 
+FORMATS = ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y-%m-%d %H:%M", "%d.%m.%Y %H:%M:%S"]
+BROKEN = ["2024-02-31", "31.02.2024", "13/32/2024", "2024-13-01", "yesterday", "2024-02-10 25:00"]
+
+
+@pytest.mark.parametrize("n", [11, 60])
+@pytest.mark.parametrize("form", [*FORMATS, "%m/%d/%Y %I:%M %p"])
+@pytest.mark.parametrize("broken", BROKEN)
+def test_one_broken_cell_among_dates_is_missing_and_named(form, broken, n):
+    truth = pd.Series(pd.date_range("2024-03-14 06:00", periods=n, freq="31h")).dt.floor("D")
+    column = truth.dt.strftime(form)
+    days = (truth - pd.Timestamp(0)) / pd.Timedelta(days=1)
+    days[4], changed = np.nan, column.where(column.index != 4, broken)
+    values, found = diagnose(changed.rename("x"))
+    assert found.kind == "date"
+    np.testing.assert_array_equal(values, days)
+    assert [str(odd) for odd in found.odd] == [f"'{broken}' as missing in 1 cell"]
+    values, unread = read(changed, diagnose(column)[1])  # where fit saw none
+    np.testing.assert_array_equal(values, days)
+    assert unread.cells == {broken: 1}
+
+
 # Later tables ------------------------------------------------------------------------------
 
 
@@ -261,7 +282,7 @@ def test_dates_are_read_one_by_one_as_in_fit():
     iso = ["1970-01-02", "1970-12-25"]
     assert later(iso, ["02.01.1970", "13/01/1970", "3/3/1970"])[0] == [1, 12, 61]
     with pytest.raises(DataError, match="now holds '02/01/1970'"):
-        later(iso, ["13/01/1970", "02/01/1970"])
+        later(iso, ["13/01/1970", "02/01/1970", "03/01/1970"])
 
 
 @pytest.mark.parametrize("per_day", [1, 86_400, 86_400_000, 86_400_000_000])

@@ -64,6 +64,8 @@ def test_columns_that_identify_the_rows_get_no_edge():
 def test_bounds_and_knowledge_are_kept():
     (nothing,) = complete_dags([graph("ab")], chain(), alpha=0)
     assert set(nothing.edges) == {("a", "b")}
+    (certain,) = complete_dags([graph()], chain(9000), alpha=0)  # p-values of 0
+    assert not certain.edges
     (full,) = complete_dags([graph()], chain(), alpha=1)
     assert full.number_of_edges() == 10
     (few,) = complete_dags([graph()], chain(), alpha=1, max_parents=1)

@@ -108,12 +108,15 @@ def test_what_was_left_out_is_in_the_report_and_nothing_is_where_time_suffices(
     monkeypatch, tfm, split
 ):
     result = run_on(Clock(120), monkeypatch, tfm, split, 1.0)
-    sizes = {"n_train": 400, "n_val": N_VAL, "seconds": 1.0}
+    sizes = {"n_val": N_VAL, "seconds": 1.0}
     reason = make_report(result, **sizes).reason
     assert re.search(r"30 s \(time_limit\).* 1 of 4 ensemble members, 1 of 4 tasks a step", reason)
     assert result.config.tasks_per_step == 1
+    cut = make_report(run_on(Clock(20), monkeypatch, tfm, split, 1.0), **sizes)
+    assert f" {cut.n_train} of 400 training rows" in cut.reason
     ample = run_on(Clock(1e6), monkeypatch, tfm, split, 1.0)
     assert ample.left_out == ()
+    assert make_report(ample, **sizes).n_train == 400
     assert ample.config == CONFIG.settled(tfm.network, generates=True)
     assert ample.stopped_by == "steps"
 

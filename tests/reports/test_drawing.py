@@ -31,6 +31,8 @@ def shop(tmp_path):
             ),
             "pieces": rng.integers(1, 30, n),
             "kind": rng.choice(["small", "large"], n),
+            "shop": "north",
+            "till": np.where(np.arange(n) < 3, "t7", ""),
             "back": np.where(price + rng.normal(0, 4, n) > 12, "yes", "no"),
         }
     )
@@ -44,7 +46,7 @@ def test_rows_have_the_formats_of_the_table(shop, tmp_path, generator):
     command = ["generate", str(shop), "--target", "back", "-n", "60", "--out", str(out)]
     done = CliRunner().invoke(main, [*command, "--generator", generator])
     assert done.exit_code == 0, done.output
-    rows = pd.read_csv(out, dtype=str)
+    rows = pd.read_csv(out, sep=";", dtype=str)
     real = pd.read_csv(shop, sep=";", dtype=str)
     assert list(rows) == list(real)
     assert len(rows) == 60
@@ -55,15 +57,17 @@ def test_rows_have_the_formats_of_the_table(shop, tmp_path, generator):
     for column, pattern in formats.items():
         assert rows[column].str.fullmatch(pattern).all(), (column, list(rows[column][:5]))
     assert set(rows["kind"]) <= {"small", "large"}
+    assert set(rows["shop"]) == {"north"}
+    assert rows["till"].isna().all()  # of three rows, which it may give away
     assert set(rows["back"]) == {"yes", "no"}
     assert (rows["crp"] == "<5").any()
     assert (pd.to_datetime(rows["bought"], dayfirst=True) >= "2023-06-01").all()
-    assert "'order'" in done.output
+    assert "not learned from: 'order', 'till';" in done.output
     again = CliRunner().invoke(
         main, [*command[:-1], str(tmp_path / "b.csv"), "--generator", generator]
     )
     assert again.exit_code == 0
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "b.csv", dtype=str), rows)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "b.csv", sep=";", dtype=str), rows)
 
 
 def test_kept_noise_is_told_with_what_it_gives_away(shop, tmp_path):
@@ -85,7 +89,7 @@ def test_rows_of_an_intervention_in_shares_on_a_known_graph(shop, tmp_path):
     command += ["--graph-out", str(tmp_path / "edges.csv"), "--quality"]
     done = CliRunner().invoke(main, [*command, "--out", str(tmp_path / "rows.csv")])
     assert done.exit_code == 0, done.output
-    rows = pd.read_csv(tmp_path / "rows.csv", dtype=str)
+    rows = pd.read_csv(tmp_path / "rows.csv", sep=";", dtype=str)
     assert set(rows["bought"]) == {"24.12.2024"}
     assert set(rows["crp"]) == {"<5"}
     assert set(rows["price"]) == {"12,00"}
@@ -141,3 +145,37 @@ def test_values_are_written_like_others(cells, made, written):
     if written is None:
         written = list(pd.to_datetime(["1970-01-01", "1970-01-02"]))
     assert [None if pd.isna(value) else value for value in result] == written
+
+
+def test_a_bound_is_written_in_the_share_of_the_cells_at_it():
+    like = pd.Series([*["<5"] * 30, *["5"] * 10, *map(str, range(6, 90))])
+    _, found = diagnose(like)
+    made = pd.Series([5.0] * 4000 + [7.0] * 10)
+    written = written_like(made, like, found, seed=1)
+    assert set(written[:4000]) == {"<5", "5"}
+    assert abs((written[:4000] == "<5").mean() - 0.75) < 0.03  # four standard errors
+    assert set(written[4000:]) == {"7"}
+    pd.testing.assert_series_equal(written_like(made, like, found, seed=1), written)
+    assert not written_like(made, like, found, seed=2).equals(written)
+    for asked in ("<5", "5"):
+        assert set(written_like(made[:9], like, found, cells=pd.Series([asked]))) == {asked}
+
+
+@pytest.mark.parametrize(
+    ("cells", "made", "written"),
+    [
+        (["less than 5", "7", "9"], [5, 8], ["less than 5", "8"]),
+        (["at most 5", "7", "9"], [5, 8], ["at most 5", "8"]),
+        (["at least 9", "7", "8"], [9, 8], ["at least 9", "8"]),
+        (["<2", "<5", "6", "9"], [2, 3, 5, 8], ["<2", "<5", "<5", "8"]),
+        (["<5", "2", "3", "9"], [2, 3, 5, 8], ["2", "3", "<5", "8"]),
+        (["<0,5 mg", "0,75 mg", "2 mg"], [0.5, 0.502, 0.75], ["<0,5 mg", "<0,5 mg", "0,75 mg"]),
+        (["<1", "<2", "<3", "<4", "<5", "9", "8"], [1, 4, 9], ["<1", "<4", "9"]),
+        (["<5", "7", ">90", "80"], [5, 7, 90], ["<5", "7", ">90"]),
+    ],
+)
+def test_bounds_of_every_kind(cells, made, written):
+    like = pd.Series(cells)
+    _, found = diagnose(like)
+    assert found.kind == "number"
+    assert list(written_like(pd.Series(made, dtype=float), like, found)) == written

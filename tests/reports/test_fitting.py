@@ -19,7 +19,7 @@ from causalmix.discovery.knowledge import BackgroundKnowledge
 from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import roc_auc
 from causalmix.generation.causal import CausalGenerator
-from causalmix.reports.fitting import VERDICTS, TableFit, fit_table
+from causalmix.reports.fitting import VERDICTS, TableFit, _moved, fit_table
 from causalmix.reports.folds import BEFORE, GUESS, TUNED, Folds, _auc_of_counts
 from causalmix.reports.given import read_structure
 from causalmix.reports.inspection import inspect_table
@@ -374,6 +374,32 @@ def test_rows_that_the_model_has_seen_are_counted(model, patients, tmp_path):
     out = ["--out", str(tmp_path / "scores.csv")]
     done = CliRunner().invoke(main, ["predict", str(model[0]), str(tmp_path / "new.csv"), *out])
     assert "70 of 80 rows are among those that the model was fitted on" in done.output
+
+
+def test_a_broken_cell_is_missing_and_named(model, patients, tmp_path):
+    rows = pd.read_csv(patients, dtype=str, keep_default_na=False)
+    rows.loc[4, ["admitted", "age"]] = "31.02.2024", "old"
+    empty = rows.assign(
+        **{name: rows[name].mask(rows.index == 4, "") for name in ("admitted", "age")}
+    )
+    for name, table in (("broken", rows), ("empty", empty)):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+        out = ["--out", str(tmp_path / f"{name}_scores.csv")]
+        done = CliRunner().invoke(
+            main, ["predict", str(model[0]), str(tmp_path / f"{name}.csv"), *out]
+        )
+        assert done.exit_code == 0, done.output
+        said = "'admitted' (1 of 80: '31.02.2024'), 'age' (1 of 80: 'old')"
+        assert (said in done.output) == (name == "broken")
+    scores = [(tmp_path / f"{name}_scores.csv").read_text() for name in ("broken", "empty")]
+    assert scores[0] == scores[1]
+
+
+def test_a_log_loss_that_did_not_move_is_the_same():
+    assert _moved(0.0, 0.0, 0.0) == "the same as"
+    assert (
+        _moved(-0.25, -0.5, 0.0) == "higher by 0.2500 nats (gain -0.2500 [-0.5000, +0.0000]) than"
+    )
 
 
 def test_what_is_no_better_than_guessing_is_not_recommended():
