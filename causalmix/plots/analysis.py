@@ -81,7 +81,7 @@ def plot_critical_differences(means: pd.DataFrame, ax: Axes | None = None) -> Ax
     means = means.round(6).rename(columns=_name)
     ax = ax or _new_axes(len(means.columns) / 2)
     ax.grid(visible=False)
-    scikit_posthocs.critical_difference_diagram(
+    drawn = scikit_posthocs.critical_difference_diagram(
         means.rank(axis=1, ascending=False).mean(),
         scikit_posthocs.posthoc_nemenyi_friedman(means),
         color_palette=colours,
@@ -89,6 +89,7 @@ def plot_critical_differences(means: pd.DataFrame, ax: Axes | None = None) -> Ax
         label_fmt_right="({rank:.1f}) {label}",
         ax=ax,
     )
+    plt.setp(drawn["labels"], color=REAL_COLOUR)  # an arm's own may be too pale to read
     ax.set_title(f"Mean rank by ROC-AUC on {len(means)} tables (1 is the best)")
     return ax
 
