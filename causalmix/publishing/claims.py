@@ -23,20 +23,7 @@ _JUDGES = ("finetuning/paper_generators", "finetuning/paper")
 
 
 def fill_claims(page: Path, results: Path) -> None:
-    """Fill the blanks of the claims' page.
-
-    Parameters
-    ----------
-    page : pathlib.Path
-        Changed in place.
-    results : pathlib.Path
-        The project's folder of results.
-
-    Raises
-    ------
-    CausalMixError
-        If the results are missing, or the page has an unknown blank.
-    """
+    """Fill the claims' page: see `causalmix.publishing.book.fill_page`."""
     name = next((name for name in _JUDGES if _may_judge(Store(results / name))), _JUDGES[-1])
     store = stored_runs(results, name, page)
     judged = judge_claims(store)

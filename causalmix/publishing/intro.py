@@ -26,20 +26,7 @@ _SHOWN = {
 
 
 def fill_intro(page: Path, results: Path) -> None:
-    """Fill the blanks of the first page, and draw its figure.
-
-    Parameters
-    ----------
-    page : pathlib.Path
-        Changed in place.
-    results : pathlib.Path
-        The project's folder of results.
-
-    Raises
-    ------
-    CausalMixError
-        If the results are missing, or the page has an unknown blank.
-    """
+    """Fill the first page, and draw its figure: see `causalmix.publishing.book.fill_page`."""
     gains = candidate_gains(stored_runs(results, "finetuning/contenders", page))
     shown = {
         name: gains[(gains[["arm", "view", "rule"]] == candidate).all(axis=1)]
