@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from causalmix.benchmarks.labels import ARM_LABELS
+from causalmix.data.columns import counted
 from causalmix.plots.results import ARM_COLOURS, METRIC_LABELS
 from causalmix.plots.style import REAL_COLOUR, colours_of, label, legend_below
 
@@ -52,7 +53,8 @@ def plot_differences(
         face = colour if row["p_holm"] < 0.05 else "white"
         ax.plot([row["low"], row["high"]], [place, place], color=colour, lw=2)
         ax.plot(row["difference"], place, "o", color=colour, markerfacecolor=face)
-    ax.set_yticks(rows.index, [f"{_name(r.arm)} ({r.tables} tables)" for r in rows.itertuples()])
+    names = [f"{_name(row.arm)} ({counted(row.tables, 'table')})" for row in rows.itertuples()]
+    ax.set_yticks(rows.index, names)
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
     ax.set(xlabel=f"{METRIC_LABELS[score]} better than {_name(reference)} by")
     ax.xaxis.set_major_locator(MaxNLocator(5))
