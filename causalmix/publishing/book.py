@@ -172,7 +172,7 @@ def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
 
 
 _RESULTS_OF = {
-    "intro": ["finetuning/contenders"],
+    "intro": ["finetuning/contenders", "finetuning/paper"],
     "model_card": ["pretrain", "tfm"],
     "claims": ["finetuning/paper", "finetuning/paper_generators"],
     "privacy": ["generation"],

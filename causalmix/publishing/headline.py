@@ -100,8 +100,20 @@ def _verdicts(rows: pd.DataFrame) -> pd.Series:
     return pd.Series(found, rows.index).where(rows["tables"] >= _LEAST_TABLES, "undecided")
 
 
-def _figures(rows: pd.DataFrame) -> str:
-    """Both scores of one pair of arms; rows are not empty."""
+def describe_difference(rows: pd.DataFrame) -> str:
+    """Say whether an arm is better than another, in both scores.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Those of one pair of arms, as
+        :func:`causalmix.benchmarks.analysis.paired_differences` returns them.
+
+    Returns
+    -------
+    str
+        To follow "it is": a verdict, the figures with their intervals, and how many tables.
+    """
     told, before = [], ""
     for verdict, row in zip(_verdicts(rows), rows.itertuples(), strict=True):
         score, unit = _SCORES[row.score]
@@ -124,7 +136,7 @@ def _worth(found: Mapping[str, pd.DataFrame]) -> str:
         f"{verb} better than it in ROC-AUC, and {loss} in log-loss."
     )
     if len(own):
-        text += f" {_name(_OURS)}, the default of this package, is {_figures(own)}."
+        text += f" {_name(_OURS)}, the default of this package, is {describe_difference(own)}."
     power = found["power"]
     power = power[(power["reference"] == BEFORE) & (power["score"] == "auc")]
     seen = power.set_index("arm")["detectable"].drop(_NOISE, errors="ignore").dropna()
@@ -140,7 +152,7 @@ def _structure(found: Mapping[str, pd.DataFrame]) -> str:
     """Compare an arm with itself on shuffled graphs, where a plan has named the pair."""
     pairs = found["contrasts"].groupby(["arm", "reference"], sort=False)
     told = [
-        f"{_name(arm)}, against the same with shuffled graphs, is {_figures(rows)}."
+        f"{_name(arm)}, against the same with shuffled graphs, is {describe_difference(rows)}."
         for (arm, reference), rows in pairs
         if (arm, reference) in _SHUFFLED
     ]
@@ -262,6 +274,6 @@ def _advice(found: Mapping[str, pd.DataFrame]) -> str:
             " No gain from the graphs themselves is shown, so `generator=None` (rehearsal alone) "
             f"is a fair choice where time is short: {seconds[_REHEARSAL]:.0f} s a run in place of "
             f"{seconds[_OURS]:.0f} s. Against zero-shot it is "
-            f"{_figures(rows[rows['arm'] == _REHEARSAL])}."
+            f"{describe_difference(rows[rows['arm'] == _REHEARSAL])}."
         )
     return text
