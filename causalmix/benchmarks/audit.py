@@ -32,6 +32,7 @@ from causalmix.benchmarks.curve_analysis import curve_facts
 from causalmix.benchmarks.engine import Run, compute
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
+from causalmix.data.columns import counted
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.folder import read_tables
 from causalmix.errors import CausalMixError, check_whole
@@ -319,4 +320,4 @@ def figure_of(row: Any) -> str:
 def behind(row: Any) -> str:
     """Say how much is behind a row of `judge_claims`."""
     counts = {"table": row.tables, "split": row.splits, "run": row.runs}
-    return ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items())
+    return ", ".join(counted(n, name) for name, n in counts.items())

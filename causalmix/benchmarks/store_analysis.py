@@ -12,6 +12,7 @@ from causalmix.benchmarks.audit import judge_claims
 from causalmix.benchmarks.claims import BEFORE
 from causalmix.benchmarks.plan import read_plan
 from causalmix.benchmarks.store import Store
+from causalmix.data.columns import counted
 
 
 def analyse_store(store: Store, where: Collection[str] = ()) -> dict[str, pd.DataFrame]:
@@ -97,9 +98,10 @@ def describe_store(store: Store) -> str:
     }
     return "\n".join(
         [
-            f"{len(runs)} runs, and {len(store.runs(KIND, status='failed'))} that failed: "
-            f"{runs['arm'].nunique()} arms on {runs['dataset'].nunique()} tables, "
-            f"{runs[['dataset', 'split']].drop_duplicates().shape[0]} splits in all.",
+            f"{counted(len(runs), 'run')}, and {len(store.runs(KIND, status='failed'))} that "
+            f"failed: {counted(runs['arm'].nunique(), 'arm')} on "
+            f"{counted(runs['dataset'].nunique(), 'table')}, "
+            f"{counted(len(runs[['dataset', 'split']].drop_duplicates()), 'split')} in all.",
             *(f"{name}: {', '.join(values)}." for name, values in behind.items()),
         ]
     )

@@ -401,6 +401,11 @@ def listed(names: Sequence[str], limit: int = 20) -> str:
     return _joined([quoted(name) for name in names], limit)
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun, as ``1 table`` and ``2,000 tables``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def _joined(texts: Sequence[str], limit: int = 20) -> str:
     more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
     return ", ".join(texts[:limit]) + more

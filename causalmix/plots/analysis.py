@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from causalmix.benchmarks.labels import ARM_LABELS
+from causalmix.data.columns import counted
 from causalmix.plots.results import ARM_COLOURS, METRIC_LABELS
 from causalmix.plots.style import REAL_COLOUR, colours_of, label, legend_below
 
@@ -52,7 +53,8 @@ def plot_differences(
         face = colour if row["p_holm"] < 0.05 else "white"
         ax.plot([row["low"], row["high"]], [place, place], color=colour, lw=2)
         ax.plot(row["difference"], place, "o", color=colour, markerfacecolor=face)
-    ax.set_yticks(rows.index, [f"{_name(r.arm)} ({r.tables} tables)" for r in rows.itertuples()])
+    names = [f"{_name(row.arm)} ({counted(row.tables, 'table')})" for row in rows.itertuples()]
+    ax.set_yticks(rows.index, names)
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
     ax.set(xlabel=f"{METRIC_LABELS[score]} better than {_name(reference)} by")
     ax.xaxis.set_major_locator(MaxNLocator(5))
@@ -81,7 +83,7 @@ def plot_critical_differences(means: pd.DataFrame, ax: Axes | None = None) -> Ax
     means = means.round(6).rename(columns=_name)
     ax = ax or _new_axes(len(means.columns) / 2)
     ax.grid(visible=False)
-    scikit_posthocs.critical_difference_diagram(
+    drawn = scikit_posthocs.critical_difference_diagram(
         means.rank(axis=1, ascending=False).mean(),
         scikit_posthocs.posthoc_nemenyi_friedman(means),
         color_palette=colours,
@@ -89,6 +91,7 @@ def plot_critical_differences(means: pd.DataFrame, ax: Axes | None = None) -> Ax
         label_fmt_right="({rank:.1f}) {label}",
         ax=ax,
     )
+    plt.setp(drawn["labels"], color=REAL_COLOUR)  # an arm's own may be too pale to read
     ax.set_title(f"Mean rank by ROC-AUC on {len(means)} tables (1 is the best)")
     return ax
 

@@ -30,7 +30,8 @@ def _arm_colours() -> dict[str, tuple[float, ...]]:
     """Give each arm a colour, and a purified one a lighter shade of its generator's."""
     plain = dict.fromkeys([*_MAIN, *(arm for arm in ARMS if not arm.endswith(PURIFIED))])
     bright = sns.color_palette("colorblind")
-    few = [*bright[:8], *bright[9:], *sns.color_palette("dark")]  # yellow is too pale for lines
+    # Pink and yellow are too pale for lines.
+    few = [*bright[:6], bright[9], bright[7], *sns.color_palette("dark")]
     many = sns.husl_palette(len(plain) - len(few), s=0.6, l=0.5)
     colours = dict(zip(plain, [*few, *many], strict=True))
     for arm in ARMS.keys() - colours.keys():

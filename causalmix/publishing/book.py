@@ -118,6 +118,7 @@ def build_book(
         mark = hash_files(files_below(stage), base=stage, extra=[package_hash(), *versions()])
         built = target / _MARK
         if _read_mark(built).get("hash") == mark:
+            built.touch()  # whoever looks at its age sees that it was compared with the sources
             report("the book is up to date")
         else:
             report("rendering the pages")
@@ -172,7 +173,7 @@ def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
 
 
 _RESULTS_OF = {
-    "intro": ["finetuning/contenders"],
+    "intro": ["finetuning/contenders", "finetuning/paper"],
     "model_card": ["pretrain", "tfm"],
     "claims": ["finetuning/paper", "finetuning/paper_generators"],
     "privacy": ["generation"],
@@ -184,7 +185,7 @@ _RESULTS_OF = {
 def _fill_pages(book: Path, root: Path) -> dict[str, dict[str, str]]:
     """Fill the pages that have blanks; return the hashes of the results that each reads.
 
-    A filled page is kept below `BUILD` as long as all that it is made of stays the same.
+    A filled page is kept below `BUILD` until what it is made of is another.
     """
     read = {}
     for name, parts in _RESULTS_OF.items():
@@ -197,13 +198,31 @@ def _fill_pages(book: Path, root: Path) -> dict[str, dict[str, str]]:
         kept = root / BUILD / "pages" / f"{name}-{mark[:16]}"
         if not kept.is_dir():
             make_folder(kept.parent)
-            replace_folder(kept, partial(_fill, page, results))
+            replace_folder(kept, partial(fill_page, page, results))
+            for old in set(kept.parent.glob(f"{name}-*")) - {kept}:
+                shutil.rmtree(old)
         shutil.copytree(kept, book, dirs_exist_ok=True)
     return read
 
 
-def _fill(page: Path, results: Path, folder: Path) -> None:
-    """Write a page, filled, and its figures into a folder."""
+def fill_page(page: Path, results: Path, folder: Path) -> None:
+    """Write a page, filled, and its figures into a folder.
+
+    Parameters
+    ----------
+    page : pathlib.Path
+        With blanks. A module of this room bears its name, and has a function ``fill_<name>`` that
+        takes the copy to change and the folder of results.
+    results : pathlib.Path
+        The project's folder of results.
+    folder : pathlib.Path
+        Where the copy and its figures go.
+
+    Raises
+    ------
+    CausalMixError
+        If results are missing, or the page has an unknown blank.
+    """
     room = importlib.import_module(f"causalmix.publishing.{page.stem}")  # needs torch
     getattr(room, f"fill_{page.stem}")(Path(shutil.copy(page, folder)), results)
 

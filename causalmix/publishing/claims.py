@@ -14,6 +14,7 @@ from causalmix.benchmarks.claims import CLAIMS, PAPER, QUANTITIES, Claim
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.store_analysis import describe_store, plan_progress
+from causalmix.data.columns import counted
 from causalmix.publishing.blanks import fill_blanks, stored_runs
 from causalmix.publishing.headline import describe_progress
 from causalmix.publishing.record import markdown_table
@@ -23,20 +24,7 @@ _JUDGES = ("finetuning/paper_generators", "finetuning/paper")
 
 
 def fill_claims(page: Path, results: Path) -> None:
-    """Fill the blanks of the claims' page.
-
-    Parameters
-    ----------
-    page : pathlib.Path
-        Changed in place.
-    results : pathlib.Path
-        The project's folder of results.
-
-    Raises
-    ------
-    CausalMixError
-        If the results are missing, or the page has an unknown blank.
-    """
+    """Fill the claims' page: see `causalmix.publishing.book.fill_page`."""
     name = next((name for name in _JUDGES if _may_judge(Store(results / name))), _JUDGES[-1])
     store = stored_runs(results, name, page)
     judged = judge_claims(store)
@@ -60,9 +48,9 @@ def _verdicts(judged: pd.DataFrame) -> str:
     rows = []
     for claim in CLAIMS:
         own = judged[(judged["claim"] == claim.number) & (judged["arm"] == PAPER)]
-        figures = "; ".join(f"{_figure(row)}, {row.tables} tables" for row in _known(own))
+        known = [f"{_figure(row)}, {counted(row.tables, 'table')}" for row in _known(own)]
         link = f"{{ref}}`{claim.number} <claim-{claim.number}>`"
-        rows.append((link, claim.text, _verdict(claim, own), figures or _shown(claim)))
+        rows.append((link, claim.text, _verdict(claim, own), "; ".join(known) or _shown(claim)))
     return markdown_table(["", "Claim", "Verdict", "Figure, or what shows it"], rows)
 
 
@@ -112,7 +100,9 @@ def _question(judged: pd.DataFrame) -> str:
     counts = known["verdict"].value_counts()
     said = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("better", "worse", "undecided"))
     missing = sorted({ARM_LABELS[name] for name in asked["against"].str[0]} - {r[1] for r in rows})
-    text = f"The runs allow {len(rows)} comparisons: {said}." if rows else "Nothing to compare."
+    text = "Nothing to compare."
+    if rows:
+        text = f"The runs allow {counted(len(rows), 'comparison')}: {said}."
     if missing:
         text += f" There are no runs yet of {', '.join(missing)}."
     head = ["Arm", "Against", "What", "Verdict", "Difference", "Tables"]

@@ -14,6 +14,7 @@ from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.store_analysis import plan_progress
 from causalmix.benchmarks.tabulate import LEAST_TABLES
+from causalmix.data.columns import counted
 from causalmix.publishing.record import code_span
 
 _OURS, _REHEARSAL, _NOISE = CHOSEN[0], "rehearsal", "zero_shot_reseeded"
@@ -99,16 +100,27 @@ def _verdicts(rows: pd.DataFrame) -> pd.Series:
     return pd.Series(found, rows.index).where(rows["tables"] >= _LEAST_TABLES, "undecided")
 
 
-def _figures(rows: pd.DataFrame) -> str:
-    """Both scores of one pair of arms; rows are not empty."""
+def describe_difference(rows: pd.DataFrame) -> str:
+    """Say whether an arm is better than another, in both scores.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Those of one pair of arms, as
+        :func:`causalmix.benchmarks.analysis.paired_differences` returns them.
+
+    Returns
+    -------
+    str
+        To follow "it is": a verdict, the figures with their intervals, and how many tables.
+    """
     told, before = [], ""
     for verdict, row in zip(_verdicts(rows), rows.itertuples(), strict=True):
         score, unit = _SCORES[row.score]
         figure = f"{row.difference:+.4f} [{row.low:+.4f}, {row.high:+.4f}]".replace("-", "−")
         told.append(f"{'' if verdict == before else f'{verdict} '}in {score} ({figure}{unit})")
         before = verdict
-    tables = rows["tables"].iloc[0]
-    return f"{' and '.join(told)}, on {tables} {'table' if tables == 1 else 'tables'}"
+    return f"{' and '.join(told)}, on {counted(rows['tables'].iloc[0], 'table')}"
 
 
 def _worth(found: Mapping[str, pd.DataFrame]) -> str:
@@ -120,11 +132,11 @@ def _worth(found: Mapping[str, pd.DataFrame]) -> str:
     own = rows[rows["arm"] == _OURS]
     verb = "is" if auc in ("none", 1) else "are"
     text = (
-        f"Of {rows['arm'].nunique()} ways to go beyond zero-shot prediction, {auc} {verb} better "
-        f"than it in ROC-AUC, and {loss} in log-loss."
+        f"Of {counted(rows['arm'].nunique(), 'way')} to go beyond zero-shot prediction, {auc} "
+        f"{verb} better than it in ROC-AUC, and {loss} in log-loss."
     )
     if len(own):
-        text += f" {_name(_OURS)}, the default of this package, is {_figures(own)}."
+        text += f" {_name(_OURS)}, the default of this package, is {describe_difference(own)}."
     power = found["power"]
     power = power[(power["reference"] == BEFORE) & (power["score"] == "auc")]
     seen = power.set_index("arm")["detectable"].drop(_NOISE, errors="ignore").dropna()
@@ -140,7 +152,7 @@ def _structure(found: Mapping[str, pd.DataFrame]) -> str:
     """Compare an arm with itself on shuffled graphs, where a plan has named the pair."""
     pairs = found["contrasts"].groupby(["arm", "reference"], sort=False)
     told = [
-        f"{_name(arm)}, against the same with shuffled graphs, is {_figures(rows)}."
+        f"{_name(arm)}, against the same with shuffled graphs, is {describe_difference(rows)}."
         for (arm, reference), rows in pairs
         if (arm, reference) in _SHUFFLED
     ]
@@ -189,9 +201,9 @@ def _harmed(harm: pd.DataFrame) -> str:
     tables = f"Tables that fall by more than chance over splits explains: {'; '.join(sure)}."
     if not sure:
         tables = "No table is known to fall by more than chance over splits explains."
-    if (harm["runs"] == harm["tables"]).all():
+    if not sure and harm["runs"].sum() < 1.5 * harm["tables"].sum():
         tables = (
-            "With one split a table, it cannot be said which tables are harmed by more than chance."
+            "With one split of most tables, it cannot be said which are harmed by more than chance."
         )
     return (
         f"Runs that fall by more than {AUC_HARM} ROC-AUC or {LOSS_HARM} nats: {', '.join(told)}."
@@ -207,8 +219,8 @@ def _helped(found: Mapping[str, pd.DataFrame]) -> str:
         return "That cannot be said."
     row = own.iloc[0]
     text = (
-        f"{_name(arm)} gains more than {MARGIN} ROC-AUC on {row.wins} of {row.tables} tables, and "
-        f"loses more than that on {row.losses}."
+        f"{_name(arm)} gains more than {MARGIN} ROC-AUC on {row.wins} of "
+        f"{counted(row.tables, 'table')}, and loses more than that on {row.losses}."
     )
     traits = found["traits"]
     traits = traits[(traits["arm"] == arm) & (traits["tables"] >= LEAST_TABLES)]
@@ -251,6 +263,8 @@ def _advice(found: Mapping[str, pd.DataFrame]) -> str:
         "models and tasks of the prior, and leaves the weights alone where the validation rows are "
         "against it."
     )
+    if not (_verdicts(own) == "better").any():
+        text += " It is not shown to be better than zero-shot prediction, which `steps=0` gives."
     seconds = found["cost"].set_index("arm")["seconds"]
     pairs = found["contrasts"].groupby(["arm", "reference"])
     graphs = [pairs.get_group(pair) for pair in _SHUFFLED if pair in pairs.groups]
@@ -260,6 +274,6 @@ def _advice(found: Mapping[str, pd.DataFrame]) -> str:
             " No gain from the graphs themselves is shown, so `generator=None` (rehearsal alone) "
             f"is a fair choice where time is short: {seconds[_REHEARSAL]:.0f} s a run in place of "
             f"{seconds[_OURS]:.0f} s. Against zero-shot it is "
-            f"{_figures(rows[rows['arm'] == _REHEARSAL])}."
+            f"{describe_difference(rows[rows['arm'] == _REHEARSAL])}."
         )
     return text

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from causalmix.benchmarks.analysis import paired_differences
+from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.candidates import (
     AUC_HARM,
     CHOSEN,
@@ -14,9 +16,12 @@ from causalmix.benchmarks.candidates import (
     candidate_gains,
     harm,
 )
+from causalmix.benchmarks.claims import BEFORE
 from causalmix.benchmarks.comparison import mean_and_interval
+from causalmix.benchmarks.store import Store
 from causalmix.plots.analysis import plot_runs
 from causalmix.publishing.blanks import fill_blanks, stored_runs
+from causalmix.publishing.headline import describe_difference, describe_progress
 
 _SHOWN = {
     "The same model,\nother members": ("zero_shot_reseeded", "", ""),
@@ -26,26 +31,17 @@ _SHOWN = {
 
 
 def fill_intro(page: Path, results: Path) -> None:
-    """Fill the blanks of the first page, and draw its figure.
-
-    Parameters
-    ----------
-    page : pathlib.Path
-        Changed in place.
-    results : pathlib.Path
-        The project's folder of results.
-
-    Raises
-    ------
-    CausalMixError
-        If the results are missing, or the page has an unknown blank.
-    """
+    """Fill the first page, and draw its figure: see `causalmix.publishing.book.fill_page`."""
     gains = candidate_gains(stored_runs(results, "finetuning/contenders", page))
     shown = {
         name: gains[(gains[["arm", "view", "rule"]] == candidate).all(axis=1)]
         for name, candidate in _SHOWN.items()
     }
-    texts = {"pain": lambda: _pain(*shown.values()), "gain": lambda: _gain(shown["CausalMix"])}
+    texts = {
+        "pain": lambda: _pain(*shown.values()),
+        "gain": lambda: _gain(shown["CausalMix"]),
+        "evidence": lambda: _evidence(stored_runs(results, "finetuning/paper", page)),
+    }
     fill_blanks(page, texts, {"intro_runs.svg": lambda: plot_runs(shown, LOSS_HARM).figure})
 
 
@@ -64,6 +60,13 @@ def _gain(ours: pd.DataFrame) -> str:
     by_table = ours.groupby("dataset")[["auc_gain", "log_loss_gain"]].mean()
     auc, loss = (_with_interval(by_table[name].to_numpy()) for name in by_table)
     return f"ROC-AUC rose by {auc}, log-loss fell by {loss} nats"
+
+
+def _evidence(store: Store) -> str:
+    """Say what the default is worth on the tables of the benchmark, which chose nothing."""
+    runs = store.runs(KIND)
+    rows = paired_differences(runs[runs["arm"].isin([BEFORE, CHOSEN[0]])], [BEFORE])
+    return f"{describe_difference(rows)}. {describe_progress(store)}"
 
 
 def _with_interval(values: np.ndarray) -> str:

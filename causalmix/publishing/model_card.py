@@ -37,20 +37,7 @@ MARGIN_UP_TO = 256
 
 
 def fill_model_card(page: Path, results: Path) -> None:
-    """Fill the blanks of the model card's page, and draw the figures it shows beside it.
-
-    Parameters
-    ----------
-    page : pathlib.Path
-        The page, changed in place.
-    results : pathlib.Path
-        The project's folder of results.
-
-    Raises
-    ------
-    CausalMixError
-        If results are missing, or the page has a blank that is none of `BLANKS`.
-    """
+    """Fill the page, and draw its figures: see `causalmix.publishing.book.fill_page`."""
     found = Results.read(results)
     figures = {
         "model_card_evaluation.svg": lambda: plot_evaluation(found.held_out),
@@ -81,7 +68,7 @@ def _facts(found: Results) -> str:
         ("Training", _effort(training)),
         ("Kept", kept),
         ("Trained with", ", ".join(f"{k} {v}" for k, v in training["versions"].items())),
-        ("At commit", f"`{training['commit'][:12]}`" if training["commit"] else "not recorded"),
+        ("By the code of", _commits(training)),
     ]
     return markdown_table(["", file.stem], rows)
 
@@ -96,6 +83,14 @@ def _effort(training: Mapping[str, Any]) -> str:
         before = {**training["earlier"], "steps_done": training["earlier"]["best_step"]}
         return f"{_effort(before)}; from there {steps:,} steps, {_duration(training)} on {where}"
     return f"{steps:,} steps, {_duration(training)} on {where}"
+
+
+def _commits(training: Mapping[str, Any]) -> str:
+    """Tell the commits behind a run, after those of the runs that it goes on from."""
+    before = [_commits(training["earlier"])] if training.get("earlier") else []
+    commit = training["commit"]
+    own = f"commit `{commit[:12]}`" if commit else "this package, before it was committed"
+    return "; then of ".join([*before, own])
 
 
 def _duration(training: Mapping[str, Any]) -> str:

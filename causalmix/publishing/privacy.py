@@ -30,20 +30,7 @@ _LABELS = {
 
 
 def fill_privacy(page: Path, results: Path) -> None:
-    """Fill the blanks of the page on privacy.
-
-    Parameters
-    ----------
-    page : pathlib.Path
-        Changed in place.
-    results : pathlib.Path
-        The project's folder of results.
-
-    Raises
-    ------
-    CausalMixError
-        If the results are missing, or the page has an unknown blank.
-    """
+    """Fill the page on privacy: see `causalmix.publishing.book.fill_page`."""
     path = results / "generation" / "privacy.csv"
     with naming(path, "a table of results", _RESTORE):
         rows = pd.read_csv(path)

@@ -13,20 +13,7 @@ from causalmix.publishing.record import markdown_table
 
 
 def fill_tables(page: Path, results: Path) -> None:
-    """Fill the blanks of the page on the measuring tables.
-
-    Parameters
-    ----------
-    page : pathlib.Path
-        Changed in place.
-    results : pathlib.Path
-        The project's folder of results.
-
-    Raises
-    ------
-    CausalMixError
-        If the list of tables is missing, or the page has an unknown blank.
-    """
+    """Fill the page on the measuring tables: see `causalmix.publishing.book.fill_page`."""
     path = results / "tables" / "measuring.csv"
     with naming(path, "a list of tables", "Restore it from the repository (git checkout)."):
         listed = pd.read_csv(path, keep_default_na=False)

@@ -564,7 +564,7 @@ def test_a_filled_page_is_kept_until_something_behind_it_changes(project, monkey
         made.append(page.read_text())
         (folder / page.name).write_text("# Intro\n\nfilled\n")
 
-    monkeypatch.setattr(book, "_fill", fill)
+    monkeypatch.setattr(book, "fill_page", fill)
     (project / "book" / "intro.md").write_text("# Intro\n\n{{ pain }}\n")
     runs = project / "results" / "finetuning" / "contenders" / "runs.csv"
     runs.parent.mkdir(parents=True)
@@ -575,6 +575,7 @@ def test_a_filled_page_is_kept_until_something_behind_it_changes(project, monkey
         shutil.rmtree(stage)
         assert list(read["intro"]) == ["results/finetuning/contenders/runs.csv"]
         assert len(made) == times
+        assert len(list((project / "_build" / "pages").iterdir())) == 1  # the older one is gone
     stage = Path(shutil.copytree(project / "book", project / "stage"))
     book._fill_pages(stage, project)
     assert "filled" in (stage / "intro.md").read_text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from made_stores import made_store
+from made_stores import made_row, made_store
 
 from causalmix.benchmarks.store_analysis import analyse_store
 from causalmix.publishing.headline import describe_evidence
@@ -41,14 +41,22 @@ def test_the_headline_is_true_of_the_runs(points):
     assert "in either score: Default fine-tuning." in points["What did not work?"]
     assert "chance and two points: Default fine-tuning." in points["What did not work?"]
     assert points["What to do instead"].startswith("Keep the default")
+    assert "not shown to be better" not in points["What to do instead"]
 
 
 def test_few_tables_decide_nothing_and_missing_arms_are_said_to_be():
     text = describe_evidence(analyse_store(made_store(score, ARMS, tables=2)))
     assert "none is better than it in ROC-AUC, and none in log-loss." in text
     assert "undecided in ROC-AUC (+0.0200" in text
-    once = describe_evidence(analyse_store(made_store(score, ARMS, splits=1)))
-    assert "With one split a table, it cannot be said which tables are harmed" in once
+    assert "It is not shown to be better than zero-shot prediction, which `steps=0`" in text
+    store = made_store(score, ARMS, splits=1)
+    store.add(made_row("default", "t0", 1, **score("default", "t0", 1)))  # the second has begun
+    assert "With one split of most tables, it cannot be said which are harmed" in (
+        describe_evidence(analyse_store(store))
+    )
+    single = describe_evidence(analyse_store(made_store(score, ARMS[:1] + ARMS[2:3], tables=1)))
+    assert "Of 1 way to go beyond zero-shot prediction, none is better than it" in single
+    assert "1 tables" not in single
     alone = describe_evidence(analyse_store(made_store(score, ("zero_shot",))))
     assert "No way of fine-tuning was run." in alone
     assert "no runs of the package's default" in alone

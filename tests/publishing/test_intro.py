@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -59,6 +60,14 @@ def test_the_committed_page_is_filled_from_the_committed_runs(tmp_path):
     assert "{{" not in text
     assert not MISSING.search(text)
     assert "50 runs on 10 tables" in text
+    told = re.search(
+        r"the same default is ((?:un)?\w+) in ROC-AUC \((\S+) \[.*?, on 30 tables\.", text
+    )
+    runs = Store(ROOT / "results" / "finetuning" / "paper").runs(KIND)
+    auc = runs.pivot_table("auc", ["dataset", "split"], "arm")
+    gain = (auc["causal_rehearsal"] - auc["zero_shot"]).groupby("dataset").mean().mean()
+    assert told[2] == f"{gain:+.4f}".replace("-", "−")
+    assert "runs of the frozen plan `paper-1`" in text or "Of the frozen plan `paper-1`" in text
 
 
 def test_the_readme_says_what_the_first_page_computes(tmp_path):

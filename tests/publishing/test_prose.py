@@ -12,6 +12,8 @@ import nbformat
 import pytest
 from chapters import COUNTED, ELSEWHERE, NOTEBOOKS, ON_A_TABLE, ROOT, names_of_tables, sections
 
+import causalmix
+
 PAGES = sorted((ROOT / "book").glob("*.md"))
 
 CONSTANTS = {
@@ -90,8 +92,9 @@ def test_commands_of_the_pages_are_commands(path):
         assert {word for word in words if word.startswith("-")} <= options | {"--help"}, line
 
 
-def test_every_command_is_on_the_page_that_lists_them():
+def test_every_command_and_name_is_on_the_page_that_lists_them():
     from causalmix.cli import main
 
     listed = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
     assert not [name for name in main.commands if f"`causalmix {name}" not in listed]
+    assert not [name for name in causalmix.__all__ if f"`{name}`" not in listed]

@@ -71,6 +71,7 @@ class Page:
     texts: list[str] = field(default_factory=list)
     tables: list[pd.DataFrame] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
+    empty: list[mpl.axes.Axes] = field(default_factory=list)
     warned: list[warnings.WarningMessage] = field(default_factory=list)
 
     def show(self, value: object) -> None:
@@ -99,6 +100,9 @@ class Page:
         for number in mpl.pyplot.get_fignums():
             figure = mpl.pyplot.figure(number)
             figure.canvas.draw()
+            self.empty += [
+                ax for ax in figure.axes if ax.axison and not (ax.has_data() or ax.texts)
+            ]
             self.figures += [text.get_text() for text in figure.findobj(mpl.text.Text)]
         mpl.pyplot.close("all")
 
@@ -141,7 +145,9 @@ def test_a_chapter_is_about_the_readers_table_alone(page, request):
     assert name in words
     assert not words & names_of_tables()
     assert not [text for text in said if COUNTED.search(text)]
-    assert not [text for text in [*said, *cells] if MISSING.search(text)]
+    drawn = [str(each) for rows in page.tables for each in rows.astype(str).to_numpy().flat]
+    assert not [text for text in [*said, *cells, *drawn] if MISSING.search(text)]
     assert not [each for each in page.warned if not issubclass(each.category, UserWarning)]
+    assert not page.empty  # where there is nothing to draw, a panel says so
     if path.stem in ARMS:
         assert not words & {arm for arm in ARM_LABELS if "_" in arm}
