@@ -52,15 +52,6 @@ from causalmix.scm.model import Fitted, StructuralCausalModel
 GRAPHS = {"true": "dag", "discovered": "cpdag_discovered"}
 """Where the graph comes from, and the published algorithm that has it from there."""
 
-MEASURE_LABELS = {
-    "cmd": "CMD",
-    "kmtvd": "kMTVD",
-    "nnaa_distance": "|NNAA − 0.5|",
-    "ate_error": "ATE error",
-    "arms_error": "ATE error, arms",
-}
-"""Their names in figures and tables."""
-
 REAL = "real"
 """Method of rows that were not generated but are real: the floor of every score."""
 
@@ -72,6 +63,15 @@ MEASURES = {
     "arms_error": "ate_abs_error",
 }
 """Measures, less being better, and the published columns they are held against."""
+
+MEASURE_LABELS = {
+    "cmd": "CMD",
+    "kmtvd": "kMTVD",
+    "nnaa_distance": "|NNAA − 0.5|",
+    "ate_error": "ATE error",
+    "arms_error": "ATE error, arms",
+}
+"""Their names in figures and tables."""
 
 DRAWN = "drawn_parents"
 """Ours: parents drawn for each row (`causalmix.generation.by_column.TFMDrawnGenerator`)."""

@@ -93,8 +93,7 @@ def tabulate_probabilities(summary: pd.DataFrame) -> pd.DataFrame:
         datasets with their intervals.
     """
     rows = summary[(summary["dataset"] == "all") & summary["score"].isin(_OF_PROBABILITIES)]
-    shown = (rows[name].map("{:.3f}".format) for name in ("mean", "low", "high"))
-    mean, low, high = shown
+    mean, low, high = (rows[name].map("{:.3f}".format) for name in ("mean", "low", "high"))
     wide = rows.assign(shown=mean + " [" + low + ", " + high + "]").pivot(
         index=["score", "method"], columns="n_rows", values="shown"
     )
