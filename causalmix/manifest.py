@@ -65,7 +65,9 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def make_manifest(settings: dict[str, object], data: dict[str, str]) -> dict[str, object]:
+def make_manifest(
+    settings: dict[str, object], data: dict[str, str], commit: str | None = None
+) -> dict[str, object]:
     """Describe a set of results well enough to produce it again.
 
     Parameters
@@ -74,6 +76,8 @@ def make_manifest(settings: dict[str, object], data: dict[str, str]) -> dict[str
         Whatever the results depend on, JSON-serialisable: sizes, seeds, checkpoint hash.
     data : dict of str to str
         Content hash of every dataset by name.
+    commit : str, optional
+        Of the code that made the results; by default that of the checkout as it is now.
 
     Returns
     -------
@@ -84,7 +88,7 @@ def make_manifest(settings: dict[str, object], data: dict[str, str]) -> dict[str
         "settings": settings,
         "data": data,
         "versions": package_versions(),
-        "commit": git_commit(),
+        "commit": commit or git_commit(),
     }
 
 

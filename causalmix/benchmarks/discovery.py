@@ -183,7 +183,9 @@ def run_discovery_benchmark(
     options |= {name: {"n_bootstraps": n_bootstraps, "code": ours} for name in VARIANTS}
     runs = [run for table in tables for run in table.runs(options)]
     columns = (*_KEY, *SCORES, *_PARTS, "seconds", "outcome", "data", "code")
-    rows = make_rows(out, runs, {table.name: table for table in tables}, columns, **computing)
+    rows, commit = make_rows(
+        out, runs, {table.name: table for table in tables}, columns, **computing
+    )
     summary = summarise(rows)
     manifest = make_manifest(
         {
@@ -197,6 +199,7 @@ def run_discovery_benchmark(
             "methods": {name: each["code"] for name, each in options.items()},
         },
         _data_hashes(csuite),
+        commit,
     )
     write_beside(out, summary, manifest)
     return DiscoveryBenchmark(rows, summary, manifest)

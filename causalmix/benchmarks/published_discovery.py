@@ -105,9 +105,10 @@ def compare_with_published(
         for n in n_rows
         for method in METHODS
     ]
-    rows = make_rows(out, runs, datasets, (*_KEY, *SCORES, "data"), **computing)
+    rows, commit = make_rows(out, runs, datasets, (*_KEY, *SCORES, "data"), **computing)
     summary = summarise(rows, published)
-    write_beside(out, summary, make_manifest({"n_rows": list(n_rows), "draws": draws}, hashes))
+    settings = {"n_rows": list(n_rows), "draws": draws}
+    write_beside(out, summary, make_manifest(settings, hashes, commit))
     return summary
 
 

@@ -83,7 +83,7 @@ def make_rows(
     *,
     also: Collection[str] = (),
     **computing: Any,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, str]:
     """Make the runs that the store of a CSV file lacks, and write a row for each.
 
     Parameters
@@ -104,8 +104,10 @@ def make_rows(
 
     Returns
     -------
-    DataFrame
+    rows : DataFrame
         In the order of the runs.
+    commit : str
+        Of the code that made them; several by comma.
 
     Raises
     ------
@@ -129,7 +131,7 @@ def make_rows(
     frame = pd.DataFrame([_cells(run, store[run.key]) for run in wanted], columns=list(columns))
     in_order = frame.sort_values(list(columns), kind="stable")
     replace_file(out, lambda path: in_order.to_csv(path, index=False))
-    return frame
+    return frame, store.commits(run.key for run in wanted)
 
 
 def _kept(store: Store, like: Run, data: Collection[str]) -> list[Run]:

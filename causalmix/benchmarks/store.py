@@ -118,6 +118,13 @@ class Store:
     def __getitem__(self, key: str) -> dict[str, Any]:
         return self._rows[key]
 
+    def commits(self, keys: Iterable[str]) -> str:
+        """Return the commits of the code that made some runs, as the rows have them.
+
+        A checkout may have moved on since, and a run that is continued may have several.
+        """
+        return ", ".join(sorted({self[key]["commit"] or "unknown" for key in keys}))
+
     def add(self, row: Mapping[str, Any]) -> None:
         """Take a finished run; it is on the disk after `FLUSH_SECONDS` or `flush`.
 

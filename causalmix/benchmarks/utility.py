@@ -161,7 +161,9 @@ def benchmark_utility(
             f"No table of {folder or 'those embedded'} has {min(n_train) + _MIN_TEST_ROWS} rows, "
             "as n_train needs."
         )
-    rows = make_rows(out, runs, chosen, [*_KEY, *SCORES, *PRIVACY, "seconds", "data"], **computing)
+    rows, commit = make_rows(
+        out, runs, chosen, [*_KEY, *SCORES, *PRIVACY, "seconds", "data"], **computing
+    )
     summary = summarise_utility(rows)
     settings = {
         "n_train": list(n_train),
@@ -172,7 +174,7 @@ def benchmark_utility(
         "ctgan_epochs": CTGAN_EPOCHS,
     }
     used = {run.table: chosen[run.table].content_hash for run in runs}
-    write_beside(out, summary, make_manifest(settings, used))
+    write_beside(out, summary, make_manifest(settings, used, commit))
     return summary
 
 

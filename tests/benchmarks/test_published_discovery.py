@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -70,8 +72,14 @@ def test_figure_and_table_show_the_means_over_all_datasets():
     assert list(table.index.levels[1]) == [LABELS[name] for name in METHODS]
 
 
-def test_the_command(shared_data, tmp_path):
-    """On CSuite PC is nearly blind at 100 rows; the probabilities see more of the skeleton."""
+def test_the_command(shared_data, tmp_path, monkeypatch):
+    """On CSuite PC is nearly blind at 100 rows; the probabilities see more of the skeleton.
+
+    The manifest has the commits of the code that made the rows, whatever the checkout is at now.
+    """
+    commits = iter(["first", *["second"] * 7])
+    monkeypatch.setattr("causalmix.benchmarks.engine._commit", lambda: next(commits))
+    monkeypatch.setattr("causalmix.manifest.git_commit", lambda: "now")
     folder = tmp_path / "csuite"
     folder.mkdir()
     for name in ("mixed_simpson", "nonlin_simpson", "published_discovery.csv"):
@@ -84,6 +92,8 @@ def test_the_command(shared_data, tmp_path):
     recall = found.loc["all"].xs("skeleton_recall", level="score")
     assert recall.loc["bootstrap", "mean"] > recall.loc["bootstrap", "published"] == 0.4325
     assert len(pd.read_csv(tmp_path / "out.csv")) == 2 * 2 * 2
+    manifest = json.loads((tmp_path / "out_manifest.json").read_text())
+    assert manifest["commit"] == "first, second"
 
 
 def test_mistakes(shared_data, tmp_path):
