@@ -122,6 +122,21 @@ def test_predictions_are_of_every_row_in_order_with_the_ids(patients, model, tmp
     assert "lacks 2 of the 4 columns that the model uses: 'age', 'crp'" in done.output
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_scores_are_separated_as_the_rows_are(patients, model, tmp_path, separator):
+    rows = pd.read_csv(patients, dtype=str, keep_default_na=False).head(20)
+    rows.to_csv(tmp_path / "new.csv", index=False, sep=separator)
+    command = ["predict", str(model[0]), str(tmp_path / "new.csv"), "--out"]
+    for name, written in (("scores.csv", separator), ("scores.tsv", "\t")):
+        done = CliRunner().invoke(main, [*command, str(tmp_path / name)])
+        assert done.exit_code == 0, done.output
+        lines = (tmp_path / name).read_text().splitlines()
+        assert lines[0].split(written) == ["patient", "class"] + [
+            f"probability of {name}" for name in ("no", "yes")
+        ]
+        assert [line.split(written)[0] for line in lines[1:]] == list(rows["patient"])
+
+
 def test_a_kept_generator_draws_what_one_of_the_table_draws(patients, model, tmp_path):
     for name, source in (
         ("kept.csv", [str(model[0])]),
