@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -62,7 +62,8 @@ class RowSource:
     Attributes
     ----------
     rows : DataFrame
-        Its used columns and the target, as their source has them, of the rows with a class.
+        Its used columns, those of one value and the target, as their source has them, of the rows
+        with a class.
     columns : list of str
         All columns of the source, in its order.
     numbered : list of str
@@ -79,8 +80,6 @@ class RowSource:
         Arguments of its constructor.
     seed : int
         Its seed, where it has one.
-    constant : dict of str to str
-        Columns that were not learned from because all cells are the same text, and that text.
     separator : str
         Between cells of a CSV file.
     """
@@ -95,7 +94,6 @@ class RowSource:
     generator: str | None
     options: dict[str, Any]
     seed: int
-    constant: dict[str, str] = field(default_factory=dict)
     separator: str = ","
 
     @classmethod
@@ -113,13 +111,13 @@ class RowSource:
         raw, X, y, roles = source_rows(table, inspection, categorical)
         unused = [name for name in raw if name not in X and name != y.name]
         reasons = inspection.columns.set_index("column")["reason"]
-        same = {
-            name: raw[name].iloc[0]
+        same = [
+            name
             for name in unused
-            if reasons[name] == REASONS["constant"] and raw[name].nunique(dropna=False) == 1
-        }
+            if reasons[name] == REASONS["constant"] and _has_one_value(raw[name])
+        ]
         return cls(
-            raw[[*X, y.name]],
+            raw[[*X, *same, y.name]],
             list(raw),
             [name for name in identifiers(raw[unused]) if name in unused],
             y.name,
@@ -129,7 +127,6 @@ class RowSource:
             generator,
             dict(options or {}),
             seed,
-            {name: cell for name, cell in same.items() if isinstance(cell, str)},
             X.attrs["separator"],
         )
 
@@ -170,10 +167,9 @@ class RowSource:
             where it was not learned from for another reason.
         """
         schema, _ = self.read
-        columns = {
-            name: pd.Series([self.constant.get(name)] * len(y), dtype=object)
-            for name in self.columns
-        }
+        columns = {name: pd.Series([None] * len(y), dtype=object) for name in self.columns}
+        first = self.rows.iloc[np.zeros(len(y), dtype=int)].reset_index(drop=True)
+        columns |= {name: first[name] for name in self.rows if _has_one_value(self.rows[name])}
         asked = {name: pd.Series([text]) for name, text in (do or {}).items()}
         for k, (name, column) in enumerate(X.items()):
             columns[name] = written_like(
@@ -373,8 +369,7 @@ def generate_table(
     if out.suffix.lower() not in (".csv", ".tsv") and _all_text(source.rows):
         rows = typed(rows)
     write_rows(rows, out, sep=source.separator)
-    not_learned = [name for name in source.columns if name not in source.rows]
-    if unused := [name for name in not_learned if name not in source.constant]:
+    if unused := [name for name in source.columns if name not in source.rows]:
         report(
             f"Columns that were not learned from: {listed(unused)}; those that identify rows are "
             "numbered, the others empty."
@@ -389,6 +384,10 @@ def generate_table(
     attack = membership_attack(half.frame(), other.frame(), X.join(y)) if keep_noise else None
     judged = quality_report(half, other, {source.generator: (X, y)}) if quality else None
     return Drawn(attack, judged)
+
+
+def _has_one_value(column: pd.Series) -> bool:
+    return column.nunique(dropna=False) == 1
 
 
 def _all_text(rows: pd.DataFrame) -> bool:
