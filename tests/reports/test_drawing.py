@@ -71,6 +71,26 @@ def test_rows_have_the_formats_of_the_table(shop, tmp_path, generator):
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_no_row_has_the_name_of_a_household_of_two(tmp_path, ending):
+    rng, n = np.random.default_rng(0), 60
+    text = {
+        "household": np.repeat([f"Family {k}" for k in range(n // 2)], 2),
+        "note": np.where(np.arange(n) < 40, "none", [f"fell in room {k}" for k in range(n)]),
+        "town": rng.choice([f"Town {k}" for k in range(12)], n),
+    }
+    frame = pd.DataFrame({name: rng.permutation(cells) for name, cells in text.items()})
+    frame = frame.assign(x=rng.normal(size=n), y=rng.choice(["n", "y"], n))
+    table, out = tmp_path / f"table.{ending}", tmp_path / f"rows.{ending}"
+    frame.to_parquet(table) if ending == "parquet" else frame.to_csv(table, index=False)
+    generate_table(table, "y", out, 200, generator="smote_nc")
+    rows = pd.read_parquet(out) if ending == "parquet" else pd.read_csv(out)
+    assert list(rows) == list(frame)
+    assert rows[["household", "note"]].isna().all(axis=None)
+    assert rows["town"].nunique() > 6
+    assert set(rows["town"]) <= set(frame["town"])
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
 def test_a_column_of_one_value_has_it_in_all_rows_with_its_type(tmp_path, ending):
     rng, n = np.random.default_rng(0), 40
     day = pd.Timestamp("2024-03-01")
