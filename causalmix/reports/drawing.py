@@ -48,7 +48,7 @@ from causalmix.reports.formats import (
 )
 from causalmix.reports.given import Graph, Knowledge, read_structure
 from causalmix.reports.inspection import REASONS, Inspection, inspect_table, source_rows
-from causalmix.reports.order import date_order, sample_in_order
+from causalmix.reports.order import check_dates, date_order, sample_in_order
 from causalmix.reports.stages import heard
 
 _FIGURES = (".png", ".svg", ".pdf")
@@ -295,7 +295,7 @@ def generate_table(
         Shares of the classes, which sum to 1; by default as in the table.
     do : mapping of str to str, optional
         Columns that are set to a value, as the table writes it, with the effects that follow in the
-        causal generator's graphs.
+        causal generator's graphs. Dates that are not set stay in their order with one that is.
     graph, knowledge
         As :func:`causalmix.reports.given.read_structure` takes them.
     options : mapping, optional
@@ -357,12 +357,14 @@ def generate_table(
     asked = {"class_shares": class_shares, "do": _read_do(source, do or {}, report)}
     asked = {name: value for name, value in asked.items() if value}
     schema, whole = source.read
+    order = [pair for pair in date_order(whole.X, schema) if not set(pair) <= set(do or {})]
+    dates = {"like": source.rows, "schema": schema, "order": order}
+    check_dates(asked.get("do", {}), whole.X, **dates)
     report(f"fitting {source.generator} on {whole.n_rows} rows")
     with heard(report):
         fitted = source.make(**noise, **asked).fit(whole.X, whole.y)
     report(f"writing {n} rows")
-    order = [pair for pair in date_order(whole.X, schema) if not set(pair) <= set(do or {})]
-    X, y, said = sample_in_order(fitted, n, seed, like=source.rows, schema=schema, order=order)
+    X, y, said = sample_in_order(fitted, n, seed, do=do or (), **dates)
     for line in said:
         report(line)
     rows = source.written(X, y, seed, do)
