@@ -38,6 +38,7 @@ from causalmix.generation.base import Generator
 from causalmix.plots.style import plot_graph
 from causalmix.quality.privacy import MembershipAttack, membership_attack
 from causalmix.quality.report import quality_report
+from causalmix.reports.bounds import with_bounds
 from causalmix.reports.formats import (
     check_place_of_rows,
     is_text,
@@ -281,7 +282,9 @@ def generate_table(
     out : str or Path
         CSV or Parquet file. It has the table's columns, written as there: dates in their format,
         numbers with their decimals and units, and those at a bound as it is written (``<5``), in
-        the share of the table's cells at that value; its separator between cells.
+        the share of the table's cells at that value; its separator between cells. Without `do` as
+        large a share of the rows is at the least or greatest number of a column, where that is 5 %
+        of the cells or more (`causalmix.reports.bounds.with_bounds`).
         A date that is never after another one in the table is not in any row. Columns that identify
         rows get new numbers, those of one value have it, others that are not used stay empty.
     n : int
@@ -367,6 +370,8 @@ def generate_table(
     X, y, said = sample_in_order(fitted, n, seed, do=do or (), **dates)
     for line in said:
         report(line)
+    if not do:
+        X = with_bounds(X, y, whole, like=source.rows, schema=schema, seed=seed)
     rows = source.written(X, y, seed, do)
     if out.suffix.lower() not in (".csv", ".tsv") and _all_text(source.rows):
         rows = typed(rows)
