@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -38,6 +38,7 @@ from causalmix.generation.base import Generator
 from causalmix.plots.style import plot_graph
 from causalmix.quality.privacy import MembershipAttack, membership_attack
 from causalmix.quality.report import quality_report
+from causalmix.reports.bounds import with_bounds
 from causalmix.reports.formats import (
     check_place_of_rows,
     is_text,
@@ -48,7 +49,7 @@ from causalmix.reports.formats import (
 )
 from causalmix.reports.given import Graph, Knowledge, read_structure
 from causalmix.reports.inspection import REASONS, Inspection, inspect_table, source_rows
-from causalmix.reports.order import date_order, sample_in_order
+from causalmix.reports.order import check_dates, date_order, sample_in_order
 from causalmix.reports.stages import heard
 
 _FIGURES = (".png", ".svg", ".pdf")
@@ -62,7 +63,8 @@ class RowSource:
     Attributes
     ----------
     rows : DataFrame
-        Its used columns and the target, as their source has them, of the rows with a class.
+        Its used columns, those of one value and the target, as their source has them, of the rows
+        with a class.
     columns : list of str
         All columns of the source, in its order.
     numbered : list of str
@@ -79,8 +81,6 @@ class RowSource:
         Arguments of its constructor.
     seed : int
         Its seed, where it has one.
-    constant : dict of str to str
-        Columns that were not learned from because all cells are the same text, and that text.
     separator : str
         Between cells of a CSV file.
     """
@@ -95,7 +95,6 @@ class RowSource:
     generator: str | None
     options: dict[str, Any]
     seed: int
-    constant: dict[str, str] = field(default_factory=dict)
     separator: str = ","
 
     @classmethod
@@ -113,13 +112,13 @@ class RowSource:
         raw, X, y, roles = source_rows(table, inspection, categorical)
         unused = [name for name in raw if name not in X and name != y.name]
         reasons = inspection.columns.set_index("column")["reason"]
-        same = {
-            name: raw[name].iloc[0]
+        same = [
+            name
             for name in unused
-            if reasons[name] == REASONS["constant"] and raw[name].nunique(dropna=False) == 1
-        }
+            if reasons[name] == REASONS["constant"] and _has_one_value(raw[name])
+        ]
         return cls(
-            raw[[*X, y.name]],
+            raw[[*X, *same, y.name]],
             list(raw),
             [name for name in identifiers(raw[unused]) if name in unused],
             y.name,
@@ -129,7 +128,6 @@ class RowSource:
             generator,
             dict(options or {}),
             seed,
-            {name: cell for name, cell in same.items() if isinstance(cell, str)},
             X.attrs["separator"],
         )
 
@@ -170,10 +168,9 @@ class RowSource:
             where it was not learned from for another reason.
         """
         schema, _ = self.read
-        columns = {
-            name: pd.Series([self.constant.get(name)] * len(y), dtype=object)
-            for name in self.columns
-        }
+        columns = {name: pd.Series([None] * len(y), dtype=object) for name in self.columns}
+        first = self.rows.iloc[np.zeros(len(y), dtype=int)].reset_index(drop=True)
+        columns |= {name: first[name] for name in self.rows if _has_one_value(self.rows[name])}
         asked = {name: pd.Series([text]) for name, text in (do or {}).items()}
         for k, (name, column) in enumerate(X.items()):
             columns[name] = written_like(
@@ -285,7 +282,9 @@ def generate_table(
     out : str or Path
         CSV or Parquet file. It has the table's columns, written as there: dates in their format,
         numbers with their decimals and units, and those at a bound as it is written (``<5``), in
-        the share of the table's cells at that value; its separator between cells.
+        the share of the table's cells at that value; its separator between cells. Without `do` as
+        large a share of the rows is at the least or greatest number of a column, where that is 5 %
+        of the cells or more (`causalmix.reports.bounds.with_bounds`).
         A date that is never after another one in the table is not in any row. Columns that identify
         rows get new numbers, those of one value have it, others that are not used stay empty.
     n : int
@@ -299,7 +298,7 @@ def generate_table(
         Shares of the classes, which sum to 1; by default as in the table.
     do : mapping of str to str, optional
         Columns that are set to a value, as the table writes it, with the effects that follow in the
-        causal generator's graphs.
+        causal generator's graphs. Dates that are not set stay in their order with one that is.
     graph, knowledge
         As :func:`causalmix.reports.given.read_structure` takes them.
     options : mapping, optional
@@ -361,20 +360,23 @@ def generate_table(
     asked = {"class_shares": class_shares, "do": _read_do(source, do or {}, report)}
     asked = {name: value for name, value in asked.items() if value}
     schema, whole = source.read
+    order = [pair for pair in date_order(whole.X, schema) if not set(pair) <= set(do or {})]
+    dates = {"like": source.rows, "schema": schema, "order": order}
+    check_dates(asked.get("do", {}), whole.X, **dates)
     report(f"fitting {source.generator} on {whole.n_rows} rows")
     with heard(report):
         fitted = source.make(**noise, **asked).fit(whole.X, whole.y)
     report(f"writing {n} rows")
-    order = [pair for pair in date_order(whole.X, schema) if not set(pair) <= set(do or {})]
-    X, y, said = sample_in_order(fitted, n, seed, like=source.rows, schema=schema, order=order)
+    X, y, said = sample_in_order(fitted, n, seed, do=do or (), **dates)
     for line in said:
         report(line)
+    if not do:
+        X = with_bounds(X, y, whole, like=source.rows, schema=schema, seed=seed)
     rows = source.written(X, y, seed, do)
     if out.suffix.lower() not in (".csv", ".tsv") and _all_text(source.rows):
         rows = typed(rows)
     write_rows(rows, out, sep=source.separator)
-    not_learned = [name for name in source.columns if name not in source.rows]
-    if unused := [name for name in not_learned if name not in source.constant]:
+    if unused := [name for name in source.columns if name not in source.rows]:
         report(
             f"Columns that were not learned from: {listed(unused)}; those that identify rows are "
             "numbered, the others empty."
@@ -389,6 +391,10 @@ def generate_table(
     attack = membership_attack(half.frame(), other.frame(), X.join(y)) if keep_noise else None
     judged = quality_report(half, other, {source.generator: (X, y)}) if quality else None
     return Drawn(attack, judged)
+
+
+def _has_one_value(column: pd.Series) -> bool:
+    return column.nunique(dropna=False) == 1
 
 
 def _all_text(rows: pd.DataFrame) -> bool:

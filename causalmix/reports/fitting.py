@@ -32,6 +32,9 @@ _HELD_OUT = 0.85  # share after which no fold begins; the rest is the report's
 
 VERDICTS = ("helped", "no difference found", "harmed")
 
+LEAST_FOLDS = 2
+"""Held-out folds below which nothing is decided, and the weights stay as they were."""
+
 
 @dataclass(frozen=True, eq=False)
 class TableFit:
@@ -54,6 +57,8 @@ class TableFit:
         Of it all.
     until : float or None
         When the time is over, by `time.monotonic`.
+    undone : CausalMixClassifier or None
+        The fine-tuned classifier whose place `classifier` took, if one was undone.
     """
 
     classifier: CausalMixClassifier
@@ -64,6 +69,12 @@ class TableFit:
     seed: int
     seconds: float
     until: float | None
+    undone: CausalMixClassifier | None = None
+
+    @property
+    def tried(self) -> CausalMixClassifier:
+        """The classifier that was fine-tuned, used or not."""
+        return self.undone or self.classifier
 
     @property
     def used(self) -> str:
@@ -75,12 +86,10 @@ class TableFit:
         """One of `VERDICTS`, by the 95 % interval of the gain in log-loss.
 
         ``"helped"``: all of it is above 0; ``"harmed"``: all of it is below; else ``"no difference
-        found"``. The gain is that on held-out folds, or on the validation rows where there was no
-        time for one; without a step there is none.
+        found"``, which is also said of fewer folds than `LEAST_FOLDS`.
         """
-        if not self.folds.finished:
-            said = self.classifier.report_.verdict
-            return said if said in VERDICTS else "no difference found"
+        if self.folds.finished < LEAST_FOLDS:
+            return "no difference found"
         _, low, high = self.folds.difference()
         return "helped" if low > 0 else "harmed" if high < 0 else "no difference found"
 
@@ -103,7 +112,7 @@ class TableFit:
         """
         if self.folds.finished:
             return [self._on_fine_tuning(), self._on_the_usual()]
-        report = self.classifier.report_
+        report = self.tried.report_
         said = f"Fine-tuning: {self.verdict}. "
         if report.gain is not None:
             low, high = report.gain_interval
@@ -111,16 +120,17 @@ class TableFit:
             said += f"On {report.n_val} validation rows its log-loss is {moved} zero-shot's. "
         else:
             said += "No step was taken. "
-        return [f"{said}There was no time for a held-out fold. The {self.used} model is used."]
+        return [f"{said}There was no time for a held-out fold, which would decide: {self._use()}"]
 
     def _on_fine_tuning(self) -> str:
         folds = "1 fold" if self.folds.finished == 1 else f"{self.folds.finished} folds"
         where = f"on {len(self.folds.rows)} rows held out in {folds}"
         if self.folds.finished < self.folds.asked:
             where += f" of {self.folds.asked}, for which there was time"
+        where += ". One fold decides nothing: " if self.folds.finished < LEAST_FOLDS else "; "
         return (
             f"Fine-tuning: {self.verdict}. Its log-loss is {_moved(*self.folds.difference())} "
-            f"zero-shot's, {where}; {self._use()}"
+            f"zero-shot's, {where}{self._use()}"
         )
 
     def _use(self) -> str:
@@ -128,6 +138,8 @@ class TableFit:
         if self.verdict == "harmed":
             return "the model predicts as without it."
         used = f"the {self.used} model is used."
+        if self.folds.finished < LEAST_FOLDS:
+            return f"{used} More time holds more folds out."
         if self.verdict == "helped":
             against = (
                 " In the fit on all rows the validation rows were not better predicted; another "
@@ -153,6 +165,8 @@ class TableFit:
             return "The usual classifiers are no better than guessing by the shares of the classes."
         value, low, high = self.folds.difference(self.used, best)
         moved = f"its log-loss is {_moved(-value, -high, -low)} that of the model"
+        if self.folds.finished < LEAST_FOLDS:
+            return f"Of the usual classifiers {best} is the best there: {moved}."
         if low > 0:
             return f"The usual classifiers are worse; of the best of them, {best}, {moved}."
         if high < 0:
@@ -237,8 +251,8 @@ def fit_table(
         Of splits, generator, steps and ensemble.
     out : str or Path, optional
         Folder to save the classifier in: after the fit, before folds are held out, so that an
-        interrupt then loses nothing of it. Where the folds say that fine-tuning did harm, the model
-        without it takes its place.
+        interrupt then loses nothing of it. Where the folds say that fine-tuning did harm, or are
+        fewer than `LEAST_FOLDS`, the model without it takes its place.
     keep_generator : bool, default=False
         Whether the folder also gets what
         :func:`causalmix.reports.drawing.generate_table` needs to draw rows from it: the used
@@ -319,9 +333,12 @@ def fit_table(
                 time.monotonic() - started,
                 None if time_limit is None else started + time_limit,
             )
-            if found.verdict == "harmed" and found.used == TUNED:
-                report("fine-tuning does harm: fitting without it")
-                found = replace(found, classifier=without_steps(classifier).fit(X, y.astype(str)))
+            few = folds.finished < LEAST_FOLDS
+            if (few or found.verdict == "harmed") and found.used == TUNED:
+                why = f"only {folds.finished} of {folds.asked} folds" if few else "it does harm"
+                report(f"{why}: fitting without fine-tuning")
+                before = without_steps(classifier).fit(X, y.astype(str))
+                found = replace(found, classifier=before, undone=classifier)
                 save(found.classifier)
     return found
 

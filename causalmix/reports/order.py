@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import permutations
 
 import numpy as np
@@ -44,6 +44,48 @@ def date_order(X: pd.DataFrame, schema: TableSchema) -> list[tuple[str, str]]:
     ]
 
 
+def check_dates(
+    do: Mapping[str, float],
+    X: pd.DataFrame,
+    *,
+    like: pd.DataFrame,
+    schema: TableSchema,
+    order: Collection[tuple[str, str]],
+) -> None:
+    """Raise if a date is set to what no row can have that keeps the order.
+
+    Parameters
+    ----------
+    do : mapping of str to float
+        Columns that are set, and to what; dates to days since 1970-01-01.
+    X : DataFrame
+        Rows as `schema` reads them; drawn dates stay between the first and the last of these.
+    like, schema, order
+        As `sample_in_order` takes them.
+
+    Raises
+    ------
+    DataError
+        If the other date of a pair would have to be outside of that; says what to do.
+    """
+    for one, other in order:
+        for name, free, side, end in (
+            (one, other, "before", X[other].max()),
+            (other, one, "after", X[one].min()),
+        ):
+            if name not in do or (do[name] <= end if side == "before" else do[name] >= end):
+                continue
+            value, last = (
+                written_like(pd.Series([float(day)]), like[each], schema.columns[each])[0]
+                for each, day in ((name, do[name]), (free, end))
+            )
+            raise DataError(
+                f"do sets {quoted(name)} to {value}; {quoted(free)} would be {side} it in every "
+                f"row, which no row of the table has: there it goes to {last}. Set {quoted(free)} "
+                "too (--do), choose a date within that, or leave one of the two out (--drop)."
+            )
+
+
 def sample_in_order(
     generator: Generator,
     n: int,
@@ -52,6 +94,7 @@ def sample_in_order(
     like: pd.DataFrame,
     schema: TableSchema,
     order: Collection[tuple[str, str]],
+    do: Collection[str] = (),
 ) -> tuple[pd.DataFrame, pd.Series, list[str]]:
     """Draw rows; replace those whose dates are out of order by others of the same class.
 
@@ -66,6 +109,8 @@ def sample_in_order(
         How it is read.
     order : collection of tuple of str
         As `date_order` gives it.
+    do : collection of str, default=()
+        Columns that were set.
 
     Returns
     -------
@@ -104,14 +149,17 @@ def sample_in_order(
         f"{wrong.sum()} of {n} rows had {names}, which no row of the table has: they were replaced "
         "by others of the same class."
     ]
+    is_set = not set(do).isdisjoint(name for pair in broken for name in pair)
     if len(open_) == n:
+        way_out = "set both (--do), choose another date, or " if is_set else ""
         raise DataError(
-            f"All rows that were drawn had {names}, which no row of the table has: leave one of "
-            "the two out (--drop)."
+            f"All rows that were drawn had {names}, which no row of the table has: {way_out}leave "
+            "one of the two out (--drop)."
         )
     if len(open_):
         said.append(
             f"{len(open_)} of them were left out: {_DRAWS} further draws had too few rows in order."
+            + " For more, set both (--do), or choose another date." * is_set
         )
     kept = np.delete(np.arange(n), open_)
     return X.iloc[kept].reset_index(drop=True), y.iloc[kept].reset_index(drop=True), said

@@ -165,7 +165,7 @@ def _svg(figure: Figure) -> Markup:
 
 
 def _curves(fit: TableFit) -> tuple[Figure, str] | str:
-    history, report = fit.classifier.history_, fit.classifier.report_
+    history, report = fit.tried.history_, fit.tried.report_
     if len(history) < 2:
         return "no step was taken."
     gains, errors = RULES[report.rule].estimate(history)
@@ -181,8 +181,8 @@ def _curves(fit: TableFit) -> tuple[Figure, str] | str:
     return figure, (
         f"{report.n_val} validation rows, by which was chosen what is kept. Left: the gain since "
         f"step 0 as the rule estimates it ({RULES[report.rule].label.lower()}), with 95% "
-        f"intervals. Dotted: before the first step. Dashed: the step that is used "
-        f"({report.best_step})."
+        f"intervals. Dotted: before the first step. Dashed: the step that they chose "
+        f"({report.best_step}{'; it was undone' if fit.undone else ''})."
     )
 
 

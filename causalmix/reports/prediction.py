@@ -28,7 +28,7 @@ def predict_table(
     out : str or Path
         CSV or Parquet file to write: a row for every row of the table, in its order, with the
         columns that identify rows, the most probable ``class``, and a column ``probability of ...``
-        for each.
+        for each. A CSV file is separated as `table` is.
     device : str, default="auto"
         Where the network runs.
 
@@ -48,7 +48,8 @@ def predict_table(
     """
     out = check_place_of_rows(out, table)
     classifier = CausalMixClassifier.load(model, device=device)
-    frame = find_table(table)[1].frame.reset_index(drop=True)
+    raw = find_table(table)[1]
+    frame = raw.frame.reset_index(drop=True)
     used = list(classifier.context_.X.columns)
     if missing := [name for name in used if name not in frame]:
         raise DataError(
@@ -63,7 +64,8 @@ def predict_table(
     scores = pd.DataFrame(proba, columns=[f"probability of {c}" for c in classifier.classes_])
     best = pd.Series(classifier.classes_[proba.argmax(axis=1)], name="class")
     others = frame[[name for name in frame if name not in used]]
-    write_rows(pd.concat([_identifying(others), best, scores], axis=1), out, float_format="%.6g")
+    written = pd.concat([_identifying(others), best, scores], axis=1)
+    write_rows(written, out, sep=raw.separator, float_format="%.6g")
     told = [str(each.message) for each in said if each.category is UserWarning]
     if known := _n_known(classifier, rows):
         told.append(

@@ -262,6 +262,38 @@ def test_agreement_with_published_types(shared_data, tmp_path):
     assert np.mean(found) > 0.8
 
 
+def named(sizes):
+    """Return names, each in as many rows as the list of sizes says."""
+    return np.repeat([f"Family {k}" for k in range(len(sizes))], sizes).tolist()
+
+
+@pytest.mark.parametrize(
+    ("cells", "category"),
+    [
+        *((named([2] * k), False) for k in (5, 8, 20, 50, 300)),  # households of two
+        (named([1, 2, 2, 2, 1, 2]), False),
+        (named([1, 2, 2, 3, 4] * 8), False),  # of 2.4 rows on average
+        (["none"] * 70 + named([1] * 30), False),  # notes on some rows
+        (["none"] * 20 + named([2] * 20), False),
+        (named([2] * 3), True),  # of 6 rows, which may be chance
+        (named([5] * 20), True),  # 20 towns of 100 rows
+        (named([28, 14, 9, 7, 6, 5, 4, 4, 3, 3, 3, 2, 2, 2, 2, 2, 1, 1, 1, 1]), True),
+        (named([4] * 8 + [1] * 2), True),
+        (named([3, 2, 2, 2, 1]), True),  # blood groups of 10 rows
+        (["yes", "no"] * 20 + ["not known"], True),
+    ],
+)
+def test_text_that_hardly_repeats_is_no_category(cells, category):
+    cells = list(np.random.default_rng(0).permutation(np.array(cells, dtype=object)))
+    for gaps in (0, 15):
+        column, notes = clean([*cells, *[None] * gaps])
+        assert (column is not None) == category
+        assert notes == [] if category else "'x'" in notes[0]
+        assert clean([*cells, *[None] * gaps], categorical=["x"])[0] is not None
+        stated = pd.Series([*cells, *[None] * gaps], dtype="category")
+        assert clean(stated)[0] is not None
+
+
 @pytest.mark.parametrize("n", [2, 5, 10, 20])
 def test_text_that_is_another_in_every_row_names_the_rows_however_few(n):
     frame = pd.DataFrame({"name": [f"K-{k * 7}" for k in range(n)], "x": np.arange(n) % 3 + 0.5})

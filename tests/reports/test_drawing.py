@@ -70,6 +70,52 @@ def test_rows_have_the_formats_of_the_table(shop, tmp_path, generator):
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "b.csv", sep=";", dtype=str), rows)
 
 
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_no_row_has_the_name_of_a_household_of_two(tmp_path, ending):
+    rng, n = np.random.default_rng(0), 60
+    text = {
+        "household": np.repeat([f"Family {k}" for k in range(n // 2)], 2),
+        "note": np.where(np.arange(n) < 40, "none", [f"fell in room {k}" for k in range(n)]),
+        "town": rng.choice([f"Town {k}" for k in range(12)], n),
+    }
+    frame = pd.DataFrame({name: rng.permutation(cells) for name, cells in text.items()})
+    frame = frame.assign(x=rng.normal(size=n), y=rng.choice(["n", "y"], n))
+    table, out = tmp_path / f"table.{ending}", tmp_path / f"rows.{ending}"
+    frame.to_parquet(table) if ending == "parquet" else frame.to_csv(table, index=False)
+    generate_table(table, "y", out, 200, generator="smote_nc")
+    rows = pd.read_parquet(out) if ending == "parquet" else pd.read_csv(out)
+    assert list(rows) == list(frame)
+    assert rows[["household", "note"]].isna().all(axis=None)
+    assert rows["town"].nunique() > 6
+    assert set(rows["town"]) <= set(frame["town"])
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_a_column_of_one_value_has_it_in_all_rows_with_its_type(tmp_path, ending):
+    rng, n = np.random.default_rng(0), 40
+    day = pd.Timestamp("2024-03-01")
+    same = {
+        **{"count": 3, "dose": 2.5, "left": day, "seen": day.tz_localize("Europe/Vienna")},
+        **{"born": day.date(), "open": True, "took": pd.Timedelta("2h"), "ward": "a"},
+    }
+    frame = pd.DataFrame({"x": rng.normal(size=n), "y": rng.choice(["n", "y"], n)})
+    frame = frame.assign(**same, none=np.nan, level=pd.Categorical(["low"] * n))
+    frame["some"] = np.where(np.arange(n) < 3, 7.0, np.nan)  # of three rows, which it may give away
+    table, out = tmp_path / f"table.{ending}", tmp_path / f"rows.{ending}"
+    frame.to_parquet(table) if ending == "parquet" else frame.to_csv(table, index=False)
+    said = []
+    generate_table(table, "y", out, 25, generator="smote_nc", report=said.append)
+    read = pd.read_parquet if ending == "parquet" else pd.read_csv
+    rows, real = read(out), read(table)
+    assert list(rows) == list(real)
+    assert len(rows) == 25
+    columns = [*same, "none", "level"]
+    expected = real[columns].iloc[[0] * 25].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows[columns], expected)
+    assert rows["some"].isna().all()
+    assert "not learned from: 'some';" in said[-1]
+
+
 def test_kept_noise_is_told_with_what_it_gives_away(shop, tmp_path):
     drawn = generate_table(shop, "back", tmp_path / "a.csv", 200, keep_noise=0.99)
     assert drawn.attack.auc > 0.8

@@ -17,13 +17,14 @@ from causalmix.cli import main
 from causalmix.data.dataset import load_dataset
 from causalmix.discovery.knowledge import BackgroundKnowledge
 from causalmix.errors import CausalMixError
+from causalmix.finetuning.estimator import CausalMixClassifier
 from causalmix.finetuning.metrics import roc_auc
 from causalmix.generation.causal import CausalGenerator
 from causalmix.reports.fitting import VERDICTS, TableFit, _moved, fit_table
 from causalmix.reports.folds import BEFORE, GUESS, TUNED, Folds, _auc_of_counts
 from causalmix.reports.given import read_structure
 from causalmix.reports.inspection import inspect_table
-from causalmix.reports.page import _rises
+from causalmix.reports.page import _curves, _rises
 
 QUICK = "steps: 2\nvalidate_every: 1\ntasks_per_step: 1\n"
 
@@ -120,6 +121,21 @@ def test_predictions_are_of_every_row_in_order_with_the_ids(patients, model, tmp
     done = CliRunner().invoke(main, [*command[:2], str(tmp_path / "few.csv"), *command[3:]])
     assert done.exit_code == 2
     assert "lacks 2 of the 4 columns that the model uses: 'age', 'crp'" in done.output
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_scores_are_separated_as_the_rows_are(patients, model, tmp_path, separator):
+    rows = pd.read_csv(patients, dtype=str, keep_default_na=False).head(20)
+    rows.to_csv(tmp_path / "new.csv", index=False, sep=separator)
+    command = ["predict", str(model[0]), str(tmp_path / "new.csv"), "--out"]
+    for name, written in (("scores.csv", separator), ("scores.tsv", "\t")):
+        done = CliRunner().invoke(main, [*command, str(tmp_path / name)])
+        assert done.exit_code == 0, done.output
+        lines = (tmp_path / name).read_text().splitlines()
+        assert lines[0].split(written) == ["patient", "class"] + [
+            f"probability of {name}" for name in ("no", "yes")
+        ]
+        assert [line.split(written)[0] for line in lines[1:]] == list(rows["patient"])
 
 
 def test_a_kept_generator_draws_what_one_of_the_table_draws(patients, model, tmp_path):
@@ -351,6 +367,33 @@ def test_the_verdict_is_that_of_the_interval(patients):
         assert f"Fine-tuning: {verdict}." in judged.sentences()[0]
         value, low, high = judged.folds.difference()
         assert low <= value <= high
+
+
+@pytest.mark.parametrize(("finished", "better"), [(0, 0.3), (1, 0.3), (2, 0.3), (2, -0.3)])
+def test_fewer_than_two_folds_decide_nothing(patients, tmp_path, monkeypatch, finished, better):
+    """However clear it is, the weights stay as they were; two folds are heeded."""
+    made = made_folds(better)
+    folds = replace(made, fold=np.where(made.fold < finished, made.fold, -1))
+    monkeypatch.setattr("causalmix.reports.fitting.evaluate_folds", lambda *a, **k: folds)
+    quick = {"validate_every": 1, "tasks_per_step": 1, "level": 1.0}  # kept untested
+    table, out = pd.read_csv(patients), tmp_path / "model"
+    options = {"generator": None, "out": out}
+    fit = fit_table(table, "home", config=quick | {"steps": 2}, **options)
+    kept = CausalMixClassifier.load(out)
+    zero_shot = fit_table(table, "home", config={"steps": 0}, generator=None).classifier
+    is_before = np.array_equal(kept.predict_proba(table), zero_shot.predict_proba(table))
+    undone = finished < 2 or better < 0
+    assert is_before == undone == (fit.used == BEFORE)
+    verdicts = {0.3: "helped", -0.3: "harmed"} if finished == 2 else {}
+    assert fit.verdict == verdicts.get(better, "no difference found")
+    said = fit.sentences()[0]
+    assert f"Fine-tuning: {fit.verdict}." in said
+    assert ("On 16 validation rows" in said) == (finished == 0)
+    assert ("no time for a held-out fold, which would decide" in said) == (finished == 0)
+    assert ("One fold decides nothing" in said) == (finished == 1)
+    assert ("the zero-shot model is used. More time" in said) == (finished < 2)
+    caption = _curves(fit)[1]  # of the steps that were undone too
+    assert caption.endswith("(2; it was undone)." if undone else "(2).")
 
 
 def test_a_table_is_not_replaced_by_what_is_made_of_it(model, patients, tmp_path):

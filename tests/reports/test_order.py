@@ -92,8 +92,10 @@ def test_dates_are_compared_as_they_are_written():
 
 def test_where_none_is_in_order_it_is_said():
     how, X = read(stays(60))
-    with pytest.raises(DataError, match="All rows that were drawn had 'left' before 'came'"):
-        sample_in_order(Mixed(X, never=True), 20, 0, order=[("came", "left")], **how)
+    all_rows = "All rows that were drawn had 'left' before 'came', which no row of the table has:"
+    for do, way_out in (((), "leave one"), (("left",), "set both .*another date, or leave one")):
+        with pytest.raises(DataError, match=f"{all_rows} {way_out} of the two out"):
+            sample_in_order(Mixed(X, never=True), 20, 0, order=[("came", "left")], do=do, **how)
 
 
 def test_generated_rows_are_in_order(tmp_path):
@@ -110,3 +112,68 @@ def test_generated_rows_are_in_order(tmp_path):
     )
     assert (came <= left)[came.notna() & left.notna()].all()
     assert any("'left' before 'came'" in line for line in said)
+
+
+class Rare(Mixed):
+    """Draws one row in 2,000 that is in order."""
+
+    def sample(self, n, seed):
+        X, y = super().sample(n, seed)
+        hit = np.random.default_rng(seed).random(n) < 1 / 2000
+        return X.assign(left=X["came"] + np.where(hit, 1, -1)), y
+
+
+def test_where_few_are_in_order_it_is_said_what_to_do():
+    how, X = read(stays(60))
+    drawn, _, said = sample_in_order(Rare(X), 90, 1, order=[("came", "left")], do=["came"], **how)
+    assert 0 < len(drawn) < 90
+    assert (drawn["came"] <= drawn["left"]).all()
+    assert said[1] == (
+        f"{90 - len(drawn)} of them were left out: 20 further draws had too few rows in order. For "
+        "more, set both (--do), or choose another date."
+    )
+
+
+@pytest.fixture(scope="module")
+def visits(tmp_path_factory):
+    table = stays(120).drop(columns=["born", "seen"])
+    table["ward"] = np.where(table["age"] > 55, "a", "b")
+    path = tmp_path_factory.mktemp("visits") / "visits.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+QUICK = {"options": {"n_dags": 2, "n_bootstraps": 2}}
+
+
+@pytest.mark.parametrize("do", [{"came": "01.06.2024"}, {"left": "2024-06-01"}])
+def test_the_other_date_follows_one_that_is_set(visits, tmp_path, do):
+    generate_table(visits, "ward", tmp_path / "rows.csv", 100, do=do, **QUICK)
+    rows = pd.read_csv(tmp_path / "rows.csv")
+    assert len(rows) == 100
+    came, left = pd.to_datetime(rows["came"], dayfirst=True), pd.to_datetime(rows["left"])
+    assert (came <= left).all()
+    for name, days in (("came", came), ("left", left)):
+        assert (days == pd.Timestamp(2024, 6, 1)).all() == (name in do)
+
+
+@pytest.mark.parametrize(
+    ("do", "message"),
+    [
+        (
+            {"came": "31.12.2025"},
+            r"'came' to 31.12.2025; 'left' would be before .*to 2024-1\d-\d\d ",
+        ),
+        ({"left": "2023-05-01"}, r"'left' to 2023-05-01 00:00; 'came' would be after .*\.01\.2024"),
+    ],
+)
+def test_a_date_that_no_row_can_keep_the_order_with(visits, tmp_path, do, message):
+    said, free = [], "left" if "came" in do else "came"
+    with pytest.raises(DataError, match=f"{message}.*Set '{free}' too .--do.*--drop"):
+        generate_table(visits, "ward", tmp_path / "a.csv", 50, do=do, report=said.append, **QUICK)
+    assert not any("fitting" in line for line in said)  # before the work
+    both = {"came": "31.12.2025", "left": "2023-05-01"}  # as asked
+    generate_table(visits, "ward", tmp_path / "a.csv", 50, do=both, **QUICK)
+    rows = pd.read_csv(tmp_path / "a.csv")
+    assert set(rows["came"]) == {"31.12.2025"}
+    assert set(rows["left"]) == {"2023-05-01 00:00"}
