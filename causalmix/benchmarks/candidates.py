@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from causalmix.benchmarks.arms import KIND
+from causalmix.benchmarks.claims import BEFORE
 from causalmix.benchmarks.comparison import mean_and_interval
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
@@ -32,6 +33,9 @@ RULES = {"last": ("last", 1.0), "tested": ("last", 0.5), "best": ("log_loss", 0.
 CHOSEN = ("causal_rehearsal", "", "tested")
 """Arm, view and rule of what `causalmix.finetuning.config.FinetuneConfig` does by default."""
 
+NOISE = "zero_shot_reseeded"
+"""The arm that shows what chance alone does to zero-shot."""
+
 AUC_HARM, LOSS_HARM = 0.005, 0.01
 """By how much a run, or the mean of a table, may fall: ROC-AUC, and log-loss in nats."""
 
@@ -40,15 +44,13 @@ _SCORED = ["auc", "log_loss"]
 _CANDIDATE = ["arm", "view", "rule"]
 
 
-def candidate_gains(store: Store, reference: str = "zero_shot") -> pd.DataFrame:
+def candidate_gains(store: Store) -> pd.DataFrame:
     """Compare every candidate with the model as it was, on the same splits.
 
     Parameters
     ----------
     store : Store
         With the runs of a plan; the blends of those that recorded them.
-    reference : str, default="zero_shot"
-        The arm to compare with.
 
     Returns
     -------
@@ -60,14 +62,14 @@ def candidate_gains(store: Store, reference: str = "zero_shot") -> pd.DataFrame:
     Raises
     ------
     CausalMixError
-        If the store lacks the reference.
+        If the store lacks zero-shot.
     """
     runs = store.runs(KIND)
-    if runs.empty or reference not in set(runs["arm"]):
-        raise CausalMixError(f"The store has no runs of the arm {reference!r} to compare with.")
-    before = runs[runs["arm"] == reference].groupby(_SPLIT)[["auc", "log_loss"]].mean()
+    if runs.empty or BEFORE not in set(runs["arm"]):
+        raise CausalMixError(f"The store has no runs of the arm {BEFORE!r} to compare with.")
+    before = runs[runs["arm"] == BEFORE].groupby(_SPLIT)[["auc", "log_loss"]].mean()
     rows = []
-    for key, run in runs[runs["arm"] != reference].iterrows():
+    for key, run in runs[runs["arm"] != BEFORE].iterrows():
         split = tuple(run[_SPLIT])
         if split not in before.index:
             continue
@@ -192,15 +194,13 @@ def harm(gains: pd.DataFrame) -> float:
     return float(((gains["auc_gain"] < -AUC_HARM) | (gains["log_loss_gain"] < -LOSS_HARM)).mean())
 
 
-def judge_candidates(gains: pd.DataFrame, noise: str = "zero_shot_reseeded") -> pd.DataFrame:
+def judge_candidates(gains: pd.DataFrame) -> pd.DataFrame:
     """Say what each candidate is worth.
 
     Parameters
     ----------
     gains : DataFrame
         As `candidate_gains` returns them.
-    noise : str, default="zero_shot_reseeded"
-        The arm that shows what chance alone does to the reference.
 
     Returns
     -------
@@ -210,7 +210,7 @@ def judge_candidates(gains: pd.DataFrame, noise: str = "zero_shot_reseeded") -> 
         ``worse_tables`` (how many), ``worse_runs``, ``noise_floor``, ``promise`` (whether it is
         kept; None where that cannot be said) and the median ``seconds`` of a run.
     """
-    floor = harm(gains[gains["arm"] == noise])
+    floor = harm(gains[gains["arm"] == NOISE])
     rows = []
     for candidate, own in gains.groupby(_CANDIDATE, sort=False):
         tables = own.groupby("dataset")[["auc_gain", "log_loss_gain"]].mean()

@@ -94,22 +94,20 @@ def gaps_by_arm(facts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def convergence_by_arm(facts: pd.DataFrame, reference: str = DEFAULT) -> pd.DataFrame:
+def convergence_by_arm(facts: pd.DataFrame) -> pd.DataFrame:
     """Say how soon runs come to 95 % of what they gain; those that never improve are censored.
 
     Parameters
     ----------
     facts : DataFrame
         As `curve_facts` returns it.
-    reference : str, default="default"
-        The arm to compare with.
 
     Returns
     -------
     DataFrame
         A row per ``arm`` and ``unit`` of `UNITS`: ``runs``, ``never_improved``, the Kaplan-Meier
         ``median`` with its 95 % interval ``low`` to ``high`` (NaN or infinite where too few
-        improved), and ``saved``, the mean paired difference of `reference` with ``saved_low`` to
+        improved), and ``saved``, the mean paired difference of `DEFAULT` with ``saved_low`` to
         ``saved_high`` (bootstrap of tables, then splits), positive being sooner; there a run that
         never improved counts with its whole length.
     """
@@ -120,9 +118,9 @@ def convergence_by_arm(facts: pd.DataFrame, reference: str = DEFAULT) -> pd.Data
             low, high = curve.quantile_ci(0.5) if own["improved"].any() else (math.nan, math.nan)
         row = {"arm": arm, "unit": unit, "runs": len(own), "never_improved": sum(~own["improved"])}
         row |= {"median": curve.quantile(0.5), "low": low, "high": high}
-        pair = facts[facts["arm"].isin([arm, reference])]
-        if arm != reference and len(cube_of(pair, unit).tables):
-            found = contrast(pair, reference, arm, unit)
+        pair = facts[facts["arm"].isin([arm, DEFAULT])]
+        if arm != DEFAULT and len(cube_of(pair, unit).tables):
+            found = contrast(pair, DEFAULT, arm, unit)
             row |= {"saved": found.value, "saved_low": found.low, "saved_high": found.high}
         rows.append(row)
     return pd.DataFrame(rows)

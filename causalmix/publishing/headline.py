@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.benchmarks.analysis import MARGIN
-from causalmix.benchmarks.candidates import AUC_HARM, CHOSEN, LOSS_HARM
+from causalmix.benchmarks.candidates import AUC_HARM, CHOSEN, LOSS_HARM, NOISE
 from causalmix.benchmarks.claims import BEFORE, CLAIMS, DEFAULT, PAPER
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
@@ -17,7 +17,7 @@ from causalmix.benchmarks.tabulate import LEAST_TABLES
 from causalmix.data.columns import counted
 from causalmix.publishing.record import code_span
 
-_OURS, _REHEARSAL, _NOISE = CHOSEN[0], "rehearsal", "zero_shot_reseeded"
+_OURS, _REHEARSAL = CHOSEN[0], "rehearsal"
 _SHUFFLED = (("causal_rehearsal", "causal_shuffled_rehearsal"), ("causal", "causal_shuffled"))
 _LEAST_TABLES = 6  # below it Wilcoxon's test over tables cannot come below 5 %
 _SCORES = {"auc": ("ROC-AUC", ""), "log_loss": ("log-loss", " nats")}
@@ -92,7 +92,7 @@ def _names(arms: Iterable[str]) -> str:
 def _differences(found: Mapping[str, pd.DataFrame], reference: str) -> pd.DataFrame:
     """Paired differences from an arm, of the ways of fine-tuning."""
     table = found["differences"]
-    return table[(table["reference"] == reference) & (table["arm"] != _NOISE)]
+    return table[(table["reference"] == reference) & (table["arm"] != NOISE)]
 
 
 def _verdicts(rows: pd.DataFrame) -> pd.Series:
@@ -139,7 +139,7 @@ def _worth(found: Mapping[str, pd.DataFrame]) -> str:
         text += f" {_name(_OURS)}, the default of this package, is {describe_difference(own)}."
     power = found["power"]
     power = power[(power["reference"] == BEFORE) & (power["score"] == "auc")]
-    seen = power.set_index("arm")["detectable"].drop(_NOISE, errors="ignore").dropna()
+    seen = power.set_index("arm")["detectable"].drop(NOISE, errors="ignore").dropna()
     if len(seen):
         text += (
             " How small a mean difference such runs find four times in five depends on the arm: "
@@ -193,7 +193,7 @@ def _harmed(harm: pd.DataFrame) -> str:
     floor = harm["noise_floor"].iloc[0]
     chance = f" By chance it is {floor:.0%}: so often the untouched model falls as far with other "
     chance = "" if np.isnan(floor) else f"{chance}ensemble members."
-    worse = harm[(harm["worse_tables"] != "") & (harm["arm"] != _NOISE)]
+    worse = harm[(harm["worse_tables"] != "") & (harm["arm"] != NOISE)]
     sure = [
         f"{', '.join(map(code_span, each.worse_tables.split(', ')))} (by {_name(each.arm)})"
         for each in worse.itertuples()
@@ -241,7 +241,7 @@ def _failed(found: Mapping[str, pd.DataFrame]) -> str:
     rows = _differences(found, BEFORE)
     better = set(rows["arm"][_verdicts(rows) == "better"])
     none = sorted(set(rows["arm"]) - better, key=_name)
-    harm = found["harm"][found["harm"]["arm"] != _NOISE]
+    harm = found["harm"][found["harm"]["arm"] != NOISE]
     often = harm[harm["runs_harmed"] > harm["noise_floor"] + 0.02]
     texts = [f"Not shown to be better than zero-shot in either score: {_names(none) or 'none'}."]
     if harm["noise_floor"].notna().any():

@@ -13,6 +13,7 @@ from causalmix.benchmarks.candidates import (
     AUC_HARM,
     CHOSEN,
     LOSS_HARM,
+    NOISE,
     candidate_gains,
     harm,
 )
@@ -24,7 +25,7 @@ from causalmix.publishing.blanks import fill_blanks, stored_runs
 from causalmix.publishing.headline import describe_difference, describe_progress
 
 _SHOWN = {
-    "The same model,\nother members": ("zero_shot_reseeded", "", ""),
+    "The same model,\nother members": (NOISE, "", ""),
     "Fine-tuned on\nthe real rows": ("default", "", "last"),
     "CausalMix": CHOSEN,
 }
