@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.store_analysis import plan_progress
 from causalmix.benchmarks.tabulate import LEAST_TABLES
 from causalmix.data.columns import counted
-from causalmix.publishing.record import code_span
+from causalmix.publishing.record import code_span, enumerated, with_interval
 
 _OURS, _REHEARSAL = CHOSEN[0], "rehearsal"
 _SHUFFLED = (("causal_rehearsal", "causal_shuffled_rehearsal"), ("causal", "causal_shuffled"))
@@ -117,7 +117,7 @@ def describe_difference(rows: pd.DataFrame) -> str:
     told, before = [], ""
     for verdict, row in zip(_verdicts(rows), rows.itertuples(), strict=True):
         score, unit = _SCORES[row.score]
-        figure = f"{row.difference:+.4f} [{row.low:+.4f}, {row.high:+.4f}]".replace("-", "−")
+        figure = with_interval(row.difference, row.low, row.high)
         told.append(f"{'' if verdict == before else f'{verdict} '}in {score} ({figure}{unit})")
         before = verdict
     return f"{' and '.join(told)}, on {counted(rows['tables'].iloc[0], 'table')}"
@@ -159,20 +159,15 @@ def _structure(found: Mapping[str, pd.DataFrame]) -> str:
     return " ".join(told) or "No runs with shuffled graphs were planned."
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    *first, last = map(str, numbers)
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def _claims(claims: pd.DataFrame) -> str:
     rows = claims[(claims["arm"] == PAPER) & (claims["claim"] > 0)]
     verdicts = rows.groupby("verdict")["claim"].unique()
     told = [
-        f"claim {n[0]} is {verdict}" if len(n) == 1 else f"claims {_listed(n)} are {verdict}"
+        f"claim {n[0]} is {verdict}" if len(n) == 1 else f"claims {enumerated(n)} are {verdict}"
         for verdict, n in verdicts.items()
     ]
     shown, open_ = (
-        _listed([claim.number for claim in CLAIMS if getattr(claim, what)])
+        enumerated(claim.number for claim in CLAIMS if getattr(claim, what))
         for what in ("shown_by", "reason")
     )
     return (
