@@ -16,7 +16,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from causalmix.benchmarks.arms import KIND
-from causalmix.benchmarks.candidates import NOISE, check_promise, harm
+from causalmix.benchmarks.candidates import NOISE, SPLIT, check_promise, harm
 from causalmix.benchmarks.claims import (
     BEFORE,
     DEFAULT,
@@ -27,6 +27,7 @@ from causalmix.benchmarks.claims import (
     cube_of,
     normalised,
 )
+from causalmix.benchmarks.comparison import COMPARED, GAINS
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
 from causalmix.errors import CausalMixError, check_name, check_names
@@ -38,8 +39,6 @@ REFERENCES = (BEFORE, DEFAULT)
 MARGIN = 0.002
 """Differences of a table up to this, in ROC-AUC or nats, are ties."""
 
-COMPARED = ["auc", "log_loss"]
-SPLIT = ["dataset", "split"]
 PAIR = ["arm", "reference", "score"]
 
 
@@ -292,7 +291,7 @@ def harm_by_arm(runs: pd.DataFrame) -> pd.DataFrame:
     gains, rows = gains_over(runs), []
     floor = harm(gains[gains["arm"] == NOISE])
     for arm, own in gains.groupby("arm"):
-        tables = own.groupby("dataset")[["auc_gain", "log_loss_gain"]].mean()
+        tables = own.groupby("dataset")[GAINS].mean()
         worse = ", ".join(check_promise(own, floor).worse_tables)
         rows.append((arm, len(tables), len(own), harm(tables), harm(own), floor, worse))
     shares = ["tables_harmed", "runs_harmed", "noise_floor"]

@@ -12,7 +12,8 @@ from causalmix.finetuning.metrics import N_BINS, SCORES
 N_BOOTSTRAP = 10_000
 """Resamples behind a confidence interval."""
 
-_COMPARED = ("auc", "log_loss")
+COMPARED, GAINS = ["auc", "log_loss"], ["auc_gain", "log_loss_gain"]
+"""Scores that are compared, and columns of what is gained in them."""
 
 
 def compare_methods(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
@@ -198,11 +199,11 @@ def _differences(values: dict[str, pd.DataFrame], reference: str) -> pd.DataFram
         gain = (auc[reference] - auc[method]).round(6)
         found[method] = {"wins": (gain > 0).sum(), "ties": (gain == 0).sum()}
         found[method]["losses"] = (gain < 0).sum()
-        for name in _COMPARED:
+        for name in COMPARED:
             difference = (values[name][reference] - values[name][method]).to_numpy()
             called = f"{name}_difference"
             found[method] |= mean_and_interval(difference, called, f"{name}_")
-    floats = [f"{name}_{what}" for name in _COMPARED for what in ("difference", "low", "high")]
+    floats = [f"{name}_{what}" for name in COMPARED for what in ("difference", "low", "high")]
     counts = ["wins", "ties", "losses"]
     table = pd.DataFrame.from_dict(found, orient="index", columns=[*floats, *counts])
     return table.astype(dict.fromkeys(counts, "Int64"))  # the reference itself has none

@@ -12,6 +12,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.claims import DEFAULT, contrast, cube_of
+from causalmix.benchmarks.comparison import COMPARED
 from causalmix.benchmarks.store import Store
 from causalmix.finetuning.metrics import steps_to_converge, validation_test_gap
 
@@ -59,7 +60,7 @@ def curve_facts(store: Store) -> pd.DataFrame:
         row |= {"step": step, "seconds": start + until}
         for part in ("val", "test"):
             row[f"constant_{part}"] = np.ptp(curves[f"{part}_auc"]) == 0
-        for score in ("auc", "log_loss"):
+        for score in COMPARED:
             validation = curves[f"val_{score}"]
             row[f"gap_{score}"] = validation_test_gap(validation, curves[f"test_{score}"])
             row[f"val_{score}"] = validation[kept]
@@ -88,7 +89,7 @@ def gaps_by_arm(facts: pd.DataFrame) -> pd.DataFrame:
         judged = own[own["points"] >= LEAST_POINTS]
         row = {"arm": arm, "runs": len(own), "too_short": len(own) - len(judged)}
         row |= {name: own[name].sum() for name in ("constant_val", "constant_test")}
-        for score, (name, level) in product(("auc", "log_loss"), _QUARTILES.items()):
+        for score, (name, level) in product(COMPARED, _QUARTILES.items()):
             row[f"{score}_{name}"] = judged[f"gap_{score}"].quantile(level)
         rows.append(row)
     return pd.DataFrame(rows)

@@ -18,7 +18,7 @@ from causalmix.benchmarks.candidates import (
     harm,
 )
 from causalmix.benchmarks.claims import BEFORE
-from causalmix.benchmarks.comparison import mean_and_interval
+from causalmix.benchmarks.comparison import GAINS, mean_and_interval
 from causalmix.benchmarks.store import Store
 from causalmix.plots.analysis import plot_runs
 from causalmix.publishing.blanks import fill_blanks, stored_runs
@@ -58,7 +58,7 @@ def _pain(chance: pd.DataFrame, tuned: pd.DataFrame, ours: pd.DataFrame) -> str:
 
 
 def _gain(ours: pd.DataFrame) -> str:
-    by_table = ours.groupby("dataset")[["auc_gain", "log_loss_gain"]].mean()
+    by_table = ours.groupby("dataset")[GAINS].mean()
     auc, loss = (_with_interval(by_table[name].to_numpy()) for name in by_table)
     return f"ROC-AUC rose by {auc}, log-loss fell by {loss} nats"
 
