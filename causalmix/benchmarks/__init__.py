@@ -29,9 +29,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "findings": [
             "judge_searches",
             "judge_uses",
+            "tabulate_difference",
             "tabulate_probabilities",
             "tabulate_searches",
             "tabulate_uses",
+            "tabulate_ways",
         ],
         "fitting_speed": ["tabulate_fitting"],
         "results": ["describe_base_model", "load_record", "load_result", "load_store"],

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from causalmix.benchmarks.comparison import mean_and_interval
+from causalmix.benchmarks.csuite import MEASURE_LABELS, WAYS
 from causalmix.benchmarks.discovery import BOOTSTRAP, LABELS
 
 _SOURCES = {"csuite": "CSuite", "random": "random models"}
@@ -100,6 +102,70 @@ def tabulate_probabilities(summary: pd.DataFrame) -> pd.DataFrame:
     return (
         table.rename(_OF_PROBABILITIES, level=0).rename(LABELS, level=1).rename_axis([None, None])
     )
+
+
+def tabulate_ways(comparison: pd.DataFrame, n_train: int) -> pd.DataFrame:
+    """Lay out how ways to generate compare with the published ones on CSuite.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        As `causalmix.benchmarks.csuite.compare_csuite` returns it.
+    n_train : int
+        Training rows.
+
+    Returns
+    -------
+    DataFrame
+        A row a way, a column a measure: the mean difference from the published medians with its
+        interval, less being better, and on how many datasets ours is the lower median.
+    """
+    rows = comparison[comparison["n_train"] == n_train]
+    rows = rows.assign(way=[*zip(rows["graph"], rows["method"], strict=True)])
+    wide = rows.pivot(index="way", columns="measure")
+    wins = wide["wins"].astype(int).astype(str) + " of " + wide["datasets"].astype(int).astype(str)
+    cells = _with_intervals(wide, "") + ", " + wins
+    order = [way for way in WAYS if way in cells.index]
+    named = cells.loc[order, [name for name in MEASURE_LABELS if name in cells]]
+    return (
+        named.rename(MEASURE_LABELS, axis=1)
+        .rename(WAYS)
+        .rename_axis(None)
+        .rename_axis(None, axis=1)
+    )
+
+
+def tabulate_difference(
+    rows: pd.DataFrame, way: tuple[str, str], other: tuple[str, str]
+) -> pd.DataFrame:
+    """Lay out by how much one way to generate is above another on the same draws of CSuite.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As `causalmix.benchmarks.csuite.benchmark_csuite` writes them.
+    way, other : pair of str
+        Graph and method, keys of `causalmix.benchmarks.csuite.WAYS`.
+
+    Returns
+    -------
+    DataFrame
+        A row a number of training rows, a column a measure, less being better; cells are mean
+        differences with their intervals (bootstrap over datasets, then over the draws of each).
+    """
+    scored = rows.assign(nnaa_distance=(rows["nnaa"] - 0.5).abs())
+    scored = scored.set_index(["graph", "method", "dataset", "n_train", "repetition"])
+    differences = (scored.loc[way] - scored.loc[other])[[*MEASURE_LABELS]].dropna()
+    records = [
+        {"n_train": n, "measure": measure}
+        | mean_and_interval(part[measure].to_numpy(), "difference", clusters=part["dataset"])
+        for n, part in differences.reset_index("dataset").groupby(level="n_train")
+        for measure in MEASURE_LABELS
+    ]
+    cells = _with_intervals(pd.DataFrame(records).pivot(index="n_train", columns="measure"), "")
+    table = cells[[*MEASURE_LABELS]].rename(MEASURE_LABELS, axis=1)
+    table.index = [f"{n} training rows" for n in table.index]
+    return table.rename_axis(None, axis=1)
 
 
 def tabulate_uses(summary: pd.DataFrame, generators: Sequence[str]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from causalmix.benchmarks import (
     judge_uses,
     load_record,
     load_result,
+    tabulate_difference,
     tabulate_searches,
     tabulate_uses,
 )
@@ -62,6 +63,24 @@ def test_verdicts_name_the_sizes_where_not_all_agree(searches, uses):
     assert set(told["surely behind"]) == {"real"}
     nothing = judge_uses(uses[uses["generator"] != "real"])
     assert set(nothing["surely behind"]) == {"–"}
+
+
+def test_ways_are_compared_on_the_same_draws_of_the_same_graphs():
+    """Noise of draws is shared and cancels; a draw that one way lacks does not count."""
+    noise = np.random.default_rng(0).normal(size=(2, 10))
+    rows = pd.DataFrame(
+        [
+            {"dataset": f"graph {k}", "n_train": 50, "repetition": r, "graph": "true"}
+            | {"method": method, "cmd": noise[k, r] + more * (k + 1), "kmtvd": 0.1, "nnaa": 0.4}
+            | {"ate_error": 0.0, "arms_error": 0.0}
+            for method, more, draws in (("dag", 0.1, 10), ("gp", 0, 9))
+            for k in range(2)
+            for r in range(draws)
+        ]
+    )
+    cells = tabulate_difference(rows, ("true", "dag"), ("true", "gp")).loc["50 training rows"]
+    assert cells["CMD"] == "+0.150 [+0.100, +0.200]"
+    assert cells["|NNAA − 0.5|"] == "+0.000 [+0.000, +0.000]"
 
 
 def test_tables_hold_differences_with_their_intervals(searches, uses):
