@@ -19,6 +19,8 @@ from causalmix.errors import CausalMixError, file_problem, naming
 
 # Everything heavy (torch, papermill, scikit-learn) is imported by the command that needs it.
 
+_PATH = click.Path(path_type=Path)
+
 _PARAMETERS = click.option(
     "-p",
     "--parameter",
@@ -29,14 +31,12 @@ _PARAMETERS = click.option(
     help="Replace a parameter's default; may be given several times. Lists: a,b,c.",
 )
 
-
 _COMPUTING = (
     click.option("--workers", type=int, help="Processes; by default one a core."),
     click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler."),
     click.option("--hours", type=float, help="Begin no run that would end later than this."),
     click.option("--retry", is_flag=True, help="Make failed runs again."),
 )
-
 
 _COLUMNS = (
     click.option("--target", help="Column of the classes; by default the one named target."),
@@ -49,12 +49,12 @@ _COLUMNS = (
 _STRUCTURE = (
     click.option(
         "--graph",
-        type=click.Path(path_type=Path),
+        type=_PATH,
         help="File of the known edges (CSV: cause,effect; GraphML or GML) in place of a search.",
     ),
     click.option(
         "--knowledge",
-        type=click.Path(path_type=Path),
+        type=_PATH,
         help="YAML file of edges that are required and forbidden, and tiers, for the search.",
     ),
 )
@@ -63,9 +63,6 @@ _STRUCTURE = (
 def _takes(options: Sequence[Callable]) -> Callable[[Callable], Callable]:
     """Give a command options that others have too."""
     return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
-
-
-_computes = _takes(_COMPUTING)
 
 
 class _Commands(click.Group):
@@ -110,7 +107,7 @@ def main() -> None:
 @main.command()
 @click.argument("notebook")
 @_PARAMETERS
-@click.option("--output", type=click.Path(path_type=Path), help="Where the executed copy goes.")
+@click.option("--output", type=_PATH, help="Where the executed copy goes.")
 @click.option("--html", is_flag=True, help="Write it as a page too: one file, no network.")
 def run(
     notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | None, html: bool
@@ -125,7 +122,7 @@ def run(
 @main.command()
 @_PARAMETERS
 @click.option("--smoke", is_flag=True, help="Start from small parameters, for a quick look.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the HTML.")
+@click.option("--out", type=_PATH, help="Folder for the HTML.")
 def book(parameters: tuple[tuple[str, str], ...], smoke: bool, out: Path | None) -> None:
     """Build the whole book; each parameter goes to every notebook that has it."""
     from causalmix.publishing.book import build_book
@@ -137,7 +134,7 @@ def book(parameters: tuple[tuple[str, str], ...], smoke: bool, out: Path | None)
 
 
 @main.command()
-@click.option("--write", type=click.Path(path_type=Path), help="Write a made table of patients.")
+@click.option("--write", type=_PATH, help="Write a made table of patients.")
 def datasets(write: Path | None) -> None:
     """List the embedded datasets, or write a CSV file to try the other commands on."""
     from causalmix.data.dataset import dataset_names, load_dataset
@@ -173,7 +170,7 @@ def inspect(table: str, target: str | None, **columns: tuple[str, ...]) -> None:
 @main.command(cls=_ListOptions)
 @click.argument("table")
 @_takes(_COLUMNS)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--out", type=_PATH, required=True, help="Folder to write.")
 @click.option(
     "--generator", default="causal", show_default=True, help="Of rows to train on; or none."
 )
@@ -183,7 +180,7 @@ def inspect(table: str, target: str | None, **columns: tuple[str, ...]) -> None:
     is_flag=True,
     help="Keep the used columns and the generator's settings, so that generate takes the folder.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="YAML file of settings.")
+@click.option("--config", type=_PATH, help="YAML file of settings.")
 @click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
 @click.option("--time-limit", type=float, help="Seconds for all of it.")
 @click.option("--folds", "n_folds", type=int, default=5, show_default=True, help="Held out.")
@@ -218,9 +215,9 @@ def fit(
 
 
 @main.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=_PATH)
 @click.argument("table")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV or Parquet file.")
+@click.option("--out", type=_PATH, required=True, help="CSV or Parquet file.")
 @click.option("--device", default="auto", show_default=True, help="Of the foundation model.")
 def predict(model: Path, table: str, out: Path, device: str) -> None:
     """Predict every row of a TABLE with a MODEL, a folder that fit wrote."""
@@ -235,7 +232,7 @@ def predict(model: Path, table: str, out: Path, device: str) -> None:
 @click.argument("table")
 @_takes(_COLUMNS)
 @click.option("-n", "n", type=int, default=500, show_default=True, help="Rows.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV or Parquet file.")
+@click.option("--out", type=_PATH, required=True, help="CSV or Parquet file.")
 @click.option("--generator", help="Of the rows; causal by default.")
 @_takes(_STRUCTURE)
 @click.option(
@@ -249,11 +246,7 @@ def predict(model: Path, table: str, out: Path, device: str) -> None:
 @click.option(
     "--do", multiple=True, metavar="COLUMN=VALUE", help="Set a column; its effects follow."
 )
-@click.option(
-    "--graph-out",
-    type=click.Path(path_type=Path),
-    help="Edges as .csv, .parquet, .png, .svg, .pdf.",
-)
+@click.option("--graph-out", type=_PATH, help="Edges as .csv, .parquet, .png, .svg, .pdf.")
 @click.option("--quality", is_flag=True, help="Judge the generator on held-out rows.")
 @click.option("--seed", type=int, default=0, show_default=True)
 def generate(
@@ -321,8 +314,8 @@ def _number(option: str, text: str) -> float:
 
 
 @main.command(cls=_ListOptions)
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--data", type=_PATH, help="Folder of CSV or Parquet files.")
+@click.option("--out", type=_PATH, required=True, help="CSV file to write.")
 @click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
 @click.option("--n-train", type=int, multiple=True, default=(64, 128, 256, 512), show_default=True)
 @click.option("--share", type=float, help="Labelled rows as a share of the table's: not --n-train.")
@@ -332,7 +325,7 @@ def _number(option: str, text: str) -> float:
 @click.option("--calibration", is_flag=True, help="Also bins of confidence and accuracy.")
 @click.option("--tuning", multiple=True, help="Tables the checkpoint was chosen on: kept apart.")
 @click.option("--target", help="Target column of all tables, if it is not named target.")
-@_computes
+@_takes(_COMPUTING)
 @click.option("--speed", is_flag=True, help="Also time it against a random forest of 500 trees.")
 def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options: object) -> None:
     """Compare a checkpoint, zero-shot, with the usual classifiers on every table of a folder.
@@ -355,9 +348,9 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
 
 
 @main.command(cls=_ListOptions)
-@click.option("--csuite", type=click.Path(path_type=Path), help="Folder of CSuite datasets.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--csuite", type=_PATH, help="Folder of CSuite datasets.")
+@click.option("--data", type=_PATH, help="Folder of CSV or Parquet files.")
+@click.option("--out", type=_PATH, required=True, help="CSV file to write.")
 @click.option("--n-train", type=int, multiple=True, help="Training rows: 20 to 500, or 100 300.")
 @click.option("--repetitions", type=int, default=20, show_default=True, help="CSuite: draws.")
 @click.option("--graphs", multiple=True, help="CSuite: true, discovered; both by default.")
@@ -368,7 +361,7 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
 @click.option(
     "--generators", multiple=True, help="Of --data: which ones; the quick ones by default."
 )
-@_computes
+@_takes(_COMPUTING)
 @click.option("--speed", multiple=True, help="Datasets to time fitting on; --out is a JSON file.")
 def benchmark_generation(
     csuite: Path | None, data: Path | None, out: Path, speed: tuple[str, ...], **options: object
@@ -405,15 +398,15 @@ def benchmark_generation(
 
 
 @main.command(cls=_ListOptions)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
-@click.option("--csuite", type=click.Path(path_type=Path), help="Folder of CSuite datasets.")
+@click.option("--out", type=_PATH, required=True, help="CSV file to write.")
+@click.option("--csuite", type=_PATH, help="Folder of CSuite datasets.")
 @click.option("--n-rows", type=int, multiple=True, default=(200, 1000), show_default=True)
 @click.option("--repetitions", type=int, default=10, show_default=True, help="Of CSuite tables.")
 @click.option("--n-nodes", type=int, multiple=True, default=(10, 20, 30), show_default=True)
 @click.option("--n-scms", type=int, default=8, show_default=True, help="Random models a size.")
 @click.option("--n-bootstraps", type=int, default=20, show_default=True)
 @click.option("--limit", type=float, default=30.0, show_default=True, help="Seconds a search.")
-@_computes
+@_takes(_COMPUTING)
 @click.option("--speed", is_flag=True, help="Also measure seconds, alone and against a loop.")
 @click.option("--table", help="Dataset for --speed: a name or a file.")
 @click.option("--target", help="Target column of that dataset.")
@@ -438,11 +431,11 @@ def benchmark_discovery(
 
 
 @main.command(cls=_ListOptions)
-@click.option("--csuite", type=click.Path(path_type=Path), required=True, help="CSuite's folder.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+@click.option("--csuite", type=_PATH, required=True, help="CSuite's folder.")
+@click.option("--out", type=_PATH, required=True, help="CSV file to write.")
 @click.option("--n-rows", type=int, multiple=True, default=(100, 200), show_default=True)
 @click.option("--draws", type=int, default=100, show_default=True, help="Tables of every size.")
-@_computes
+@_takes(_COMPUTING)
 def compare_published_discovery(csuite: Path, out: Path, **options: object) -> None:
     """Hold edge probabilities beside published searches by PC: recall, precision, calibration.
 
@@ -456,9 +449,9 @@ def compare_published_discovery(csuite: Path, out: Path, **options: object) -> N
 
 
 @main.command(cls=_ListOptions)
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")
+@click.option("--data", type=_PATH, help="Folder of CSV or Parquet files.")
 @click.option("--speed", is_flag=True, help="Time it against tabpfn's own fine-tuning class.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV; --speed: JSON.")
+@click.option("--out", type=_PATH, required=True, help="CSV; --speed: JSON.")
 @click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
 @click.option("--n-train", type=int, multiple=True, help="Training rows: 120; --speed: 200 500.")
 @click.option("--seeds", type=int, help="Splits of a table: 5; --speed: made-up tables: 3.")
@@ -466,7 +459,7 @@ def compare_published_discovery(csuite: Path, out: Path, **options: object) -> N
 @click.option("--mixings", multiple=True, help="Of --data: ways of mixing: real causal.")
 @click.option("--rules", multiple=True, help="Of --data: rules to judge by; all by default.")
 @click.option("--set", "settings", multiple=True, help="Of --data: settings, as steps=60.")
-@_computes
+@_takes(_COMPUTING)
 @click.option("--steps", type=int, help="Of --speed: steps that are timed: 10.")
 @click.option("--repeats", type=int, help="Of --speed: measurements of a step: 3.")
 def benchmark_finetuning(
@@ -499,8 +492,8 @@ def benchmark_finetuning(
 
 
 @main.command()
-@click.option("--csuite", type=click.Path(path_type=Path), help="Folder of CSuite datasets.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
+@click.option("--csuite", type=_PATH, help="Folder of CSuite datasets.")
+@click.option("--out", type=_PATH, required=True, help="Folder of results.")
 @click.option("--splits", type=int, default=2, show_default=True, help="Draws of a table's rows.")
 @click.option("--workers", type=int, default=0, help="Processes; by default this one.")
 @click.option("--hours", type=float, help="Begin no run that would end later than this.")
@@ -519,9 +512,9 @@ def benchmark_structure(csuite: Path | None, out: Path, **options: object) -> No
 
 @main.command()
 @click.argument("plan")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of CSV or Parquet files.")
-@_computes
+@click.option("--out", type=_PATH, required=True, help="Folder of results.")
+@click.option("--data", type=_PATH, help="Folder of CSV or Parquet files.")
+@_takes(_COMPUTING)
 @click.option("--device", default="auto", show_default=True, help="Of the foundation model.")
 @click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
 def benchmark(plan: str, out: Path, data: Path | None, dry_run: bool, **options: object) -> None:
@@ -535,7 +528,7 @@ def benchmark(plan: str, out: Path, data: Path | None, dry_run: bool, **options:
 
 
 @main.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=_PATH)
 @click.argument("others", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True)
 def merge(store: Path, others: tuple[Path, ...]) -> None:
     """Take the runs of OTHERS, folders of benchmarks, into STORE.
@@ -560,7 +553,7 @@ _WHERE = click.option(
 
 @main.command(cls=_ListOptions)
 @click.argument("store", type=click.Path(path_type=Path, exists=True))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
+@click.option("--out", type=_PATH, required=True, help="Folder to write into.")
 @_WHERE
 @click.option("--by", multiple=True, help="Only differences, by the values of these settings.")
 def analyse(store: Path, out: Path, **options: object) -> None:
@@ -575,7 +568,7 @@ def analyse(store: Path, out: Path, **options: object) -> None:
 @click.option("--claims", is_flag=True, help="Judge the paper's claims instead.")
 @click.option("--sample", type=int, default=10, show_default=True, help="Runs to make again.")
 @click.option("--seed", type=int, help="Of the choice; another one each time by default.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the tables.")
+@click.option("--data", type=_PATH, help="Folder of the tables.")
 @click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
 @click.option("--device", default="cpu", show_default=True, help="Of the foundation model.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Fresh processes.")

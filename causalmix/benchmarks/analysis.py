@@ -16,7 +16,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from causalmix.benchmarks.arms import KIND
-from causalmix.benchmarks.candidates import check_promise, harm
+from causalmix.benchmarks.candidates import NOISE, SPLIT, check_promise, harm
 from causalmix.benchmarks.claims import (
     BEFORE,
     DEFAULT,
@@ -27,6 +27,7 @@ from causalmix.benchmarks.claims import (
     cube_of,
     normalised,
 )
+from causalmix.benchmarks.comparison import COMPARED, GAINS
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
 from causalmix.errors import CausalMixError, check_name, check_names
@@ -38,8 +39,6 @@ REFERENCES = (BEFORE, DEFAULT)
 MARGIN = 0.002
 """Differences of a table up to this, in ROC-AUC or nats, are ties."""
 
-COMPARED = ["auc", "log_loss"]
-SPLIT = ["dataset", "split"]
 PAIR = ["arm", "reference", "score"]
 
 
@@ -274,27 +273,25 @@ def differences_by(runs: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     return pd.concat(parts, names=list(factors)).droplevel(-1).reset_index()
 
 
-def harm_by_arm(runs: pd.DataFrame, noise: str = "zero_shot_reseeded") -> pd.DataFrame:
+def harm_by_arm(runs: pd.DataFrame) -> pd.DataFrame:
     """Count where an arm is worse than zero-shot.
 
     Parameters
     ----------
     runs : DataFrame
-    noise : str, default="zero_shot_reseeded"
-        The arm that shows what chance alone does.
 
     Returns
     -------
     DataFrame
         A row an arm: how many ``tables`` and ``runs``; ``tables_harmed`` and ``runs_harmed``, the
         shares of them that fall by more than `causalmix.benchmarks.candidates.AUC_HARM` or
-        `LOSS_HARM`; ``noise_floor``, the share of harmed runs of `noise`; and ``worse_tables``,
+        `LOSS_HARM`; ``noise_floor``, the share of harmed runs of `NOISE`; and ``worse_tables``,
         the names of those that fall by more than chance over splits explains.
     """
     gains, rows = gains_over(runs), []
-    floor = harm(gains[gains["arm"] == noise])
+    floor = harm(gains[gains["arm"] == NOISE])
     for arm, own in gains.groupby("arm"):
-        tables = own.groupby("dataset")[["auc_gain", "log_loss_gain"]].mean()
+        tables = own.groupby("dataset")[GAINS].mean()
         worse = ", ".join(check_promise(own, floor).worse_tables)
         rows.append((arm, len(tables), len(own), harm(tables), harm(own), floor, worse))
     shares = ["tables_harmed", "runs_harmed", "noise_floor"]

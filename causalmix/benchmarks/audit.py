@@ -280,11 +280,11 @@ def describe_claims(judged: pd.DataFrame) -> str:
         own = judged[judged["claim"] == claim.number]
         for (arm, verdict), rows in own.groupby(["arm", "verdict"], sort=False):
             lines.append(f"   {_label(arm)}: {verdict}")
-            lines += [f"     {QUANTITIES[r.quantity]} {_figure(r)}" for r in _known(rows)]
+            lines += [f"     {QUANTITIES[r.quantity]} {_figure(r)}" for r in known_rows(rows)]
     lines += ["", f"The research question. {QUESTION}"]
     asked = judged[judged["claim"] == 0]
     for (arm, rival), rows in asked.groupby(["arm", asked["against"].str[0]], sort=False):
-        known = [f"     {r.quantity}: {r.verdict}, {_figure(r)}" for r in _known(rows)]
+        known = [f"     {r.quantity}: {r.verdict}, {_figure(r)}" for r in known_rows(rows)]
         lines += [f"   {_label(arm)} against {_label(rival)}:", *known]
         lines[-1] += "" if known else " not testable here"
     for arm, rows in judged[judged["claim"] > 0].groupby("arm", sort=False):
@@ -298,7 +298,8 @@ def _label(arm: str) -> str:
     return ARM_LABELS.get(arm, arm)
 
 
-def _known(rows: pd.DataFrame) -> Iterable[Any]:
+def known_rows(rows: pd.DataFrame) -> Iterable[Any]:
+    """Rows of `judge_claims` that something is behind."""
     return rows[rows["tables"] > 0].itertuples()
 
 

@@ -17,7 +17,8 @@ import pandas as pd
 from scipy import stats
 
 from causalmix.benchmarks.arms import KIND
-from causalmix.benchmarks.comparison import mean_and_interval
+from causalmix.benchmarks.claims import BEFORE
+from causalmix.benchmarks.comparison import COMPARED, GAINS, mean_and_interval
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
 from causalmix.errors import CausalMixError
@@ -32,23 +33,23 @@ RULES = {"last": ("last", 1.0), "tested": ("last", 0.5), "best": ("log_loss", 0.
 CHOSEN = ("causal_rehearsal", "", "tested")
 """Arm, view and rule of what `causalmix.finetuning.config.FinetuneConfig` does by default."""
 
+NOISE = "zero_shot_reseeded"
+"""The arm that shows what chance alone does to zero-shot."""
+
 AUC_HARM, LOSS_HARM = 0.005, 0.01
 """By how much a run, or the mean of a table, may fall: ROC-AUC, and log-loss in nats."""
 
-_SPLIT = ["dataset", "split"]
-_SCORED = ["auc", "log_loss"]
+SPLIT = ["dataset", "split"]
 _CANDIDATE = ["arm", "view", "rule"]
 
 
-def candidate_gains(store: Store, reference: str = "zero_shot") -> pd.DataFrame:
+def candidate_gains(store: Store) -> pd.DataFrame:
     """Compare every candidate with the model as it was, on the same splits.
 
     Parameters
     ----------
     store : Store
         With the runs of a plan; the blends of those that recorded them.
-    reference : str, default="zero_shot"
-        The arm to compare with.
 
     Returns
     -------
@@ -60,25 +61,25 @@ def candidate_gains(store: Store, reference: str = "zero_shot") -> pd.DataFrame:
     Raises
     ------
     CausalMixError
-        If the store lacks the reference.
+        If the store lacks zero-shot.
     """
     runs = store.runs(KIND)
-    if runs.empty or reference not in set(runs["arm"]):
-        raise CausalMixError(f"The store has no runs of the arm {reference!r} to compare with.")
-    before = runs[runs["arm"] == reference].groupby(_SPLIT)[["auc", "log_loss"]].mean()
+    if runs.empty or BEFORE not in set(runs["arm"]):
+        raise CausalMixError(f"The store has no runs of the arm {BEFORE!r} to compare with.")
+    before = runs[runs["arm"] == BEFORE].groupby(SPLIT)[COMPARED].mean()
     rows = []
-    for key, run in runs[runs["arm"] != reference].iterrows():
-        split = tuple(run[_SPLIT])
+    for key, run in runs[runs["arm"] != BEFORE].iterrows():
+        split = tuple(run[SPLIT])
         if split not in before.index:
             continue
         found = _of_curves(store.curves([key]), int(run["n_val"])) if store[key]["curves"] else []
         if not found:
             rule = _rule_of(json.loads(store[key]["settings"]))
-            found = [{"view": "", "rule": rule, "kept": run.get("best_step") != 0, **run[_SCORED]}]
+            found = [{"view": "", "rule": rule, "kept": run.get("best_step") != 0, **run[COMPARED]}]
         auc, log_loss = before.loc[split]
         rows += [
             {
-                **dict(zip(_SPLIT, split, strict=True)),
+                **dict(zip(SPLIT, split, strict=True)),
                 "arm": run["arm"],
                 "view": each["view"],
                 "rule": each["rule"],
@@ -109,7 +110,7 @@ def _of_curves(curves: pd.DataFrame, n_val: int) -> list[dict[str, object]]:
         )
         for name, (rule, level) in RULES.items():
             kept = choose(history, rule, level=level, n_val=n_val).kept
-            scores = {k: curves[f"{view}test_{k}"].iloc[kept] for k in ("auc", "log_loss")}
+            scores = {k: curves[f"{view}test_{k}"].iloc[kept] for k in COMPARED}
             found.append({"view": view, "rule": name, "kept": kept > 0, **scores})
     return found
 
@@ -192,15 +193,13 @@ def harm(gains: pd.DataFrame) -> float:
     return float(((gains["auc_gain"] < -AUC_HARM) | (gains["log_loss_gain"] < -LOSS_HARM)).mean())
 
 
-def judge_candidates(gains: pd.DataFrame, noise: str = "zero_shot_reseeded") -> pd.DataFrame:
+def judge_candidates(gains: pd.DataFrame) -> pd.DataFrame:
     """Say what each candidate is worth.
 
     Parameters
     ----------
     gains : DataFrame
         As `candidate_gains` returns them.
-    noise : str, default="zero_shot_reseeded"
-        The arm that shows what chance alone does to the reference.
 
     Returns
     -------
@@ -210,10 +209,10 @@ def judge_candidates(gains: pd.DataFrame, noise: str = "zero_shot_reseeded") -> 
         ``worse_tables`` (how many), ``worse_runs``, ``noise_floor``, ``promise`` (whether it is
         kept; None where that cannot be said) and the median ``seconds`` of a run.
     """
-    floor = harm(gains[gains["arm"] == noise])
+    floor = harm(gains[gains["arm"] == NOISE])
     rows = []
     for candidate, own in gains.groupby(_CANDIDATE, sort=False):
-        tables = own.groupby("dataset")[["auc_gain", "log_loss_gain"]].mean()
+        tables = own.groupby("dataset")[GAINS].mean()
         promise = check_promise(own, floor)
         rows.append(
             dict(zip(_CANDIDATE, candidate, strict=True))
@@ -312,7 +311,7 @@ def nested_choice(gains: pd.DataFrame, candidates: Sequence[tuple[str, str, str]
         A row per table: the chosen ``arm``, ``view`` and ``rule``, and what they gain on it,
         ``auc_gain`` and ``log_loss_gain``.
     """
-    means = gains.groupby([*_CANDIDATE, "dataset"])[["auc_gain", "log_loss_gain"]].mean()
+    means = gains.groupby([*_CANDIDATE, "dataset"])[GAINS].mean()
     rows = []
     for dataset in sorted(gains["dataset"].unique()):
         others = means["log_loss_gain"].drop(dataset, level="dataset").groupby(_CANDIDATE).mean()

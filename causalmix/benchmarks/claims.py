@@ -214,7 +214,7 @@ def cube_of(rows: pd.DataFrame, score: str) -> Cube:
     return Cube(list(wide.columns), tables, values)
 
 
-def bootstrap(cube: Cube, statistic: Statistic, *, seed: int = 0) -> Interval:
+def bootstrap(cube: Cube, statistic: Statistic) -> Interval:
     """Interval of a statistic that respects tables: these are redrawn, then splits within them.
 
     Parameters
@@ -222,15 +222,13 @@ def bootstrap(cube: Cube, statistic: Statistic, *, seed: int = 0) -> Interval:
     cube : Cube
     statistic : callable
         Takes means over splits, of shape (n_tables, n_arms).
-    seed : int, default=0
-        Of the `N_BOOTSTRAP` resamples.
 
     Returns
     -------
     Interval
-        Percentiles; NaN where the statistic is not defined.
+        Percentiles of `N_BOOTSTRAP` resamples; NaN where the statistic is not defined.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     n_tables = len(cube.tables)
     counts = (~np.isnan(cube.values[:, :, 0])).sum(axis=1)
     found = np.full(N_BOOTSTRAP, np.nan)

@@ -12,10 +12,11 @@ from causalmix.finetuning.metrics import N_BINS, SCORES
 N_BOOTSTRAP = 10_000
 """Resamples behind a confidence interval."""
 
-_COMPARED = ("auc", "log_loss")
+COMPARED, GAINS = ["auc", "log_loss"], ["auc_gain", "log_loss_gain"]
+"""Scores that are compared, and columns of what is gained in them."""
 
 
-def compare_methods(rows: pd.DataFrame, reference: str, *, seed: int = 0) -> pd.DataFrame:
+def compare_methods(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Sum up scores of several methods on the same splits, per training size.
 
     Every dataset counts once: its scores are averaged over seeds first.
@@ -28,8 +29,6 @@ def compare_methods(rows: pd.DataFrame, reference: str, *, seed: int = 0) -> pd.
     reference : str
         The method whose differences from the others are asked for; where `rows` lack it, the
         columns of differences are NaN.
-    seed : int, default=0
-        Of the bootstrap.
 
     Returns
     -------
@@ -56,7 +55,7 @@ def compare_methods(rows: pd.DataFrame, reference: str, *, seed: int = 0) -> pd.
                 "seconds": at_size.groupby("method")["seconds"].median(),
             }
         )
-        tables[n_train] = table.join(_differences(values, reference, seed)).sort_values("mean_rank")
+        tables[n_train] = table.join(_differences(values, reference)).sort_values("mean_rank")
     return pd.concat(tables, names=["n_train", "method"]).reset_index()
 
 
@@ -118,21 +117,15 @@ def mean_ranks(auc: pd.DataFrame) -> pd.Series:
 def bootstrap_interval(
     differences: np.ndarray,
     *,
-    level: float = 0.95,
-    seed: int = 0,
     statistic: Callable[..., np.ndarray] = np.mean,
     clusters: Sequence[Hashable] | None = None,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean, or of another statistic.
+    """95 % percentile bootstrap interval of a mean, or of another statistic.
 
     Parameters
     ----------
     differences : ndarray of float, shape (n,)
         One value a dataset.
-    level : float, default=0.95
-        Coverage asked for.
-    seed : int, default=0
-        Of the `N_BOOTSTRAP` resamples.
     statistic : callable, default=numpy.mean
         Takes an array and `axis`, as NumPy's reductions do.
     clusters : sequence of hashable, optional
@@ -144,13 +137,13 @@ def bootstrap_interval(
     low, high : float
         Both the value itself where there is only one.
     """
-    differences, rng = np.asarray(differences, dtype=float), np.random.default_rng(seed)
+    differences, rng = np.asarray(differences, dtype=float), np.random.default_rng(0)
     if clusters is None or len(set(clusters)) in (1, len(differences)):
         drawn = rng.integers(len(differences), size=(N_BOOTSTRAP, len(differences)))
         found = statistic(differences[drawn], axis=1)
     else:
         found = _clustered_means(differences, clusters, rng)
-    tail = (1 - level) / 2
+    tail = (1 - 0.95) / 2
     low, high = np.quantile(found, [tail, 1 - tail])
     return float(low), float(high)
 
@@ -175,7 +168,6 @@ def mean_and_interval(
     name: str,
     prefix: str = "",
     *,
-    seed: int = 0,
     statistic: Callable[..., np.ndarray] = np.mean,
     clusters: Sequence[Hashable] | None = None,
 ) -> dict[str, float]:
@@ -188,7 +180,7 @@ def mean_and_interval(
         Column of the mean.
     prefix : str, default=""
         Before ``low`` and ``high``, the columns of the interval.
-    seed, statistic, clusters
+    statistic, clusters
         As in `bootstrap_interval`.
 
     Returns
@@ -196,22 +188,22 @@ def mean_and_interval(
     dict
         By column.
     """
-    low, high = bootstrap_interval(values, seed=seed, statistic=statistic, clusters=clusters)
+    low, high = bootstrap_interval(values, statistic=statistic, clusters=clusters)
     return {name: statistic(values), f"{prefix}low": low, f"{prefix}high": high}
 
 
-def _differences(values: dict[str, pd.DataFrame], reference: str, seed: int) -> pd.DataFrame:
+def _differences(values: dict[str, pd.DataFrame], reference: str) -> pd.DataFrame:
     """Paired differences of the reference from every other method."""
     auc, found = values["auc"], {}
     for method in auc.columns.drop(reference) if reference in auc else ():
         gain = (auc[reference] - auc[method]).round(6)
         found[method] = {"wins": (gain > 0).sum(), "ties": (gain == 0).sum()}
         found[method]["losses"] = (gain < 0).sum()
-        for name in _COMPARED:
+        for name in COMPARED:
             difference = (values[name][reference] - values[name][method]).to_numpy()
             called = f"{name}_difference"
-            found[method] |= mean_and_interval(difference, called, f"{name}_", seed=seed)
-    floats = [f"{name}_{what}" for name in _COMPARED for what in ("difference", "low", "high")]
+            found[method] |= mean_and_interval(difference, called, f"{name}_")
+    floats = [f"{name}_{what}" for name in COMPARED for what in ("difference", "low", "high")]
     counts = ["wins", "ties", "losses"]
     table = pd.DataFrame.from_dict(found, orient="index", columns=[*floats, *counts])
     return table.astype(dict.fromkeys(counts, "Int64"))  # the reference itself has none

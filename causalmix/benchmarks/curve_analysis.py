@@ -12,6 +12,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.claims import DEFAULT, contrast, cube_of
+from causalmix.benchmarks.comparison import COMPARED
 from causalmix.benchmarks.store import Store
 from causalmix.finetuning.metrics import steps_to_converge, validation_test_gap
 
@@ -59,7 +60,7 @@ def curve_facts(store: Store) -> pd.DataFrame:
         row |= {"step": step, "seconds": start + until}
         for part in ("val", "test"):
             row[f"constant_{part}"] = np.ptp(curves[f"{part}_auc"]) == 0
-        for score in ("auc", "log_loss"):
+        for score in COMPARED:
             validation = curves[f"val_{score}"]
             row[f"gap_{score}"] = validation_test_gap(validation, curves[f"test_{score}"])
             row[f"val_{score}"] = validation[kept]
@@ -88,28 +89,26 @@ def gaps_by_arm(facts: pd.DataFrame) -> pd.DataFrame:
         judged = own[own["points"] >= LEAST_POINTS]
         row = {"arm": arm, "runs": len(own), "too_short": len(own) - len(judged)}
         row |= {name: own[name].sum() for name in ("constant_val", "constant_test")}
-        for score, (name, level) in product(("auc", "log_loss"), _QUARTILES.items()):
+        for score, (name, level) in product(COMPARED, _QUARTILES.items()):
             row[f"{score}_{name}"] = judged[f"gap_{score}"].quantile(level)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def convergence_by_arm(facts: pd.DataFrame, reference: str = DEFAULT) -> pd.DataFrame:
+def convergence_by_arm(facts: pd.DataFrame) -> pd.DataFrame:
     """Say how soon runs come to 95 % of what they gain; those that never improve are censored.
 
     Parameters
     ----------
     facts : DataFrame
         As `curve_facts` returns it.
-    reference : str, default="default"
-        The arm to compare with.
 
     Returns
     -------
     DataFrame
         A row per ``arm`` and ``unit`` of `UNITS`: ``runs``, ``never_improved``, the Kaplan-Meier
         ``median`` with its 95 % interval ``low`` to ``high`` (NaN or infinite where too few
-        improved), and ``saved``, the mean paired difference of `reference` with ``saved_low`` to
+        improved), and ``saved``, the mean paired difference of `DEFAULT` with ``saved_low`` to
         ``saved_high`` (bootstrap of tables, then splits), positive being sooner; there a run that
         never improved counts with its whole length.
     """
@@ -120,9 +119,9 @@ def convergence_by_arm(facts: pd.DataFrame, reference: str = DEFAULT) -> pd.Data
             low, high = curve.quantile_ci(0.5) if own["improved"].any() else (math.nan, math.nan)
         row = {"arm": arm, "unit": unit, "runs": len(own), "never_improved": sum(~own["improved"])}
         row |= {"median": curve.quantile(0.5), "low": low, "high": high}
-        pair = facts[facts["arm"].isin([arm, reference])]
-        if arm != reference and len(cube_of(pair, unit).tables):
-            found = contrast(pair, reference, arm, unit)
+        pair = facts[facts["arm"].isin([arm, DEFAULT])]
+        if arm != DEFAULT and len(cube_of(pair, unit).tables):
+            found = contrast(pair, DEFAULT, arm, unit)
             row |= {"saved": found.value, "saved_low": found.low, "saved_high": found.high}
         rows.append(row)
     return pd.DataFrame(rows)

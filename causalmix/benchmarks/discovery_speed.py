@@ -27,25 +27,26 @@ COST_COLUMNS = (10, 20, 40, 60, 80, 100)
 
 COST_BASE = {"rows": 500, "columns": 20}
 
+_N_ROWS = 500  # drawn from the table for the comparison with the loop
+_LOOP_LIMIT, _COST_LIMIT = 10.0, 30.0  # processor seconds that a search of causal-learn may take
+
 _OURS = {"bootstrap": None, "bootstrap_pc_fci": PAPER_ALGORITHMS}
 
 
 def measure_bootstrap_speed(
-    frame: pd.DataFrame, *, n_bootstraps: int = 20, limit: float = 10.0, progress: bool = False
+    frame: pd.DataFrame, *, n_bootstraps: int = 20, progress: bool = False
 ) -> dict[str, object]:
     """Time bootstrap PC and FCI against a loop over causal-learn's on as many bootstraps.
 
     The loop runs each algorithm with its defaults (Fisher's z on integer codes) on every bootstrap,
-    without permuted columns. A search that is stopped at `limit` counts with the time that it had,
-    so where any is, the ratio is a lower bound.
+    without permuted columns. A search that is stopped after 10 processor seconds counts with the
+    time that it had, so where any is, the ratio is a lower bound.
 
     Parameters
     ----------
     frame : pandas.DataFrame
     n_bootstraps : int, default=20
         PC and FCI run once on each.
-    limit : float, default=10.0
-        Processor seconds that a search of causal-learn may take.
     progress : bool, default=False
         Whether to show progress bars.
 
@@ -66,7 +67,7 @@ def measure_bootstrap_speed(
         for b in range(n_bootstraps)
     ]
     result: dict[str, object] = {"bootstrap_seconds": ours}
-    with PlainSearcher(limit) as searcher:
+    with PlainSearcher(_LOOP_LIMIT) as searcher:
         for algorithm in PLAIN:
             done = [searcher.search(algorithm, codes[rows]) for rows in drawn]
             result[f"{algorithm}_seconds"] = sum(each.seconds for each in done)
@@ -74,7 +75,7 @@ def measure_bootstrap_speed(
     result["ratio"] = sum(result[f"{algorithm}_seconds"] for algorithm in PLAIN) / ours
     result["ratio_pc"] = result["pc_seconds"] / our_pc
     n, d = frame.shape
-    return result | {"rows": n, "columns": d, "n_bootstraps": n_bootstraps, "limit": limit}
+    return result | {"rows": n, "columns": d, "n_bootstraps": n_bootstraps, "limit": _LOOP_LIMIT}
 
 
 def measure_cost(
@@ -82,7 +83,6 @@ def measure_cost(
     rows: Sequence[int] = COST_ROWS,
     columns: Sequence[int] = COST_COLUMNS,
     n_bootstraps: int = 3,
-    limit: float = 30.0,
 ) -> list[dict[str, object]]:
     """Time a bootstrap of discovery, and single searches of causal-learn, by rows and columns.
 
@@ -92,8 +92,6 @@ def measure_cost(
         Sizes of random mixed models; one of the two varies while the other stays at `COST_BASE`.
     n_bootstraps : int, default=3
         Of which the mean is taken.
-    limit : float, default=30.0
-        Processor seconds that a search of causal-learn may take.
 
     Returns
     -------
@@ -105,7 +103,7 @@ def measure_cost(
     sizes = [("rows", n, COST_BASE["columns"]) for n in rows]
     sizes += [("columns", COST_BASE["rows"], d) for d in columns]
     found = []
-    with PlainSearcher(limit) as searcher:
+    with PlainSearcher(_COST_LIMIT) as searcher:
         for varied, n, d in sizes:
             frame, _ = random_scm_table(d, n, seed=0)
             size = {"varied": varied, "rows": n, "columns": d}
@@ -125,7 +123,6 @@ def write_discovery_speed(
     path: Path,
     *,
     target: str | None = None,
-    n_rows: int = 500,
     progress: bool = False,
 ) -> Path:
     """Measure both and write them down.
@@ -139,8 +136,6 @@ def write_discovery_speed(
         JSON file to write; its folder is made.
     target : str, optional
         Target column of the table.
-    n_rows : int, default=500
-        Rows that are drawn from it.
     progress : bool, default=False
         Whether to show progress bars.
 
@@ -156,13 +151,13 @@ def write_discovery_speed(
     """
     check_writable(path)
     dataset = load_dataset(table, target=target)
-    if dataset.n_rows < n_rows:
-        raise DataError(f"{dataset.name} has {dataset.n_rows} rows, fewer than n_rows={n_rows}.")
-    frame = dataset.frame().sample(n_rows, random_state=0).reset_index(drop=True)
+    if dataset.n_rows < _N_ROWS:
+        raise DataError(f"{dataset.name} has {dataset.n_rows} rows, fewer than {_N_ROWS}.")
+    frame = dataset.frame().sample(_N_ROWS, random_state=0).reset_index(drop=True)
     with warnings.catch_warnings(action="ignore"):
         measured = {
             "loop": {"dataset": dataset.name} | measure_bootstrap_speed(frame, progress=progress),
             "cost": measure_cost(),
         }
-    settings = {"table": dataset.name, "n_rows": n_rows}
+    settings = {"table": dataset.name, "n_rows": _N_ROWS}
     return write_measured(path, measured, settings, {dataset.name: dataset.content_hash})

@@ -253,11 +253,11 @@ def plan_runs(plan: Plan, folder: str | Path | None = None, *, device: str = "au
         try:
             if not fits:
                 raise DataError(f"{table.n_rows} rows leave fewer than {plan.least_test} to test.")
-            sizes[name] = Rows(*fits[0], plan.n_test, 0)
-            sizes[name].draw(table)
+            rows = Rows(*fits[0], plan.n_test, 0)
+            rows.draw(table)
+            sizes[name] = rows
         except DataError as error:
             skipped[name] = str(error)
-            sizes.pop(name, None)
     if not sizes:
         raise DataError(
             "No table is left:\n" + "\n".join(f"  {k}: {v}" for k, v in skipped.items())

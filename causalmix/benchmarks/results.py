@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -12,7 +13,18 @@ from causalmix.manifest import read_json
 from causalmix.tfm.model import load_tfm
 
 _RESULTS = Path(__file__).resolve().parents[2] / "results"  # of a checkout
-RESTORE = "Restore it from the repository (git checkout)."
+_RESTORE = "Restore it from the repository (git checkout)."
+
+
+def read_result(path: Path, **options: Any) -> pd.DataFrame:
+    """Read a file of results that is a table, with options of `pandas.read_csv`."""
+    with naming(path, "a table of results", _RESTORE):
+        return pd.read_csv(path, **options)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a file of results that is no table."""
+    return read_json(path, "a record of results", _RESTORE)
 
 
 def load_result(name: str) -> pd.DataFrame:
@@ -32,9 +44,7 @@ def load_result(name: str) -> pd.DataFrame:
     CausalMixError
         If there is no such file, as in an installation without the checkout.
     """
-    path = _find(name, "csv")
-    with naming(path, "a table of results", RESTORE):
-        return pd.read_csv(path)
+    return read_result(_find(name, "csv"))
 
 
 def load_record(name: str) -> dict[str, object]:
@@ -55,7 +65,7 @@ def load_record(name: str) -> dict[str, object]:
     CausalMixError
         If there is no such file, as in an installation without the checkout.
     """
-    return read_json(_find(name, "json"), "a record of results", RESTORE)
+    return read_record(_find(name, "json"))
 
 
 def load_store(name: str) -> Store:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from causalmix.benchmarks.comparison import mean_and_interval
+from causalmix.benchmarks.comparison import COMPARED, GAINS, mean_and_interval
 from causalmix.finetuning.metrics import normalised_improvement
 from causalmix.finetuning.stopping import EVEN, RULES, UNTESTED, replay
 
@@ -25,8 +25,6 @@ HARM = 0.005
 """Mean loss of ROC-AUC on a dataset that counts as harm."""
 
 _SETTING, _CHOICE = ["n_train", "mixing", "steps"], ["rule", "level"]
-_GAINS = ("auc_gain", "log_loss_gain")
-_SCORES = ("auc", "log_loss")
 _RUN = ["dataset", "n_train", "seed", "mixing"]
 
 
@@ -96,7 +94,7 @@ def judge_runs(
                 record |= {"steps": length, "rule": rule, "level": level}
                 record["kept"] = int(after["step"])
                 for prefix, scores in (("", after), ("zero_shot_", before)):
-                    record |= {f"{prefix}{name}": scores[f"test_{name}"] for name in _SCORES}
+                    record |= {f"{prefix}{name}": scores[f"test_{name}"] for name in COMPARED}
                 records.append(record)
     judged = pd.DataFrame(records)
     improvement = normalised_improvement(judged["auc"], judged["zero_shot_auc"])
@@ -130,7 +128,7 @@ def gains_by_dataset(judged: pd.DataFrame) -> pd.DataFrame:
         log_loss_gain=judged["zero_shot_log_loss"] - judged["log_loss"],
         untouched=(judged["kept"] == 0).astype(float),
     )
-    values = ["auc_gain", "log_loss_gain", "improvement", "untouched"]
+    values = [*GAINS, "improvement", "untouched"]
     return gains.groupby([*_SETTING, *_CHOICE, "dataset"], sort=False)[values].mean().reset_index()
 
 
@@ -157,7 +155,7 @@ def summarise_rules(judged: pd.DataFrame) -> pd.DataFrame:
     keys = [*_SETTING, *_CHOICE]
     for key, group in per_dataset.groupby(keys, sort=False):
         record = dict(zip(keys, key, strict=True)) | {"datasets": len(group)}
-        for name in _GAINS:
+        for name in GAINS:
             record |= mean_and_interval(group[name].to_numpy(), name, f"{name}_")
         record |= {
             "improvement": group["improvement"].median(),

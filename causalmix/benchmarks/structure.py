@@ -16,7 +16,7 @@ import pandas as pd
 from causalmix.atomic import check_writable
 from causalmix.benchmarks.arms import ARMS as COMMON_ARMS
 from causalmix.benchmarks.arms import Arm, Rows, make_run, raise_failures
-from causalmix.benchmarks.comparison import mean_and_interval
+from causalmix.benchmarks.comparison import COMPARED, mean_and_interval
 from causalmix.benchmarks.engine import Run, compute
 from causalmix.benchmarks.known_models import KnownTable, known_tables
 from causalmix.benchmarks.store import Store
@@ -177,7 +177,7 @@ def structure_contrasts(runs: pd.DataFrame) -> pd.DataFrame:
         graphs = gains.groupby("dataset").mean()
         record = {"better": better, "than": than, "rows": "shifted" if prefix else "same"}
         record |= {"graphs": len(graphs), "splits": len(gains)}
-        for column, name in zip(columns, ("auc", "log_loss"), strict=True):
+        for column, name in zip(columns, COMPARED, strict=True):
             record |= mean_and_interval(graphs[column].to_numpy(), f"{name}_gain", f"{name}_")
         records.append(record)
     return pd.DataFrame(records)

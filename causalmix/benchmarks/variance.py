@@ -22,21 +22,18 @@ from causalmix.benchmarks.analysis import (
     each_pair,
     gains_over,
 )
-from causalmix.benchmarks.claims import BEFORE
 
 POWER_SPLITS = (5, 10, 20)
 """Splits of a table for which `power` says how many tables are needed."""
 
 
-def variance_parts(runs: pd.DataFrame, reference: str = BEFORE) -> pd.DataFrame:
-    """Take apart how much a gain varies with the split of a table, and with the fine-tuning seed.
+def variance_parts(runs: pd.DataFrame) -> pd.DataFrame:
+    """Take apart how much a gain over zero-shot varies with the split and the fine-tuning seed.
 
     Parameters
     ----------
     runs : DataFrame
         Of several seeds on the same splits.
-    reference : str, default="zero_shot"
-        The arm over which runs gain; its seeds are averaged.
 
     Returns
     -------
@@ -47,7 +44,7 @@ def variance_parts(runs: pd.DataFrame, reference: str = BEFORE) -> pd.DataFrame:
         Arms without a second seed, or a second split, are left out.
     """
     rows = []
-    for arm, own in gains_over(runs, reference).groupby("arm"):
+    for arm, own in gains_over(runs).groupby("arm"):
         for score in COMPARED:
             gains = own.groupby(SPLIT)[f"{score}_gain"]
             n, splits = gains.size(), gains.mean().groupby("dataset")
@@ -102,14 +99,13 @@ def power(runs: pd.DataFrame, references: Sequence[str] = REFERENCES) -> pd.Data
     )
 
 
-def tables_needed(sd: float, difference: float = MARGIN) -> float:
-    """Say how many tables show a mean difference with a power of 80 % (t-test at 5 %).
+def tables_needed(sd: float) -> float:
+    """Say how many tables show a mean difference of `MARGIN` with a power of 80 % (t-test at 5 %).
 
     Parameters
     ----------
     sd : float
         Of the difference between tables, over means of their splits.
-    difference : float, default=0.002
 
     Returns
     -------
@@ -118,5 +114,5 @@ def tables_needed(sd: float, difference: float = MARGIN) -> float:
     """
     if math.isnan(sd):
         return math.nan
-    effect = min(difference / sd, 4.0) if sd else 4.0  # beyond that the solver fails
+    effect = min(MARGIN / sd, 4.0) if sd else 4.0  # beyond that the solver fails
     return float(math.ceil(TTestPower().solve_power(effect, None, 0.05, 0.8)))

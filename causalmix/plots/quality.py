@@ -92,8 +92,8 @@ def _share_limits(axes: Sequence[Axes]) -> None:
         ax.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
-def plot_csuite(summary: pd.DataFrame, graph: str, measure: str = "cmd") -> Figure:
-    """Draw a measure against the number of training rows, beside the published medians.
+def plot_csuite(summary: pd.DataFrame, graph: str) -> Figure:
+    """Draw CMD against the number of training rows, beside the published medians.
 
     Parameters
     ----------
@@ -101,8 +101,6 @@ def plot_csuite(summary: pd.DataFrame, graph: str, measure: str = "cmd") -> Figu
         As :func:`causalmix.benchmarks.csuite.summarise_csuite` returns it.
     graph : {"true", "discovered"}
         Where the graphs come from.
-    measure : str, default="cmd"
-        A key of :data:`causalmix.benchmarks.csuite.MEASURES`.
 
     Returns
     -------
@@ -110,12 +108,12 @@ def plot_csuite(summary: pd.DataFrame, graph: str, measure: str = "cmd") -> Figu
         A panel a dataset: medians with their 95 % interval over repetitions, the published ones,
         and those of real rows, below which no generator can be expected.
     """
-    rows = summary[(summary["graph"] == graph) & (summary["measure"] == measure)]
+    rows = summary[(summary["graph"] == graph) & (summary["measure"] == "cmd")]
     names = sorted(rows["dataset"].unique())
     figure, axes = make_panels(len(names), 2, (6.8, 2.6))
     for ax, name in zip(axes, names, strict=True):
         _csuite_panel(ax, rows[rows["dataset"] == name], graph)
-        ax.set(title=label(name), xlabel="Training rows", ylabel=MEASURE_LABELS[measure])
+        ax.set(title=label(name), xlabel="Training rows", ylabel=MEASURE_LABELS["cmd"])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
     figure.tight_layout(rect=(0, 0.14 / -(-len(names) // 2), 1, 1))
@@ -158,25 +156,23 @@ def csuite_wins(summary: pd.DataFrame) -> pd.DataFrame:
 _LINEAR_WITHIN = 0.02  # ROC-AUC
 
 
-def plot_utility(summary: pd.DataFrame, reference: str = "causal") -> Figure:
-    """Draw by how much a generator's rows train learners better than those of the others.
+def plot_utility(summary: pd.DataFrame) -> Figure:
+    """Draw by how much the causal generator's rows train learners better than those of the others.
 
     Parameters
     ----------
     summary : DataFrame
         As :func:`causalmix.benchmarks.utility.summarise_utility` returns it.
-    reference : str, default="causal"
-        The generator whose differences the summary holds.
 
     Returns
     -------
     Figure
         A panel for synthetic rows alone and one for real and synthetic rows together: the mean
         difference in ROC-AUC over datasets and learners, with its 95 % interval, for each other
-        generator and number of training rows. To the right of zero the reference is better.
+        generator and number of training rows. To the right of zero the causal one is better.
         The axis is linear within ±0.02; beyond, where it is grey, it is logarithmic.
     """
-    others = [name for name in summary["generator"].unique() if name != reference]
+    others = [name for name in summary["generator"].unique() if name != "causal"]
     sizes = sorted(summary["n_train"].unique())
     titles = {"synthetic": "Synthetic rows alone", "both": "Real and synthetic rows"}
     size = (6.5, 0.9 * len(others) + 2.2)
@@ -201,6 +197,6 @@ def plot_utility(summary: pd.DataFrame, reference: str = "causal") -> Figure:
     means = summary[summary["score"].isin([f"mean_{source}" for source in titles])]
     least = 1.5 * _LINEAR_WITHIN  # of what is shown on either side
     axes[0].set_xlim(min(1.2 * means["low"].min(), -least), max(1.2 * means["high"].max(), least))
-    axes[1].set_xlabel(f"ROC-AUC of {label(reference)} minus the other's (grey: logarithmic)")
+    axes[1].set_xlabel("ROC-AUC of causal minus the other's (grey: logarithmic)")
     legend_below(axes[0])
     return figure

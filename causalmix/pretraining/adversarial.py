@@ -32,7 +32,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-import yaml
 from scipy.special import softmax
 from tqdm import tqdm
 
@@ -47,7 +46,7 @@ from causalmix.errors import (
     check_whole,
 )
 from causalmix.manifest import file_hash, read_json, write_json
-from causalmix.pretraining.config import PretrainConfig, with_tuples
+from causalmix.pretraining.config import PretrainConfig, read_as
 from causalmix.pretraining.gaps import (
     LEARNERS,
     draw_probes,
@@ -435,13 +434,7 @@ def read_config(path: Path) -> GameConfig:
     CheckpointError
         If the file is missing, or is no such configuration.
     """
-    try:
-        settings = with_tuples(yaml.safe_load(path.read_text(encoding="utf-8")))
-        prior = PriorConfig(**with_tuples(settings.pop("prior", {})))
-        return GameConfig(prior=prior, **settings)
-    except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).replace("__init__()", "it")
-        raise CheckpointError(f"{path} is no configuration of a game: {reason}.") from error
+    return read_as(GameConfig, path, "a game")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -116,18 +116,20 @@ def read_config(path: Path = PRETRAINING) -> PretrainConfig:
     CheckpointError
         If the file is missing, or is no such configuration.
     """
+    return read_as(PretrainConfig, path, "a pre-training run", f" {PRETRAINING} is an example.")
+
+
+def read_as(kind: type, path: Path, what: str, advice: str = "") -> Any:
+    """Read a configuration with a prior; an error says `what` it should be of, and the advice."""
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-        prior = settings.pop("prior", {})
-        return PretrainConfig(prior=PriorConfig(**with_tuples(prior)), **settings)
+        settings = _with_tuples(yaml.safe_load(path.read_text(encoding="utf-8")))
+        prior = PriorConfig(**_with_tuples(settings.pop("prior", {})))
+        return kind(prior=prior, **settings)
     except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).replace("__init__()", "it")
-        raise CheckpointError(
-            f"{path} is no configuration of a pre-training run: {reason}. "
-            f"{PRETRAINING} is an example."
-        ) from error
+        raise CheckpointError(f"{path} is no configuration of {what}: {reason}.{advice}") from error
 
 
-def with_tuples(settings: dict[str, Any]) -> dict[str, Any]:
+def _with_tuples(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings with tuples where a file has lists."""
     return {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}

@@ -171,8 +171,7 @@ def _losses(
         return float(-np.log(smooth[np.arange(len(truth)), truth]).mean())
 
     def of_learner(name: str) -> float:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             model = BASELINES[name].build(0, 1).fit(context, labels)
             return loss(model.predict_proba(query))
 

@@ -34,6 +34,8 @@ from causalmix.tfm.model import EMBEDDED_CHECKPOINT, load_tfm
 HELD_OUT_TASKS = Path(__file__).with_name("held_out_tasks.safetensors")
 HELD_OUT_HASH = "7d497ffd2e9e078d46a6a288aa861ccaf9e38b3645aa79c5a52f5bfb539e1cb9"
 
+_N_LABELLED = 60  # rows of a real table
+
 
 def read_tasks(path: Path = HELD_OUT_TASKS, content: str = HELD_OUT_HASH) -> list[TaskBatch]:
     """Read batches of tasks, if they are the right ones.
@@ -167,20 +169,18 @@ def held_out_loss(network: torch.nn.Module, batches: Sequence[TaskBatch]) -> flo
 
 
 @torch.no_grad()
-def evaluate_real_tables(network: torch.nn.Module, n_context: int = 60) -> dict[str, float]:
-    """ROC-AUC on scikit-learn's small tables, mean of three splits, for the log only.
+def evaluate_real_tables(network: torch.nn.Module) -> dict[str, float]:
+    """ROC-AUC on scikit-learn's small tables, with 60 labelled rows, for the log only.
 
     Parameters
     ----------
     network : torch.nn.Module
         Architecture of TabPFN in evaluation mode.
-    n_context : int, default=60
-        Labelled rows given as context; the others are predicted.
 
     Returns
     -------
     dict
-        Table name → macro one-vs-rest ROC-AUC.
+        Table name → macro one-vs-rest ROC-AUC, mean of three splits.
     """
     device = next(network.parameters()).device
     aucs = {}
@@ -189,10 +189,10 @@ def evaluate_real_tables(network: torch.nn.Module, n_context: int = 60) -> dict[
         scores = []
         for seed in range(3):
             context, query = train_test_split(
-                np.arange(len(y)), train_size=n_context, stratify=y, random_state=seed
+                np.arange(len(y)), train_size=_N_LABELLED, stratify=y, random_state=seed
             )
             table = torch.from_numpy(x[np.r_[context, query]]).float()[None]  # (1, R, C)
-            rows = squash(table, n_context).transpose(0, 1).to(device)
+            rows = squash(table, _N_LABELLED).transpose(0, 1).to(device)
             codes = torch.from_numpy(y[context])[:, None].float().to(device)
             probability = network(rows, codes)[:, 0].double().softmax(dim=1).cpu().numpy()
             scores.append(mean_auc(y[query], probability))

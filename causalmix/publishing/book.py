@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import nbformat
 import yaml
+from click import unstyle
 
 from causalmix.atomic import (
     check_writable,
@@ -45,7 +46,6 @@ from causalmix.publishing.notebooks import (
     private_folders,
     project_root,
     save_notebook,
-    strip_colour,
 )
 from causalmix.publishing.record import code_span, record_page
 
@@ -324,7 +324,7 @@ def render(stage: Path, out: Path) -> Path:
         os.close(alive)
     html = out / "_build" / "html"
     if done.returncode or not (html / "index.html").is_file():
-        text = strip_colour(done.stdout + done.stderr)
+        text = unstyle(done.stdout + done.stderr)
         lines = text.replace(str(stage) + os.sep, "").splitlines()
         telling = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-15:]
         raise CausalMixError("Jupyter Book could not build the pages:\n" + "\n".join(telling))

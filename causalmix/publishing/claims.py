@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from causalmix.benchmarks.audit import behind, figure_of, judge_claims
+from causalmix.benchmarks.audit import behind, figure_of, judge_claims, known_rows
 from causalmix.benchmarks.claims import CLAIMS, PAPER, QUANTITIES, Claim
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
@@ -48,7 +47,7 @@ def _verdicts(judged: pd.DataFrame) -> str:
     rows = []
     for claim in CLAIMS:
         own = judged[(judged["claim"] == claim.number) & (judged["arm"] == PAPER)]
-        known = [f"{_figure(row)}, {counted(row.tables, 'table')}" for row in _known(own)]
+        known = [f"{_figure(row)}, {counted(row.tables, 'table')}" for row in known_rows(own)]
         link = f"{{ref}}`{claim.number} <claim-{claim.number}>`"
         rows.append((link, claim.text, _verdict(claim, own), "; ".join(known) or _shown(claim)))
     return markdown_table(["", "Claim", "Verdict", "Figure, or what shows it"], rows)
@@ -75,7 +74,7 @@ def _found(claim: Claim, judged: pd.DataFrame) -> str:
         text = f"**{ARM_LABELS[arm]}: {verdict}.**"
         if arm != PAPER:
             text = f"{ARM_LABELS[arm]}, beside it: {verdict}."
-        for row in _known(rows):
+        for row in known_rows(rows):
             what = QUANTITIES[row.quantity]
             text += f" {what[0].upper()}{what[1:]} {_figure(row)} ({behind(row)})."
         if not rows["tables"].any():
@@ -107,10 +106,6 @@ def _question(judged: pd.DataFrame) -> str:
         text += f" There are no runs yet of {', '.join(missing)}."
     head = ["Arm", "Against", "What", "Verdict", "Difference", "Tables"]
     return f"{text}\n\n{markdown_table(head, rows)}" if rows else text
-
-
-def _known(rows: pd.DataFrame) -> Iterable[Any]:
-    return rows[rows["tables"] > 0].itertuples()
 
 
 def _figure(row: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from causalmix.publishing.record import markdown_table
+from causalmix.publishing.record import markdown_table, signed, with_interval
 
 _NAMES = {"softmax": "Softmax over gaps", "bandit": "Bandit"}
 
@@ -65,12 +65,7 @@ _WHAT = {
 
 
 def _interval(row: dict[str, Any]) -> str:
-    difference, low, high = (_signed(row[name], 4) for name in ("difference", "low", "high"))
-    return f"{difference} [{low}, {high}]"
-
-
-def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
+    return with_interval(row["difference"], row["low"], row["high"])
 
 
 def _bound(row: dict[str, Any]) -> str:
@@ -109,14 +104,14 @@ def _regions(summary: pd.DataFrame) -> str:
         (
             knob,
             region,
-            _signed(start, 3),
+            signed(start, 3),
             *(_interval(changes.loc[(knob, region, rule)].to_dict()) for rule in rules),
         )
         for (knob, region), start in starts.items()
     ]
     ahead = (
         f"Before any game the gap is below zero in {(starts < 0).sum()} of {len(starts)} regions. "
-        f"It is largest in {largest[0]}: {largest[1]}, {_signed(starts[largest], 3)} nats. Of so "
+        f"It is largest in {largest[0]}: {largest[1]}, {signed(starts[largest], 3)} nats. Of so "
         "many intervals, one in twenty leaves zero out by chance."
     )
     head = ["Knob", "Region", "Gap before", *(_NAMES[each] for each in rules)]

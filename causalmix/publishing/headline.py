@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from causalmix.benchmarks.analysis import MARGIN
-from causalmix.benchmarks.candidates import AUC_HARM, CHOSEN, LOSS_HARM
+from causalmix.benchmarks.candidates import AUC_HARM, CHOSEN, LOSS_HARM, NOISE
 from causalmix.benchmarks.claims import BEFORE, CLAIMS, DEFAULT, PAPER
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.store_analysis import plan_progress
 from causalmix.benchmarks.tabulate import LEAST_TABLES
 from causalmix.data.columns import counted
-from causalmix.publishing.record import code_span
+from causalmix.publishing.record import code_span, enumerated, with_interval
 
-_OURS, _REHEARSAL, _NOISE = CHOSEN[0], "rehearsal", "zero_shot_reseeded"
+_OURS, _REHEARSAL = CHOSEN[0], "rehearsal"
 _SHUFFLED = (("causal_rehearsal", "causal_shuffled_rehearsal"), ("causal", "causal_shuffled"))
 _LEAST_TABLES = 6  # below it Wilcoxon's test over tables cannot come below 5 %
 _SCORES = {"auc": ("ROC-AUC", ""), "log_loss": ("log-loss", " nats")}
@@ -92,7 +92,7 @@ def _names(arms: Iterable[str]) -> str:
 def _differences(found: Mapping[str, pd.DataFrame], reference: str) -> pd.DataFrame:
     """Paired differences from an arm, of the ways of fine-tuning."""
     table = found["differences"]
-    return table[(table["reference"] == reference) & (table["arm"] != _NOISE)]
+    return table[(table["reference"] == reference) & (table["arm"] != NOISE)]
 
 
 def _verdicts(rows: pd.DataFrame) -> pd.Series:
@@ -117,7 +117,7 @@ def describe_difference(rows: pd.DataFrame) -> str:
     told, before = [], ""
     for verdict, row in zip(_verdicts(rows), rows.itertuples(), strict=True):
         score, unit = _SCORES[row.score]
-        figure = f"{row.difference:+.4f} [{row.low:+.4f}, {row.high:+.4f}]".replace("-", "−")
+        figure = with_interval(row.difference, row.low, row.high)
         told.append(f"{'' if verdict == before else f'{verdict} '}in {score} ({figure}{unit})")
         before = verdict
     return f"{' and '.join(told)}, on {counted(rows['tables'].iloc[0], 'table')}"
@@ -139,7 +139,7 @@ def _worth(found: Mapping[str, pd.DataFrame]) -> str:
         text += f" {_name(_OURS)}, the default of this package, is {describe_difference(own)}."
     power = found["power"]
     power = power[(power["reference"] == BEFORE) & (power["score"] == "auc")]
-    seen = power.set_index("arm")["detectable"].drop(_NOISE, errors="ignore").dropna()
+    seen = power.set_index("arm")["detectable"].drop(NOISE, errors="ignore").dropna()
     if len(seen):
         text += (
             " How small a mean difference such runs find four times in five depends on the arm: "
@@ -159,20 +159,15 @@ def _structure(found: Mapping[str, pd.DataFrame]) -> str:
     return " ".join(told) or "No runs with shuffled graphs were planned."
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    *first, last = map(str, numbers)
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def _claims(claims: pd.DataFrame) -> str:
     rows = claims[(claims["arm"] == PAPER) & (claims["claim"] > 0)]
     verdicts = rows.groupby("verdict")["claim"].unique()
     told = [
-        f"claim {n[0]} is {verdict}" if len(n) == 1 else f"claims {_listed(n)} are {verdict}"
+        f"claim {n[0]} is {verdict}" if len(n) == 1 else f"claims {enumerated(n)} are {verdict}"
         for verdict, n in verdicts.items()
     ]
     shown, open_ = (
-        _listed([claim.number for claim in CLAIMS if getattr(claim, what)])
+        enumerated(claim.number for claim in CLAIMS if getattr(claim, what))
         for what in ("shown_by", "reason")
     )
     return (
@@ -193,7 +188,7 @@ def _harmed(harm: pd.DataFrame) -> str:
     floor = harm["noise_floor"].iloc[0]
     chance = f" By chance it is {floor:.0%}: so often the untouched model falls as far with other "
     chance = "" if np.isnan(floor) else f"{chance}ensemble members."
-    worse = harm[(harm["worse_tables"] != "") & (harm["arm"] != _NOISE)]
+    worse = harm[(harm["worse_tables"] != "") & (harm["arm"] != NOISE)]
     sure = [
         f"{', '.join(map(code_span, each.worse_tables.split(', ')))} (by {_name(each.arm)})"
         for each in worse.itertuples()
@@ -241,7 +236,7 @@ def _failed(found: Mapping[str, pd.DataFrame]) -> str:
     rows = _differences(found, BEFORE)
     better = set(rows["arm"][_verdicts(rows) == "better"])
     none = sorted(set(rows["arm"]) - better, key=_name)
-    harm = found["harm"][found["harm"]["arm"] != _NOISE]
+    harm = found["harm"][found["harm"]["arm"] != NOISE]
     often = harm[harm["runs_harmed"] > harm["noise_floor"] + 0.02]
     texts = [f"Not shown to be better than zero-shot in either score: {_names(none) or 'none'}."]
     if harm["noise_floor"].notna().any():

@@ -13,18 +13,19 @@ from causalmix.benchmarks.candidates import (
     AUC_HARM,
     CHOSEN,
     LOSS_HARM,
+    NOISE,
     candidate_gains,
     harm,
 )
 from causalmix.benchmarks.claims import BEFORE
-from causalmix.benchmarks.comparison import mean_and_interval
+from causalmix.benchmarks.comparison import GAINS, mean_and_interval
 from causalmix.benchmarks.store import Store
 from causalmix.plots.analysis import plot_runs
 from causalmix.publishing.blanks import fill_blanks, stored_runs
 from causalmix.publishing.headline import describe_difference, describe_progress
 
 _SHOWN = {
-    "The same model,\nother members": ("zero_shot_reseeded", "", ""),
+    "The same model,\nother members": (NOISE, "", ""),
     "Fine-tuned on\nthe real rows": ("default", "", "last"),
     "CausalMix": CHOSEN,
 }
@@ -57,7 +58,7 @@ def _pain(chance: pd.DataFrame, tuned: pd.DataFrame, ours: pd.DataFrame) -> str:
 
 
 def _gain(ours: pd.DataFrame) -> str:
-    by_table = ours.groupby("dataset")[["auc_gain", "log_loss_gain"]].mean()
+    by_table = ours.groupby("dataset")[GAINS].mean()
     auc, loss = (_with_interval(by_table[name].to_numpy()) for name in by_table)
     return f"ROC-AUC rose by {auc}, log-loss fell by {loss} nats"
 

@@ -25,7 +25,7 @@ from causalmix.plots.evaluation import (
 from causalmix.publishing.blanks import fill_blanks
 from causalmix.publishing.games import describe_games
 from causalmix.publishing.model_card_results import Results, held_out
-from causalmix.publishing.record import markdown_table
+from causalmix.publishing.record import enumerated, markdown_table, signed, with_interval
 from causalmix.tfm.checkpoint import read_checkpoint
 from causalmix.tfm.model import EMBEDDED_CHECKPOINT, OFFICIAL_VERSIONS, official_path
 
@@ -122,8 +122,8 @@ def _protocol(found: Results) -> str:
     n_tuning = len(set(settings["tuning"]) & set(found.evaluation["data"]))
     return (
         f"{len(found.evaluation['data'])} tables, of which {n_tuning} are tuning tables; "
-        f"{_listing(settings['n_train'])} labelled rows; {settings['seeds']} splits of every table "
-        f"and size; up to {settings['n_test']:,} test rows; "
+        f"{enumerated(settings['n_train'])} labelled rows; {settings['seeds']} splits of every "
+        f"table and size; up to {settings['n_test']:,} test rows; "
         f"an ensemble of {found.model.inference_config.N_ESTIMATORS} for the TFM"
     )
 
@@ -203,10 +203,8 @@ def _inference(found: Results) -> str:
 def _codes(found: Results) -> str:
     rows = []
     for row in found.codes[found.codes["method"] != TFM].to_dict("records"):
-        gains = [-row[f"{name}_difference"] for name in ("auc", "log_loss")]
-        span = [-row[name] for name in ("auc_high", "auc_low")]
-        auc = f"{gains[0]:+.4f} [{span[0]:+.4f}, {span[1]:+.4f}]".replace("-", "−")
-        loss = f"{gains[1]:+.4f}".replace("-", "−")
+        auc = with_interval(-row["auc_difference"], -row["auc_high"], -row["auc_low"])
+        loss = signed(-row["log_loss_difference"], 4)
         rows.append((row["tables"], row["n_train"], int(row["datasets"]), auc, loss))
     return markdown_table(["Group", "Rows", "Tables", "Δ ROC-AUC", "Δ log-loss"], rows)
 
@@ -256,7 +254,7 @@ def _losses(found: Results) -> str:
     worst, best = by_table[by_table < 0].head(8), by_table[by_table > 0].tail(8)[::-1]
     for word, part in (("It loses most on", worst), ("It wins most on", best)):
         if len(part):
-            shown = ", ".join(f"{name} ({_signed(value)})" for name, value in part.items())
+            shown = ", ".join(f"{name} ({signed(value, 3)})" for name, value in part.items())
             what = "ROC-AUC minus that of the best other method on that table, mean over sizes"
             lines.append(f"- **{word}** {shown}: {what}.")
     return "\n".join(lines)
@@ -280,12 +278,12 @@ def _each_table(found: Results) -> str:
 
 def _against_best(auc: pd.Series) -> str:
     others = auc.drop(TFM)
-    return f"{auc[TFM]:.3f} ({_signed(auc[TFM] - others.max())} {LABELS[others.idxmax()]})"
+    return f"{auc[TFM]:.3f} ({signed(auc[TFM] - others.max(), 3)} {LABELS[others.idxmax()]})"
 
 
 def _skipped(found: Results) -> str:
     rows = [
-        (entry["dataset"], _listing(entry["n_train"] or ["all"]), entry["reason"])
+        (entry["dataset"], enumerated(entry["n_train"] or ["all"]), entry["reason"])
         for entry in found.evaluation["skipped"]
     ]
     return markdown_table(["File", "Rows", "Reason"], rows) if rows else "Nothing was left out."
@@ -317,21 +315,11 @@ def _official(found: Results) -> str:
 
 
 def _interval(row: Mapping[str, Any] | pd.Series, name: str) -> str:
-    low, high = _signed(row[f"{name}_low"]), _signed(row[f"{name}_high"])
-    return f"{_signed(row[f'{name}_difference'])} [{low}, {high}]"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
+    return with_interval(*(row[f"{name}_{what}"] for what in ("difference", "low", "high")), 3)
 
 
 def _yes(condition: bool) -> str:
     return "yes" if condition else "**no**"
-
-
-def _listing(values: list[Any]) -> str:
-    *first, last = map(str, values)
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 BLANKS: dict[str, Callable[[Results], str]] = {
@@ -343,7 +331,7 @@ BLANKS: dict[str, Callable[[Results], str]] = {
     "games": lambda found: describe_games(
         found.games, found.games_rounds, found.games_summary, found.games_manifest["settings"]
     ),
-    "tuning_tables": lambda found: _listing(found.evaluation["settings"]["tuning"]),
+    "tuning_tables": lambda found: enumerated(found.evaluation["settings"]["tuning"]),
     "goals": _goals,
     "held_out": lambda found: _scores(found.held_out),
     "small": lambda found: _scores(found.small),

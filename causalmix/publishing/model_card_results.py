@@ -9,11 +9,31 @@ from typing import Any
 
 import pandas as pd
 
-from causalmix.benchmarks.results import RESTORE
+from causalmix.benchmarks.results import read_record, read_result
 from causalmix.benchmarks.zero_shot import METHODS
-from causalmix.errors import CausalMixError, naming
-from causalmix.manifest import read_json
+from causalmix.errors import CausalMixError
 from causalmix.tfm.model import FoundationModel, load_tfm
+
+_TABLES = {
+    "rows": "tfm/evaluation",
+    "summary": "tfm/evaluation_summary",
+    "traits": "tfm/evaluation_traits",
+    "small": "tfm/small_summary",
+    "inference": "tfm/inference_summary",
+    "codes": "tfm/codes_summary",
+    "calibration": "tfm/calibration",
+    "boosters": "tfm/boosters_summary",
+    "boosters_small": "tfm/boosters_small_summary",
+    "share": "tfm/share_summary",
+    "log": "pretrain/log",
+    **{name: f"pretrain/{name}" for name in ("games", "games_rounds", "games_summary")},
+}
+_RECORDS = {
+    "evaluation": "tfm/evaluation_manifest",
+    "speed": "tfm/evaluation_speed",
+    "pretraining": "pretrain/manifest",
+    "games_manifest": "pretrain/games_manifest",
+}
 
 
 @dataclass(frozen=True)
@@ -82,47 +102,22 @@ class Results:
         CausalMixError
             If a file is missing.
         """
-        tfm = folder / "tfm" / "evaluation"
-        names = [f"{tfm}{end}" for end in (".csv", "_summary.csv", "_manifest.json", "_speed.json")]
-        names += [f"{folder}/pretrain/{name}" for name in ("manifest.json", "log.csv")]
-        others = {
-            name: folder / "tfm" / f"{file}.csv"
-            for name, file in (
-                ("traits", "evaluation_traits"),
-                ("small", "small_summary"),
-                ("inference", "inference_summary"),
-                ("codes", "codes_summary"),
-                ("calibration", "calibration"),
-                ("boosters", "boosters_summary"),
-                ("boosters_small", "boosters_small_summary"),
-                ("share", "share_summary"),
-            )
-        }
-        games = folder / "pretrain" / "games"
-        others["games"] = Path(f"{games}.csv")
-        others |= {f"games_{end}": Path(f"{games}_{end}.csv") for end in ("rounds", "summary")}
-        names += [*map(str, others.values()), f"{games}_manifest.json"]
-        missing = [Path(name).name for name in names if not Path(name).is_file()]
+        paths = {name: folder / f"{file}.csv" for name, file in _TABLES.items()}
+        paths |= {name: folder / f"{file}.json" for name, file in _RECORDS.items()}
+        missing = [path.name for path in paths.values() if not path.is_file()]
         if missing:
             raise CausalMixError(
                 f"The model card needs {', '.join(missing)} below {folder.name}/: run "
                 "'causalmix evaluate-tfm' as the page says, or take the page out of _toc.yml."
             )
-        evaluation = _json(f"{tfm}_manifest.json")
-        rows = _table(f"{tfm}.csv", dtype={"dataset": str})
+        records = {name: read_record(paths[name]) for name in _RECORDS}
+        tables = {name: read_result(paths[name], dtype={"dataset": str}) for name in _TABLES}
+        rows, evaluation = tables["rows"], records["evaluation"]
         known = rows["dataset"].isin(evaluation["data"]) & rows["method"].isin(METHODS)
         sizes = rows["n_train"].isin(evaluation["settings"]["n_train"])
-        return cls(
-            model=load_tfm(),
-            pretraining=_json(f"{folder}/pretrain/manifest.json"),
-            log=_read_logs(folder / "pretrain"),
-            rows=rows[known & sizes & (rows["seed"] < evaluation["settings"]["seeds"])],
-            summary=_table(f"{tfm}_summary.csv"),
-            evaluation=evaluation,
-            speed=_json(f"{tfm}_speed.json"),
-            games_manifest=_json(f"{games}_manifest.json"),
-            **{name: _table(path) for name, path in others.items()},
-        )
+        tables["rows"] = rows[known & sizes & (rows["seed"] < evaluation["settings"]["seeds"])]
+        tables["log"] = _read_logs(folder / "pretrain")
+        return cls(model=load_tfm(), **tables, **records)
 
     @property
     def held_out(self) -> pd.DataFrame:
@@ -161,16 +156,7 @@ def _read_logs(folder: Path) -> pd.DataFrame:
     logs, step, seconds = [], 0, 0.0
     for path in (folder / "first" / "log.csv", folder / "second" / "log.csv", folder / "log.csv"):
         if path.is_file():
-            log = _table(path)
+            log = read_result(path)
             logs.append(log.assign(step=log["step"] + step, seconds=log["seconds"] + seconds))
             step, seconds = logs[-1]["step"].iloc[-1], logs[-1]["seconds"].iloc[-1]
     return pd.concat(logs, ignore_index=True)
-
-
-def _table(path: str | Path, **options: Any) -> pd.DataFrame:
-    with naming(Path(path), "a table of results", RESTORE):
-        return pd.read_csv(path, **options)
-
-
-def _json(path: str) -> dict[str, Any]:
-    return read_json(Path(path), "a record of results", RESTORE)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from click import unstyle
 
 from causalmix.atomic import check_writable, make_folder, replace_file
 from causalmix.errors import CausalMixError, check_name
@@ -250,15 +251,10 @@ def _package_errors(kind: type[CausalMixError]) -> set[str]:
 
 
 def _describe(source: Path, error: Any, root: Path) -> str:
-    lines = strip_colour("\n".join(error.traceback)).splitlines()[-_TRACEBACK_LINES:]
+    lines = unstyle("\n".join(error.traceback)).splitlines()[-_TRACEBACK_LINES:]
     cell = "\n".join(f"    {line}" for line in error.source.splitlines())
     trace = "\n".join(f"    {_shorten(line, root)}" for line in lines)
     return f"{source.stem} failed in its cell [{error.exec_count}]:\n\n{cell}\n\n{trace}"
-
-
-def strip_colour(text: str) -> str:
-    """Return terminal output without its colour codes."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def _without_paths(nb: nbformat.NotebookNode, root: Path) -> nbformat.NotebookNode:

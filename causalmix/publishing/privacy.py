@@ -7,15 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from causalmix.benchmarks.results import read_record, read_result
 from causalmix.benchmarks.utility import REAL
-from causalmix.errors import naming
 from causalmix.generation.causal import CausalGenerator
-from causalmix.manifest import read_json
 from causalmix.publishing.blanks import fill_blanks
 from causalmix.publishing.record import markdown_table
 from causalmix.quality.privacy import FALSE_POSITIVES
-
-_RESTORE = "Restore it from the repository (git checkout)."
 
 _KEPT = CausalGenerator().noise_correlation
 
@@ -31,10 +28,8 @@ _LABELS = {
 
 def fill_privacy(page: Path, results: Path) -> None:
     """Fill the page on privacy: see `causalmix.publishing.book.fill_page`."""
-    path = results / "generation" / "privacy.csv"
-    with naming(path, "a table of results", _RESTORE):
-        rows = pd.read_csv(path)
-    manifest = read_json(path.with_name("privacy_manifest.json"), "a record of results", _RESTORE)
+    rows = read_result(results / "generation" / "privacy.csv")
+    manifest = read_record(results / "generation" / "privacy_manifest.json")
     texts = {
         "protocol": lambda: _protocol(manifest),
         "leaks": lambda: _leaks(rows),

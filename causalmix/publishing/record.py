@@ -181,6 +181,23 @@ def code_span(text: object) -> str:
     return f"{fence}{pad}{line}{pad}{fence}"
 
 
+def signed(value: float, digits: int) -> str:
+    """Return a number as text has it, with its sign."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def with_interval(value: float, low: float, high: float, digits: int = 4) -> str:
+    """Return a number with its sign, and its interval in brackets."""
+    shown, *ends = (signed(each, digits) for each in (value, low, high))
+    return f"{shown} [{', '.join(ends)}]"
+
+
+def enumerated(values: Iterable[object]) -> str:
+    """Return values as a sentence lists them: ``1, 2 and 3``."""
+    *first, last = map(str, values)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def markdown_table(head: list[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table in Markdown."""
     lines = [

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from causalmix.errors import naming
+from causalmix.benchmarks.results import read_result
 from causalmix.publishing.blanks import fill_blanks
 from causalmix.publishing.record import markdown_table
 
 
 def fill_tables(page: Path, results: Path) -> None:
     """Fill the page on the measuring tables: see `causalmix.publishing.book.fill_page`."""
-    path = results / "tables" / "measuring.csv"
-    with naming(path, "a list of tables", "Restore it from the repository (git checkout)."):
-        listed = pd.read_csv(path, keep_default_na=False)
+    listed = read_result(results / "tables" / "measuring.csv", keep_default_na=False)
     parts = {"benchmark": "benchmark", "tuning": "tuning", "earlier": "earlier choices"}
     fill_blanks(
         page, {name: lambda part=part: _of(listed, part) for name, part in parts.items()}, {}
