@@ -154,8 +154,9 @@ def tabulate_difference(
         differences with their intervals (bootstrap over datasets, then over the draws of each).
     """
     scored = rows.assign(nnaa_distance=(rows["nnaa"] - 0.5).abs())
-    scored = scored.set_index(["graph", "method", "dataset", "n_train", "repetition"])
-    differences = (scored.loc[way] - scored.loc[other])[[*MEASURE_LABELS]].dropna()
+    scored = scored.set_index(["graph", "method", "dataset", "n_train", "repetition"]).sort_index()
+    scored = scored[[*MEASURE_LABELS]]
+    differences = (scored.loc[way] - scored.loc[other]).dropna()
     records = [
         {"n_train": n, "measure": measure}
         | mean_and_interval(part[measure].to_numpy(), "difference", clusters=part["dataset"])

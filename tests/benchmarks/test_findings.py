@@ -72,7 +72,7 @@ def test_ways_are_compared_on_the_same_draws_of_the_same_graphs():
         [
             {"dataset": f"graph {k}", "n_train": 50, "repetition": r, "graph": "true"}
             | {"method": method, "cmd": noise[k, r] + more * (k + 1), "kmtvd": 0.1, "nnaa": 0.4}
-            | {"ate_error": 0.0, "arms_error": 0.0}
+            | {"ate_error": 0.0, "arms_error": 0.0, "data": "a hash"}
             for method, more, draws in (("dag", 0.1, 10), ("gp", 0, 9))
             for k in range(2)
             for r in range(draws)
