@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.candidates import check_promise, harm
@@ -196,9 +195,9 @@ def _wilcoxon(values: np.ndarray) -> float:
 
 def holm(p: pd.Series) -> pd.Series:
     """Correct p-values for their number by Holm's method; NaN stays and does not count."""
-    known = p.dropna()
-    corrected = multipletests(known, method="holm")[1] if len(known) else known
-    return pd.Series(corrected, known.index, float).reindex(p.index)
+    known = p.dropna().sort_values()
+    corrected = (known * np.arange(len(known), 0, -1)).cummax().clip(upper=1.0)
+    return corrected.astype(float).reindex(p.index)
 
 
 def planned_contrasts(runs: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.DataFrame:
