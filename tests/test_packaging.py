@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -243,7 +242,13 @@ def test_make_leaves_no_stamp_when_the_installation_fails(tmp_path):
     for name in ("Makefile", "constraints.txt"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     (tmp_path / "pyproject.toml").write_text("not a project")
-    make = ["make", "-C", tmp_path, f"PYTHON={sys.executable}", "test"]
+    python = tmp_path / "python3"  # makes an environment in which nothing can be installed
+    python.write_text(
+        "#!/bin/sh\n[ $1 != -m ] || { mkdir -p .venv/bin && ln -s /bin/false .venv/bin/python; }\n"
+    )
+    python.chmod(0o755)
+    make = ["make", "-C", tmp_path, f"PYTHON={python}", "test"]
     failed = subprocess.run(make, capture_output=True, text=True)
     assert failed.returncode != 0
+    assert (tmp_path / ".venv" / "bin").exists()
     assert not (tmp_path / ".venv" / ".installed").exists()

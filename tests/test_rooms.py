@@ -28,10 +28,3 @@ def test_a_face_offers_all_that_it_names(room):
     assert face.__all__
     assert dir(face) == sorted(face.__all__)
     assert all(getattr(face, name) is not None for name in face.__all__)
-
-
-def test_the_package_and_its_command_load_nothing_heavy():
-    heavy = {"torch", "dowhy", "pandas"}
-    code = f"import causalmix.cli, sys; print({heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"

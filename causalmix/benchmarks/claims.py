@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -228,17 +229,14 @@ def bootstrap(cube: Cube, statistic: Statistic) -> Interval:
     Interval
         Percentiles of `N_BOOTSTRAP` resamples; NaN where the statistic is not defined.
     """
-    rng = np.random.default_rng(0)
-    n_tables = len(cube.tables)
     counts = (~np.isnan(cube.values[:, :, 0])).sum(axis=1)
-    found = np.full(N_BOOTSTRAP, np.nan)
-    for b in range(N_BOOTSTRAP):
-        drawn = rng.integers(n_tables, size=n_tables)
-        splits = (rng.random((n_tables, cube.values.shape[1])) * counts[drawn, None]).astype(int)
-        kept = np.arange(cube.values.shape[1]) < counts[drawn, None]
-        values = cube.values[drawn[:, None], splits]
-        means = (values * kept[..., None]).sum(axis=1) / counts[drawn, None]
-        found[b] = statistic(means)
+    n_tables, n_splits, n_arms = cube.values.shape
+    drawn, chosen = _resamples(N_BOOTSTRAP, tuple(counts), n_splits)
+    sums = np.zeros((N_BOOTSTRAP, n_tables, n_arms))
+    for s in range(n_splits):
+        kept = s < counts[drawn, None]
+        sums += np.where(kept, cube.values[drawn, chosen[:, :, s]], 0.0)
+    found = np.array([statistic(means) for means in sums / counts[drawn, None]])
     value = statistic(np.nanmean(cube.values, axis=1))
     low, high = np.nan, np.nan
     if not np.isnan(found).all():
@@ -247,6 +245,18 @@ def bootstrap(cube: Cube, statistic: Statistic) -> Interval:
     return Interval(
         float(value), float(low), float(high), n_tables, splits, splits * len(cube.arms)
     )
+
+
+@lru_cache(maxsize=8)  # intervals of one store are all of the same resamples
+def _resamples(n: int, counts: tuple[int, ...], n_splits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw tables, and splits of each, given how many it has; one row a resample."""
+    rng, has = np.random.default_rng(0), np.array(counts)
+    drawn = np.empty((n, len(has)), int)
+    chosen = np.empty((n, len(has), n_splits), int)
+    for b in range(n):
+        drawn[b] = rng.integers(len(has), size=len(has))
+        chosen[b] = rng.random(chosen.shape[1:]) * has[drawn[b], None]
+    return drawn, chosen
 
 
 def contrast(rows: pd.DataFrame, arm: str, other: str, score: str) -> Interval:

@@ -131,6 +131,16 @@ def test_intervals_respect_tables():
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.1)
 
 
+def test_splits_of_a_table_are_redrawn():
+    gains = np.random.default_rng(0).normal(0.2, 1, 100)
+    values = np.full((1, 150, 2), np.nan)  # another table has more splits
+    values[0, :100] = np.stack([gains, np.zeros(100)], axis=1)
+    found = bootstrap(Cube(["a", "b"], ["t"], values), lambda means: float(means[0, 0]))
+    error = gains.std(ddof=1) / np.sqrt(100)
+    assert found.value == pytest.approx(gains.mean())
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.15)
+
+
 def test_a_split_that_an_arm_lacks_counts_for_none():
     rows = pd.DataFrame(
         [("t", s, s, arm, 0.8 + 0.1 * (arm == "a")) for s in range(3) for arm in "ab"],

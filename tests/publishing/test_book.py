@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import Future
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -119,14 +121,6 @@ repository: {{branch: main, url: {}}}
 @pytest.mark.parametrize(
     ("url", "shown", "hidden"),
     [
-        (
-            GITHUB,
-            [
-                "google.com/github/team/book/blob/main/notebooks/01_one.ipynb",
-                "v2/gh/team/book/main",
-            ],
-            [],
-        ),
         (GITLAB, ["v2/gl/team%2Fbook/main", f"{GITLAB}/-/issues"], ["google.com"]),
         (ADDRESS, [f'href="{ADDRESS}"'], ["google.com", "mybinder"]),
     ],
@@ -515,48 +509,109 @@ def test_books_get_readable_and_distinct_names():
     here, there = (book_name({"dataset": f"{folder}/x.csv"}, False) for folder in "ab")
     assert here.startswith("dataset-x-")
     assert here != there
+    assert book._target({}, False, None, Path()) == Path("_build/html")
+    assert book._target({"n": 5}, True, None, Path()) == Path("_build/books/smoke_n-5/html")
 
 
 # The book
 
 
-def test_book_is_built_reused_and_kept_when_a_notebook_fails(project):
+def test_a_book_shows_what_was_run_and_is_kept_when_the_next_fails(project):
     killed = project / "_build" / f".{os.getpid()}-{atomic._HOST}-new-stage"  # a build left it
     killed.mkdir(parents=True)
     (killed / "page.md").touch()
-    lines = []
-    index = build_book(root=project, report=lines.append)
-    html = index.parent
-    assert html == project / "_build" / "html"
+    (project / "_config.yml").open("a").write(BUTTONS.format(GITHUB))
+    name = f"[v2](final) {HOSTILE}.csv".replace("/", "")
+    (project / name).write_text("of the file")
+    folder, lines = project / "public", []
+    build = partial(build_book, {"file": name}, out=folder, root=project, report=lines.append)
+    assert build() == folder / "index.html"
     assert not killed.exists()
-    page = (html / "notebooks" / "01_one.html").read_text()
-    assert "content 3" in page
-    for file in html.rglob("*.html"):
+    page = (folder / "notebooks" / "01_one.html").read_text()
+    assert "content of the file" in page
+    assert "hide-input" in page
+    assert "google.com/github/team/book/blob/main/notebooks/01_one.ipynb" in page
+    assert "v2/gh/team/book/main" in page
+    assert "run with other parameters" in (folder / "book" / "intro.html").read_text()
+    for stem in ("intro", "record"):
+        text = (folder / "book" / f"{stem}.html").read_text()
+        assert "<img src=x" not in text  # names are no markup
+        assert "[v2](final)" in text
+    for file in folder.rglob("*.html"):
         assert str(project) not in file.read_text()
-    records = json.loads(next(html.rglob("record.json")).read_text())
+    records = json.loads(next(folder.rglob("record.json")).read_text())
     assert [record["notebook"] for record in records] == ["01_one", "02_two"]
-    assert records[0]["parameters"] == {"rows": 3, "file": ""}
-    assert "torch" in (html / "book" / "record.html").read_text()
+    assert records[0]["parameters"] == {"rows": 3, "file": name}
+    assert "torch" in (folder / "book" / "record.html").read_text()
 
-    pages = [path for path in html.rglob("*") if path.name != book._MARK]
-    before = {path: path.stat().st_mtime_ns for path in pages}
+    def times():
+        return {f: f.stat().st_mtime_ns for f in folder.rglob("*") if f.name != book._MARK}
+
+    before = times()
     lines.clear()
-    build_book(root=project, report=lines.append)
+    build()
     assert "the book is up to date" in lines
     assert not [line for line in lines if line.startswith("running")]
-
-    write_notebook(project / "notebooks" / "02_two.ipynb", "k: int = 2  # a number", "6 / (2 - k)")
-    with pytest.raises(NotebookError, match="02_two failed"):
-        build_book(root=project, report=lines.append)
-    kept = {path: path.stat().st_mtime_ns for path in html.rglob("*") if path.name != book._MARK}
-    assert kept == before
+    intro = project / "book" / "intro.md"
+    intro.write_text(intro.read_text() + "\n{doc}`nowhere`\n")
+    with pytest.raises(CausalMixError, match=r"intro\.md.*nowhere"):
+        build()
+    assert times() == before
     assert not list((project / "_build").glob("stage-*"))
 
-    code = "from causalmix.errors import DataError\nraise DataError('All empty.')"
-    write_notebook(project / "notebooks" / "02_two.ipynb", "k: int = 2  # a number", code)
-    with pytest.raises(NotebookInputError, match=r"^02_two, cell \[2\]: All empty\.$"):
-        build_book(root=project, report=lines.append)
+
+class Here:
+    """A pool without processes; real ones are used above and in test_interrupts."""
+
+    def __init__(self, *_):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, function, *arguments):
+        future = Future()
+        try:
+            future.set_result(function(*arguments))
+        except NotebookError as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Notebooks run in this process, and a book is one page, its introduction as it stands."""
+
+    def render(stage, out):
+        out.mkdir()
+        (out / "index.html").write_text((stage / "book" / "intro.md").read_text())
+        return out
+
+    monkeypatch.setattr(execution, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(book, "render", render)
+
+
+def test_a_failing_notebook_is_told_at_once_and_what_was_made_is_kept(project, quick):
+    index, lines = project / "_build" / "html" / "index.html", []
+    index.parent.mkdir(parents=True)
+    index.write_text("an earlier book")
+    for code, kind, message in (
+        ("6 / (2 - k)", NotebookError, "02_two failed"),
+        (
+            "from causalmix.errors import DataError\nraise DataError('All empty.')",
+            NotebookInputError,
+            r"^02_two, cell \[2\]: All empty\.$",
+        ),
+    ):
+        write_notebook(project / "notebooks" / "02_two.ipynb", "k: int = 2  # a number", code)
+        with pytest.raises(kind, match=message):
+            build_book(root=project, report=lines.append)
+    assert "running 02_two (1 at a time)" in lines  # the other one was kept
     assert "  02_two, cell [2]: All empty." in lines  # at once, while others run on
+    assert index.read_text() == "an earlier book"
 
 
 def test_a_filled_page_is_kept_until_something_behind_it_changes(project, monkeypatch):
@@ -583,24 +638,6 @@ def test_a_filled_page_is_kept_until_something_behind_it_changes(project, monkey
     assert "filled" in (stage / "intro.md").read_text()
 
 
-def test_book_with_parameters_says_so_and_warnings_fail_it(project):
-    index = build_book({"rows": "8"}, root=project)
-    assert index == project / "_build" / "books" / "rows-8" / "html" / "index.html"
-    page = (index.parent / "notebooks" / "01_one.html").read_text()
-    assert "content 8" in page
-    assert "hide-input" in page or "tag_hide-input" in page
-    assert "run with other parameters" in (index.parent / "book" / "intro.html").read_text()
-
-    intro = project / "book" / "intro.md"
-    intro.write_text(intro.read_text() + "\n{doc}`nowhere`\n")
-    with pytest.raises(CausalMixError, match=r"intro\.md.*nowhere"):
-        build_book({"rows": "8"}, root=project)
-    intro.write_text(f"# Intro\n\n{project}/secret\n")
-    with pytest.raises(CausalMixError, match=r"intro\.html shows a path"):
-        build_book({"rows": "8"}, root=project)
-    assert page == (index.parent / "notebooks" / "01_one.html").read_text()
-
-
 def test_output_folder_with_other_things_is_refused(project):
     folder = project / "precious"
     folder.mkdir()
@@ -610,24 +647,22 @@ def test_output_folder_with_other_things_is_refused(project):
     assert (folder / "thesis.txt").exists()
 
 
-def test_a_second_build_replaces_only_what_a_build_wrote_and_names_are_no_markup(project):
-    name = f"[v2](final) {HOSTILE}.csv".replace("/", "")
-    (project / name).write_text("of the file")
-    folder = project / "public"
-    build_book({"file": name}, out=folder, root=project)
-    for page in ("intro", "record"):
-        text = (folder / "book" / f"{page}.html").read_text()
-        assert "<img src=x" not in text
-        assert "[v2](final)" in text
-    (folder / "notes.txt").write_text("mine")
+def test_a_second_build_replaces_only_what_a_build_wrote_and_no_page_shows_a_path(project, quick):
+    page = build_book(out=project / "public", root=project)
+    assert page == project / "public" / "index.html"
+    (page.parent / "notes.txt").write_text("mine")
     with pytest.raises(CausalMixError, match=r"holds other things than a book: 'notes\.txt'"):
-        build_book({"file": name}, out=folder, root=project)
-    assert (folder / "notes.txt").read_text() == "mine"
-    (folder / "notes.txt").unlink()
-    (project / "book" / "intro.md").write_text("# Other\n\nWords.\n")
-    page = build_book({"file": name}, out=folder, root=project)
-    assert "Words." in (folder / "book" / "intro.html").read_text()
-    assert page == folder / "index.html"
+        build_book(out=page.parent, root=project)
+    assert (page.parent / "notes.txt").read_text() == "mine"
+    (page.parent / "notes.txt").unlink()
+    intro = project / "book" / "intro.md"
+    intro.write_text("# Other\n\nWords.\n")
+    build_book(out=page.parent, root=project)
+    assert "Words." in page.read_text()
+    intro.write_text(f"# Other\n\n{project}/secret\n")
+    with pytest.raises(CausalMixError, match=r"index\.html shows a path"):
+        build_book(out=page.parent, root=project)
+    assert "Words." in page.read_text()
 
 
 def test_where_a_book_goes_is_checked_before_the_notebooks_run(project):

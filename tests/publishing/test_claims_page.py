@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -34,26 +33,30 @@ def results(tmp_path) -> Path:
     return tmp_path / "results"
 
 
-def filled(text: str, results: Path) -> str:
-    page = results / "claims.md"
-    page.write_text(text)
-    fill_claims(page, results)
-    return page.read_text()
+@pytest.fixture
+def filled(tmp_path):
+    def fill(text: str, results: Path) -> str:
+        page = tmp_path / "claims.md"
+        page.write_text(text)
+        fill_claims(page, results)
+        return page.read_text()
+
+    return fill
 
 
-def test_verdicts_figures_and_what_is_missing_are_those_of_the_runs(results):
-    first, spread, gap = filled("{{ claim_1 }}|{{ claim_2 }}|{{ claim_11 }}", results).split("|")
+def test_verdicts_figures_and_what_is_missing_are_those_of_the_runs(results, filled):
+    blanks = "{{ claim_1 }}|{{ claim_2 }}|{{ claim_11 }}|{{ question }}"
+    first, spread, gap, question = filled(blanks, results).split("|", 3)
     assert first.startswith("**CausalMixFT (paper): reproduced.** Median improvement minus")
     assert "CausalMix, beside it: reproduced." in first  # it is not compared with the paper's
     assert "(6 tables, 12 splits," in first
     assert "**CausalMixFT (paper): not reproduced.**" in spread  # its gain grows from t0 to t5
     assert "There are no runs yet" not in gap
-    question = filled("{{ question }}", results)
     assert "There are no runs yet of Mixup, Row perturbation." in question
     assert "| CausalMixFT (paper) | SMOTE-NC | test accuracy | better |" in question
 
 
-def test_a_plan_that_is_not_done_makes_verdicts_provisional(results):
+def test_a_plan_that_is_not_done_makes_verdicts_provisional(results, filled):
     assert "60 of 120 runs are there. **The verdicts are provisional" in filled(
         "{{ progress }}", results
     )
@@ -62,7 +65,7 @@ def test_a_plan_that_is_not_done_makes_verdicts_provisional(results):
     assert filled("{{ progress }}", results) == "All 60 runs of the frozen plan `made-1` are there."
 
 
-def test_runs_with_the_papers_generators_judge_once_a_third_is_there(results):
+def test_runs_with_the_papers_generators_judge_once_a_third_is_there(results, filled):
     other = Store(results / "finetuning" / "paper_generators")
     for k in range(10):
         other.add(made_row("zero_shot", f"t{k % 6}", k // 6, 0.7))
@@ -74,8 +77,8 @@ def test_runs_with_the_papers_generators_judge_once_a_third_is_there(results):
     assert filled("{{ folder }}", results) == "results/finetuning/paper_generators"
 
 
-def test_the_committed_page_has_every_claim_and_no_blank(tmp_path):
-    text = filled(PAGE.read_text(encoding="utf-8"), copied(tmp_path))
+def test_the_committed_page_has_every_claim_and_no_blank(filled):
+    text = filled(PAGE.read_text(encoding="utf-8"), ROOT / "results")
     assert "{{" not in text
     assert not MISSING.search(text)
     for claim in CLAIMS:
@@ -83,12 +86,6 @@ def test_the_committed_page_has_every_claim_and_no_blank(tmp_path):
     assert len(re.findall(r"^\*\*The paper:\*\*", text, re.M)) == len(CLAIMS)
     assert len(re.findall(r"^\*\*Where:\*\*", text, re.M)) == len(CLAIMS) + 1
     assert "TabMWP" in text
-
-
-def copied(tmp_path: Path) -> Path:
-    store = ROOT / "results" / "finetuning" / "paper"
-    shutil.copytree(store, tmp_path / "results" / "finetuning" / "paper")
-    return tmp_path / "results"
 
 
 def test_the_tests_that_show_a_claim_are_there():

@@ -35,7 +35,7 @@ def session(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name, words in commands().items():
-            extra = ["--time-limit", "12"] if name == "fit" else []
+            extra = ["--time-limit", "2"] if name == "fit" else []
             done = CliRunner().invoke(main, words + extra)
             assert done.exit_code == 0, done.output
             said[name] = done.output

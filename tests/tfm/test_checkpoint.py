@@ -19,17 +19,20 @@ CONTENT = {
     "config": {"b": 1, "a": 2},
     "inference_config": {"y": [1, 2], "x": None},
 }
-WRITE = (
-    "import sys, pathlib, torch; from causalmix.tfm.checkpoint import write_checkpoint;"
-    "weights = {'w': torch.arange(3.0), 'v': torch.ones(2, 2)};"
-    f"write_checkpoint(pathlib.Path(sys.argv[1]), {{'state_dict': weights, **{CONTENT!r}}})"
-)
+WRITE = f"""
+import pathlib, sys, torch
+from causalmix.tfm.checkpoint import write_checkpoint
+for path in sys.argv[1:]:
+    weights = {{"w": torch.arange(3.0), "v": torch.ones(2, 2)}}
+    write_checkpoint(pathlib.Path(path), {{"state_dict": weights, **{CONTENT!r}}})
+"""
 
 
-def test_equal_content_gives_an_equal_file_in_every_process(tmp_path):
+def test_equal_content_gives_an_equal_file_in_every_process(tmp_path, monkeypatch):
     paths = [tmp_path / f"{k}.safetensors" for k in range(4)]
-    for path in paths:
-        subprocess.run([sys.executable, "-c", WRITE, str(path)], check=True)
+    monkeypatch.setattr(sys, "argv", ["", *map(str, paths[:2])])
+    exec(WRITE, {})
+    subprocess.run([sys.executable, "-c", WRITE, *paths[2:]], check=True)
     assert len({path.read_bytes() for path in paths}) == 1
     read = Checkpoint(paths[0]).load()
     assert {name: read[name] for name in CONTENT} == CONTENT
