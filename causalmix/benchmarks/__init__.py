@@ -27,9 +27,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "curve_analysis": ["convergence_by_arm", "cost_by_arm", "curve_facts", "gaps_by_arm"],
         "discovery": ["run_discovery_benchmark"],
         "findings": [
+            "compare_ways",
             "judge_searches",
             "judge_uses",
-            "tabulate_difference",
+            "tabulate_differences",
             "tabulate_probabilities",
             "tabulate_searches",
             "tabulate_uses",

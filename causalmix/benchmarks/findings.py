@@ -135,38 +135,48 @@ def tabulate_ways(comparison: pd.DataFrame, n_train: int) -> pd.DataFrame:
     )
 
 
-def tabulate_difference(
-    rows: pd.DataFrame, way: tuple[str, str], other: tuple[str, str]
-) -> pd.DataFrame:
-    """Lay out by how much one way to generate is above another on the same draws of CSuite.
+def compare_ways(rows: pd.DataFrame, way: tuple[str, str], n_train: int) -> pd.DataFrame:
+    """Compare one way to generate with each other one, on the same draws of CSuite.
 
     Parameters
     ----------
     rows : DataFrame
         As `causalmix.benchmarks.csuite.benchmark_csuite` writes them.
-    way, other : pair of str
-        Graph and method, keys of `causalmix.benchmarks.csuite.WAYS`.
+    way : pair of str
+        Graph and method, a key of `causalmix.benchmarks.csuite.WAYS`.
+    n_train : int
+        Training rows.
 
     Returns
     -------
     DataFrame
-        A row a number of training rows, a column a measure, less being better; cells are mean
-        differences with their intervals (bootstrap over datasets, then over the draws of each).
+        A row another way (``way``) and ``measure``: by how much `way` is above it, the mean
+        ``difference`` with its interval ``low`` to ``high`` (bootstrap over datasets, then over the
+        draws of each). Less is better.
     """
-    scored = rows.assign(nnaa_distance=(rows["nnaa"] - 0.5).abs())
-    scored = scored.set_index(["graph", "method", "dataset", "n_train", "repetition"]).sort_index()
+    scored = rows[rows["n_train"] == n_train]
+    scored = scored.assign(nnaa_distance=(scored["nnaa"] - 0.5).abs())
+    scored = scored.set_index(["graph", "method", "dataset", "repetition"]).sort_index()
     scored = scored[[*MEASURE_LABELS]]
-    differences = (scored.loc[way] - scored.loc[other]).dropna()
-    records = [
-        {"n_train": n, "measure": measure}
-        | mean_and_interval(part[measure].to_numpy(), "difference", clusters=part["dataset"])
-        for n, part in differences.reset_index("dataset").groupby(level="n_train")
-        for measure in MEASURE_LABELS
-    ]
-    cells = _with_intervals(pd.DataFrame(records).pivot(index="n_train", columns="measure"), "")
-    table = cells[[*MEASURE_LABELS]].rename(MEASURE_LABELS, axis=1)
-    table.index = [f"{n} training rows" for n in table.index]
-    return table.rename_axis(None, axis=1)
+    records = []
+    for other in WAYS:
+        if other != way and other in scored.index:
+            found = (scored.loc[way] - scored.loc[other]).dropna()
+            graphs = found.index.get_level_values("dataset")
+            records += [
+                {"way": other, "measure": measure}
+                | mean_and_interval(found[measure].to_numpy(), "difference", clusters=graphs)
+                for measure in MEASURE_LABELS
+            ]
+    return pd.DataFrame(records)
+
+
+def tabulate_differences(compared: pd.DataFrame) -> pd.DataFrame:
+    """Lay out what `compare_ways` returns: a row another way, a column a measure."""
+    wide = compared.pivot(index="way", columns="measure")
+    cells = _with_intervals(wide, "").loc[compared["way"].unique(), [*MEASURE_LABELS]]
+    named = cells.rename(MEASURE_LABELS, axis=1).rename(WAYS)
+    return named.rename_axis(None).rename_axis(None, axis=1)
 
 
 def tabulate_uses(summary: pd.DataFrame, generators: Sequence[str]) -> pd.DataFrame:

@@ -8,14 +8,16 @@ import pytest
 
 from causalmix import BackgroundKnowledge, discover, load_dataset
 from causalmix.benchmarks import (
+    compare_ways,
     judge_searches,
     judge_uses,
     load_record,
     load_result,
-    tabulate_difference,
+    tabulate_differences,
     tabulate_searches,
     tabulate_uses,
 )
+from causalmix.benchmarks.csuite import WAYS
 from causalmix.benchmarks.utility import CTGAN_EPOCHS, SCORES, SOURCES
 
 INTERVALS = {"fci": {200: (0.1, 0.3), 1000: (-0.1, 0.3)}, "pc": {200: (-0.3, -0.1)}}
@@ -78,7 +80,8 @@ def test_ways_are_compared_on_the_same_draws_of_the_same_graphs():
             for r in range(draws)
         ]
     )
-    cells = tabulate_difference(rows, ("true", "dag"), ("true", "gp")).loc["50 training rows"]
+    compared = compare_ways(rows, ("true", "dag"), 50)
+    cells = tabulate_differences(compared).loc["Gaussian process, true graph"]
     assert cells["CMD"] == "+0.150 [+0.100, +0.200]"
     assert cells["|NNAA − 0.5|"] == "+0.000 [+0.000, +0.000]"
 
@@ -90,6 +93,33 @@ def test_tables_hold_differences_with_their_intervals(searches, uses):
     table = tabulate_uses(uses, ["smote_nc"])
     assert table.shape == (4, 2)
     assert set(table["1000 training rows"]) == {"+0.100 [−0.100, +0.300]"}
+
+
+def test_what_chapter_two_says_of_the_ways_to_fill_in_cells_holds():
+    rows = load_result("generation/csuite_ways")
+    draws = rows.groupby(["dataset", "n_train", "method", "graph"])["repetition"].nunique()
+    assert set(draws) == {3}
+    distances = ["cmd", "kmtvd", "nnaa_distance"]
+
+    def against(way, other):
+        found = compare_ways(rows, way, 100)
+        return found[[each == other for each in found["way"]]].set_index("measure")
+
+    for way in WAYS:
+        if way[1] not in ("gp", "dag"):
+            assert (against(("true", "dag"), way).loc[distances, "high"] < 0).all()
+    reverse = against(("true", "dag"), ("true", "vanilla_reverse_topological"))
+    assert (reverse["high"] < 0).all()
+    assert (reverse.loc[distances[1:], "difference"] < -0.02).all()
+    for way, other in (
+        (("true", "dag"), ("true", "gp")),
+        (("discovered", "drawn_parents"), ("discovered", "cpdag_discovered")),
+    ):
+        level = against(way, other)
+        assert ((level["low"] < 0) & (level["high"] > 0)).all()
+    summed = load_result("generation/csuite_ways_comparison")
+    at_100 = summed[summed["n_train"] == 100].set_index(["graph", "method"])["difference"]
+    assert (at_100.groupby(level=[0, 1]).max() > 0).all()
 
 
 def test_what_chapter_two_says_of_the_generators_holds():

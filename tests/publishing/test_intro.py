@@ -72,10 +72,11 @@ def test_the_committed_page_is_filled_from_the_committed_runs(tmp_path):
 
 def test_the_readme_says_what_the_first_page_computes(tmp_path):
     page = tmp_path / "intro.md"
-    page.write_text("{{ pain }}|{{ gain }}")
+    page.write_text("{{ pain }}|{{ gain }}|{{ evidence }}")
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    pain, gain = filled(page, ROOT / "results").split("|")
+    pain, gain, evidence = filled(page, ROOT / "results").split("|")
     assert pain in readme
+    assert evidence in readme
     assert gain.partition(", log-loss")[0] in readme
 
 
