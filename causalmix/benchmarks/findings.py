@@ -104,37 +104,6 @@ def tabulate_probabilities(summary: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def tabulate_ways(comparison: pd.DataFrame, n_train: int) -> pd.DataFrame:
-    """Lay out how ways to generate compare with the published ones on CSuite.
-
-    Parameters
-    ----------
-    comparison : DataFrame
-        As `causalmix.benchmarks.csuite.compare_csuite` returns it.
-    n_train : int
-        Training rows.
-
-    Returns
-    -------
-    DataFrame
-        A row a way, a column a measure: the mean difference from the published medians with its
-        interval, less being better, and on how many datasets ours is the lower median.
-    """
-    rows = comparison[comparison["n_train"] == n_train]
-    rows = rows.assign(way=[*zip(rows["graph"], rows["method"], strict=True)])
-    wide = rows.pivot(index="way", columns="measure")
-    wins = wide["wins"].astype(int).astype(str) + " of " + wide["datasets"].astype(int).astype(str)
-    cells = _with_intervals(wide, "") + ", " + wins
-    order = [way for way in WAYS if way in cells.index]
-    named = cells.loc[order, [name for name in MEASURE_LABELS if name in cells]]
-    return (
-        named.rename(MEASURE_LABELS, axis=1)
-        .rename(WAYS)
-        .rename_axis(None)
-        .rename_axis(None, axis=1)
-    )
-
-
 def compare_ways(rows: pd.DataFrame, way: tuple[str, str], n_train: int) -> pd.DataFrame:
     """Compare one way to generate with each other one, on the same draws of CSuite.
 
@@ -150,9 +119,9 @@ def compare_ways(rows: pd.DataFrame, way: tuple[str, str], n_train: int) -> pd.D
     Returns
     -------
     DataFrame
-        A row another way (``way``) and ``measure``: by how much `way` is above it, the mean
-        ``difference`` with its interval ``low`` to ``high`` (bootstrap over datasets, then over the
-        draws of each). Less is better.
+        A row another way (``graph`` and ``method``) and ``measure``: by how much `way` is above it,
+        the mean ``difference`` with its interval ``low`` to ``high`` (bootstrap over datasets, then
+        over the draws of each). Less is better.
     """
     scored = rows[rows["n_train"] == n_train]
     scored = scored.assign(nnaa_distance=(scored["nnaa"] - 0.5).abs())
@@ -164,19 +133,11 @@ def compare_ways(rows: pd.DataFrame, way: tuple[str, str], n_train: int) -> pd.D
             found = (scored.loc[way] - scored.loc[other]).dropna()
             graphs = found.index.get_level_values("dataset")
             records += [
-                {"way": other, "measure": measure}
+                {"graph": other[0], "method": other[1], "measure": measure}
                 | mean_and_interval(found[measure].to_numpy(), "difference", clusters=graphs)
                 for measure in MEASURE_LABELS
             ]
     return pd.DataFrame(records)
-
-
-def tabulate_differences(compared: pd.DataFrame) -> pd.DataFrame:
-    """Lay out what `compare_ways` returns: a row another way, a column a measure."""
-    wide = compared.pivot(index="way", columns="measure")
-    cells = _with_intervals(wide, "").loc[compared["way"].unique(), [*MEASURE_LABELS]]
-    named = cells.rename(MEASURE_LABELS, axis=1).rename(WAYS)
-    return named.rename_axis(None).rename_axis(None, axis=1)
 
 
 def tabulate_uses(summary: pd.DataFrame, generators: Sequence[str]) -> pd.DataFrame:

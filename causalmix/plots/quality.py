@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from causalmix.benchmarks.csuite import GRAPHS, MEASURE_LABELS, MEASURES
+from causalmix.benchmarks.csuite import GRAPHS, MEASURE_LABELS, MEASURES, WAYS
 from causalmix.plots.style import REAL_COLOUR, label, legend_below, make_panels
 
 _BETTER = {
@@ -151,6 +152,39 @@ def csuite_wins(summary: pd.DataFrame) -> pd.DataFrame:
     cells = counts.sum().astype(str) + " of " + counts.count().astype(str)
     table = cells.unstack("measure")
     return table[[name for name in MEASURES if name in table]].rename(columns=MEASURE_LABELS)
+
+
+def plot_ways(differences: pd.DataFrame, label_of_zero: str) -> Figure:
+    """Draw how ways to generate compare on CSuite with something else.
+
+    Parameters
+    ----------
+    differences : DataFrame
+        Those of `causalmix.benchmarks.csuite.WAYS` are drawn; for one number of training rows, as
+        :func:`causalmix.benchmarks.findings.compare_ways` or
+        :func:`causalmix.benchmarks.csuite.compare_csuite` returns it.
+    label_of_zero : str
+        What the axes say.
+
+    Returns
+    -------
+    Figure
+        A panel a measure: the mean difference of each way with its 95 % interval.
+    """
+    ways = pd.Series(zip(differences["graph"], differences["method"], strict=True))
+    places = {way: -k for k, way in enumerate(each for each in WAYS if each in set(ways))}
+    rows = differences.assign(place=ways.map(places).to_numpy()).dropna(subset="place")
+    measures = [name for name in MEASURE_LABELS if name in set(rows["measure"])]
+    size = (6.8, 1.1 + 0.21 * len(places))
+    figure, axes = make_panels(len(measures), 2, size, sharey=True, layout="constrained")
+    for ax, measure in zip(axes, measures, strict=True):
+        part = rows[rows["measure"] == measure]
+        ax.hlines(part["place"], part["low"], part["high"], color="C0", lw=2)
+        ax.plot(part["difference"], part["place"], "o", ms=5, color="C0")
+        ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
+        ax.set(title=MEASURE_LABELS[measure], xlabel=label_of_zero)
+        ax.set_yticks([*places.values()], [fill(WAYS[way], 26) for way in places])
+    return figure
 
 
 _LINEAR_WITHIN = 0.02  # ROC-AUC

@@ -19,7 +19,6 @@ from causalmix.benchmarks.csuite import (
     summarise_csuite,
 )
 from causalmix.benchmarks.csuite_data import PUBLISHED_COLUMNS
-from causalmix.benchmarks.findings import tabulate_ways
 from causalmix.benchmarks.utility import (
     GENERATORS,
     PRIVACY,
@@ -29,7 +28,7 @@ from causalmix.benchmarks.utility import (
 )
 from causalmix.cli import main
 from causalmix.errors import DataError, UnknownNameError
-from causalmix.plots.quality import csuite_wins, plot_csuite, plot_utility
+from causalmix.plots.quality import csuite_wins, plot_csuite, plot_utility, plot_ways
 
 
 @pytest.fixture
@@ -123,12 +122,17 @@ def test_each_way_to_go_column_by_column_has_its_graph(csuite, tmp_path, monkeyp
         benchmark_csuite(csuite, tmp_path / f"{name}.csv", methods=[name], **options)
         alone = pd.read_csv(tmp_path / f"{name}.csv").set_index("method")
         pd.testing.assert_series_equal(alone.loc[name], shared.loc[name])
-    table = tabulate_ways(pd.read_csv(tmp_path / "o_comparison.csv"), 60)
+    together = pd.read_csv(tmp_path / "o_comparison.csv")
     known = [("true", "dag"), ("discovered", "cpdag_discovered"), ("discovered", DRAWN)]
-    assert list(table.index) == [WAYS[way] for way in known]
     cmd = summary[(summary["measure"] == "cmd") & (summary["method"] == "dag")]["median"].item()
-    assert table.loc[WAYS["true", "dag"], "CMD"].startswith(f"−{9 - cmd:.3f} [")
-    assert table["kMTVD"].str.endswith("0 of 1").all()
+    cells = together.set_index(["graph", "method", "measure"])
+    assert cells.loc[(*known[0], "cmd"), "difference"] == pytest.approx(cmd - 9, abs=1e-5)
+    assert (cells.xs("kmtvd", level="measure")["wins"] == 0).all()
+    ax = plot_ways(together, "").axes[0]
+    assert [text.get_text().replace("\n", " ") for text in ax.get_yticklabels()] == [
+        WAYS[way] for way in known
+    ]
+    assert ax.lines[0].get_xdata().size == len(known)
 
 
 def test_csuite_mistakes_are_named(csuite, tmp_path):
