@@ -91,17 +91,17 @@ parents; or what the CPDAG says of the true graph or of one that PC finds
 (`causalmix.discovery.cpdag.conditioning_dag`)."""
 
 WAYS = {
-    ("true", "gp"): "Gaussian process, true graph",
-    ("discovered", "gp"): "Gaussian process, discovered graphs",
-    ("true", "dag"): "given the true parents",
-    ("true", "cpdag_minimal"): "given what the true graph's CPDAG says",
-    ("discovered", "cpdag_discovered"): "given what PC's CPDAG says",
-    ("discovered", DRAWN): "given parents drawn for each row",
-    ("true", "vanilla_topological"): "given all before, causal order",
-    ("none", "vanilla_original"): "given all before, the table's order",
-    ("true", "vanilla_reverse_topological"): "given all before, reverse causal order",
+    ("true", "gp"): "process, true graph",
+    ("discovered", "gp"): "process, discovered",
+    ("true", "dag"): "true parents",
+    ("true", "cpdag_minimal"): "true CPDAG",
+    ("discovered", "cpdag_discovered"): "PC's CPDAG",
+    ("discovered", DRAWN): "drawn parents",
+    ("true", "vanilla_topological"): "causal order",
+    ("none", "vanilla_original"): "table's order",
+    ("true", "vanilla_reverse_topological"): "reverse order",
 }
-"""Names in tables, by graph and method."""
+"""Names in figures, by graph and method."""
 
 TFM = "tfm_bins"
 """Mechanism of the `METHODS`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -175,7 +174,7 @@ def plot_ways(differences: pd.DataFrame, label_of_zero: str) -> Figure:
     places = {way: -k for k, way in enumerate(each for each in WAYS if each in set(ways))}
     rows = differences.assign(place=ways.map(places).to_numpy()).dropna(subset="place")
     measures = [name for name in MEASURE_LABELS if name in set(rows["measure"])]
-    size = (6.8, 1.1 + 0.21 * len(places))
+    size = (6.8, 1.1 + 0.22 * len(places))
     figure, axes = make_panels(len(measures), 2, size, sharey=True, layout="constrained")
     for ax, measure in zip(axes, measures, strict=True):
         part = rows[rows["measure"] == measure]
@@ -183,7 +182,7 @@ def plot_ways(differences: pd.DataFrame, label_of_zero: str) -> Figure:
         ax.plot(part["difference"], part["place"], "o", ms=5, color="C0")
         ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
         ax.set(title=MEASURE_LABELS[measure], xlabel=label_of_zero)
-        ax.set_yticks([*places.values()], [fill(WAYS[way], 26) for way in places])
+        ax.set_yticks([*places.values()], [WAYS[way] for way in places])
     return figure
 
 
