@@ -120,8 +120,12 @@ def test_what_chapter_two_says_of_the_ways_to_fill_in_cells_holds():
     for level in (process.drop(near), against(drawn, ("discovered", "cpdag_discovered"))):
         assert ((level["low"] < 0) & (level["high"] > 0)).all()
     summed = load_result("generation/csuite_ways_comparison")
-    at_100 = summed[summed["n_train"] == 100].set_index(["graph", "method"])["difference"]
-    assert (at_100.groupby(level=[0, 1]).max() > 0).all()
+    at_100 = summed[summed["n_train"] == 100].set_index(["method", "graph", "measure"]).sort_index()
+    assert (at_100["difference"].groupby(level=["method", "graph"]).max() > 0).all()
+    assert (at_100.xs("ate_error", level="measure")["low"] > 0).all()
+    for method in ("dag", "vanilla_original"):
+        assert (at_100.loc[method].xs("kmtvd", level="measure")["high"] < 0).all()
+        assert (at_100.loc[method].xs("nnaa_distance", level="measure")["high"] < 0).all()
 
 
 def test_what_chapter_two_says_of_the_generators_holds():
