@@ -81,8 +81,7 @@ def test_the_command_fails_for_one_altered_score_and_shows_which(tiny, tmp_path)
     for key in store.runs(KIND).query("arm in ('zero_shot', 'logistic_regression')").index:
         false.add(store[key])
     false.flush()
-    options = ["--sample", "9", "--seed", "0", "--workers", "0"]
-    done = CliRunner().invoke(main, ["audit", str(false.folder), *options])
+    done = CliRunner().invoke(main, ["audit", str(false.folder), "--sample", "9", "--seed", "0"])
     assert done.exit_code == 1, done.output
     wrong = [line for line in done.output.splitlines() if "DIFFERS" in line]
     assert len(wrong) == 1, done.output

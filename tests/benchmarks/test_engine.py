@@ -195,7 +195,7 @@ def test_a_benchmark_that_is_stopped_goes_on_to_the_same_store(tmp_path, workers
     assert first.wait(30) != 0
     again = Store(folder)
     assert (how != signal.SIGKILL) <= len(again) < 12
-    assert compute(numbers(12), again, {}).done == 12
+    assert compute(numbers(12), again, {}, workers=workers).done == 12
     assert Store(folder).equals(whole)
 
 

@@ -48,7 +48,7 @@ def runs(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_runs_on_and_no_queued_notebook_starts(tmp_path, ending):
     for stem in ("01_one", "02_two"):
         cells = [
@@ -93,7 +93,8 @@ time.sleep(120)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-def test_rendering_ends_with_the_process_that_started_it(tmp_path):
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_rendering_ends_with_the_process_that_started_it(tmp_path, ending):
     started = tmp_path / "pid"
     (tmp_path / "slow.py").write_text(SLOW.format(pid=str(started)))
     (tmp_path / "intro.md").write_text("# Intro\n")
@@ -116,7 +117,7 @@ def test_rendering_ends_with_the_process_that_started_it(tmp_path):
     try:
         assert wait_for(lambda: started.exists() and started.read_text().endswith("\n"))
         pids.append(int(started.read_text()))
-        process.kill()
+        process.send_signal(ending)
         assert process.wait(timeout=20) != 0
         assert wait_for(lambda: not any(map(runs, pids)), 20)
     finally:
