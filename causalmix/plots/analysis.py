@@ -57,7 +57,7 @@ def plot_differences(
     ax.set_yticks(rows.index, names)
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
     ax.set(xlabel=f"{METRIC_LABELS[score]} better than {_name(reference)} by")
-    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.xaxis.set_major_locator(MaxNLocator(4))
     return ax
 
 

@@ -143,6 +143,9 @@ def plot_edge_probabilities(edges: EdgeProbabilities, ax: Axes | None = None) ->
     look = {"vmin": 0, "vmax": 1, "cmap": "Blues", "square": True, "linewidths": 0.5}
     ticks = {"xticklabels": True, "yticklabels": True}
     sns.heatmap(table, cbar_kws=bar, ax=ax, **cells, **look, **ticks)
+    for text in ax.texts:  # Seaborn's white is hard to read on the blues in the middle
+        effect, cause = (int(place) for place in text.get_position())
+        text.set_color("white" if table.iloc[cause, effect] > 0.7 else REAL_COLOUR)
     ax.set(xlabel="Effect", ylabel="Cause")
     ax.tick_params(axis="x", rotation=90)
     ax.tick_params(axis="y", rotation=0)

@@ -48,8 +48,8 @@ def describe_games(
 
 
 _HEADLINES = {
-    "undecided": "The game is neither better nor worse than plain continuation, as far as so few "
-    "steps can tell.",
+    "undecided": "On held-out tasks the game is neither better nor worse than plain continuation, "
+    "as far as so few steps can tell.",
     "the game is better": "The game pays: held-out tasks are predicted better than after plain "
     "continuation.",
     "the game is worse": "The game does harm: held-out tasks are predicted worse than after plain "

@@ -76,9 +76,10 @@ def describe_evidence(found: Mapping[str, pd.DataFrame]) -> str:
         "Who is harmed?": _harmed(found["harm"]),
         "When does it help?": _helped(found),
         "What did not work?": _failed(found),
-        "What to do instead": _advice(found),
+        "What to do": _advice(found),
     }
-    return "\n".join(f"- **{title}** {text}" for title, text in points.items())
+    closed = {title if title.endswith("?") else f"{title}.": text for title, text in points.items()}
+    return "\n".join(f"- **{title}** {text}" for title, text in closed.items())
 
 
 def _name(arm: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from causalmix.benchmarks.analysis import paired_differences
+from causalmix.benchmarks.analysis import harm_by_arm, paired_differences
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.candidates import (
     AUC_HARM,
@@ -17,7 +17,7 @@ from causalmix.benchmarks.candidates import (
     candidate_gains,
     harm,
 )
-from causalmix.benchmarks.claims import BEFORE
+from causalmix.benchmarks.claims import BEFORE, DEFAULT
 from causalmix.benchmarks.comparison import GAINS, mean_and_interval
 from causalmix.benchmarks.store import Store
 from causalmix.plots.analysis import plot_runs
@@ -67,7 +67,14 @@ def _evidence(store: Store) -> str:
     """Say what the default is worth on the tables of the benchmark, which chose nothing."""
     runs = store.runs(KIND)
     rows = paired_differences(runs[runs["arm"].isin([BEFORE, CHOSEN[0]])], [BEFORE])
-    return f"{describe_difference(rows)}. {describe_progress(store)}"
+    harmed = harm_by_arm(runs).set_index("arm")
+    ours, tuned = (harmed.loc[arm, "runs_harmed"] for arm in (CHOSEN[0], DEFAULT))
+    chance = harmed["noise_floor"].iloc[0]
+    return (
+        f"{describe_difference(rows)}. There {ours:.0%} of its runs got worse, {tuned:.0%} of "
+        f"those of default fine-tuning, and {chance:.0%} do by chance alone. "
+        f"{describe_progress(store)}"
+    )
 
 
 def _with_interval(values: np.ndarray) -> str:

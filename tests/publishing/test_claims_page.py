@@ -65,15 +65,15 @@ def test_a_plan_that_is_not_done_makes_verdicts_provisional(results, filled):
     assert filled("{{ progress }}", results) == "All 60 runs of the frozen plan `made-1` are there."
 
 
-def test_runs_with_the_papers_generators_judge_once_a_third_is_there(results, filled):
+def test_runs_with_the_papers_generators_judge_once_a_fifth_is_there(results, filled):
     other = Store(results / "finetuning" / "paper_generators")
     for k in range(10):
         other.add(made_row("zero_shot", f"t{k % 6}", k // 6, 0.7))
     other.flush()
     path = other.folder / "made-1.yml"
-    path.write_text(f"{PLAN}arms: {{zero_shot, causal_paper}}\n")  # 10 of 48
+    path.write_text(f"{PLAN}arms: {{zero_shot, causal_paper, default}}\n")  # 10 of 72
     assert filled("{{ folder }}", results) == "results/finetuning/paper"
-    path.write_text(path.read_text().replace("splits: 4", "splits: 2"))  # 10 of 24
+    path.write_text(path.read_text().replace("splits: 4", "splits: 2"))  # 10 of 36
     assert filled("{{ folder }}", results) == "results/finetuning/paper_generators"
 
 
