@@ -285,16 +285,20 @@ def harm_by_arm(runs: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         A row an arm: how many ``tables`` and ``runs``; ``tables_harmed`` and ``runs_harmed``, the
         shares of them that fall by more than `causalmix.benchmarks.candidates.AUC_HARM` or
-        `LOSS_HARM`; ``noise_floor``, the share of harmed runs of `NOISE`; and ``worse_tables``,
-        the names of those that fall by more than chance over splits explains.
+        `LOSS_HARM`; ``runs_changed``, the share of runs whose scores are not those of zero-shot,
+        and ``changed_harmed``, how many of these are harmed; ``noise_floor``, the share of harmed
+        runs of `NOISE`; and ``worse_tables``, the names of those that fall by more than chance over
+        splits explains.
     """
     gains, rows = gains_over(runs), []
     floor = harm(gains[gains["arm"] == NOISE])
     for arm, own in gains.groupby("arm"):
         tables = own.groupby("dataset")[GAINS].mean()
         worse = ", ".join(check_promise(own, floor).worse_tables)
-        rows.append((arm, len(tables), len(own), harm(tables), harm(own), floor, worse))
-    shares = ["tables_harmed", "runs_harmed", "noise_floor"]
+        changed = (own[GAINS] != 0).any(axis=1)
+        shares = harm(tables), harm(own), changed.mean(), harm(own[changed]), floor
+        rows.append((arm, len(tables), len(own), *shares, worse))
+    shares = ["tables_harmed", "runs_harmed", "runs_changed", "changed_harmed", "noise_floor"]
     return pd.DataFrame(rows, columns=["arm", "tables", "runs", *shares, "worse_tables"])
 
 

@@ -187,8 +187,8 @@ def _harmed(harm: pd.DataFrame) -> str:
         for arm in known
     ]
     floor = harm["noise_floor"].iloc[0]
-    chance = f" By chance it is {floor:.0%}: so often the untouched model falls as far with other "
-    chance = "" if np.isnan(floor) else f"{chance}ensemble members."
+    chance = f" For scale: the untouched model falls as far in {floor:.0%} with other ensemble "
+    chance = "" if np.isnan(floor) else f"{chance}members."
     worse = harm[(harm["worse_tables"] != "") & (harm["arm"] != NOISE)]
     sure = [
         f"{', '.join(map(code_span, each.worse_tables.split(', ')))} (by {_name(each.arm)})"
@@ -242,7 +242,7 @@ def _failed(found: Mapping[str, pd.DataFrame]) -> str:
     texts = [f"Not shown to be better than zero-shot in either score: {_names(none) or 'none'}."]
     if harm["noise_floor"].notna().any():
         arms = _names(often["arm"]) or "none"
-        texts.append(f"Harmful more often than by chance and two points: {arms}.")
+        texts.append(f"Harmful more often than other ensemble members and two points: {arms}.")
     return " ".join(texts)
 
 
@@ -272,4 +272,6 @@ def _advice(found: Mapping[str, pd.DataFrame]) -> str:
             f"{seconds[_OURS]:.0f} s. Against zero-shot it is "
             f"{describe_difference(rows[rows['arm'] == _REHEARSAL])}."
         )
+        if worse := found["harm"].set_index("arm").loc[_REHEARSAL, "worse_tables"]:
+            text += f" But it is the worse for {', '.join(map(code_span, worse.split(', ')))}."
     return text

@@ -210,6 +210,8 @@ def test_harm_is_counted_by_runs_and_by_tables_against_chance():
     runs = made_store(score, ("zero_shot", "zero_shot_reseeded", "default"), tables=3).runs()
     found = harm_by_arm(runs).set_index("arm").loc["default"]
     assert found["runs_harmed"] == pytest.approx(4 / 9)
+    assert found["runs_changed"] == pytest.approx(7 / 9)
+    assert found["changed_harmed"] == pytest.approx(4 / 7)
     assert found["tables_harmed"] == pytest.approx(2 / 3)  # the mean of t0 is -.0067
     assert found["noise_floor"] == pytest.approx(3 / 9)
     assert found["worse_tables"] == "t1"

@@ -39,7 +39,7 @@ def test_the_headline_is_true_of_the_runs(points):
     assert "`t0`, `t1`, `t2`, `t3`, `t4`, `t5`, `t6` (by Default fine-tuning)" in harmed
     assert "on 7 of 7 tables, and loses more than that on 0" in points["When does it help?"]
     assert "in either score: Default fine-tuning." in points["What did not work?"]
-    assert "chance and two points: Default fine-tuning." in points["What did not work?"]
+    assert "members and two points: Default fine-tuning." in points["What did not work?"]
     assert points["What to do."].startswith("Keep the default")
     assert "not shown to be better" not in points["What to do."]
 
