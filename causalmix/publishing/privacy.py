@@ -17,8 +17,8 @@ from causalmix.quality.privacy import FALSE_POSITIVES
 _KEPT = CausalGenerator().noise_correlation
 
 _LABELS = {
-    "causal_close": "CausalMix, 0.95 of the noise kept",
-    "causal": f"CausalMix, {_KEPT:g} of it kept (default in fine-tuning)",
+    "causal_close": "CausalMix, noise kept with a correlation of 0.95",
+    "causal": f"CausalMix, of {_KEPT:g} (default in fine-tuning)",
     "causal_sampled": "CausalMix, all noise fresh (default of `generate`)",
     "causal_paper": "CausalMixFT (paper), all noise fresh",
     "smote_nc": "SMOTE-NC",

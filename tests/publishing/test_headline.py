@@ -40,7 +40,7 @@ def test_the_headline_is_true_of_the_runs(points):
     assert "on 7 of 7 tables, and loses more than that on 0" in points["When does it help?"]
     assert "in either score: Default fine-tuning." in points["What did not work?"]
     assert "members and two points: Default fine-tuning." in points["What did not work?"]
-    assert points["What to do."].startswith("Keep the default")
+    assert points["What to do."].startswith("Where you fine-tune, keep the default")
     assert "not shown to be better" not in points["What to do."]
 
 
