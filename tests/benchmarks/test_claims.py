@@ -158,6 +158,17 @@ def test_tables_with_nothing_to_gain_are_set_aside():
     assert normalised(means, before=0) == pytest.approx(np.array([[0.0, 0.5]]))
 
 
+def test_tables_behind_an_improvement_are_those_that_it_is_taken_of():
+    some, store = made(SOME, EVEN, n_splits=2), Store()
+    for key, run in some.runs().iterrows():
+        auc = 0.995 if run["dataset"] in TABLES[:5] else run["auc"]
+        store.add(some[key] | {"outcome": json.dumps({"auc": auc})})
+    found = quantities_of(store, ARMS)
+    for name in ("median_lead", "spread_lead"):
+        assert (found[name].tables, found[name].splits, found[name].runs) == (15, 30, 120)
+    assert (found["rank_lead"].tables, found["rank_lead"].splits) == (20, 40)
+
+
 def test_without_a_table_to_gain_on_nothing_is_said_of_gains():
     store = made(EVEN, EVEN, tables=TABLES[:1], n_splits=1)
     rows = [store[key] for key in store.runs().index]
