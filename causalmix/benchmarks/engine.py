@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import signal
+import sysconfig
 import threading
 import time
 import traceback
@@ -344,8 +345,16 @@ def perform(run: Run, kind: Kind, key: str, table: Any, prepared: object = None)
         with threadpool_limits(1), torch_threads(1), warnings.catch_warnings(action="ignore"):
             outcome = _function(kind.perform)(run, table, prepared)
     except Exception:
-        error = traceback.format_exc()
+        error = _without_folders(traceback.format_exc())
     return _row(run, key, outcome, error, time.perf_counter() - start)
+
+
+def _without_folders(trace: str) -> str:
+    """Cut the places of this machine from a traceback, which may be published with a store."""
+    own = str(Path(__file__).parents[2])
+    for folder in (own, sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")):
+        trace = trace.replace(f'"{folder}{os.sep}', '"')
+    return trace
 
 
 def prepare(run: Run, kind: Kind, table: Any) -> object:

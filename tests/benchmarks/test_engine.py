@@ -113,6 +113,7 @@ def test_a_failed_run_is_a_row_with_its_traceback_and_made_again_on_request(tmp_
     error = Store(tmp_path).runs(status="failed")["error"].iloc[0]
     assert "ValueError: number 7 is refused" in error
     assert "Traceback" in error
+    assert 'File "causalmix/benchmarks/engine.py"' in error
     assert compute(runs, store, {}).failed == 1
     store.add(row_of(runs[2], outcome='{"square": 49}'))  # made elsewhere
     assert compute(runs, store, {}, retry=True).failed == 0
