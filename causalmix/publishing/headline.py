@@ -276,5 +276,5 @@ def _advice(found: Mapping[str, pd.DataFrame]) -> str:
             f"{describe_difference(rows[rows['arm'] == _REHEARSAL])}."
         )
         if worse := found["harm"].set_index("arm").loc[_REHEARSAL, "worse_tables"]:
-            text += f" But it is the worse for {', '.join(map(code_span, worse.split(', ')))}."
+            text += f" But with it {', '.join(map(code_span, worse.split(', ')))} got surely worse."
     return text

@@ -18,7 +18,7 @@ _KEPT = CausalGenerator().noise_correlation
 
 _LABELS = {
     "causal_close": "CausalMix, noise kept with a correlation of 0.95",
-    "causal": f"CausalMix, of {_KEPT:g} (default in fine-tuning)",
+    "causal": f"CausalMix, with one of {_KEPT:g} (default in fine-tuning)",
     "causal_sampled": "CausalMix, all noise fresh (default of `generate`)",
     "causal_paper": "CausalMixFT (paper), all noise fresh",
     "smote_nc": "SMOTE-NC",
