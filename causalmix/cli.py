@@ -654,9 +654,9 @@ def _check_cores() -> str:
 
 
 def _check_device() -> str:
-    import torch
+    from causalmix.tfm.device import device_name, find_device
 
-    return f"cuda ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else "cpu"
+    return device_name(find_device("auto"))
 
 
 def _check_checkpoint() -> str:

@@ -44,6 +44,7 @@ from causalmix.generation.registry import Generator
 from causalmix.generation.relabelling import Relabelled
 from causalmix.manifest import make_manifest, write_json
 from causalmix.quality.baselines import BASELINES, fit_predict_proba
+from causalmix.tfm.device import device_name
 from causalmix.tfm.model import FoundationModel, load_tfm
 
 ZERO_SHOT, FINETUNED = "zero_shot", "finetuned"
@@ -167,7 +168,7 @@ ARMS = _arms()
 
 ARM_LABELS = {name: arm.label for name, arm in ARMS.items()}
 
-DEFAULT_ARMS = ("zero_shot", "default", "causal", "smote_nc", "perturbation")
+DEFAULT_ARMS = ("zero_shot", "default", "rehearsal", "causal_rehearsal", "smote_nc_rehearsal")
 
 
 KIND = "finetuning"
@@ -253,7 +254,9 @@ def run_benchmark(
     tfm : str or Path, default="embedded"
         Checkpoint as :func:`causalmix.tfm.model.load_tfm` takes it.
     config : FinetuneConfig, optional
-        Settings shared by all arms, but for the sizes of tasks: see `make_run`.
+        Settings shared by all arms, but for the sizes of tasks: see `make_run`. By default half of
+        the tasks of an arm with a generator are of its rows and none of the prior, unless the arm
+        says otherwise.
     out : str or Path, optional
         Folder of a :class:`~causalmix.benchmarks.store.Store`. Runs found there are not made again,
         so an interrupted benchmark resumes. ``scores.csv``, ``histories.csv`` and
@@ -292,7 +295,7 @@ def run_benchmark(
             f"{len(datasets)} datasets have {len(tables)} names: {', '.join(sorted(tables))}. Two "
             "of them share one."
         )
-    model, config = load_tfm(tfm), config or FinetuneConfig()
+    model, config = load_tfm(tfm), config or FinetuneConfig(synthetic_tasks=0.5)
     splits = {seed: Rows(n_train, n_val, n_test, seed) for seed in seeds}
     weights, runs = model.run_hash, []
     for table in tables.values():
@@ -466,7 +469,7 @@ def perform(
         model = model.with_settings(N_ESTIMATORS=settings["members"])
     if method != FINETUNED:
         proba = ALTERNATIVES[method].predict(model, split, seed)
-        return Outcome(score(y, proba), device=model.device.type)
+        return Outcome(score(y, proba), device=device_name(model.device))
     options = dict(settings["options"])
     if prepared:
         options["edges"] = prepared["edges"]
@@ -494,7 +497,7 @@ def perform(
     curves = history.drop(columns="seconds").round(7)
     curves = curves.astype(object).where(curves.notna(), None).to_dict("list")
     scores = score(y, np.mean(tuned, axis=0))
-    return Outcome(scores | chosen, curves, timings, model.device.type)
+    return Outcome(scores | chosen, curves, timings, device_name(model.device))
 
 
 def _parts(split: Split, settings: Mapping[str, Any]) -> list[Split]:

@@ -34,7 +34,7 @@ from tqdm import tqdm
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.timing import torch_threads
 from causalmix.errors import CausalMixError, check_name, check_whole
-from causalmix.manifest import git_commit, package_versions
+from causalmix.manifest import git_commit, package_versions, processor_name
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Outcome:
     timings : mapping
         Seconds of its parts; they differ from one time to the next.
     device : str, default="cpu"
-        What it ran on.
+        What it ran on; the row of a run names the processor too.
     """
 
     values: Mapping[str, Any]
@@ -376,7 +376,7 @@ def _row(run: Run, key: str, outcome: Outcome | None, error: str, seconds: float
         "outcome": _json(found.values),
         "curves": None if found.curves is None else _json(found.curves),
         "error": error or None,
-        "device": found.device,
+        "device": f"cpu, {processor_name()}" if found.device == "cpu" else found.device,
         "seconds": round(seconds, 3),
         "timings": _json(found.timings),
         "versions": _json(_versions()),

@@ -27,6 +27,7 @@ from causalmix.finetuning.run import finetune, predict_proba
 from causalmix.generation.causal import CausalGenerator
 from causalmix.scm.hospital import OUTCOME, hospital_dag, hospital_rows
 from causalmix.scm.random_scm import random_dag
+from causalmix.tfm.device import device_name
 from causalmix.tfm.model import load_tfm
 
 _N_NODES = 10  # of a random model
@@ -228,7 +229,7 @@ def perform(run: Run, table: KnownTable, edges: EdgeProbabilities | None = None)
         proba = predict_proba(model, split.context(), test.X, random_state=seed)
         scores = score(test.y.cat.codes.to_numpy(), proba)
         values |= {f"{prefix}{name}": value for name, value in scores.items()}
-    return Outcome(values, device=model.device.type)
+    return Outcome(values, device=device_name(model.device))
 
 
 def _rows(settings: Mapping[str, Any]) -> Rows:

@@ -52,7 +52,7 @@ from causalmix.pretraining.heldout import (
 from causalmix.pretraining.tasks import task_stream
 from causalmix.prior.tasks import NO_CLASS, TaskBatch
 from causalmix.tfm.checkpoint import build_network, read_checkpoint, write_checkpoint
-from causalmix.tfm.device import find_device, tensor_cores
+from causalmix.tfm.device import device_name, find_device, tensor_cores
 from causalmix.tfm.model import load_tfm
 
 
@@ -275,7 +275,7 @@ class TrainingRun:
             "file_hash": file_hash(checkpoint),
             "content_hash": load_tfm(checkpoint).content_hash,
             "training_seconds": round(self.seconds, 1),
-            "device": _device_name(self.device),
+            "device": device_name(self.device),
             "torch_threads": torch.get_num_threads(),
             "python": platform.python_version(),
             "versions": {name: version(name) for name in ("tabpfn", "torch", "numpy")},
@@ -297,10 +297,6 @@ def check_empty(folder: Path) -> None:
 def _half(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights as the checkpoint stores them: half the size, and no loss changes by it."""
     return {key: w.half() if w.is_floating_point() else w for key, w in weights.items()}
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _load_weights(network: torch.nn.Module, path: Path, config: PretrainConfig) -> None:

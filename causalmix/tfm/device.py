@@ -52,6 +52,11 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def device_name(device: torch.device) -> str:
+    """Return the name of a graphics card, and the type of any other device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def _count(kind: str) -> int:
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     here = accelerator is not None and accelerator.type == kind

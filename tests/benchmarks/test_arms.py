@@ -285,6 +285,28 @@ def test_the_paper_arm_mixes_rows_and_generators_have_the_seed_of_the_run(monkey
         assert seen["generator"].seed == 5
 
 
+def test_only_arms_named_for_rehearsal_have_tasks_of_the_prior(monkeypatch):
+    network, seen = load_tfm().network, {}
+
+    def watched(runs, *others, **options):
+        for run in runs:
+            generates = run.settings["generator"] is not None
+            config = FinetuneConfig(**run.settings["config"]).settled(network, generates)
+            seen[run.settings["arm"]] = (generates and config.synthetic_tasks, config.rehearsal)
+        raise CausalMixError("seen")
+
+    monkeypatch.setattr(benchmark, "compute", watched)
+    with pytest.raises(CausalMixError, match="seen"):
+        run_benchmark(["iris"], arms=["default", "causal", "causal_rehearsal", "smote_nc"])
+    half, quarters = (0.5, 0.0), (0.25, 0.25)
+    assert seen == {
+        "default": (False, 0.0),
+        "causal": half,
+        "causal_rehearsal": quarters,
+        "smote_nc": half,
+    }
+
+
 def test_weights_that_are_not_those_asked_for_are_refused():
     table = load_dataset("iris")
     run = settings_of("zero_shot", table, FinetuneConfig(), rows=Rows(30, 12, 40, split=1))

@@ -114,6 +114,7 @@ def test_another_device_is_allowed_more_and_a_run_that_fails_now_differs(tiny):
     logistic = audited["run"].str.startswith("logistic")
     assert set(audited.loc[logistic, "tolerance"]) == {OTHER_DEVICE}
     assert audited.loc[logistic, "agrees"].all()
+    assert "1 of the runs were made on another device" in describe_audit(audited)
     assert not audited.loc[~logistic, "agrees"].any()
     assert "asks for another checkpoint" in describe_audit(audited)
 

@@ -33,7 +33,7 @@ SMALL = {
     **{"learners": ["linear"], "generators": ["causal", "smote_nc"]},
 }
 ARMS = {
-    "03_finetuning": ["zero_shot", "default", "causal"],
+    "03_finetuning": ["zero_shot", "default", "causal_rehearsal"],
     "04_benchmark": ["zero_shot", "default"],
 }
 
