@@ -572,6 +572,7 @@ def analyse(store: Path, out: Path, **options: object) -> None:
 @click.option("--tfm", default="embedded", show_default=True, help="Checkpoint: name or file.")
 @click.option("--device", default="cpu", show_default=True, help="Of the foundation model.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Fresh processes.")
+@click.option("--out", type=_PATH, help="CSV file for the comparison; a manifest lies beside it.")
 @click.option(
     "--ours", default="causal", show_default=True, help="Of --claims: beside the paper's."
 )
@@ -581,6 +582,7 @@ def audit(
     claims: bool,
     seed: int | None,
     data: Path | None,
+    out: Path | None,
     ours: str,
     where: tuple[str, ...],
     **options: object,
@@ -589,6 +591,7 @@ def audit(
 
     The exit code is 1 if a score differs by more than the device explains.
     """
+    from causalmix.atomic import check_writable
     from causalmix.benchmarks import audit
     from causalmix.benchmarks.analysis import select
     from causalmix.benchmarks.store import Store
@@ -598,7 +601,11 @@ def audit(
         click.echo(audit.describe_claims(audit.judge_claims(chosen, ours)))
         return
     seed = secrets.randbelow(2**32) if seed is None else seed
+    if out is not None:
+        check_writable(out)
     audited = audit.rerun_sample(chosen, folder=data, seed=seed, **options)
+    if out is not None:
+        audit.write_audit(audited, chosen, seed, out)
     click.echo(f"{audit.describe_audit(audited)}\nThe same sample again: --seed {seed}")
     if not audited["agrees"].all():
         raise SystemExit(1)

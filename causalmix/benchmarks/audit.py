@@ -1,13 +1,14 @@
 """Whether a store is true: runs made again from the settings in their rows, and the claims judged.
 
-Scores depend on the processor. With other vector instructions of a CPU the log-loss of fine-tuned
-networks moved by 1e-7; between a CPU and a GPU more has to be allowed for.
+Scores depend on the processor, which rounds sums in its own way; forty steps of fine-tuning make
+more of that. On one kind of processor they come out the same to the last digit.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from causalmix.atomic import make_folder, replace_file
 from causalmix.benchmarks.analysis import common_cube
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.claims import (
@@ -37,13 +39,10 @@ from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.folder import read_tables
 from causalmix.errors import CausalMixError, check_whole
 from causalmix.finetuning.metrics import SCORES
+from causalmix.manifest import make_manifest, write_json
 
 SAME_DEVICE, OTHER_DEVICE = 1e-4, 1e-3
-"""By how much a score may differ: on the kind of device that the row names, and on another.
-
-On one kind of processor the runs come out the same to the last bit. Another rounds sums otherwise,
-which forty steps make more of.
-"""
+"""By how much a score may differ: on the kind of device that the row names, and on another."""
 
 OURS = "causal"
 """The arm shown beside `PAPER`: this package's own."""
@@ -112,8 +111,10 @@ def rerun_sample(
     -------
     DataFrame
         A row per run and score, means of its curves among them: ``key``, ``run`` (in words),
-        ``score``, ``stored``, ``recomputed``, ``difference``, ``tolerance``, ``agrees``; ``commit``
-        of the row where its code is not this one, and the ``error`` of a run that failed now.
+        ``score``, ``stored``, ``recomputed``, ``difference``, ``tolerance``, ``agrees``; the days
+        (UTC) and devices of both, ``stored_day``, ``stored_on``, ``recomputed_day`` and
+        ``recomputed_on``; ``commit`` of the row where its code is not this one, and the ``error``
+        of a run that failed now.
 
     Raises
     ------
@@ -154,6 +155,9 @@ def _compared(stored: Mapping[str, Any], again: Mapping[str, Any], run: Run) -> 
     found["tolerance"] = SAME_DEVICE if again["device"] == stored["device"] else OTHER_DEVICE
     both_nan = found[["stored", "recomputed"]].isna().all(axis=1) & (again["status"] == "ok")
     found["agrees"] = both_nan | (found["difference"].abs() <= found["tolerance"])
+    for when, row in (("stored", stored), ("recomputed", again)):
+        found[f"{when}_day"] = datetime.fromtimestamp(row["finished"], UTC).date().isoformat()
+        found[f"{when}_on"] = row["device"]
     found["commit"] = "" if stored["key"] == run.key else stored["commit"] or "?"
     found["error"] = (again["error"] or "").strip().split("\n")[-1]
     return found
@@ -203,6 +207,28 @@ def describe_audit(audited: pd.DataFrame) -> str:
     by_run = audited.groupby("key")["agrees"].all()
     lines.append(f"{by_run.sum()} of {len(by_run)} runs are equal within their tolerance.")
     return "\n".join(lines)
+
+
+def write_audit(audited: pd.DataFrame, store: Store, seed: int, out: Path) -> None:
+    """Write an audit to a file, its manifest beside it.
+
+    Parameters
+    ----------
+    audited : DataFrame
+        As `rerun_sample` returns it.
+    store : Store
+        That it is of.
+    seed : int
+        Of the choice.
+    out : Path
+        The file; in the name of the manifest, ``.csv`` gives way to ``_manifest.json``.
+    """
+    rows = store.runs(KIND).loc[audited["key"].unique()]
+    settings = {"sample": len(rows), "seed": seed, "weights": sorted(set(rows["weights"].dropna()))}
+    make_folder(out.parent)
+    replace_file(out, lambda path: audited.to_csv(path, index=False))
+    manifest = make_manifest(settings, dict(zip(rows["dataset"], rows["data"], strict=True)))
+    write_json(out.with_name(f"{out.stem}_manifest.json"), manifest)
 
 
 # ---- claims --------------------------------------------------------------------------------------

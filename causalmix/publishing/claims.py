@@ -11,12 +11,13 @@ import pandas as pd
 from causalmix.benchmarks.audit import behind, figure_of, judge_claims, known_rows
 from causalmix.benchmarks.claims import CLAIMS, PAPER, QUANTITIES, Claim
 from causalmix.benchmarks.labels import ARM_LABELS
+from causalmix.benchmarks.results import read_result
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.store_analysis import describe_store, plan_progress
 from causalmix.data.columns import counted
 from causalmix.publishing.blanks import fill_blanks, stored_runs
 from causalmix.publishing.headline import describe_progress
-from causalmix.publishing.record import markdown_table
+from causalmix.publishing.record import enumerated, markdown_table
 
 _JUDGES = ("finetuning/paper_generators", "finetuning/paper")
 """Runs that judge: the first where a fifth of its plan is there: with three splits, every table
@@ -34,9 +35,39 @@ def fill_claims(page: Path, results: Path) -> None:
         "store": lambda: "\n".join(f"- {line}" for line in describe_store(store).splitlines()),
         "verdicts": lambda: _verdicts(judged),
         "question": lambda: _question(judged),
+        "audit": lambda: describe_audit_file(read_result(results / "finetuning/paper_audit.csv")),
     }
     texts |= {f"claim_{claim.number}": partial(_found, claim, judged) for claim in CLAIMS}
     fill_blanks(page, texts, {})
+
+
+def describe_audit_file(audited: pd.DataFrame) -> str:
+    """Say in a sentence or two what a stored audit found.
+
+    Parameters
+    ----------
+    audited : DataFrame
+        As `causalmix.benchmarks.audit.write_audit` wrote it.
+
+    Returns
+    -------
+    str
+    """
+    runs = audited.groupby("key")
+    same = (runs["difference"].agg(lambda x: x.abs().max()) == 0).sum()
+    days = enumerated(sorted(set(audited["recomputed_day"])))
+    text = (
+        f"On {days}, {runs.ngroups} runs chosen at random were made again; {same} came out the "
+        "same to the last digit"
+    )
+    if same == runs.ngroups:
+        return f"{text}."
+    worst = audited.loc[audited["difference"].abs().idxmax()]
+    within = runs["agrees"].all().sum()
+    return (
+        f"{text}, {within} within what is allowed. The largest difference is "
+        f"{abs(worst['difference']):.2g}, in {worst['score'].replace('_', ' ')} of {worst['run']}."
+    )
 
 
 def _may_judge(store: Store) -> bool:

@@ -78,10 +78,10 @@ def _evidence(store: Store) -> str:
     harmed = harm_by_arm(runs).set_index("arm")
     ours, tuned = (harmed.loc[arm, "runs_harmed"] for arm in (CHOSEN[0], DEFAULT))
     chance = harmed["noise_floor"].iloc[0]
+    scale = "" if np.isnan(chance) else f", and {chance:.0%} of those of other ensemble members"
     return (
         f"{describe_difference(rows)}. There {ours:.0%} of its runs got worse, {tuned:.0%} of "
-        f"those of default fine-tuning, and {chance:.0%} of those of other ensemble members. "
-        f"{describe_progress(store)}"
+        f"those of default fine-tuning{scale}. {describe_progress(store)}"
     )
 
 

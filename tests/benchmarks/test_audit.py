@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from made_stores import STEPS, made_store
@@ -25,7 +26,10 @@ from causalmix.benchmarks.engine import compute
 from causalmix.benchmarks.plan import Plan, plan_runs
 from causalmix.benchmarks.store import Store
 from causalmix.cli import main
+from causalmix.data.dataset import load_dataset
 from causalmix.errors import CausalMixError
+from causalmix.manifest import read_json
+from causalmix.publishing.claims import describe_audit_file
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +85,9 @@ def test_the_command_fails_for_one_altered_score_and_shows_which(tiny, tmp_path)
     for key in store.runs(KIND).query("arm in ('zero_shot', 'logistic_regression')").index:
         false.add(store[key])
     false.flush()
-    done = CliRunner().invoke(main, ["audit", str(false.folder), "--sample", "9", "--seed", "0"])
+    out = tmp_path / "new" / "audit.csv"
+    asked = ["audit", str(false.folder), "--sample", "9", "--seed", "0", "--out", str(out)]
+    done = CliRunner().invoke(main, asked)
     assert done.exit_code == 1, done.output
     wrong = [line for line in done.output.splitlines() if "DIFFERS" in line]
     assert len(wrong) == 1, done.output
@@ -89,6 +95,18 @@ def test_the_command_fails_for_one_altered_score_and_shows_which(tiny, tmp_path)
     assert "0.9" in wrong[0]
     assert "1 of 2 runs are equal" in done.output
     assert "The same sample again: --seed 0" in done.output
+    written = pd.read_csv(out)
+    assert written.loc[~written["agrees"], "stored"].tolist() == [0.9]
+    assert (written["stored_on"] == written["recomputed_on"]).all()
+    manifest = read_json(out.with_name("audit_manifest.json"), "a manifest", "")
+    assert manifest["settings"]["sample"] == 2
+    assert manifest["data"] == {"iris": load_dataset("iris").content_hash}
+    worst = written.loc[~written["agrees"], "difference"].abs().iloc[0]
+    said = describe_audit_file(written)
+    assert "2 runs chosen at random were made again; 1 came out the same to the last digit" in said
+    assert f"The largest difference is {worst:.2g}, in auc of zero_shot on iris" in said
+    assert said.split()[1].strip(",") == written["recomputed_day"].iloc[0]
+    assert describe_audit_file(written[written["agrees"]]).endswith("to the last digit.")
 
 
 def test_rows_of_other_code_name_its_commit_and_are_made_again(tiny):

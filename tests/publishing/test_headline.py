@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from made_stores import made_row, made_store
 
+from causalmix.benchmarks.analysis import planned_contrasts
+from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.store_analysis import analyse_store
 from causalmix.publishing.headline import describe_evidence
 
@@ -60,6 +62,21 @@ def test_few_tables_decide_nothing_and_missing_arms_are_said_to_be():
     alone = describe_evidence(analyse_store(made_store(score, ("zero_shot",))))
     assert "No way of fine-tuning was run." in alone
     assert "no runs of the package's default" in alone
+
+
+def test_rehearsal_alone_is_advised_with_the_tables_that_it_harms():
+    arms = (*ARMS, "causal_shuffled_rehearsal")
+
+    def as_good_without_graphs(arm, table, split):
+        made = score("causal_rehearsal" if arm == arms[-1] else arm, table, split)
+        return score("default", table, split) if (arm, table) == ("rehearsal", "t3") else made
+
+    store = made_store(as_good_without_graphs, arms, tables=7)
+    pairs = [("causal_rehearsal", arms[-1])]
+    found = analyse_store(store) | {"contrasts": planned_contrasts(store.runs(KIND), pairs)}
+    advice = describe_evidence(found).split("**What to do.** ")[1]
+    assert "`generator=None` (rehearsal alone) is a fair choice" in advice
+    assert advice.endswith("But with it `t3` got surely worse.")
 
 
 def test_a_default_that_harms_is_not_advised():

@@ -55,6 +55,19 @@ def test_the_first_page_counts_the_runs(tmp_path, results):
     assert page.with_name("intro_runs.svg").exists()
 
 
+def test_a_store_without_the_other_members_has_no_figure_of_them(tmp_path, results):
+    store = Store(results / "finetuning" / "paper")
+    for arm in ("zero_shot", "default", "causal_rehearsal"):
+        for k in range(6):
+            store.add(made_row(arm, f"t{k}", 0, 0.8 - 0.02 * (arm == "default" and k < 3)))
+    store.flush()
+    page = tmp_path / "intro.md"
+    page.write_text("{{ evidence }}")
+    said = filled(page, results)
+    assert "0% of its runs got worse, 50% of those of default fine-tuning. " in said
+    assert "nan" not in said
+
+
 def test_the_committed_page_is_filled_from_the_committed_runs(tmp_path):
     shutil.copy(ROOT / "book" / "intro.md", tmp_path / "intro.md")
     text = filled(tmp_path / "intro.md", ROOT / "results")
