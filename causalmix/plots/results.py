@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -109,18 +110,22 @@ def plot_improvements(per_dataset: pd.DataFrame, ax: Axes | None = None) -> Axes
     Returns
     -------
     Axes
-        A point is a dataset, a bar the median over datasets.
+        A mark is a dataset, a bar the median over datasets.
     """
     ax = ax or plt.subplots(figsize=(6.6, 3.8), layout="constrained")[1]
     order = _arms_of(per_dataset)
-    look = {"hue": "dataset", "jitter": 0.18, "size": 7, "alpha": 0.85}
-    named = per_dataset.assign(dataset=[label(name) for name in per_dataset["dataset"]])
-    sns.stripplot(named, x="improvement", y="arm", order=order, ax=ax, **look)
+    shown = per_dataset[per_dataset["arm"].isin(order)]
+    place, names = pd.factorize(shown["dataset"])
+    row = shown["arm"].map(order.index) + np.linspace(-0.2, 0.2, len(names))[place]
+    named = shown.assign(dataset=[label(name) for name in shown["dataset"]], row=row)
+    look = {"hue": "dataset", "style": "dataset", "s": 60, "alpha": 0.85}
+    sns.scatterplot(named, x="improvement", y="row", ax=ax, **look)
     medians = per_dataset.groupby("arm")["improvement"].median()
     for row, arm in enumerate(order):
         ax.plot([medians[arm]] * 2, [row - 0.33, row + 0.33], color=REAL_COLOUR, lw=2.5, zorder=5)
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
-    ax.set(xlabel="Normalised improvement (1 = no error left)")
+    ax.set(xlabel="Normalised improvement (1 = no error left)", ylim=(len(order) - 0.5, -0.5))
+    ax.grid(visible=False, axis="y")
     _name_arms(ax, order)
     return ax
 

@@ -195,6 +195,8 @@ def test_improvements_mark_the_median():
     ax = plot_improvements(table)
     bars = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
     assert bars[0] == pytest.approx([0.1, 0.1])
+    marks = {path.vertices.tobytes() for path in ax.collections[0].get_paths()}
+    assert len(marks) == 3  # datasets are told apart without colours
     assert [label.get_text() for label in ax.get_yticklabels()] == ["CausalMix"]
 
 
