@@ -27,6 +27,8 @@ from causalmix.discovery.search import complete
 from causalmix.discovery.skeleton import search_skeleton
 from causalmix.errors import DataError, check_range, naming, quoted
 
+_MAX_CONDITIONING = 3  # columns in a conditioning set
+
 
 def read_cpdag(path: str | Path) -> nx.DiGraph:
     """Read a graph of directed and undirected edges.
@@ -145,7 +147,6 @@ def discover_cpdag(
     data: pd.DataFrame,
     *,
     alpha: float = 0.05,
-    max_conditioning: int = 3,
     knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
 ) -> nx.DiGraph:
     """Search a table once by PC: one graph, not the probabilities of many.
@@ -159,8 +160,6 @@ def discover_cpdag(
     data : pandas.DataFrame
     alpha : float, default=0.05
         Level of the tests.
-    max_conditioning : int, default=3
-        Columns in a conditioning set at most.
     knowledge : BackgroundKnowledge, optional
 
     Returns
@@ -184,7 +183,7 @@ def discover_cpdag(
     values = complete(codec.encode(data).to_numpy()[:, searched], categorical)
     test = DegenerateGaussian(values, np.flatnonzero(categorical), squares=True)
     known = knowledge.constraints(names).take(searched)
-    skeleton = search_skeleton(test, known, alpha, max_conditioning)
+    skeleton = search_skeleton(test, known, alpha, _MAX_CONDITIONING)
     marks = orient_pc(skeleton, test, alpha, known)
     found = np.zeros((len(names), len(names)), dtype=bool)
     found[np.ix_(searched, searched)] = (marks == TAIL) | ((marks == ARROW) & (marks.T == ARROW))

@@ -12,6 +12,8 @@ from causalmix.generation.base import ByClassGenerator
 from causalmix.scm.density import observed_quantiles
 from causalmix.scm.missingness import MissingnessModel
 
+_LEAST = 1e-6  # eigenvalue of a correlation matrix
+
 
 @checked_options
 class CopulaGenerator(ByClassGenerator):
@@ -125,11 +127,11 @@ def _shrinkage(standard: np.ndarray) -> float:
     return float(ledoit_wolf_shrinkage(standard, assume_centered=True))
 
 
-def _nearest_correlation(matrix: np.ndarray, least: float = 1e-6) -> np.ndarray:
-    """Raise eigenvalues to `least` and scale the diagonal back to ones."""
+def _nearest_correlation(matrix: np.ndarray) -> np.ndarray:
+    """Raise eigenvalues to `_LEAST` and scale the diagonal back to ones."""
     values, vectors = np.linalg.eigh(matrix)
-    if values[0] >= least:
+    if values[0] >= _LEAST:
         return matrix
-    raised = (vectors * values.clip(least)) @ vectors.T
+    raised = (vectors * values.clip(_LEAST)) @ vectors.T
     unit = np.sqrt(np.diag(raised))
     return raised / np.outer(unit, unit)

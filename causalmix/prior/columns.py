@@ -75,7 +75,7 @@ def read_columns(
     n_hot = len(one_hot)
     if n_hot:
         categorical[:, :n_hot] = True
-        n_levels[:, :n_hot] = torch.tensor(one_hot, device=nodes.device)
+        n_levels[:, :n_hot] = torch.tensor(one_hot)
     flat = nodes.transpose(1, 2).reshape(-1, n_rows)
     level = cut(flat, n_levels.flatten(), source).view(n_tasks, n_columns, n_rows)
     level = level.transpose(1, 2)  # (B, R, C)
@@ -106,7 +106,7 @@ def _effects(level: Tensor, source: Source) -> Tensor:
 def _permuted(level: Tensor, n_levels: Tensor, source: Source) -> Tensor:
     """Give the levels of each column numbers in a random order."""
     key = source.uniform(*n_levels.shape, MAX_LEVELS)
-    beyond = torch.arange(MAX_LEVELS, device=level.device) >= n_levels[..., None]
+    beyond = torch.arange(MAX_LEVELS) >= n_levels[..., None]
     code = torch.where(beyond, 2.0, key).argsort(-1).argsort(-1)  # (B, C, levels)
     return code[:, None].expand(-1, level.shape[1], -1, -1).gather(3, level[..., None]).squeeze(3)
 
@@ -196,7 +196,7 @@ def squash(x: Tensor, n_context: int) -> Tensor:
     """
     context = x[:, :n_context]
     quartiles = context.nanquantile(
-        torch.tensor([0.25, 0.5, 0.75], device=x.device, dtype=x.dtype), dim=1, keepdim=True
+        torch.tensor([0.25, 0.5, 0.75], dtype=x.dtype), dim=1, keepdim=True
     ).nan_to_num()
     low, middle, high = quartiles
     deviation = (context - middle).square().nan_to_num().mean(1, keepdim=True).sqrt()
@@ -287,7 +287,7 @@ def class_shares(
     """
     power = source.log_uniform(len(n_classes), 1, low=evenness[0], high=evenness[1])
     weight = (-source.uniform(len(n_classes), n_most, low=1e-6).log()).pow(power)
-    weight = weight * (torch.arange(n_most, device=source.device) < n_classes[:, None])
+    weight = weight * (torch.arange(n_most) < n_classes[:, None])
     return weight / weight.sum(1, keepdim=True)
 
 
@@ -313,7 +313,7 @@ def cut(
         Classes from 0 in the order of the score, int64 of shape (B, R).
     """
     edges = class_shares(n_classes, int(n_classes.max()), source, evenness).cumsum(1)[:, :-1]
-    last = torch.arange(1, edges.shape[1] + 1, device=score.device) >= n_classes[:, None]
+    last = torch.arange(1, edges.shape[1] + 1) >= n_classes[:, None]
     edges = edges.clamp(0.04, 0.96).masked_fill(last, 2.0)
     rank = score.argsort(dim=1).argsort(dim=1) / score.shape[1]
     return (rank[..., None] >= edges[:, None]).sum(-1)

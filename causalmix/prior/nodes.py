@@ -16,22 +16,22 @@ import torch
 from torch import Tensor
 
 MAX_PARENTS = 4
+_WIDTH, _STEPS = 8, 5  # of a network's hidden layer; of a piecewise constant function
 
 
 class Source:
-    """Random tensors from one seed on one device."""
+    """Random tensors from one seed."""
 
-    def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
-        self._generator = torch.Generator(self.device).manual_seed(seed)
+    def __init__(self, seed: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
 
     def normal(self, *size: int) -> Tensor:
         """Draw standard normal numbers."""
-        return torch.randn(size, generator=self._generator, device=self.device)
+        return torch.randn(size, generator=self._generator)
 
     def uniform(self, *size: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Draw uniform numbers in [low, high)."""
-        draw = torch.rand(size, generator=self._generator, device=self.device)
+        draw = torch.rand(size, generator=self._generator)
         return low + (high - low) * draw
 
     def log_uniform(self, *size: int, low: float, high: float) -> Tensor:
@@ -40,7 +40,7 @@ class Source:
 
     def integers(self, high: int, *size: int) -> Tensor:
         """Draw integers from 0 to ``high - 1``, int64."""
-        return torch.randint(high, size, generator=self._generator, device=self.device)
+        return torch.randint(high, size, generator=self._generator)
 
     def happens(self, chance: Tensor | float, *size: int) -> Tensor:
         """Draw booleans that are true with the given chance."""
@@ -48,7 +48,7 @@ class Source:
 
     def pick(self, weights: list[float], *size: int) -> Tensor:
         """Draw indices in proportion to weights, int64."""
-        edges = torch.tensor(np.cumsum(weights)[:-1] / np.sum(weights), device=self.device)
+        edges = torch.tensor(np.cumsum(weights)[:-1] / np.sum(weights))
         return torch.bucketize(self.uniform(*size), edges.float())
 
     def permutations(self, n: int, *size: int) -> Tensor:
@@ -160,7 +160,7 @@ def _level_mechanisms(
     kinds = np.sort(rng.choice(list(MECHANISMS), parents.shape[2], p=shares))
     parts = []
     for kind in np.unique(kinds):
-        chosen = torch.from_numpy(np.flatnonzero(kinds == kind)).to(parents.device)
+        chosen = torch.from_numpy(np.flatnonzero(kinds == kind))
         parts.append(MECHANISMS[kind](parents[:, :, chosen], source))
     return standardise(torch.cat(parts, dim=2))
 
@@ -175,15 +175,15 @@ def linear(parents: Tensor, source: Source) -> Tensor:
     return (parents * weight * source.normal(n_tasks, 1, size, n_parents).mul(0.6).exp()).sum(-1)
 
 
-def network(parents: Tensor, source: Source, width: int = 8) -> Tensor:
+def network(parents: Tensor, source: Source) -> Tensor:
     """Neural network with one hidden layer; one activation function a call."""
     n_tasks, _, size, n_parents = parents.shape
-    weight = source.normal(n_tasks, size, n_parents, width) / n_parents**0.5
+    weight = source.normal(n_tasks, size, n_parents, _WIDTH) / n_parents**0.5
     weight = weight * source.log_uniform(n_tasks, size, 1, 1, low=0.5, high=3.0)
     hidden = torch.einsum("brgp,bgph->brgh", parents, weight)
-    hidden = hidden + source.normal(n_tasks, 1, size, width)
+    hidden = hidden + source.normal(n_tasks, 1, size, _WIDTH)
     activation = _ACTIVATIONS[int(source.integers(len(_ACTIVATIONS), 1))]
-    return torch.einsum("brgh,bgh->brg", activation(hidden), source.normal(n_tasks, size, width))
+    return torch.einsum("brgh,bgh->brg", activation(hidden), source.normal(n_tasks, size, _WIDTH))
 
 
 def tree(parents: Tensor, source: Source) -> Tensor:
@@ -199,18 +199,18 @@ def _one_tree(parents: Tensor, source: Source) -> Tensor:
     slot = source.integers(n_parents, n_tasks, 1, size, depth).expand(-1, n_rows, -1, -1)
     split = parents.gather(3, slot)  # (B, R, G, depth)
     threshold = split.gather(1, source.integers(n_rows, n_tasks, 1, size, depth))
-    power = 2 ** torch.arange(depth, device=parents.device)
+    power = 2 ** torch.arange(depth)
     leaf = ((split > threshold) * power).sum(-1)
     return _lookup(source.normal(n_tasks, 1, size, 1 << depth), leaf)
 
 
-def steps(parents: Tensor, source: Source, n_steps: int = 5) -> Tensor:
+def steps(parents: Tensor, source: Source) -> Tensor:
     """Sum of piecewise constant functions of each parent: what category levels do."""
     n_tasks, n_rows, size, n_parents = parents.shape
-    rows = source.integers(n_rows, n_tasks, n_steps)
+    rows = source.integers(n_rows, n_tasks, _STEPS)
     edges = parents.gather(1, rows[:, :, None, None].expand(-1, -1, size, n_parents))
-    piece = sum((parents > edges[:, k : k + 1]).long() for k in range(n_steps))
-    height = source.normal(n_tasks, 1, size, n_parents, n_steps + 1)
+    piece = sum((parents > edges[:, k : k + 1]).long() for k in range(_STEPS))
+    height = source.normal(n_tasks, 1, size, n_parents, _STEPS + 1)
     importance = source.normal(n_tasks, 1, size, n_parents).mul(0.6).exp()
     return (_lookup(height, piece) * importance).sum(-1)
 

@@ -3,8 +3,7 @@
 A task is made the way a table comes about: a sparse random graph, a random mechanism and noise at
 every node (`causalmix.prior.nodes`), a class derived from it, and then what happens to real columns
 on their way into a file (`causalmix.prior.columns`). The idea of pre-training on such
-tasks is TabPFN's (Hollmann et al., Nature 637, 2025). All tasks of a batch are made at once, on the
-training device.
+tasks is TabPFN's (Hollmann et al., Nature 637, 2025). All tasks of a batch are made at once.
 
 Shapes: R rows, C columns, B tasks, K classes.
 """
@@ -150,7 +149,6 @@ def sample_batch(
     rng: np.random.Generator,
     *,
     difficulty: float = 1.0,
-    device: torch.device | str = "cpu",
 ) -> TaskBatch:
     """Draw tasks that share their numbers of rows, columns and context rows.
 
@@ -159,18 +157,16 @@ def sample_batch(
     config : PriorConfig
         Ranges of the prior.
     rng : numpy.random.Generator
-        Source of all randomness; the same state gives the same batch on the same kind of device.
+        Source of all randomness; the same state gives the same batch.
     difficulty : float, default=1.0
         From 0 (two classes, up to four columns, shallow graphs) to 1 (the whole prior).
-    device : torch.device or str, default="cpu"
-        Where the batch is made.
 
     Returns
     -------
     TaskBatch
     """
     shape = _draw_shape(config, difficulty, rng)
-    source = Source(int(rng.integers(2**62)), device)
+    source = Source(int(rng.integers(2**62)))
     n_classes = _numbers_of_classes(config, shape.n_tasks, difficulty, source)
     observed, cause = config.observed_share, (1 - config.observed_share) / 2
     kind = source.pick([observed, cause, cause], shape.n_tasks)  # observed, cause, node
@@ -267,7 +263,7 @@ def _numbers_of_classes(
     """Draw the number of classes of each task, int64 (B,), most often two, three or four."""
     most = round(2 + difficulty * (config.max_classes - 2))
     if most == 2:
-        return torch.full((n_tasks,), 2, device=source.device)
+        return torch.full((n_tasks,), 2)
     many = source.log_uniform(n_tasks, low=3.0, high=most + 0.999).long()
     return torch.where(source.happens(config.binary_share, n_tasks), 2, many)
 
@@ -301,7 +297,7 @@ def _classes_of_columns(
     )
     scores = scores - noise * (-uniform.log()).log()
     scores = scores + 0.4 * source.normal(n_tasks, 1, n_most)
-    absent = torch.arange(n_most, device=values.device) >= n_classes[:, None]
+    absent = torch.arange(n_most) >= n_classes[:, None]
     nominal = scores.masked_fill(absent[:, None], -torch.inf).argmax(-1)
     ordered = (n_classes == 2) | source.happens(0.35, n_tasks)
     return torch.where(ordered[:, None], ordinal, nominal)
@@ -317,7 +313,7 @@ def _scores(
     few = source.log_uniform(n_tasks, low=1.0, high=n_slots + 0.999)
     many = source.uniform(n_tasks, low=1.0, high=n_slots + 0.999)
     n_used = torch.where(source.happens(0.5, n_tasks), few, many).long()
-    slot = torch.arange(n_slots, device=values.device) % n_used[:, None]
+    slot = torch.arange(n_slots) % n_used[:, None]
     slots = source.permutations(n_columns, n_tasks).gather(1, slot)  # (B, slots)
     used = values.gather(2, slots[:, None].expand(-1, n_rows, -1))  # (B, R, slots)
     shares = config.target_mechanisms
@@ -337,9 +333,9 @@ def _functions(
     """Apply one kind of mechanism a task, with other weights for every score."""
     parents = used[:, :, None].expand(-1, -1, n_scores, -1)
     kinds = rng.choice(list(MECHANISMS), len(used), p=shares)
-    scores = torch.empty(parents.shape[:3], device=used.device)
+    scores = torch.empty(parents.shape[:3])
     for kind in np.unique(kinds):
-        tasks = torch.from_numpy(np.flatnonzero(kinds == kind)).to(used.device)
+        tasks = torch.from_numpy(np.flatnonzero(kinds == kind))
         scores[tasks] = MECHANISMS[kind](parents[tasks], source)
     return standardise(scores)
 
@@ -362,7 +358,7 @@ def _with_label_noise(y: Tensor, source: Source) -> Tensor:
 
 def _context_codes(y: Tensor, n_context: int, max_classes: int, source: Source) -> Tensor:
     """Give the classes of the context random codes 0 … K-1 and all others `NO_CLASS`."""
-    present = torch.zeros(len(y), max_classes, dtype=torch.bool, device=y.device)
+    present = torch.zeros(len(y), max_classes, dtype=torch.bool)
     present.scatter_(1, y[:, :n_context], True)
     # Rank random keys among the present classes; absent ones come last.
     key = torch.where(present, source.uniform(*present.shape), 2.0)

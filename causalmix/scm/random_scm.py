@@ -10,6 +10,7 @@ from causalmix.errors import check_seed, check_whole
 
 _CURVES = (np.tanh, np.sin, np.square, np.abs, lambda x: np.maximum(x, 0.0))
 _NOISES = ("normal", "laplace", "uniform", "logistic")
+_MEAN_DEGREE = 3.0  # expected neighbours of a column
 
 
 def random_dag(n_nodes: int, mean_degree: float, rng: np.random.Generator) -> nx.DiGraph:
@@ -41,7 +42,6 @@ def random_scm_table(
     n_rows: int,
     seed: int,
     *,
-    mean_degree: float = 3.0,
     categorical_share: float = 0.4,
     nonlinear_share: float = 0.5,
 ) -> tuple[pd.DataFrame, nx.DiGraph]:
@@ -61,8 +61,6 @@ def random_scm_table(
     n_rows : int
     seed : int
         Determines everything, with `n_nodes` the graph.
-    mean_degree : float, default=3.0
-        Expected neighbours of a column.
     categorical_share : float, default=0.4
         Probability that a column is categorical.
     nonlinear_share : float, default=0.5
@@ -78,7 +76,7 @@ def random_scm_table(
     check_whole(n_nodes, 1, "n_nodes")
     check_whole(n_rows, 1, "n_rows")
     rng = np.random.default_rng([check_seed(seed), n_nodes])
-    dag = random_dag(n_nodes, mean_degree, rng)
+    dag = random_dag(n_nodes, _MEAN_DEGREE, rng)
     columns: dict[str, pd.Series] = {}
     for node in nx.topological_sort(dag):
         n_levels = int(rng.integers(2, 6)) if rng.random() < categorical_share else 1
