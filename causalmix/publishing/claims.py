@@ -23,6 +23,8 @@ _JUDGES = ("finetuning/paper_generators", "finetuning/paper")
 """Runs that judge: the first where a fifth of its plan is there: with three splits, every table
 once in most arms."""
 
+_WRITTEN = {"val_": "validation ", "test_": "test ", "auc": "ROC-AUC", "log_loss": "log-loss"}
+
 
 def fill_claims(page: Path, results: Path) -> None:
     """Fill the claims' page: see `causalmix.publishing.book.fill_page`."""
@@ -64,9 +66,13 @@ def describe_audit_file(audited: pd.DataFrame) -> str:
         return f"{text}."
     worst = audited.loc[audited["difference"].abs().idxmax()]
     within = runs["agrees"].all().sum()
+    score = worst["score"]
+    for short, written in _WRITTEN.items():
+        score = score.replace(short, written)
+    arm, place = worst["run"].split(" on ", 1)
     return (
         f"{text}, {within} within what is allowed. The largest difference is "
-        f"{abs(worst['difference']):.2g}, in {worst['score'].replace('_', ' ')} of {worst['run']}."
+        f"{abs(worst['difference']):.2g}, in {score} of {ARM_LABELS.get(arm, arm)} on {place}."
     )
 
 

@@ -104,7 +104,7 @@ def test_the_command_fails_for_one_altered_score_and_shows_which(tiny, tmp_path)
     worst = written.loc[~written["agrees"], "difference"].abs().iloc[0]
     said = describe_audit_file(written)
     assert "2 runs chosen at random were made again; 1 came out the same to the last digit" in said
-    assert f"The largest difference is {worst:.2g}, in auc of zero_shot on iris" in said
+    assert f"The largest difference is {worst:.2g}, in ROC-AUC of Zero-shot on iris" in said
     assert said.split()[1].strip(",") == written["recomputed_day"].iloc[0]
     assert describe_audit_file(written[written["agrees"]]).endswith("to the last digit.")
 
