@@ -249,22 +249,27 @@ def judge_claims(store: Store, ours: str = OURS) -> pd.DataFrame:
     DataFrame
         A row per quantity: number of the ``claim`` (0 for the question), ``arm``, ``verdict``,
         ``quantity``, ``value``, ``low``, ``high``, and how many ``tables``, ``splits`` and ``runs``
-        are behind it; ``against``: the arms compared with.
+        are behind it; ``against``: the arms compared with; ``lacking``: arms that are set aside,
+        because they have no runs on some of the tables.
     """
     runs, rows = store.runs(KIND), []
     for arm in dict.fromkeys((PAPER, ours)):
-        intervals, arms = {}, []
+        intervals, arms, lacking = {}, [], []
         if len(runs):
             compared = runs[runs["arm"].isin([arm, DEFAULT, BEFORE, *RIVALS])]
             cube = common_cube(compared, (arm, DEFAULT, BEFORE))
             arms, tables = cube.arms, cube.tables
+            lacking = sorted(set(compared["arm"]) - set(arms)) if tables else []
             intervals = quantities_of(store, arms, tables, method=arm) if tables else {}
         for claim in (each for each in CLAIMS if each.quantities):
             verdict = claim.verdict(intervals)
             for name in claim.quantities:
                 found = intervals.get(name, _UNKNOWN)
-                rows.append((claim.number, arm, verdict, name, *vars(found).values(), arms))
-    names = ["claim", "arm", "verdict", "quantity", *Interval.__dataclass_fields__, "against"]
+                rows.append(
+                    (claim.number, arm, verdict, name, *vars(found).values(), arms, lacking)
+                )
+    figures = Interval.__dataclass_fields__
+    names = ["claim", "arm", "verdict", "quantity", *figures, "against", "lacking"]
     return pd.DataFrame(rows + _question(store, ours), columns=names)
 
 
@@ -278,7 +283,7 @@ def _question(store: Store, ours: str) -> list[tuple[object, ...]]:
             if len(pair) and len(cube_of(pair, score).arms) == 2:
                 found = contrast(pair, *((arm, rival) if larger_is_better else (rival, arm)), score)
                 verdict = "better" if found.low > 0 else "worse" if found.high < 0 else "undecided"
-            rows.append((0, arm, verdict, name, *vars(found).values(), [rival]))
+            rows.append((0, arm, verdict, name, *vars(found).values(), [rival], []))
     return rows
 
 
@@ -325,12 +330,18 @@ def describe_claims(judged: pd.DataFrame) -> str:
     for arm, rows in judged[judged["claim"] > 0].groupby("arm", sort=False):
         others = [_label(name) for name in rows["against"].iloc[0] if name != arm]
         compared = f"was compared with {', '.join(others)}" if others else "was not run"
-        lines += ["", f"{_label(arm)} {compared}."]
+        lines += ["", f"{_label(arm)} {compared}.{set_aside(rows)}"]
     return "\n".join([*lines, "", TABMWP])
 
 
 def _label(arm: str) -> str:
     return ARM_LABELS.get(arm, arm)
+
+
+def set_aside(rows: pd.DataFrame) -> str:
+    """Name the arms that rows of `judge_claims` leave out, in a sentence with a blank before it."""
+    lacking = ", ".join(map(_label, rows["lacking"].iloc[0]))
+    return f" Set aside, for want of runs on some of these tables: {lacking}." if lacking else ""
 
 
 def known_rows(rows: pd.DataFrame) -> Iterable[Any]:

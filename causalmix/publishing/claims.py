@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from causalmix.benchmarks.audit import behind, figure_of, judge_claims, known_rows
+from causalmix.benchmarks.audit import behind, figure_of, judge_claims, known_rows, set_aside
 from causalmix.benchmarks.claims import CLAIMS, PAPER, QUANTITIES, Claim
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.results import read_result
@@ -118,7 +118,7 @@ def _found(claim: Claim, judged: pd.DataFrame) -> str:
         if not rows["tables"].any():
             text += " There are no runs yet that it can be computed from."
         elif others := [ARM_LABELS[name] for name in rows["against"].iloc[0] if name != arm]:
-            text += f" Compared with {', '.join(others)}."
+            text += f" Compared with {', '.join(others)}.{set_aside(rows)}"
         found.append(text)
     return "\n\n".join(found)
 

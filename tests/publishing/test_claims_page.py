@@ -9,6 +9,7 @@ import pytest
 from chapters import MISSING
 from made_stores import made_row
 
+from causalmix.benchmarks.audit import describe_claims, judge_claims
 from causalmix.benchmarks.claims import CLAIMS
 from causalmix.benchmarks.store import Store
 from causalmix.errors import CausalMixError
@@ -54,6 +55,17 @@ def test_verdicts_figures_and_what_is_missing_are_those_of_the_runs(results, fil
     assert "There are no runs yet" not in gap
     assert "There are no runs yet of Mixup, Row perturbation." in question
     assert "| CausalMixFT (paper) | SMOTE-NC | test accuracy | better |" in question
+
+
+def test_a_generator_that_refused_a_table_is_set_aside_by_name(results, filled):
+    store = Store(results / "finetuning" / "paper")
+    for k in range(10):  # five of six tables
+        store.add(made_row("tabebm", f"t{k // 2}", k % 2, 0.9))
+    store.flush()
+    first = filled("{{ claim_1 }}", results)
+    aside = "Zero-shot. Set aside, for want of runs on some of these tables: TabEBM."
+    assert f"Compared with Default fine-tuning, SMOTE-NC, {aside}" in first
+    assert f"SMOTE-NC, {aside}" in describe_claims(judge_claims(Store(store.folder)))
 
 
 def test_a_plan_that_is_not_done_makes_verdicts_provisional(results, filled):
