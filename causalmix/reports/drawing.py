@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ from causalmix.reports.order import check_dates, date_order, sample_in_order
 from causalmix.reports.stages import heard
 
 _FIGURES = (".png", ".svg", ".pdf")
+_WITH_ZONE = re.compile(r"\d:\d\d(:\d\d(\.\d+)?)?\s*(Z|[+-]\d\d(:?\d\d)?)$")  # of a time
 _KEY = b"causalmix"  # of the settings among a Parquet file's metadata
 
 
@@ -425,13 +427,27 @@ def _read_do(
             raise DataError(
                 f"do sets {quoted(name)} to {quoted(text)}, which it cannot be: give {valid}."
             )
-        found[name] = value if is_level else float(value)
-        if not is_level and not known.min() <= value <= known.max():
+        if is_level:
+            found[name] = value
+            continue
+        value = float(value) - _days_ahead(value, text, source.rows[name])
+        found[name] = value
+        if not known.min() <= value <= known.max():
             report(
                 f"do sets {quoted(name)} to {text}, outside of what the table has: the effects are "
                 "extrapolated."
             )
     return found
+
+
+def _days_ahead(days: float, text: str, like: pd.Series) -> float:
+    """Return how far a column's zone is ahead of UTC, in days; 0 if the text names its own."""
+    zone = getattr(like.dtype, "tz", None)
+    if zone is None or _WITH_ZONE.search(text):
+        return 0.0
+    moment = (pd.Timestamp(0) + pd.Timedelta(days, "D")).round("s")
+    local = moment.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+    return local.utcoffset() / pd.Timedelta(1, "D")
 
 
 def _check_place_of_graph(path: str | Path) -> Path:

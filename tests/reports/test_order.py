@@ -177,3 +177,15 @@ def test_a_date_that_no_row_can_keep_the_order_with(visits, tmp_path, do, messag
     rows = pd.read_csv(tmp_path / "a.csv")
     assert set(rows["came"]) == {"31.12.2025"}
     assert set(rows["left"]) == {"2023-05-01 00:00"}
+
+
+def test_a_day_is_set_in_the_zone_of_its_column_unless_it_names_its_own(tmp_path):
+    rng = np.random.default_rng(0)
+    days = pd.Series(pd.Timestamp(2024, 1, 1) + pd.to_timedelta(rng.integers(0, 300, 80), "D"))
+    frame = pd.DataFrame({"came": days.dt.tz_localize("Europe/Berlin"), "x": rng.normal(size=80)})
+    frame.assign(ward=["a", "b"] * 40).to_parquet(tmp_path / "visits.parquet")
+    for text, hour in (("2024-07-01", 0), ("2024-07-01 08:00", 8), ("2024-07-01T08:00Z", 10)):
+        out, do = tmp_path / "rows.parquet", {"came": text}
+        generate_table(tmp_path / "visits.parquet", "ward", out, 4, do=do, **QUICK)
+        summer = pd.Timestamp(2024, 7, 1, hour, tz="Europe/Berlin")
+        assert set(pd.read_parquet(out)["came"]) == {summer}
