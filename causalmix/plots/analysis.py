@@ -18,6 +18,7 @@ from causalmix.data.columns import counted
 from causalmix.plots.results import ARM_COLOURS, METRIC_LABELS
 from causalmix.plots.style import REAL_COLOUR, colours_of, label, legend_below
 
+_LINES = ("-", "--", ":", "-.")
 _TIMES = {"step": "Optimiser step", "seconds": "Seconds, search and generator included"}
 
 
@@ -143,9 +144,11 @@ def plot_survival(curves: pd.DataFrame, unit: str = "step", ax: Axes | None = No
         A Kaplan-Meier curve an arm; where it ends above 0, that share never improved.
     """
     ax = ax or _new_axes(12)
-    curves, colours = curves[curves["unit"] == unit], _colours(curves["arm"].unique())
-    for arm, own in curves.groupby("arm"):
-        ax.step(own["time"], own["share"], where="post", color=colours[arm], label=_name(arm))
+    curves, colours = curves[curves["unit"] == unit], sns.color_palette("colorblind", 6)
+    looks = product(_LINES, colours)  # crossing lines of many arms: their own colours are too alike
+    for (arm, own), (line, colour) in zip(curves.groupby("arm"), looks, strict=False):
+        look = {"color": colour, "ls": line, "label": _name(arm)}
+        ax.step(own["time"], own["share"], where="post", **look)
     ax.set(xlabel=_TIMES[unit], ylabel="Share of runs not converged", ylim=(0, 1.02))
     legend_below(ax, 2)
     return ax

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 
 import matplotlib as mpl
 import pandas as pd
@@ -105,6 +106,18 @@ def test_a_figure_shows_no_key_of_an_arm(made, arms, draw):
     keys = [arm for arm in arms if "_" in arm]
     assert not [text for text in shown for key in keys if key in text]
     assert [text for text in shown if "Default" in text]
+
+
+def test_curves_of_many_arms_differ_in_colour_or_line():
+    arms = [arm for arm in read_plan("paper_generators").arms if arm != "zero_shot"]
+    curves = pd.DataFrame([(arm, time) for arm in arms for time in (0, 1)], columns=["arm", "time"])
+    ax = plot_survival(curves.assign(unit="step", share=1.0))
+    colours = [mpl.colors.to_rgb(line.get_color()) for line in ax.lines]
+    lines = [line.get_linestyle() for line in ax.lines]
+    for i, j in combinations(range(len(arms)), 2):
+        far = max(abs(a - b) for a, b in zip(colours[i], colours[j], strict=True)) > 0.15
+        assert far or lines[i] != lines[j]
+    assert len(lines) == len(arms) > 8
 
 
 def test_a_table_shows_no_key_of_an_arm(made, arms):
