@@ -57,10 +57,10 @@ def effects_by(runs: pd.DataFrame, factor: str) -> pd.DataFrame:
     -------
     DataFrame
         A row an arm and value, the values in order, on splits that the arm has with all its values:
-        ``tables`` and ``splits``; ``auc_gain`` and
-        ``log_loss_gain`` (nats), means over tables, with 95 % intervals ``auc_low`` to
-        ``auc_high`` and so on; ``runs_changed``, ``runs_harmed`` and ``changed_harmed`` as
-        `causalmix.benchmarks.analysis.harm_by_arm` has them.
+        ``tables`` and ``splits``; ``auc_gain`` and ``log_loss_gain`` (nats), means over tables,
+        with 95 % intervals ``auc_low`` to ``auc_high`` and so on; ``runs_changed``,
+        ``runs_harmed`` and ``changed_harmed`` as `causalmix.benchmarks.analysis.harm_by_arm` has
+        them.
 
     Raises
     ------

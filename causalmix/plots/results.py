@@ -116,10 +116,10 @@ def plot_improvements(per_dataset: pd.DataFrame, ax: Axes | None = None) -> Axes
     order = _arms_of(per_dataset)
     shown = per_dataset[per_dataset["arm"].isin(order)]
     place, names = pd.factorize(shown["dataset"])
-    row = shown["arm"].map(order.index) + np.linspace(-0.2, 0.2, len(names))[place]
-    named = shown.assign(dataset=[label(name) for name in shown["dataset"]], row=row)
+    line = shown["arm"].map(order.index) + np.linspace(-0.2, 0.2, len(names))[place]
+    named = shown.assign(dataset=[label(name) for name in shown["dataset"]], line=line)
     look = {"hue": "dataset", "style": "dataset", "s": 60, "alpha": 0.85}
-    sns.scatterplot(named, x="improvement", y="row", ax=ax, **look)
+    sns.scatterplot(named, x="improvement", y="line", ax=ax, **look)
     medians = per_dataset.groupby("arm")["improvement"].median()
     for row, arm in enumerate(order):
         ax.plot([medians[arm]] * 2, [row - 0.33, row + 0.33], color=REAL_COLOUR, lw=2.5, zorder=5)

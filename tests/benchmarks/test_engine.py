@@ -59,8 +59,9 @@ def test_a_row_has_settings_outcome_curves_and_origin(tmp_path):
     (row,) = store.runs("quick").to_dict("records")
     assert (row["number"], row["square"], row["rows"]) == (3, 9, 6)
     assert row["device"].startswith("cpu, ")  # and which: another rounds otherwise
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    assert all(name in row["device"] for name in names[:1])
+    if (told := Path("/proc/cpuinfo")).exists():  # of Linux
+        names = re.findall(r"model name\s*: (.*)", told.read_text())
+        assert all(name in row["device"] for name in names[:1])
     curves = store.curves([runs[0].key])
     assert curves["loss"].tolist() == [1.0, 0.25]
     stored = store[runs[0].key]
