@@ -7,11 +7,12 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import reduce
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 import causalmix
 from causalmix.atomic import replace_file
@@ -65,6 +66,18 @@ def _takes(options: Sequence[Callable]) -> Callable[[Callable], Callable]:
     return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
+def _check_goes(allowed: Collection[str], mode: str) -> None:
+    """Refuse an option that was given, and that a way to call the command does not take."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+        if given and option.name not in allowed:
+            raise CausalMixError(f"{option.opts[0]} does not go with {mode}.")
+
+
+_RUNNING = ("workers", "scheduler", "hours", "retry")
+
+
 class _Commands(click.Group):
     """A group whose commands turn a user's mistake, or the system's refusal, into one message."""
 
@@ -115,7 +128,7 @@ def run(
     """Run one NOTEBOOK, named by its stem or a prefix: causalmix run 03 -p dataset wine."""
     from causalmix.publishing.notebooks import run_notebook
 
-    result = run_notebook(notebook, _by_name(parameters), output, html=html, progress=True)
+    result = run_notebook(notebook, _once(parameters), output, html=html, progress=True)
     click.echo(_shown(result))
 
 
@@ -128,7 +141,7 @@ def book(parameters: tuple[tuple[str, str], ...], smoke: bool, out: Path | None)
     from causalmix.publishing.book import build_book
 
     result = build_book(
-        _by_name(parameters), smoke=smoke, out=out, report=lambda line: click.echo(line, err=True)
+        _once(parameters), smoke=smoke, out=out, report=lambda line: click.echo(line, err=True)
     )
     click.echo(_shown(result))
 
@@ -303,7 +316,8 @@ def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
     for each in given:
         if not all(each.rpartition("=")):
             raise CausalMixError(f"{option} is {each!r}; give NAME=VALUE.")
-    return {name.strip(): text.strip() for name, _, text in (g.rpartition("=") for g in given)}
+    pairs = [each.rpartition("=") for each in given]
+    return _once([(name.strip(), text.strip()) for name, _, text in pairs], option)
 
 
 def _number(option: str, text: str) -> float:
@@ -337,7 +351,9 @@ def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options:
 
     if data is None and not speed:
         raise CausalMixError("Nothing to do: give --data FOLDER, or --speed, or both.")
-    if data is not None:
+    if data is None:
+        _check_goes({"out", "tfm", "speed"}, "--speed alone")
+    else:
         options["methods"] = options["methods"] or DEFAULT_METHODS
         click.echo(describe(evaluate_tfm(data, out, tfm=tfm, progress=True, **options)))
         click.echo(_shown(out))
@@ -380,17 +396,19 @@ def benchmark_generation(
     if speed:
         from causalmix.benchmarks.fitting_speed import write_fitting_speed
 
+        _check_goes({"out", "speed"}, "--speed")
         click.echo(_shown(write_fitting_speed(list(speed), out)))
         return
     if csuite is not None:
         from causalmix.benchmarks.csuite import benchmark_csuite as benchmark
 
-        names = ("n_train", "repetitions", "graphs", "mechanisms", "methods")
+        names = ("n_train", "repetitions", "graphs", "mechanisms", "methods", *_RUNNING)
+        _check_goes({"csuite", "out", *names}, "--csuite")
     else:
         from causalmix.benchmarks.utility import benchmark_utility as benchmark
 
-        names = ("n_train", "datasets", "seeds", "generators")
-    names += ("workers", "scheduler", "hours", "retry")
+        names = ("n_train", "datasets", "seeds", "generators", *_RUNNING)
+        _check_goes({"data", "out", *names}, "--data or --datasets")
     given = {name: options[name] for name in names if options[name] != ()}
     summary = benchmark(csuite or data, out, progress=True, **given)
     click.echo(summary.round(4).to_string(index=False))
@@ -421,6 +439,8 @@ def benchmark_discovery(
 
     if speed and table is None:
         raise CausalMixError("--speed needs a dataset to be measured on: --table NAME or FILE.")
+    if not speed and (table or target):
+        raise CausalMixError("--table and --target are of --speed.")
     click.echo(describe(run_discovery_benchmark(out, progress=True, **options)))
     click.echo(_shown(out))
     if speed:
@@ -472,12 +492,12 @@ def benchmark_finetuning(
     """
     if speed == (data is not None):
         raise CausalMixError("Give either --data FOLDER or --speed.")
-    only_data = {"datasets", "mixings", "rules", "settings"}
-    only_data |= {"workers", "scheduler", "hours", "retry"}
-    names = {"n_train", "seeds"} | ({"steps", "repeats"} if speed else only_data)
+    of_data = {"data", "datasets", "mixings", "rules", "settings", *_RUNNING}
+    names = {"out", "tfm", "n_train", "seeds"} | (
+        {"speed", "steps", "repeats"} if speed else of_data
+    )
+    _check_goes(names, "--speed" if speed else "--data")
     given = {name: v for name, v in options.items() if v not in (None, ()) and v is not False}
-    if stray := set(given) - names:
-        raise CausalMixError(f"--{min(stray)} does not go with {'--speed' if speed else '--data'}.")
     if speed:
         from causalmix.benchmarks.finetuning_speed import describe, write_finetuning_speed
 
@@ -495,8 +515,7 @@ def benchmark_finetuning(
 @click.option("--csuite", type=_PATH, help="Folder of CSuite datasets.")
 @click.option("--out", type=_PATH, required=True, help="Folder of results.")
 @click.option("--splits", type=int, default=2, show_default=True, help="Draws of a table's rows.")
-@click.option("--workers", type=int, default=0, help="Processes; by default this one.")
-@click.option("--hours", type=float, help="Begin no run that would end later than this.")
+@_takes(_COMPUTING)
 def benchmark_structure(csuite: Path | None, out: Path, **options: object) -> None:
     """Ask what the true graph is worth, on tables drawn from models that are known.
 
@@ -596,6 +615,12 @@ def audit(
     from causalmix.benchmarks.analysis import select
     from causalmix.benchmarks.store import Store
 
+    of_claims = (
+        {"ours"} if claims else {"sample", "seed", "data", "tfm", "device", "workers", "out"}
+    )
+    _check_goes(
+        {"store", "claims", "where", *of_claims}, "--claims" if claims else "a sample of runs"
+    )
     chosen = select(Store(store), where)
     if claims:
         click.echo(audit.describe_claims(audit.judge_claims(chosen, ours)))
@@ -701,10 +726,11 @@ _CHECKS: dict[str, Callable[[], str]] = {
 }
 
 
-def _by_name(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
+def _once(pairs: Sequence[tuple[str, str]], option: str = "-p") -> dict[str, str]:
     names = [name for name, _ in pairs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise CausalMixError(f"Given more than once: -p {', -p '.join(twice)}.")
+        shown = ", ".join(f"{option} {name}" for name in twice)
+        raise CausalMixError(f"Given more than once: {shown}.")
     return dict(pairs)
 
 

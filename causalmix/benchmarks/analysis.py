@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from causalmix.benchmarks.claims import (
     cube_of,
     normalised,
 )
-from causalmix.benchmarks.comparison import COMPARED, GAINS
+from causalmix.benchmarks.comparison import COMPARED, GAINS, verdicts
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
 from causalmix.errors import CausalMixError, check_name, check_names
@@ -235,11 +236,10 @@ def tabulate_contrasts(contrasts: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         A row a pair and score: the ``arm``, what it is held ``against``, the mean ``difference``
-        (nats of log-loss), its ``95 %`` bootstrap interval, whether the arm is ``better`` or
-        ``worse`` (the interval is on one side of 0), tables won, tied and lost, Holm's p.
+        (nats of log-loss), its ``95 %`` bootstrap interval, the verdict of
+        `causalmix.benchmarks.comparison.verdicts`, tables won, tied and lost, Holm's p.
     """
     names = {name: contrasts[name].replace(ARM_LABELS) for name in ("arm", "reference")}
-    verdicts = np.where(contrasts["low"] > 0, "better", "undecided")
     counts = contrasts[["wins", "ties", "losses"]].astype(str)
     table = {
         "arm": names["arm"],
@@ -247,7 +247,7 @@ def tabulate_contrasts(contrasts: pd.DataFrame) -> pd.DataFrame:
         "score": contrasts["score"].map({"auc": "ROC-AUC", "log_loss": "log-loss"}),
         "difference": contrasts["difference"].map("{:+.4f}".format),
         "95 %": [f"{low:+.4f} to {high:+.4f}" for low, high in contrasts[["low", "high"]].values],
-        "verdict": np.where(contrasts["high"] < 0, "worse", verdicts),
+        "verdict": verdicts(contrasts),
         "won-tied-lost": counts.agg("-".join, axis=1) if len(counts) else [],
         "p (Holm)": contrasts["p_holm"].map("{:.2g}".format),
     }
@@ -261,15 +261,31 @@ def differences_by(runs: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     ----------
     runs : DataFrame
     factors : sequence of str
-        Columns of `runs`.
+        Columns of `runs`. Runs without such a setting, as zero-shot has no learning rate, are
+        compared at each value.
 
     Returns
     -------
     DataFrame
         With the factors in front.
+
+    Raises
+    ------
+    UnknownNameError
+        If a factor is no column.
+    CausalMixError
+        If no run has a value of one of them.
     """
     check_names(factors, list(runs), "setting")
-    parts = {value: paired_differences(own) for value, own in runs.groupby(list(factors))}
+    known = [runs[name].dropna().unique() for name in factors]
+    parts = {}
+    for values in product(*map(sorted, known)):
+        own = [
+            runs[name].isna() | (runs[name] == v) for name, v in zip(factors, values, strict=True)
+        ]
+        parts[values] = paired_differences(runs[np.logical_and.reduce(own)])
+    if not parts:
+        raise CausalMixError(f"No run has a value of {' and of '.join(factors)}.")
     return pd.concat(parts, names=list(factors)).droplevel(-1).reset_index()
 
 

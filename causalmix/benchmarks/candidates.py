@@ -56,7 +56,7 @@ def candidate_gains(store: Store) -> pd.DataFrame:
     DataFrame
         A row per ``dataset``, ``split``, run and candidate (``arm``, ``view``, ``rule``, the last
         two empty where nothing was trained): ``auc_gain`` and ``log_loss_gain`` (nats, positive is
-        better), ``kept`` (whether trained weights are used) and ``seconds``.
+        better) and ``seconds``.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def candidate_gains(store: Store) -> pd.DataFrame:
         found = _of_curves(store.curves([key]), int(run["n_val"])) if store[key]["curves"] else []
         if not found:
             rule = _rule_of(json.loads(store[key]["settings"]))
-            found = [{"view": "", "rule": rule, "kept": run.get("best_step") != 0, **run[COMPARED]}]
+            found = [{"view": "", "rule": rule, **run[COMPARED]}]
         auc, log_loss = before.loc[split]
         rows += [
             {
@@ -85,7 +85,6 @@ def candidate_gains(store: Store) -> pd.DataFrame:
                 "rule": each["rule"],
                 "auc_gain": each["auc"] - auc,
                 "log_loss_gain": log_loss - each["log_loss"],
-                "kept": each["kept"],
                 "seconds": run["run_seconds"],
             }
             for each in found
@@ -111,7 +110,7 @@ def _of_curves(curves: pd.DataFrame, n_val: int) -> list[dict[str, object]]:
         for name, (rule, level) in RULES.items():
             kept = choose(history, rule, level=level, n_val=n_val).kept
             scores = {k: curves[f"{view}test_{k}"].iloc[kept] for k in COMPARED}
-            found.append({"view": view, "rule": name, "kept": kept > 0, **scores})
+            found.append({"view": view, "rule": name, **scores})
     return found
 
 
@@ -220,7 +219,6 @@ def judge_candidates(gains: pd.DataFrame) -> pd.DataFrame:
             | mean_and_interval(tables["auc_gain"].to_numpy(), "auc_gain", "auc_")
             | mean_and_interval(tables["log_loss_gain"].to_numpy(), "log_loss_gain", "log_loss_")
             | {
-                "worst_table": tables["log_loss_gain"].min(),
                 "worse_tables": len(promise.worse_tables),
                 "worse_runs": promise.worse_runs,
                 "noise_floor": promise.noise_floor,

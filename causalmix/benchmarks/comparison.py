@@ -12,6 +12,9 @@ from causalmix.finetuning.metrics import N_BINS, SCORES
 N_BOOTSTRAP = 10_000
 """Resamples behind a confidence interval."""
 
+TABLES_OF_A_TEST = 6
+"""Below it, Wilcoxon's test over tables cannot come below 5 %."""
+
 COMPARED, GAINS = ["auc", "log_loss"], ["auc_gain", "log_loss_gain"]
 """Scores that are compared, and columns of what is gained in them."""
 
@@ -161,6 +164,27 @@ def _clustered_means(
     place = (rng.random((*cluster.shape, sizes.max())) * size).astype(int)
     kept = np.arange(sizes.max()) < size
     return np.sum(table[cluster[..., None], place] * kept, (1, 2)) / kept.sum((1, 2))
+
+
+def verdicts(rows: pd.DataFrame, prefix: str = "") -> np.ndarray:
+    """Say of differences, where positive is better, what their intervals show.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With the ends of an interval, ``low`` and ``high``; perhaps with the number of ``tables``.
+    prefix : str, default=""
+        Before ``low`` and ``high``.
+
+    Returns
+    -------
+    ndarray of str
+        ``better`` or ``worse`` where the interval lies on one side of 0, else ``undecided``. So is
+        all that fewer than `TABLES_OF_A_TEST` are behind.
+    """
+    low, high = rows[f"{prefix}low"], rows[f"{prefix}high"]
+    told = rows["tables"] >= TABLES_OF_A_TEST if "tables" in rows else True
+    return np.select([(low > 0) & told, (high < 0) & told], ["better", "worse"], "undecided")
 
 
 def mean_and_interval(

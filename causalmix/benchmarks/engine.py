@@ -242,7 +242,7 @@ def compute(
     """
     workers = cpu_count() if workers is None else check_whole(workers, 0, "workers")
     wanted = {run.key: run for run in runs}
-    missing = [run for key, run in wanted.items() if _is_missing(store, key, retry)]
+    missing = [run for key, run in wanted.items() if is_missing(store, key, retry)]
     if missing:
         clock = _Clock(missing, workers, hours)
         bar = tqdm(
@@ -263,7 +263,8 @@ def compute(
     return Progress(*(states.count(name) for name in ("ok", "failed", "missing")))
 
 
-def _is_missing(store: Store, key: str, retry: bool) -> bool:
+def is_missing(store: Store, key: str, retry: bool = False) -> bool:
+    """Say whether a run is to be made; with `retry`, one that failed is."""
     return key not in store or (retry and store[key]["status"] == "failed")
 
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
-from causalmix.benchmarks.comparison import mean_and_interval
+from causalmix.benchmarks.comparison import mean_and_interval, verdicts
 from causalmix.benchmarks.csuite import MEASURE_LABELS, WAYS
 from causalmix.benchmarks.discovery import BOOTSTRAP, LABELS
 
@@ -28,7 +27,7 @@ _SCORES = {
     "boosting_synthetic": "boosted trees, synthetic rows",
     "boosting_both": "boosted trees, real + synthetic",
 }
-_VERDICTS = ("surely ahead of", "surely behind", "not told from")
+_SAID = {"better": "surely ahead of", "worse": "surely behind", "undecided": "not told from"}
 
 
 def tabulate_searches(summary: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
@@ -199,15 +198,14 @@ def _with_intervals(wide: pd.DataFrame, prefix: str) -> pd.DataFrame:
 
 
 def _verdicts(rows: pd.DataFrame, size: str, prefix: str = "") -> dict[str, str]:
-    low, high = rows[f"{prefix}low"], rows[f"{prefix}high"]
-    found = np.select([low > 0, high < 0], _VERDICTS[:2], _VERDICTS[2])
+    found = verdicts(rows, prefix)
     sizes = sorted(rows[size].unique())
     said = {}
-    for verdict in _VERDICTS:
+    for verdict, words in _SAID.items():
         names = []
         for name, own in rows[found == verdict].groupby("name", sort=False):
             at = sorted(own[size])
             which = " and ".join(f"{n:,}" for n in at)
             names.append(name if at == sizes else f"{name} ({which} rows)")
-        said[verdict] = ", ".join(names) or "–"
+        said[words] = ", ".join(names) or "–"
     return said

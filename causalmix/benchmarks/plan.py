@@ -15,9 +15,10 @@ from joblib import cpu_count
 
 from causalmix.atomic import check_writable, replace_file
 from causalmix.benchmarks.arms import ARMS, KIND, Arm, Rows, make_run
-from causalmix.benchmarks.engine import Progress, Run, compute
+from causalmix.benchmarks.engine import Progress, Run, compute, is_missing
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.traits import note_traits
+from causalmix.data.columns import counted
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.folder import read_tables
 from causalmix.data.own_settings import own_settings
@@ -314,7 +315,7 @@ def _why_not(arm: Arm) -> str:
     """Say which library an arm lacks; empty for none."""
     try:
         if arm.method in BASELINES:
-            return "" if BASELINES[arm.method].version else "no version"
+            BASELINES[arm.method].version  # noqa: B018 - raises where it is not installed
         if arm.generator == "ctgan":
             import ctgan  # noqa: F401
     except (CausalMixError, ImportError) as error:
@@ -367,15 +368,18 @@ def benchmark(
         check_writable(Path(out), folder=True)
     plan, store = read_plan(source), Store(out)
     planned = plan_runs(plan, folder, device=device)
-    missing = [run for run in planned.runs if run.key not in store]
+    missing = [run for run in planned.runs if is_missing(store, run.key, retry)]
     n = cpu_count() if workers is None else workers
-    seconds = sum(expected_seconds(missing, store)) / max(n, 1)
+    seconds = sum(expected_seconds(missing, store))
+    with_them = " of one core"
+    if scheduler is None:
+        seconds, with_them = seconds / max(n, 1), f" with {counted(max(n, 1), 'worker')}"
     arms = {run.settings["arm"] for run in planned.runs}
     lines = [
         f"{len(planned.runs)} runs: {len(planned.tables)} tables, {len(arms)} arms. "
         f"{len(planned.runs) - len(missing)} are there already.",
         *(f"Left out: {name}: {reason}" for name, reason in planned.skipped.items()),
-        f"The {len(missing)} others take about {_in_words(seconds)} with {max(n, 1)} workers.",
+        f"The {len(missing)} others take about {_in_words(seconds)}{with_them}.",
     ]
     if dry_run:
         return "\n".join(lines) + "\n"
@@ -447,9 +451,9 @@ def _summary(planned: Planned, store: Store, done: Progress) -> str:
     keys = {run.key for run in planned.runs}
     lines = [f"{done.done} runs are done, {done.failed} failed, {done.missing} are missing."]
     failed = store.runs(KIND, status="failed")
-    for _, row in failed[failed.index.isin(keys)].iterrows():
-        last = row["error"].strip().splitlines()[-1]
-        lines.append(f"Failed: {row['arm']} on {row['dataset']}, split {row['split']}: {last}")
+    for key, row in failed[failed.index.isin(keys)].iterrows():
+        where = f"{row['arm']} on {row['dataset']}, split {row['split']}"
+        lines.append(f"Failed: {where}: {store.why(key)}")
     rows = store.runs(KIND)
     rows = rows[rows.index.isin(keys)]
     if len(rows):

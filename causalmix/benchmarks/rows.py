@@ -115,18 +115,7 @@ def make_rows(
         If a run failed or the time was up. What is done is kept.
     """
     store = Store(_store_folder(out))
-    done = compute(runs, store, tables, **computing)
-    store.compact()
-    kept = f"{done.done} of {len(runs)} runs are done and kept in {store.folder}"
-    if done.missing:
-        raise CausalMixError(f"{kept}. The time was up; the same command goes on.")
-    if done.failed:
-        failed = next(run for run in runs if store[run.key]["status"] == "failed")
-        error = store[failed.key]["error"].strip().splitlines()[-1]
-        raise CausalMixError(
-            f"{failed.label} failed: {error}. {kept}, {done.failed} failed. Make those again with "
-            "--retry, or ask for fewer methods or tables."
-        )
+    compute_all(runs, store, tables, **computing)
     wanted = _kept(store, runs[0], also) if also else runs
     frame = pd.DataFrame([_cells(run, store[run.key]) for run in wanted], columns=list(columns))
     in_order = frame.sort_values(list(columns), kind="stable")
@@ -134,11 +123,38 @@ def make_rows(
     return frame, store.commits(run.key for run in wanted)
 
 
+def compute_all(
+    runs: Sequence[Run], store: Store, tables: Mapping[str, Any], **computing: Any
+) -> None:
+    """Make the runs that a store lacks, as :func:`causalmix.benchmarks.engine.compute` does.
+
+    Parameters
+    ----------
+    runs, store, tables, **computing
+        As `compute` takes them.
+
+    Raises
+    ------
+    CausalMixError
+        If a run failed or the time was up. What is done is kept.
+    """
+    done = compute(runs, store, tables, **computing)
+    store.compact()
+    kept = f"{done.done} of {len(runs)} runs are done and kept in {store.folder}"
+    if done.missing:
+        raise CausalMixError(f"{kept}. The time was up; the same command goes on.")
+    if done.failed:
+        failed = next(run for run in runs if store[run.key]["status"] == "failed")
+        raise CausalMixError(
+            f"{failed.label} failed: {store.why(failed.key)}. {kept}, {done.failed} failed. Make "
+            "those again with --retry, or ask for fewer methods or tables."
+        )
+
+
 def _kept(store: Store, like: Run, data: Collection[str]) -> list[Run]:
-    stored = store.runs(like.kind)
-    runs = [Run(like.kind, settings) for settings in stored[[*like.settings]].to_dict("records")]
-    pairs = zip(stored.index, runs, strict=True)
-    return [run for key, run in pairs if run.key == key and run.settings["data"] in data]
+    keys = store.runs(like.kind).index
+    runs = {key: Run(like.kind, json.loads(store[key]["settings"])) for key in keys}
+    return [r for key, r in runs.items() if r.key == key and r.settings.get("data") in data]
 
 
 def _cells(run: Run, row: Mapping[str, Any]) -> dict[str, object]:

@@ -125,6 +125,10 @@ class Store:
         """
         return ", ".join(sorted({self[key]["commit"] or "unknown" for key in keys}))
 
+    def why(self, key: str) -> str:
+        """Return the last line of the error that a run failed with."""
+        return self[key]["error"].strip().splitlines()[-1]
+
     def add(self, row: Mapping[str, Any]) -> None:
         """Take a finished run; it is on the disk after `FLUSH_SECONDS` or `flush`.
 

@@ -6,12 +6,13 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from causalmix.benchmarks import analysis, curve_analysis, traits, variance
+from causalmix.benchmarks import analysis, curve_analysis, variance
 from causalmix.benchmarks.arms import FINETUNED, KIND
 from causalmix.benchmarks.audit import judge_claims
 from causalmix.benchmarks.claims import BEFORE
 from causalmix.benchmarks.plan import read_plan
 from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.traits import correlate_traits, read_traits
 from causalmix.data.columns import counted
 
 
@@ -56,7 +57,7 @@ def analyse_store(store: Store, where: Collection[str] = ()) -> dict[str, pd.Dat
         "harm": analysis.harm_by_arm(runs),
         "variance": variance.variance_parts(runs),
         "power": variance.power(runs),
-        "traits": traits.correlate_traits(runs, traits.read_traits(folder)),
+        "traits": correlate_traits(runs, read_traits(folder)),
         "cost": curve_analysis.cost_by_arm(chosen),
         "claims": judge_claims(chosen),
         "means": analysis.table_means(analysis.common_cube(runs)),
@@ -119,13 +120,15 @@ def plan_progress(store: Store) -> dict[str, tuple[int, int]]:
     dict of str to tuple of int
         Runs that are finished, and runs of the plan, by its name and version.
     """
-    runs, found = store.runs(KIND), {}
+    run = ["dataset", "split", "arm", "seed"]
+    runs, found = store.runs(KIND).reindex(columns=[*run, "n_train", "n_val"]), {}
     for path in sorted(store.folder.glob("*.yml")) if store.folder else []:
         plan = read_plan(path)
-        tables = plan.tables or list(plan.data)
+        tables = plan.tables or list(plan.data) or list(read_traits(store.folder)["dataset"])
         rows = runs.set_index(["n_train", "n_val"]).index
         own = runs["arm"].isin(list(plan.arms)) & runs["dataset"].isin(tables)
         own &= (runs["split"] < plan.splits) & rows.isin(list(map(tuple, plan.sizes)))
         n = len(plan.arms) * len(tables) * plan.splits * plan.seeds
-        found[path.stem] = (int(own.sum()), n)
+        done = runs.loc[own, run].drop_duplicates()
+        found[path.stem] = (len(done), n)
     return found

@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from causalmix.atomic import check_writable
 from causalmix.benchmarks.arms import ARMS as COMMON_ARMS
-from causalmix.benchmarks.arms import Arm, Rows, make_run, raise_failures
+from causalmix.benchmarks.arms import Arm, Rows, make_run
 from causalmix.benchmarks.comparison import COMPARED, mean_and_interval
-from causalmix.benchmarks.engine import Run, compute
+from causalmix.benchmarks.engine import Run
 from causalmix.benchmarks.known_models import KnownTable, known_tables
+from causalmix.benchmarks.rows import compute_all
 from causalmix.benchmarks.store import Store
 from causalmix.data.own_settings import own_settings
 from causalmix.errors import check_whole
@@ -80,9 +82,7 @@ def compare_known_models(
     csuite: str | Path | None = None,
     *,
     splits: int = 2,
-    workers: int = 0,
-    hours: float | None = None,
-    progress: bool = False,
+    **computing: Any,
 ) -> pd.DataFrame:
     """Run every arm on every table and size, and compare them.
 
@@ -95,8 +95,9 @@ def compare_known_models(
         As `causalmix.benchmarks.known_models.known_tables` takes it.
     splits : int, default=2
         Draws of the rows of a table.
-    workers, hours, progress
-        As :func:`causalmix.benchmarks.engine.compute` takes them.
+    **computing
+        ``workers``, ``scheduler``, ``hours``, ``retry`` and ``progress``, as
+        :func:`causalmix.benchmarks.engine.compute` takes them.
 
     Returns
     -------
@@ -106,19 +107,17 @@ def compare_known_models(
     Raises
     ------
     CausalMixError
-        If a number or a file makes no sense, or a run fails.
+        If a number or a file makes no sense, a run failed or the time was up. What is done is kept.
     """
     check_whole(splits, 1, "splits")
     check_writable(Path(out), folder=True)
     tables, store = known_tables(csuite), Store(out)
     runs = _plan(tables, splits)
-    compute(runs, store, tables, workers=workers, hours=hours, progress=progress)
-    store.compact()
-    raise_failures(store, [run for run in runs if run.key in store])
+    compute_all(runs, store, tables, **computing)
     settings = {"config": asdict(CONFIG), "sizes": SIZES, "n_test": N_TEST, "splits": splits}
     settings |= {"arms": list(ARMS), "checkpoint": load_tfm().content_hash}
     hashes = {name: table.content_hash for name, table in tables.items()}
-    commit = store.commits(run.key for run in runs if run.key in store)
+    commit = store.commits(run.key for run in runs)
     write_json(Path(out) / "manifest.json", make_manifest(settings, hashes, commit))
     rows = store.runs(KIND)
     return structure_contrasts(rows[rows.index.isin([run.key for run in runs])])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from causalmix.benchmarks import comparison
 from causalmix.benchmarks.arms import BenchmarkResult
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.errors import CausalMixError
@@ -74,7 +75,7 @@ def mean_ranks(scores: pd.DataFrame) -> pd.Series:
         Indexed by arm, best first.
     """
     wide = scores.pivot_table(index="dataset", columns="arm", values="auc")
-    return wide.rank(axis=1, ascending=False).mean().sort_values()
+    return comparison.mean_ranks(wide).sort_values()
 
 
 def run_gaps(histories: pd.DataFrame) -> pd.DataFrame:

@@ -145,7 +145,8 @@ def plot_survival(curves: pd.DataFrame, unit: str = "step", ax: Axes | None = No
     """
     ax = ax or _new_axes(12)
     curves, colours = curves[curves["unit"] == unit], sns.color_palette("colorblind", 6)
-    looks = product(_LINES, colours)  # crossing lines of many arms: their own colours are too alike
+    # The arms' own colours are too alike where lines cross.
+    looks = cycle(product(_LINES, colours))
     for (arm, own), (line, colour) in zip(curves.groupby("arm"), looks, strict=False):
         look = {"color": colour, "ls": line, "label": _name(arm)}
         ax.step(own["time"], own["share"], where="post", **look)

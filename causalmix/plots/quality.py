@@ -122,7 +122,8 @@ def plot_csuite(summary: pd.DataFrame, graph: str) -> Figure:
 
 def _csuite_panel(ax: Axes, rows: pd.DataFrame, graph: str) -> None:
     by_method = rows.sort_values("n_train").groupby("method")
-    for colour, (method, each) in zip(sns.color_palette("colorblind"), by_method, strict=False):
+    colours = sns.color_palette("colorblind", len(by_method))
+    for colour, (method, each) in zip(colours, by_method, strict=True):
         n, middle = each["n_train"], each["median"]
         ax.plot(n, middle, "o-", color=colour, label=f"CausalMix ({label(method)})")
         ax.fill_between(n, each["low"], each["high"], color=colour, alpha=0.2, lw=0)
@@ -212,7 +213,8 @@ def plot_utility(summary: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(2, 1, figsize=size, sharex=True, layout="constrained")
     for ax, (source, title) in zip(axes, titles.items(), strict=True):
         rows = summary[summary["score"] == f"mean_{source}"].set_index(["n_train", "generator"])
-        for k, (n, colour) in enumerate(zip(sizes, sns.color_palette("colorblind"), strict=False)):
+        colours = sns.color_palette("colorblind", len(sizes))
+        for k, (n, colour) in enumerate(zip(sizes, colours, strict=True)):
             part = rows.loc[n].loc[others]
             height = np.arange(len(others))[::-1] + 0.12 * (len(sizes) - 1 - 2 * k)
             errors = [part["difference"] - part["low"], part["high"] - part["difference"]]

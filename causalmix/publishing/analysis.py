@@ -53,12 +53,14 @@ def analyse(
         If the store has no such runs, or runs that differ in more than their seed.
     """
     check_writable(Path(out), folder=True)
-    runs = analysis.select(Store(store), where).runs(KIND)
+    store = Store(store)
+    runs = analysis.select(store, where).runs(KIND)
     if by:
         return _write(Path(out), runs, {"differences_by": analysis.differences_by(runs, by)}, {})
-    tables = analyse_store(Store(store), where)
+    tables = analyse_store(store, where)
     claims = describe_claims(tables["claims"])
-    tables["claims"]["against"] = tables["claims"]["against"].str.join(", ")
+    for name in ("against", "lacking"):
+        tables["claims"][name] = tables["claims"][name].str.join(", ")
     return _write(Path(out), runs, tables, _figures(tables), claims)
 
 

@@ -175,11 +175,15 @@ def fill_stage(stage: Path, runs: list[Run], banner: str, root: Path) -> None:
 _RESULTS_OF = {
     "intro": ["finetuning/contenders", "finetuning/paper"],
     "model_card": ["pretrain", "tfm"],
-    "claims": ["finetuning/paper", "finetuning/paper_generators"],
+    "claims": [
+        "finetuning/paper",
+        "finetuning/paper_generators",
+        "finetuning/paper_audit.csv",
+    ],
     "privacy": ["generation"],
     "tables": ["tables"],
 }
-"""What the pages with blanks read of the results. A module of this room bears a page's name."""
+"""Folders and files of results that the pages with blanks read; a module here has a page's name."""
 
 
 def _fill_pages(book: Path, root: Path) -> dict[str, dict[str, str]]:
@@ -192,7 +196,8 @@ def _fill_pages(book: Path, root: Path) -> dict[str, dict[str, str]]:
         page, results = book / f"{name}.md", root / "results"
         if not page.exists() or "{{" not in page.read_text(encoding="utf-8"):
             continue
-        files = [path for part in parts for path in files_below(results / part)]
+        places = [results / part for part in parts]
+        files = [f for p in places for f in ([p] if p.is_file() else files_below(p))]
         read[name] = {f.relative_to(root).as_posix(): file_hash(f) for f in files}
         mark = hash_files([page, *files], extra=[package_hash(), *versions()])
         kept = root / BUILD / "pages" / f"{name}-{mark[:16]}"

@@ -10,6 +10,7 @@ import pandas as pd
 from causalmix.benchmarks.analysis import MARGIN
 from causalmix.benchmarks.candidates import AUC_HARM, CHOSEN, LOSS_HARM, NOISE
 from causalmix.benchmarks.claims import BEFORE, CLAIMS, DEFAULT, PAPER
+from causalmix.benchmarks.comparison import verdicts
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.store_analysis import plan_progress
@@ -19,7 +20,6 @@ from causalmix.publishing.record import code_span, enumerated, with_interval
 
 _OURS, _REHEARSAL = CHOSEN[0], "rehearsal"
 _SHUFFLED = (("causal_rehearsal", "causal_shuffled_rehearsal"), ("causal", "causal_shuffled"))
-_LEAST_TABLES = 6  # below it Wilcoxon's test over tables cannot come below 5 %
 _SCORES = {"auc": ("ROC-AUC", ""), "log_loss": ("log-loss", " nats")}
 _TRAITS = {
     "rows": "number of rows",
@@ -45,11 +45,11 @@ def describe_progress(store: Store) -> str:
     progress = plan_progress(store)
     said = [
         f"All {n:,} runs of the frozen plan `{name}` are there."
-        if done >= n
+        if 0 < n <= done
         else f"Of the frozen plan `{name}`, {done:,} of {n:,} runs are there."
         for name, (done, n) in progress.items()
     ]
-    if any(done < n for done, n in progress.values()):
+    if any(done < n or not n for done, n in progress.values()):
         said.append("**The verdicts are provisional until all of them are.**")
     return " ".join(said) or "**No plan was frozen before these runs.**"
 
@@ -96,11 +96,6 @@ def _differences(found: Mapping[str, pd.DataFrame], reference: str) -> pd.DataFr
     return table[(table["reference"] == reference) & (table["arm"] != NOISE)]
 
 
-def _verdicts(rows: pd.DataFrame) -> pd.Series:
-    found = np.where(rows["low"] > 0, "better", np.where(rows["high"] < 0, "worse", "undecided"))
-    return pd.Series(found, rows.index).where(rows["tables"] >= _LEAST_TABLES, "undecided")
-
-
 def describe_difference(rows: pd.DataFrame) -> str:
     """Say whether an arm is better than another, in both scores.
 
@@ -116,7 +111,7 @@ def describe_difference(rows: pd.DataFrame) -> str:
         To follow "it is": a verdict, the figures with their intervals, and how many tables.
     """
     told, before = [], ""
-    for verdict, row in zip(_verdicts(rows), rows.itertuples(), strict=True):
+    for verdict, row in zip(verdicts(rows), rows.itertuples(), strict=True):
         score, unit = _SCORES[row.score]
         figure = with_interval(row.difference, row.low, row.high)
         told.append(f"{'' if verdict == before else f'{verdict} '}in {score} ({figure}{unit})")
@@ -128,7 +123,7 @@ def _worth(found: Mapping[str, pd.DataFrame]) -> str:
     rows = _differences(found, BEFORE)
     if rows.empty:
         return "No way of fine-tuning was run."
-    better = rows[_verdicts(rows) == "better"]
+    better = rows[verdicts(rows) == "better"]
     auc, loss = ((better["score"] == score).sum() or "none" for score in _SCORES)
     own = rows[rows["arm"] == _OURS]
     verb = "is" if auc in ("none", 1) else "are"
@@ -162,10 +157,10 @@ def _structure(found: Mapping[str, pd.DataFrame]) -> str:
 
 def _claims(claims: pd.DataFrame) -> str:
     rows = claims[(claims["arm"] == PAPER) & (claims["claim"] > 0)]
-    verdicts = rows.groupby("verdict")["claim"].unique()
+    by_verdict = rows.groupby("verdict")["claim"].unique()
     told = [
         f"claim {n[0]} is {verdict}" if len(n) == 1 else f"claims {enumerated(n)} are {verdict}"
-        for verdict, n in verdicts.items()
+        for verdict, n in by_verdict.items()
     ]
     shown, open_ = (
         enumerated(claim.number for claim in CLAIMS if getattr(claim, what))
@@ -235,7 +230,7 @@ def _helped(found: Mapping[str, pd.DataFrame]) -> str:
 
 def _failed(found: Mapping[str, pd.DataFrame]) -> str:
     rows = _differences(found, BEFORE)
-    better = set(rows["arm"][_verdicts(rows) == "better"])
+    better = set(rows["arm"][verdicts(rows) == "better"])
     none = sorted(set(rows["arm"]) - better, key=_name)
     harm = found["harm"][found["harm"]["arm"] != NOISE]
     often = harm[harm["runs_harmed"] > harm["noise_floor"] + 0.02]
@@ -252,14 +247,14 @@ def _advice(found: Mapping[str, pd.DataFrame]) -> str:
     if _OURS not in set(rows["arm"]):
         return "The store has no runs of the package's default."
     own = rows[rows["arm"] == _OURS]
-    if (_verdicts(own) == "worse").any():
+    if (verdicts(own) == "worse").any():
         return "Predict with the model as it is, without fine-tuning: the default is worse here."
     text = (
         "Where you fine-tune, keep the default settings of `CausalMixClassifier`. It takes real "
         "rows, rows of causal models and tasks of the prior, and leaves the weights alone where "
         "the validation rows are against it."
     )
-    if not (_verdicts(own) == "better").any():
+    if not (verdicts(own) == "better").any():
         text += (
             " It is not shown to be better than zero-shot prediction, which `steps=0` gives: that "
             "is a fair choice, and takes seconds."
@@ -267,7 +262,7 @@ def _advice(found: Mapping[str, pd.DataFrame]) -> str:
     seconds = found["cost"].set_index("arm")["seconds"]
     pairs = found["contrasts"].groupby(["arm", "reference"])
     graphs = [pairs.get_group(pair) for pair in _SHUFFLED if pair in pairs.groups]
-    idle = graphs and not any((_verdicts(pair) == "better").any() for pair in graphs)
+    idle = graphs and not any((verdicts(pair) == "better").any() for pair in graphs)
     if idle and _REHEARSAL in set(rows["arm"]):
         text += (
             " No gain from the graphs themselves is shown, so `generator=None` (rehearsal alone) "

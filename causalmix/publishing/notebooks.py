@@ -79,9 +79,18 @@ def find_notebook(name: str, root: Path | None = None) -> Path:
     ------
     UnknownNameError
         If no notebook has that name; lists those there are.
+    CausalMixError
+        If it is the path of another notebook.
     """
-    stem = Path(name).name.removesuffix(".ipynb")
+    given = Path(name)
+    stem = given.name.removesuffix(".ipynb")
     paths = {path.stem: path for path in notebook_paths(root)}
+    own = {path.resolve() for path in paths.values()}
+    if given.suffix == ".ipynb" and given.is_file() and given.resolve() not in own:
+        raise CausalMixError(
+            f"{given} is no notebook of the project; those are run by name, as {min(paths)}. Run "
+            "yours in JupyterLab, or with papermill."
+        )
     fits = [known for known in paths if stem and known.startswith(stem)]
     known = fits[0] if len(fits) == 1 else check_name(stem, paths, "notebook")
     return paths[known]

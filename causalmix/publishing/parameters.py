@@ -196,11 +196,20 @@ def _check_sense(parameter: Parameter, value: Any) -> None:
 
 
 def data_files(parameters: Mapping[str, Any]) -> list[Path]:
-    """Return the files that string values of `parameters` name, themselves or in a list."""
+    """Return the files that string values of `parameters` name, themselves or in a list.
+
+    The files of a folder that holds runs are among them.
+    """
+    paths = _paths(parameters)
+    runs = [part for path in paths for part in sorted(path.glob("part-*.parquet"))]
+    return [path for path in paths if path.is_file()] + runs
+
+
+def _paths(parameters: Mapping[str, Any]) -> list[Path]:
+    """Return the files and folders that string values name."""
     listed = [value if isinstance(value, list) else [value] for value in parameters.values()]
     values = [value for value in chain(*listed) if isinstance(value, str) and value]
-    paths = [Path(value).expanduser() for value in values]
-    return [path for path in paths if path.is_file()]
+    return [path for value in values if (path := Path(value).expanduser()).exists()]
 
 
 def variant(notebook: Path, checked: Mapping[str, Any]) -> str:
@@ -217,13 +226,13 @@ def variant(notebook: Path, checked: Mapping[str, Any]) -> str:
     -------
     str
         The notebook's stem; with other values than the defaults, also 8 hexadecimal digits over
-        those values and the places of the files among them.
+        those values and the places of the files and folders among them.
     """
     defaults = read_parameters(notebook)
     other = {name: v for name, v in sorted(checked.items()) if v != defaults[name].default}
     if not other:
         return notebook.stem
-    said = json.dumps([other, [str(path.resolve()) for path in data_files(other)]])
+    said = json.dumps([other, [str(path.resolve()) for path in _paths(other)]])
     return f"{notebook.stem}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
 
 

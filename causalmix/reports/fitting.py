@@ -338,7 +338,8 @@ def fit_table(
                 why = f"only {folds.finished} of {folds.asked} folds" if few else "it does harm"
                 report(f"{why}: fitting without fine-tuning")
                 before = without_steps(classifier).fit(X, y.astype(str))
-                found = replace(found, classifier=before, undone=classifier)
+                seconds = time.monotonic() - started
+                found = replace(found, classifier=before, undone=classifier, seconds=seconds)
                 save(found.classifier)
     return found
 

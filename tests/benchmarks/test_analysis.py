@@ -117,6 +117,14 @@ def test_runs_that_differ_in_more_than_their_seed_are_refused_until_some_are_cho
     by = differences_by(store.runs(), ["n_train"])
     own = by[(by["score"] == "auc") & (by["reference"] == "zero_shot")]
     assert own.set_index("n_train")["difference"].to_dict() == pytest.approx({60: 0.01, 120: 0.03})
+    rows = store.runs().assign(rate=lambda runs: np.where(runs["arm"] == "default", 0.1, np.nan))
+    rows["members"] = None
+    by = differences_by(rows[rows["n_train"] == 60], ["rate"])  # zero-shot has no rate
+    assert by.query("score == 'auc' and arm == 'default'")["difference"].tolist() == pytest.approx(
+        [0.01]
+    )
+    with pytest.raises(CausalMixError, match="No run has a value of members"):
+        differences_by(rows, ["members"])
     with pytest.raises(UnknownNameError, match=r"setting 'n_trian'.*'n_train'"):
         select(store, ["n_trian=60"])
     with pytest.raises(UnknownNameError, match="dataset in the store 't9'"):
@@ -136,7 +144,7 @@ def test_a_contrast_is_judged_by_its_interval():
             "difference": [0.0123, 0.0, -0.01],
             "low": [0.01, -0.1, -0.02],
             "high": [0.02, 0.1, -0.001],
-            **{"wins": 4, "ties": 3, "losses": 2, "p_holm": 0.01234},
+            **{"wins": 4, "ties": 3, "losses": 2, "p_holm": 0.01234, "tables": 9},
         }
     )
     shown = tabulate_contrasts(table).reset_index()
@@ -147,6 +155,8 @@ def test_a_contrast_is_judged_by_its_interval():
     ]
     assert ["|".join(row) for row in shown.to_numpy()] == rows
     assert tabulate_contrasts(table[:0]).empty
+    few = tabulate_contrasts(table.assign(tables=5))  # Wilcoxon's test could not tell
+    assert set(few["verdict"]) == {"undecided"}
 
 
 def test_ranks_and_friedman_are_those_of_scipy_and_demsar():

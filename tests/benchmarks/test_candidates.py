@@ -65,11 +65,11 @@ def test_one_run_gives_a_candidate_a_view_and_rule():
     gains = candidate_gains(store).set_index(["arm", "view", "rule"])
     assert len(gains) == 9
     assert gains.loc[("default_all_rows", "", "last"), "log_loss_gain"] == pytest.approx(0.1)
-    found = gains.loc["default"][["auc_gain", "log_loss_gain", "kept"]].round(9)
-    assert found.loc[("", "last")].tolist() == [-0.1, -0.1, True]
-    assert found.loc[("", "tested")].tolist() == [0.0, 0.0, False]
-    assert found.loc[("", "best")].tolist() == [0.05, 0.05, True]
-    assert found.loc[("mean_", "last")].tolist() == [0.03, 0.03, True]
+    found = gains.loc["default"][["auc_gain", "log_loss_gain"]].round(9)
+    assert found.loc[("", "last")].tolist() == [-0.1, -0.1]
+    assert found.loc[("", "tested")].tolist() == [0.0, 0.0]
+    assert found.loc[("", "best")].tolist() == [0.05, 0.05]
+    assert found.loc[("mean_", "last")].tolist() == [0.03, 0.03]
     assert gains.loc[("zero_shot_8", "", ""), "auc_gain"] == pytest.approx(0.01)
     with pytest.raises(CausalMixError, match="no runs of the arm 'zero_shot'"):
         candidate_gains(Store())

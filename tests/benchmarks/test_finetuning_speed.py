@@ -72,3 +72,22 @@ def test_the_command_refuses_what_makes_no_sense(tmp_path, options, message):
     shown = CliRunner().invoke(main, ["benchmark-finetuning", "--out", out, *options])
     assert shown.exit_code == 2
     assert message in shown.output
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("benchmark-generation --csuite . --seeds 9", "--seeds does not go with --csuite"),
+        ("benchmark-generation --speed wine --n-train 50", "--n-train does not go with --speed"),
+        ("benchmark-generation --datasets iris --repetitions 2", "--repetitions does not go with"),
+        ("evaluate-tfm --speed --seeds 2", "--seeds does not go with --speed alone"),
+        ("benchmark-discovery --table wine", "--table and --target are of --speed"),
+        ("audit . --claims --sample 3", "--sample does not go with --claims"),
+        ("audit . --ours default", "--ours does not go with a sample of runs"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(tmp_path, command, message):
+    shown = CliRunner().invoke(main, [*command.split(), "--out", str(tmp_path / "a.csv")])
+    assert shown.exit_code == 2
+    assert message in shown.output
+    assert not any(tmp_path.iterdir())

@@ -218,6 +218,10 @@ def test_the_command_goes_on_where_it_was_and_leaves_a_manifest(tmp_path, monkey
     monkeypatch.setattr(structure, "known_tables", lambda csuite: {"hospital": tables["hospital"]})
     monkeypatch.setattr(structure, "ARMS", {k: structure.ARMS[k] for k in ("default", "true")})
     command = ["benchmark-structure", "--out", str(tmp_path / "runs"), "--splits", "1"]
+    command += ["--workers", "0"]
+    late = CliRunner().invoke(main, [*command, "--hours", "0"])
+    assert "The time was up; the same command goes on." in late.output
+    assert not (tmp_path / "runs" / "manifest.json").exists()
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
     again = CliRunner().invoke(main, command)

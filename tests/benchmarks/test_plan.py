@@ -13,6 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from made_checkpoints import write_official
+from made_stores import made_row
 
 from causalmix.benchmarks import plan as module
 from causalmix.benchmarks.engine import Progress
@@ -25,6 +26,7 @@ from causalmix.benchmarks.plan import (
     read_plan,
 )
 from causalmix.benchmarks.store import COLUMNS, Store
+from causalmix.benchmarks.store_analysis import plan_progress
 from causalmix.cli import main
 from causalmix.data.dataset import load_dataset
 from causalmix.errors import CausalMixError, DataError
@@ -179,6 +181,43 @@ def test_a_benchmark_is_planned_run_and_summed_up(tmp_path, monkeypatch):
     assert "logistic_regression" in summary
     monkeypatch.setattr(module, "compute", lambda *a, **k: Progress(3, 1, 0))
     assert "4 are there already" in benchmark(path, out, workers=0, dry_run=True)
+
+
+def test_failed_runs_are_announced_where_they_are_made_again(tmp_path):
+    path, out = made(tmp_path, arms={"zero_shot": None}, splits=2), tmp_path / "store"
+    store = Store(out)
+    for run in plan_runs(read_plan(path)).runs:
+        row = dict.fromkeys(COLUMNS, "{}") | {"key": run.key, "kind": run.kind, "status": "failed"}
+        row |= {"settings": json.dumps(run.settings), "error": "E: so", "finished": 0.0}
+        store.add(row | {"seconds": 1.0})
+    store.flush()
+    assert "2 are there already" in benchmark(path, out, dry_run=True)
+    again = benchmark(path, out, dry_run=True, retry=True, scheduler="tcp://far:1")
+    assert "0 are there already.\nThe 2 others take about 1 min of one core." in again
+
+
+def test_progress_counts_each_run_of_a_plan_once(tmp_path):
+    (tmp_path / "plan-1.yml").write_text(
+        yaml.safe_dump({"arms": {"default": None}, "splits": 2, "version": 1, "sizes": [[60, 20]]})
+    )
+    store = Store(tmp_path)
+    assert plan_progress(store) == {"plan-1": (0, 0)}  # no tables yet
+    pd.DataFrame(
+        [
+            {
+                "dataset": name,
+                "data": name,
+                "rows": 9,
+                "features": 2,
+                "categorical": 0,
+                "classes": 2,
+            }
+            for name in ("t0", "t1")
+        ]
+    ).to_csv(tmp_path / "tables.csv", index=False)
+    for n_test in (100, 200):  # the same run, tested on more rows
+        store.add(made_row("default", "t0", 0, 0.8, n_test=n_test))
+    assert plan_progress(store) == {"plan-1": (1, 4)}
 
 
 def test_a_frozen_plan_stays_with_its_runs_and_is_not_replaced_by_another(tmp_path):

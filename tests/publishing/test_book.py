@@ -471,6 +471,24 @@ def test_copy_depends_on_the_content_of_data_files(project):
     assert before["02_two"] == after["02_two"]
 
 
+def test_a_folder_of_runs_counts_with_its_files_and_is_named_by_its_place(project):
+    source, runs = find_notebook("01", project), project / "runs"
+    runs.mkdir()
+    found = []
+    for n in range(3):
+        (runs / f"part-{n}.parquet").write_text(str(n))
+        found.append(execution.run_hash(source, {"file": "runs"}))
+        assert variant(source, {"file": "runs"}) == variant(source, {"file": "runs"})
+    assert len(set(found)) == 3
+
+
+def test_the_path_of_another_notebook_is_refused(project):
+    write_notebook(project / "mine" / "01_one.ipynb", "rows: int = 3  # rows", "rows")
+    with pytest.raises(CausalMixError, match=r"mine/01_one\.ipynb is no notebook of the project"):
+        find_notebook("mine/01_one.ipynb", project)
+    assert find_notebook("notebooks/01_one.ipynb", project) == find_notebook("01", project)
+
+
 @pytest.mark.parametrize("name", ["module.py", "checkpoints/model.safetensors"])
 def test_copy_depends_on_package_sources_and_checkpoints(project, name):
     package = project / "package"
@@ -636,6 +654,17 @@ def test_a_filled_page_is_kept_until_something_behind_it_changes(project, monkey
     stage = Path(shutil.copytree(project / "book", project / "stage"))
     book._fill_pages(stage, project)
     assert "filled" in (stage / "intro.md").read_text()
+
+
+def test_a_file_of_results_is_behind_a_page_too(project, monkeypatch):
+    monkeypatch.setattr(book, "fill_page", lambda page, results, folder: None)
+    monkeypatch.setattr(book, "_RESULTS_OF", {"intro": ["a", "b.csv"]})
+    (project / "book" / "intro.md").write_text("{{ pain }}")
+    for name in ("a/runs.csv", "b.csv"):
+        (project / "results" / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / "results" / name).touch()
+    read = book._fill_pages(project / "book", project)
+    assert list(read["intro"]) == ["results/a/runs.csv", "results/b.csv"]
 
 
 def test_output_folder_with_other_things_is_refused(project):
