@@ -40,7 +40,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "rule_summary": ["gains_by_dataset", "judge_runs"],
         "search_comparison": ["compare_searches", "tabulate_comparisons"],
         "stopping_rules": ["benchmark_rules"],
-        "store_analysis": ["analyse_store", "describe_store"],
+        "store_analysis": ["analyse_store", "describe_store", "judges_claims"],
         "structure": ["compare_known_models", "structure_contrasts"],
         "summary": ["improvements", "mean_ranks", "run_gaps", "run_table", "summarise"],
         "tabulate": ["tabulate", "tabulate_traits"],

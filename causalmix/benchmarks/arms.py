@@ -158,7 +158,7 @@ def _arms() -> dict[str, Arm]:
         )
     arms["causal_paper"] = replace(arms["causal_paper"], config=MIXED_ROWS)
     for name in _PURIFIED:
-        label = f"{arms[name].label}, purified"
+        label = f"{arms[name].label} (purified)"
         arms[name + PURIFIED] = replace(arms[name], label=label, options={"purified": True})
     return arms | {name: Arm(each.label, name) for name, each in BASELINES.items()}
 

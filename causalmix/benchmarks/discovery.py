@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 METHODS = (*VARIANTS, *PLAIN)
 
 LABELS = {
-    BOOTSTRAP: "CausalMix (bootstrap PC + BOSS)",
+    BOOTSTRAP: "bootstrap PC + BOSS",
     "bootstrap_boss": "bootstrap BOSS",
     "bootstrap_pc_fci": "bootstrap PC + FCI",
     "bootstrap_linear": "bootstrap PC + BOSS, linear",

@@ -132,3 +132,18 @@ def plan_progress(store: Store) -> dict[str, tuple[int, int]]:
         done = runs.loc[own, run].drop_duplicates()
         found[path.stem] = (len(done), n)
     return found
+
+
+def judges_claims(store: Store) -> bool:
+    """Say whether a store with the paper's other generators decides its claims yet.
+
+    Parameters
+    ----------
+    store : Store
+
+    Returns
+    -------
+    bool
+        Whether a fifth of one of its plans is there: with three splits, each table about once.
+    """
+    return any(0 < planned <= 5 * done for done, planned in plan_progress(store).values())

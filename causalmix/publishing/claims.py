@@ -13,28 +13,28 @@ from causalmix.benchmarks.claims import CLAIMS, PAPER, QUANTITIES, Claim
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.results import read_result
 from causalmix.benchmarks.store import Store
-from causalmix.benchmarks.store_analysis import describe_store, plan_progress
+from causalmix.benchmarks.store_analysis import describe_store, judges_claims
 from causalmix.data.columns import counted
 from causalmix.publishing.blanks import fill_blanks, stored_runs
 from causalmix.publishing.headline import describe_progress
 from causalmix.publishing.record import enumerated, markdown_table
 
 _JUDGES = ("finetuning/paper_generators", "finetuning/paper")
-"""Runs that judge: the first where a fifth of its plan is there: with three splits, every table
-once in most arms."""
+"""Runs that judge: the first of which `judges_claims` is true."""
 
 _WRITTEN = {"val_": "validation ", "test_": "test ", "auc": "ROC-AUC", "log_loss": "log-loss"}
 
 
 def fill_claims(page: Path, results: Path) -> None:
     """Fill the claims' page: see `causalmix.publishing.book.fill_page`."""
-    name = next((name for name in _JUDGES if _may_judge(Store(results / name))), _JUDGES[-1])
+    name = next((name for name in _JUDGES if judges_claims(Store(results / name))), _JUDGES[-1])
     store = stored_runs(results, name, page)
     judged = judge_claims(store)
     texts = {
         "folder": lambda: f"results/{name}",
         "progress": lambda: describe_progress(store),
         "store": lambda: "\n".join(f"- {line}" for line in describe_store(store).splitlines()),
+        "compared": lambda: _compared(judged),
         "verdicts": lambda: _verdicts(judged),
         "question": lambda: _question(judged),
         "audit": lambda: describe_audit_file(read_result(results / "finetuning/paper_audit.csv")),
@@ -76,11 +76,6 @@ def describe_audit_file(audited: pd.DataFrame) -> str:
     )
 
 
-def _may_judge(store: Store) -> bool:
-    progress = plan_progress(store).values() if len(store) else []
-    return any(5 * done >= planned for done, planned in progress)
-
-
 def _verdicts(judged: pd.DataFrame) -> str:
     rows = []
     for claim in CLAIMS:
@@ -101,6 +96,16 @@ def _shown(claim: Claim) -> str:
     return claim.reason or "no runs yet"
 
 
+def _compared(judged: pd.DataFrame) -> str:
+    """Say what each arm is compared with."""
+    told = []
+    for arm, rows in judged[judged["claim"] > 0].groupby("arm", sort=False):
+        others = [ARM_LABELS[name] for name in rows["against"].iloc[0] if name != arm]
+        text = f"*{ARM_LABELS[arm]}* is compared with {', '.join(others)}.{set_aside(rows)}"
+        told.append(text if others else f"There are no runs of *{ARM_LABELS[arm]}* yet.")
+    return " ".join(told)
+
+
 def _found(claim: Claim, judged: pd.DataFrame) -> str:
     """Return what was found on a claim: a paragraph for each arm that is judged."""
     if not claim.quantities:
@@ -117,8 +122,6 @@ def _found(claim: Claim, judged: pd.DataFrame) -> str:
             text += f" {what[0].upper()}{what[1:]} {_figure(row)} ({behind(row)})."
         if not rows["tables"].any():
             text += " There are no runs yet that it can be computed from."
-        elif others := [ARM_LABELS[name] for name in rows["against"].iloc[0] if name != arm]:
-            text += f" Compared with {', '.join(others)}.{set_aside(rows)}"
         found.append(text)
     return "\n\n".join(found)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -90,6 +90,10 @@ def _names(arms: Iterable[str]) -> str:
     return ", ".join(map(_name, arms))
 
 
+def _counted_names(arms: Collection[str]) -> str:
+    return f"{len(arms)} ({_names(arms)})" if len(arms) else "none"
+
+
 def _differences(found: Mapping[str, pd.DataFrame], reference: str) -> pd.DataFrame:
     """Paired differences from an arm, of the ways of fine-tuning."""
     table = found["differences"]
@@ -124,13 +128,14 @@ def _worth(found: Mapping[str, pd.DataFrame]) -> str:
     if rows.empty:
         return "No way of fine-tuning was run."
     better = rows[verdicts(rows) == "better"]
-    auc, loss = ((better["score"] == score).sum() or "none" for score in _SCORES)
+    auc, loss = (_counted_names(better[better["score"] == score]["arm"]) for score in _SCORES)
     own = rows[rows["arm"] == _OURS]
-    verb = "is" if auc in ("none", 1) else "are"
-    text = (
-        f"Of {counted(rows['arm'].nunique(), 'way')} to go beyond zero-shot prediction, {auc} "
-        f"{verb} better than it in ROC-AUC, and {loss} in log-loss."
-    )
+    ways = counted(rows["arm"].nunique(), "way")
+    text = f"Better than zero-shot prediction, of {ways} to go beyond it: in ROC-AUC {auc}, in "
+    text += f"log-loss {loss}."
+    if len(better):
+        sure = _counted_names(better[better["p_holm"] < 0.05]["arm"].unique())
+        text += f" Wilcoxon's test, corrected for the number of ways, agrees on {sure}."
     if len(own):
         text += f" {_name(_OURS)}, the default of this package, is {describe_difference(own)}."
     power = found["power"]

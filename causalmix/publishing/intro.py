@@ -58,7 +58,7 @@ def _pain(
         f"- {harm(asked):.0%} where, in addition, the validation rows could undo that;\n"
         f"- {harm(ours):.0%} with CausalMix's default, which asks the validation rows too;\n"
         f"- {harm(reseeded):.0%} by chance: the model not fine-tuned, with other members of its "
-        "ensemble."
+        "ensemble, which read the columns in other orders."
     )
 
 
@@ -67,8 +67,9 @@ def _gain(ours: pd.DataFrame) -> str:
     auc, loss = (_with_interval(by_table[name].to_numpy()) for name in by_table)
     shares = [by_table[name].nlargest(3).sum() / by_table[name].sum() for name in by_table]
     return (
-        f"ROC-AUC rose by {auc}, log-loss fell by {loss} nats, mean over tables; the three that "
-        f"gain most have {shares[0]:.0%} and {shares[1]:.0%} of that"
+        f"ROC-AUC rose by {auc} and log-loss fell by {loss} nats on average. Three tables make up "
+        f"{shares[0]:.0%} of the first and {shares[1]:.0%} of the second; on the others hardly "
+        "anything changed."
     )
 
 
@@ -79,10 +80,10 @@ def _evidence(store: Store) -> str:
     harmed = harm_by_arm(runs).set_index("arm")
     ours, tuned = (harmed.loc[arm, "runs_harmed"] for arm in (CHOSEN[0], DEFAULT))
     chance = harmed["noise_floor"].iloc[0]
-    scale = "" if np.isnan(chance) else f", and {chance:.0%} of those of other ensemble members"
+    scale = "" if np.isnan(chance) else f", and {chance:.0%} with other ensemble members alone"
     return (
-        f"{describe_difference(rows)}. There {ours:.0%} of its runs got worse, {tuned:.0%} of "
-        f"those of default fine-tuning{scale}. {describe_progress(store)}"
+        f"{describe_difference(rows)}. There {ours:.0%} of its runs got worse, {tuned:.0%} with "
+        f"default fine-tuning{scale}. {describe_progress(store)}"
     )
 
 

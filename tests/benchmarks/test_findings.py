@@ -8,14 +8,19 @@ import pytest
 
 from causalmix import BackgroundKnowledge, discover, load_dataset
 from causalmix.benchmarks import (
+    candidate_gains,
     compare_ways,
+    judge_candidates,
     judge_searches,
     judge_uses,
     load_record,
     load_result,
+    load_store,
+    structure_contrasts,
     tabulate_searches,
     tabulate_uses,
 )
+from causalmix.benchmarks.candidates import CHOSEN, NOISE
 from causalmix.benchmarks.csuite import WAYS
 from causalmix.benchmarks.utility import CTGAN_EPOCHS, SCORES, SOURCES
 
@@ -123,9 +128,42 @@ def test_what_chapter_two_says_of_the_ways_to_fill_in_cells_holds():
     at_100 = summed[summed["n_train"] == 100].set_index(["method", "graph", "measure"]).sort_index()
     assert (at_100["difference"].groupby(level=["method", "graph"]).max() > 0).all()
     assert (at_100.xs("ate_error", level="measure")["low"] > 0).all()
+    arms = at_100.xs("arms_error", level="measure")
+    assert not (arms["high"] < 0).any()
+    farther = arms.index[arms["low"] > 0]
+    assert (len(arms), len(farther)) == (9, 5)
+    assert ("dag", "true") in farther
+    cmd = at_100.xs("cmd", level="measure")
+    assert set(cmd.index[cmd["low"] > 0].get_level_values("method")) == {
+        "cpdag_discovered",
+        "vanilla_topological",
+        "vanilla_reverse_topological",
+    }
     for method in ("dag", "vanilla_original"):
         assert (at_100.loc[method].xs("kmtvd", level="measure")["high"] < 0).all()
         assert (at_100.loc[method].xs("nnaa_distance", level="measure")["high"] < 0).all()
+
+
+def test_what_chapter_three_says_of_arms_and_graphs_holds():
+    judged = judge_candidates(candidate_gains(load_store("finetuning/candidates")))
+    shown = judged.query("view == '' and rule == 'tested' and tables > 3").set_index("arm")
+    assert shown["log_loss_gain"].idxmin() == "causal_paper"
+    assert shown.loc["causal_permuted", "log_loss_gain"] > shown.loc["causal", "log_loss_gain"]
+    assert shown.loc[["causal_paper", "causal_permuted"], "runs"].tolist() == [9, 9]
+
+    judged = judge_candidates(candidate_gains(load_store("finetuning/contenders")))
+    whole = judged[(judged["runs"] == judged["runs"].max()) & (judged["arm"] != NOISE)]
+    enough = whole["log_loss_gain"] > 0.8 * whole["log_loss_gain"].max()
+    both = whole[enough & whole["promise"].astype(bool)]
+    best = both[both["worse_runs"] == both["worse_runs"].min()]
+    assert len(both) > 3
+    assert set(best["arm"]) == {CHOSEN[0]}
+    assert CHOSEN[2] in set(best["rule"])
+
+    known = structure_contrasts(load_store("finetuning/known_models").runs())
+    own = known.set_index(["better", "than", "rows"]).loc[("true_label", "causal_label")]
+    assert (own.loc["same", ["auc_low", "log_loss_low"]] > 0).all()
+    assert (own.loc["shifted", ["auc_low", "log_loss_low"]] < 0).all()
 
 
 def test_what_chapter_two_says_of_the_generators_holds():
@@ -183,7 +221,7 @@ def test_voters_have_an_arrow_that_cannot_be_and_knowledge_mends_it():
     assert abs(was.loc["educ", "income"] - was.loc["income", "educ"]) < 0.1
     assert now.loc["income", "educ"] > now.loc["educ", "income"] + 0.1
     assert was.loc["educ", "income"] > was.loc["income", "educ"]
-    assert now.loc["vote", "PID"] > now.loc["PID", "vote"]
+    assert 0 < now.loc["vote", "PID"] - now.loc["PID", "vote"] < 0.15
     own = before.marks.query("algorithm == 'boss' and source == 'TVnews' and target == 'age'")
     assert own.set_index("mark").loc["---", "frequency"] >= 0.4
 

@@ -62,9 +62,9 @@ def test_a_generator_that_refused_a_table_is_set_aside_by_name(results, filled):
     for k in range(10):  # five of six tables
         store.add(made_row("tabebm", f"t{k // 2}", k % 2, 0.9))
     store.flush()
-    first = filled("{{ claim_1 }}", results)
+    said = filled("{{ compared }}", results)
     aside = "Zero-shot. Set aside, for want of runs on some of these tables: TabEBM."
-    assert f"Compared with Default fine-tuning, SMOTE-NC, {aside}" in first
+    assert f"*CausalMixFT (paper)* is compared with Default fine-tuning, SMOTE-NC, {aside}" in said
     assert f"SMOTE-NC, {aside}" in describe_claims(judge_claims(Store(store.folder)))
 
 
