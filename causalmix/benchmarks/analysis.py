@@ -28,8 +28,7 @@ from causalmix.benchmarks.claims import (
     cube_of,
     normalised,
 )
-from causalmix.benchmarks.comparison import COMPARED, GAINS, verdicts
-from causalmix.benchmarks.labels import ARM_LABELS
+from causalmix.benchmarks.comparison import COMPARED, GAINS
 from causalmix.benchmarks.store import Store
 from causalmix.errors import CausalMixError, check_name, check_names
 from causalmix.finetuning.metrics import SCORES
@@ -222,36 +221,6 @@ def planned_contrasts(runs: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.
     found = [part for part in parts if len(part)] or [paired_differences(runs[:0])]
     table = pd.concat(found, ignore_index=True)
     return table.assign(p_holm=table.groupby("score")["p"].transform(holm))
-
-
-def tabulate_contrasts(contrasts: pd.DataFrame) -> pd.DataFrame:
-    """Say of each pair of arms which of them is the better one, if that can be said.
-
-    Parameters
-    ----------
-    contrasts : DataFrame
-        As `planned_contrasts` or `paired_differences` returns it.
-
-    Returns
-    -------
-    DataFrame
-        A row a pair and score: the ``arm``, what it is held ``against``, the mean ``difference``
-        (nats of log-loss), its ``95 %`` bootstrap interval, the verdict of
-        `causalmix.benchmarks.comparison.verdicts`, tables won, tied and lost, Holm's p.
-    """
-    names = {name: contrasts[name].replace(ARM_LABELS) for name in ("arm", "reference")}
-    counts = contrasts[["wins", "ties", "losses"]].astype(str)
-    table = {
-        "arm": names["arm"],
-        "against": names["reference"],
-        "score": contrasts["score"].map({"auc": "ROC-AUC", "log_loss": "log-loss"}),
-        "difference": contrasts["difference"].map("{:+.4f}".format),
-        "95 %": [f"{low:+.4f} to {high:+.4f}" for low, high in contrasts[["low", "high"]].values],
-        "verdict": verdicts(contrasts),
-        "won-tied-lost": counts.agg("-".join, axis=1) if len(counts) else [],
-        "p (Holm)": contrasts["p_holm"].map("{:.2g}".format),
-    }
-    return pd.DataFrame(table).set_index("arm")
 
 
 def differences_by(runs: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from causalmix.benchmarks.comparison import verdicts
 from causalmix.benchmarks.labels import ARM_LABELS
 
 LEAST_TABLES = 10
@@ -51,10 +52,10 @@ def tabulate(table: pd.DataFrame) -> pd.DataFrame:
             shown[name] = table[name].replace(ARM_LABELS | _SCORES)
         elif stem != name and f"{stem}high" in table:
             value = list(shown)[-1]
-            ends = table[[name, f"{stem}high"]].map(_kind_of(value, table))
+            ends = table[[name, f"{stem}high"]].map(_kind_of(value, table)).astype(object)
             shown[value] = shown[value] + " [" + ends.iloc[:, 0] + ", " + ends.iloc[:, 1] + "]"
         elif not (name.endswith("high") and f"{name.removesuffix('high')}low" in table):
-            shown[name] = table[name].map(_kind_of(name, table))
+            shown[name] = table[name].map(_kind_of(name, table)).astype(object)
     found = pd.DataFrame(shown, index=table.index)
     return found.rename(columns=_title)
 
@@ -96,3 +97,26 @@ def tabulate_traits(traits: pd.DataFrame) -> pd.DataFrame:
     table = traits.assign(arm=traits["arm"].replace(ARM_LABELS), cell=cells)
     table = table.pivot(index="arm", columns="trait", values="cell")
     return table.rename(columns=lambda name: name.replace("_", " ")).rename_axis(columns=None)
+
+
+def tabulate_contrasts(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Say of each pair of arms which of them is the better one, if that can be said.
+
+    Parameters
+    ----------
+    contrasts : DataFrame
+        As :func:`causalmix.benchmarks.analysis.planned_contrasts` or `paired_differences` returns
+        it.
+
+    Returns
+    -------
+    DataFrame
+        A row a pair and score: the ``arm``, what it is held ``against``, the mean ``difference``
+        (nats of log-loss) and its 95 % bootstrap interval, the verdict of
+        `causalmix.benchmarks.comparison.verdicts`, tables won, tied and lost, Holm's p.
+    """
+    counts = contrasts[["wins", "ties", "losses"]].astype(str).to_numpy()
+    columns = ["arm", "reference", "score", "difference", "low", "high", "verdict", "won", "p_holm"]
+    told = contrasts.assign(verdict=verdicts(contrasts), won=list(map("-".join, counts)))
+    titles = {"reference": "against", "won": "won-tied-lost", "p holm": "p (Holm)"}
+    return tabulate(told[columns]).rename(columns=titles).set_index("arm")

@@ -18,7 +18,7 @@ from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.store_analysis import analyse_store
 from causalmix.plots import analysis as plots
 from causalmix.plots.style import use_book_style
-from causalmix.publishing.record import markdown_table
+from causalmix.publishing.markdown import markdown_table
 
 
 def analyse(

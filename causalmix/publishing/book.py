@@ -41,13 +41,14 @@ from causalmix.publishing.execution import (
     run_notebooks,
     versions,
 )
+from causalmix.publishing.markdown import code_span
 from causalmix.publishing.notebooks import (
     BUILD,
     private_folders,
     project_root,
     save_notebook,
 )
-from causalmix.publishing.record import code_span, record_page
+from causalmix.publishing.record import record_page
 
 # Jupyter Book, which ends too when its standard input does: with the process that started it.
 _JUPYTER_BOOK = """

@@ -17,7 +17,7 @@ from causalmix.benchmarks.store_analysis import describe_store, judges_claims
 from causalmix.data.columns import counted
 from causalmix.publishing.blanks import fill_blanks, stored_runs
 from causalmix.publishing.headline import describe_progress
-from causalmix.publishing.record import enumerated, markdown_table
+from causalmix.publishing.markdown import enumerated, markdown_table
 
 _JUDGES = ("finetuning/paper_generators", "finetuning/paper")
 """Runs that judge: the first of which `judges_claims` is true."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from causalmix.publishing.record import markdown_table, signed, with_interval
+from causalmix.publishing.markdown import markdown_table, signed, with_interval
 
 _NAMES = {"softmax": "Softmax over gaps", "bandit": "Bandit"}
 

@@ -16,7 +16,7 @@ from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.store_analysis import plan_progress
 from causalmix.benchmarks.tabulate import LEAST_TABLES
 from causalmix.data.columns import counted
-from causalmix.publishing.record import code_span, enumerated, with_interval
+from causalmix.publishing.markdown import code_span, enumerated, with_interval
 
 _OURS, _REHEARSAL = CHOSEN[0], "rehearsal"
 _SHUFFLED = (("causal_rehearsal", "causal_shuffled_rehearsal"), ("causal", "causal_shuffled"))

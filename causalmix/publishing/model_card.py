@@ -24,8 +24,8 @@ from causalmix.plots.evaluation import (
 )
 from causalmix.publishing.blanks import fill_blanks
 from causalmix.publishing.games import describe_games
+from causalmix.publishing.markdown import enumerated, markdown_table, signed, with_interval
 from causalmix.publishing.model_card_results import Results, held_out
-from causalmix.publishing.record import enumerated, markdown_table, signed, with_interval
 from causalmix.tfm.checkpoint import read_checkpoint
 from causalmix.tfm.model import EMBEDDED_CHECKPOINT, OFFICIAL_VERSIONS, official_path
 

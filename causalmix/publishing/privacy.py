@@ -11,7 +11,7 @@ from causalmix.benchmarks.results import read_record, read_result
 from causalmix.benchmarks.utility import REAL
 from causalmix.generation.causal import CausalGenerator
 from causalmix.publishing.blanks import fill_blanks
-from causalmix.publishing.record import markdown_table
+from causalmix.publishing.markdown import markdown_table
 from causalmix.quality.privacy import FALSE_POSITIVES
 
 _KEPT = CausalGenerator().noise_correlation

@@ -9,7 +9,7 @@ import pandas as pd
 
 from causalmix.benchmarks.results import read_result
 from causalmix.publishing.blanks import fill_blanks
-from causalmix.publishing.record import markdown_table
+from causalmix.publishing.markdown import markdown_table
 
 
 def fill_tables(page: Path, results: Path) -> None:

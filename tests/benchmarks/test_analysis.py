@@ -21,7 +21,6 @@ from causalmix.benchmarks.analysis import (
     paired_differences,
     rank_arms,
     select,
-    tabulate_contrasts,
 )
 from causalmix.benchmarks.curve_analysis import (
     convergence_by_arm,
@@ -31,6 +30,7 @@ from causalmix.benchmarks.curve_analysis import (
     survival_curves,
 )
 from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.tabulate import tabulate_contrasts
 from causalmix.benchmarks.traits import correlate_traits, note_traits, read_traits
 from causalmix.benchmarks.variance import power, tables_needed, variance_parts
 from causalmix.data.dataset import load_dataset
@@ -149,9 +149,9 @@ def test_a_contrast_is_judged_by_its_interval():
     )
     shown = tabulate_contrasts(table).reset_index()
     rows = [
-        "CausalMix|Default fine-tuning|ROC-AUC|+0.0123|+0.0100 to +0.0200|better|4-3-2|0.012",
-        "CausalMix|Default fine-tuning|log-loss|+0.0000|-0.1000 to +0.1000|undecided|4-3-2|0.012",
-        "CausalMix|mine|ROC-AUC|-0.0100|-0.0200 to -0.0010|worse|4-3-2|0.012",
+        "CausalMix|Default fine-tuning|ROC-AUC|+0.0123 [+0.0100, +0.0200]|better|4-3-2|0.012",
+        "CausalMix|Default fine-tuning|log-loss|+0.0000 [-0.1000, +0.1000]|undecided|4-3-2|0.012",
+        "CausalMix|mine|ROC-AUC|-0.0100 [-0.0200, -0.0010]|worse|4-3-2|0.012",
     ]
     assert ["|".join(row) for row in shown.to_numpy()] == rows
     assert tabulate_contrasts(table[:0]).empty

@@ -10,14 +10,13 @@ import pandas as pd
 import pytest
 from made_stores import STEPS
 
-from causalmix.benchmarks.analysis import tabulate_contrasts
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.plan import preset_names, read_plan
 from causalmix.benchmarks.results import load_store
 from causalmix.benchmarks.structure import KIND as KNOWN_MODELS
 from causalmix.benchmarks.structure import structure_contrasts
-from causalmix.benchmarks.tabulate import tabulate, tabulate_traits
+from causalmix.benchmarks.tabulate import tabulate, tabulate_contrasts, tabulate_traits
 from causalmix.plots.analysis import (
     plot_critical_differences,
     plot_differences,

@@ -25,6 +25,7 @@ from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.publishing import book, execution, notebooks, progress
 from causalmix.publishing.book import book_name, build_book, fill_stage, repository_url
 from causalmix.publishing.execution import plan, result_files
+from causalmix.publishing.markdown import code_span
 from causalmix.publishing.notebooks import (
     NotebookError,
     NotebookInputError,
@@ -39,7 +40,7 @@ from causalmix.publishing.parameters import (
     variant,
 )
 from causalmix.publishing.progress import last_heading
-from causalmix.publishing.record import code_span, record_page
+from causalmix.publishing.record import record_page
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
