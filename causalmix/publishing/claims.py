@@ -98,12 +98,15 @@ def _shown(claim: Claim) -> str:
 
 def _compared(judged: pd.DataFrame) -> str:
     """Say what each arm is compared with."""
-    told = []
+    told: dict[str, list[str]] = {}
     for arm, rows in judged[judged["claim"] > 0].groupby("arm", sort=False):
         others = [ARM_LABELS[name] for name in rows["against"].iloc[0] if name != arm]
-        text = f"*{ARM_LABELS[arm]}* is compared with {', '.join(others)}.{set_aside(rows)}"
-        told.append(text if others else f"There are no runs of *{ARM_LABELS[arm]}* yet.")
-    return " ".join(told)
+        text = f"compared with {', '.join(others)}.{set_aside(rows)}" if others else "not run yet."
+        told.setdefault(text, []).append(ARM_LABELS[arm])
+    return " ".join(
+        f"*{arms[0]}* is {text}" if len(arms) == 1 else f"Both are {text}"
+        for text, arms in told.items()
+    )
 
 
 def _found(claim: Claim, judged: pd.DataFrame) -> str:
