@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "factors": ["by_validation_rows", "effects_by"],
         "findings": [
             "compare_ways",
+            "csuite_wins",
             "judge_searches",
             "judge_uses",
             "tabulate_probabilities",
@@ -36,7 +37,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "fitting_speed": ["tabulate_fitting"],
         "results": ["describe_base_model", "load_record", "load_result", "load_store"],
-        "rule_summary": ["gains_by_dataset", "judge_runs"],
         "search_comparison": ["compare_searches", "tabulate_comparisons"],
         "stopping_rules": ["benchmark_rules"],
         "store_analysis": ["analyse_store", "describe_store", "judges_claims"],

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from causalmix.benchmarks.comparison import mean_and_interval, verdicts
-from causalmix.benchmarks.csuite import MEASURE_LABELS, WAYS
+from causalmix.benchmarks.csuite import MEASURE_LABELS, MEASURES, WAYS
 from causalmix.benchmarks.discovery import BOOTSTRAP, LABELS
 
 _SOURCES = {"csuite": "CSuite", "random": "random models"}
@@ -101,6 +101,25 @@ def tabulate_probabilities(summary: pd.DataFrame) -> pd.DataFrame:
     return (
         table.rename(_OF_PROBABILITIES, level=0).rename(LABELS, level=1).rename_axis([None, None])
     )
+
+
+def csuite_wins(summary: pd.DataFrame) -> pd.DataFrame:
+    """Count the datasets on which a median is below the published one.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As :func:`causalmix.benchmarks.csuite.summarise_csuite` returns it.
+
+    Returns
+    -------
+    DataFrame
+        A row per graph, method and n_train, a column per measure, cells like "4 of 6".
+    """
+    counts = summary.groupby(["graph", "method", "n_train", "measure"])["better"]
+    cells = counts.sum().astype(str) + " of " + counts.count().astype(str)
+    table = cells.unstack("measure")
+    return table[[name for name in MEASURES if name in table]].rename(columns=MEASURE_LABELS)
 
 
 def compare_ways(rows: pd.DataFrame, way: tuple[str, str], n_train: int) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Figures: tidy data and axes in, the axes out."""
+"""Figures: tidy data and axes in, the axes out; a figure, where it has several panels."""
 
 import lazy_loader
 
@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cost": ["plot_discovery_cost", "plot_generation_cost"],
         "discovery": ["plot_calibration", "plot_discovery_benchmark", "plot_published_discovery"],
         "evaluation": ["plot_evaluation", "plot_pretraining"],
-        "quality": ["csuite_wins", "plot_csuite", "plot_quality", "plot_utility", "plot_ways"],
+        "quality": ["plot_csuite", "plot_quality", "plot_utility", "plot_ways"],
         "results": ["plot_gaps", "plot_histories", "plot_improvements"],
         "rows": ["plot_associations", "plot_marginals", "plot_pairs"],
         "style": ["plot_edge_probabilities", "plot_graph", "use_book_style"],

@@ -54,7 +54,7 @@ def plot_evaluation(summary: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_calibration(rows: pd.DataFrame) -> Axes:
+def plot_reliability(rows: pd.DataFrame) -> Axes:
     """Draw accuracy against confidence, a line a method.
 
     Parameters

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from causalmix.benchmarks.csuite import GRAPHS, MEASURE_LABELS, MEASURES, WAYS
+from causalmix.benchmarks.csuite import GRAPHS, MEASURE_LABELS, WAYS
 from causalmix.plots.style import REAL_COLOUR, label, legend_below, make_panels
 
 _BETTER = {
@@ -133,25 +133,6 @@ def _csuite_panel(ax: Axes, rows: pd.DataFrame, graph: str) -> None:
     ax.set_xticks(list(n), [str(v) for v in n])
     ax.minorticks_off()
     ax.set_ylim(0)
-
-
-def csuite_wins(summary: pd.DataFrame) -> pd.DataFrame:
-    """Count the datasets on which a median is below the published one.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        As :func:`causalmix.benchmarks.csuite.summarise_csuite` returns it.
-
-    Returns
-    -------
-    DataFrame
-        A row per graph, method and n_train, a column per measure, cells like "4 of 6".
-    """
-    counts = summary.groupby(["graph", "method", "n_train", "measure"])["better"]
-    cells = counts.sum().astype(str) + " of " + counts.count().astype(str)
-    table = cells.unstack("measure")
-    return table[[name for name in MEASURES if name in table]].rename(columns=MEASURE_LABELS)
 
 
 def plot_ways(differences: pd.DataFrame, label_of_zero: str) -> Figure:

@@ -18,9 +18,9 @@ from causalmix.benchmarks.comparison import calibration_by_method
 from causalmix.benchmarks.zero_shot import LABELS, TFM, read_variant
 from causalmix.finetuning.metrics import SCORES
 from causalmix.plots.evaluation import (
-    plot_calibration,
     plot_evaluation,
     plot_pretraining,
+    plot_reliability,
 )
 from causalmix.publishing.blanks import fill_blanks
 from causalmix.publishing.games import describe_games
@@ -41,7 +41,7 @@ def fill_model_card(page: Path, results: Path) -> None:
     found = Results.read(results)
     figures = {
         "model_card_evaluation.svg": lambda: plot_evaluation(found.held_out),
-        "model_card_calibration.svg": lambda: plot_calibration(found.calibration).figure,
+        "model_card_calibration.svg": lambda: plot_reliability(found.calibration).figure,
         "model_card_pretraining.svg": lambda: plot_pretraining(found.log).figure,
     }
     fill_blanks(page, {name: partial(make, found) for name, make in BLANKS.items()}, figures)

@@ -19,6 +19,7 @@ from causalmix.benchmarks.csuite import (
     summarise_csuite,
 )
 from causalmix.benchmarks.csuite_data import PUBLISHED_COLUMNS
+from causalmix.benchmarks.findings import csuite_wins
 from causalmix.benchmarks.utility import (
     GENERATORS,
     PRIVACY,
@@ -28,7 +29,7 @@ from causalmix.benchmarks.utility import (
 )
 from causalmix.cli import main
 from causalmix.errors import DataError, UnknownNameError
-from causalmix.plots.quality import csuite_wins, plot_csuite, plot_utility, plot_ways
+from causalmix.plots.quality import plot_csuite, plot_utility, plot_ways
 
 
 @pytest.fixture

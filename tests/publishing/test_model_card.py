@@ -16,7 +16,7 @@ from causalmix.benchmarks.comparison import compare_methods
 from causalmix.benchmarks.zero_shot import DEFAULT_METHODS, LABELS
 from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import reliability
-from causalmix.plots.evaluation import plot_calibration, plot_evaluation, plot_pretraining
+from causalmix.plots.evaluation import plot_evaluation, plot_pretraining, plot_reliability
 from causalmix.publishing.model_card import BLANKS, fill_model_card
 from causalmix.tfm.model import load_tfm
 
@@ -266,7 +266,7 @@ def test_calibration_is_shown(tmp_path, results):
     rows = cells(filled("calibration", tmp_path, results))
     assert len(rows) == len(BASE)
     assert all(row[1:4] == ["0.400", "0.650", "0.250"] for row in rows)
-    ax = plot_calibration(pd.read_csv(results / "tfm" / "calibration.csv"))
+    ax = plot_reliability(pd.read_csv(results / "tfm" / "calibration.csv"))
     lines = ax.get_lines()[:-1]  # the last is the diagonal
     assert [line.get_xydata().tolist() for line in lines] == [[[0.65, 0.25]]] * len(BASE)
 
