@@ -17,7 +17,14 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from causalmix.benchmarks.arms import KIND
-from causalmix.benchmarks.candidates import NOISE, SPLIT, check_promise, harm
+from causalmix.benchmarks.candidates import (
+    AUC_HARM,
+    LOSS_HARM,
+    NOISE,
+    SPLIT,
+    check_promise,
+    harm,
+)
 from causalmix.benchmarks.claims import (
     BEFORE,
     DEFAULT,
@@ -38,6 +45,9 @@ REFERENCES = (BEFORE, DEFAULT)
 
 MARGIN = 0.002
 """Differences of a table up to this, in ROC-AUC or nats, are ties."""
+
+SPLITS_OF_A_TABLE = 5
+"""Below it nothing is said of a single table."""
 
 PAIR = ["arm", "reference", "score"]
 
@@ -270,20 +280,25 @@ def harm_by_arm(runs: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         A row an arm: how many ``tables`` and ``runs``; ``tables_harmed`` and ``runs_harmed``, the
         shares of them that fall by more than `causalmix.benchmarks.candidates.AUC_HARM` or
-        `LOSS_HARM`; ``runs_changed``, the share of runs whose scores are not those of zero-shot,
-        and ``changed_harmed``, how many of these are harmed; ``noise_floor``, the share of harmed
-        runs of `NOISE`; and ``worse_tables``, the names of those that fall by more than chance over
-        splits explains.
+        `LOSS_HARM`; ``runs_helped``, the share that rises so far in one score and does not fall so
+        far in the other; ``runs_changed``, the share of runs whose scores are not those of
+        zero-shot, and ``changed_harmed``, how many of these are harmed; ``noise_floor``, the share
+        of harmed runs of `NOISE`; and ``worse_tables``, the names of those that fall by more than
+        chance over splits explains, among tables of `SPLITS_OF_A_TABLE` or more.
     """
     gains, rows = gains_over(runs), []
     floor = harm(gains[gains["arm"] == NOISE])
     for arm, own in gains.groupby("arm"):
         tables = own.groupby("dataset")[GAINS].mean()
-        worse = ", ".join(check_promise(own, floor).worse_tables)
+        many = own.groupby("dataset")["split"].transform("nunique") >= SPLITS_OF_A_TABLE
+        worse = ", ".join(check_promise(own[many], floor).worse_tables) if many.any() else ""
         changed = (own[GAINS] != 0).any(axis=1)
-        shares = harm(tables), harm(own), changed.mean(), harm(own[changed]), floor
+        helped = (own["auc_gain"] > AUC_HARM) | (own["log_loss_gain"] > LOSS_HARM)
+        helped &= (own["auc_gain"] >= -AUC_HARM) & (own["log_loss_gain"] >= -LOSS_HARM)
+        shares = harm(tables), harm(own), helped.mean(), changed.mean(), harm(own[changed]), floor
         rows.append((arm, len(tables), len(own), *shares, worse))
-    shares = ["tables_harmed", "runs_harmed", "runs_changed", "changed_harmed", "noise_floor"]
+    shares = ["tables_harmed", "runs_harmed", "runs_helped", "runs_changed", "changed_harmed"]
+    shares.append("noise_floor")
     return pd.DataFrame(rows, columns=["arm", "tables", "runs", *shares, "worse_tables"])
 
 
@@ -299,7 +314,7 @@ def common_cube(runs: pd.DataFrame, core: Sequence[str] = ()) -> Cube:
     core : sequence of str, default=()
         The arms that decide which tables are counted. Other arms that lack one of these tables are
         set aside; so are splits that one of the rest lacks. By default zero-shot and every arm that
-        has three quarters of its tables: a benchmark that is under way lacks arms of one table.
+        has five sixths of its tables: a benchmark that is under way lacks arms of one table.
 
     Returns
     -------
@@ -309,7 +324,7 @@ def common_cube(runs: pd.DataFrame, core: Sequence[str] = ()) -> Cube:
     scores = over_seeds(runs)
     tables = {arm: set(own["dataset"]) for arm, own in scores.groupby("arm")}
     if not core:
-        usual = 0.75 * len(tables.get(BEFORE, ()))
+        usual = 5 / 6 * len(tables.get(BEFORE, ()))
         core = [BEFORE, *(arm for arm, own in tables.items() if len(own) >= usual)]
     counted = set.intersection(*(tables.get(arm, set()) for arm in core))
     if not counted:

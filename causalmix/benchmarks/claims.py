@@ -2,7 +2,8 @@
 
 The rules are frozen before the runs they judge. Each is a function of intervals alone: a claim is
 *reproduced* if the interval of its quantity lies on the claimed side, *not reproduced* if it lies
-on the other, *undecided* if it holds both, and *not testable here* if there are no runs for it.
+on the other, *undecided* if it holds both, and *not testable here* if there are no runs for it. A
+claim about what the method is has no runs: it is *implemented, tested* where tests show it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.store import Store
 from causalmix.finetuning.metrics import validation_test_gap
 
-VERDICTS = ("reproduced", "not reproduced", "undecided", "not testable here")
+SHOWN = "implemented, tested"
+VERDICTS = ("reproduced", "not reproduced", "undecided", "not testable here", SHOWN)
 
 PAPER, DEFAULT, BEFORE = "causal_paper", "default", "zero_shot"
 """The arms that the claims are about: CausalMixFT as in the paper, default fine-tuning, none."""
@@ -100,7 +102,7 @@ class Claim:
             One of `VERDICTS`.
         """
         if self.shown_by:
-            return "reproduced"
+            return SHOWN
         found = [intervals.get(name) for name in self.quantities]
         if not found or any(each is None or np.isnan(each.low) for each in found):
             return "not testable here"

@@ -172,17 +172,20 @@ def verdicts(rows: pd.DataFrame, prefix: str = "") -> np.ndarray:
     Parameters
     ----------
     rows : DataFrame
-        With the ends of an interval, ``low`` and ``high``; perhaps with the number of ``tables``.
+        With the ends of an interval, ``low`` and ``high``; perhaps with those of a second one,
+        ``t_low`` and ``t_high``, and with the number of ``tables``.
     prefix : str, default=""
         Before ``low`` and ``high``.
 
     Returns
     -------
     ndarray of str
-        ``better`` or ``worse`` where the interval lies on one side of 0, else ``undecided``. So is
-        all that fewer than `TABLES_OF_A_TEST` are behind.
+        ``better`` or ``worse`` where the interval, or both, lies on one side of 0, else
+        ``undecided``. So is all that fewer than `TABLES_OF_A_TEST` are behind.
     """
     low, high = rows[f"{prefix}low"], rows[f"{prefix}high"]
+    if "t_low" in rows:  # an end of the bootstrap within its Monte Carlo error of 0 decides nothing
+        low, high = np.fmin(low, rows["t_low"]), np.fmax(high, rows["t_high"])
     told = rows["tables"] >= TABLES_OF_A_TEST if "tables" in rows else True
     return np.select([(low > 0) & told, (high < 0) & told], ["better", "worse"], "undecided")
 

@@ -107,10 +107,10 @@ def convergence_by_arm(facts: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         A row per ``arm`` and ``unit`` of `UNITS`: ``runs``, ``never_improved``, the Kaplan-Meier
-        ``median`` with its 95 % interval ``low`` to ``high`` (NaN or infinite where too few
-        improved), and ``saved``, the mean paired difference of `DEFAULT` with ``saved_low`` to
-        ``saved_high`` (bootstrap of tables, then splits), positive being sooner; there a run that
-        never improved counts with its whole length.
+        ``median``, when half of the runs have, with its 95 % interval ``low`` to ``high`` (NaN or
+        infinite where too few improved), and ``saved``, the mean paired difference of `DEFAULT`
+        with ``saved_low`` to ``saved_high`` (bootstrap of tables, then splits), positive being
+        sooner; there a run that never improved counts with its whole length.
     """
     rows = []
     for (arm, own), unit in product(facts.groupby("arm"), UNITS):
@@ -118,7 +118,8 @@ def convergence_by_arm(facts: pd.DataFrame) -> pd.DataFrame:
         with np.errstate(divide="ignore", invalid="ignore"):  # at shares of 0 and 1
             low, high = curve.quantile_ci(0.5) if own["improved"].any() else (math.nan, math.nan)
         row = {"arm": arm, "unit": unit, "runs": len(own), "never_improved": sum(~own["improved"])}
-        row |= {"median": curve.quantile(0.5), "low": low, "high": high}
+        half = curve.surv_times[curve.surv_prob <= 0.5 + 1e-9]
+        row |= {"median": half[0] if len(half) else math.nan, "low": low, "high": high}
         pair = facts[facts["arm"].isin([arm, DEFAULT])]
         if arm != DEFAULT and len(cube_of(pair, unit).tables):
             found = contrast(pair, DEFAULT, arm, unit)

@@ -20,7 +20,7 @@ _OF_ARMS = ("arm", "reference", "better", "than")
 _KINDS = (
     (r"p|p_holm", "{:.2g}"),
     (r"(.*_)?steps?( .*)?", "{:.0f}"),
-    (r"accuracy|worse_runs|.*harmed|runs_changed|noise_floor|untouched|of_oracle", "{:.0%}"),
+    (r"accuracy|worse_runs|.*harmed|runs_.*ed|noise_floor|untouched|of_oracle", "{:.0%}"),
     (r".*seconds|hours", "{:,.1f}"),
     (r"auc|log_loss|mean AUC", "{:.3f}"),
     (r"mean.rank|.*gap.*|(auc|log_loss)_(median|q1|q3)|min.?max.*", "{:.2f}"),

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from causalmix.benchmarks.audit import behind, figure_of, judge_claims, known_rows, set_aside
-from causalmix.benchmarks.claims import CLAIMS, PAPER, QUANTITIES, Claim
+from causalmix.benchmarks.claims import CLAIMS, DEFAULT, PAPER, QUANTITIES, Claim, Cube
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.results import read_result
+from causalmix.benchmarks.sensitivity import (
+    chance_of_rank_lead,
+    compared_cube,
+    levels_by_arm,
+    sd_lead,
+)
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.store_analysis import describe_store, judges_claims
 from causalmix.data.columns import counted
 from causalmix.publishing.blanks import fill_blanks, stored_runs
 from causalmix.publishing.headline import describe_progress
-from causalmix.publishing.markdown import enumerated, markdown_table
+from causalmix.publishing.markdown import enumerated, markdown_table, signed, with_interval
 
 _JUDGES = ("finetuning/paper_generators", "finetuning/paper")
 """Runs that judge: the first of which `judges_claims` is true."""
+
+_PAIR = [PAPER, DEFAULT]
 
 _WRITTEN = {"val_": "validation ", "test_": "test ", "auc": "ROC-AUC", "log_loss": "log-loss"}
 
@@ -35,11 +46,18 @@ def fill_claims(page: Path, results: Path) -> None:
         "progress": lambda: describe_progress(store),
         "store": lambda: "\n".join(f"- {line}" for line in describe_store(store).splitlines()),
         "compared": lambda: _compared(judged),
+        "elsewhere": lambda: _elsewhere(results, name),
         "verdicts": lambda: _verdicts(judged),
         "question": lambda: _question(judged),
         "audit": lambda: describe_audit_file(read_result(results / "finetuning/paper_audit.csv")),
     }
     texts |= {f"claim_{claim.number}": partial(_found, claim, judged) for claim in CLAIMS}
+    cube = compared_cube(store)
+    levels = levels_by_arm(store, cube) if cube.tables else pd.DataFrame()
+    texts |= {
+        f"levels_{n}": partial(_no_levels if levels.empty else tell, levels, cube)
+        for n, tell in _LEVELS.items()
+    }
     fill_blanks(page, texts, {})
 
 
@@ -150,6 +168,85 @@ def _question(judged: pd.DataFrame) -> str:
         text += f" There are no runs yet of {', '.join(missing)}."
     head = ["Arm", "Against", "What", "Verdict", "Difference", "Tables"]
     return f"{text}\n\n{markdown_table(head, rows)}" if rows else text
+
+
+def _no_levels(levels: pd.DataFrame, cube: Cube) -> str:
+    return ""
+
+
+def _level(levels: pd.DataFrame, name: str, digits: int) -> str:
+    """Say where the paper's arm and default fine-tuning stand in a quantity."""
+    return ", ".join(f"{ARM_LABELS[arm]} {levels.loc[arm, name]:.{digits}f}" for arm in _PAIR)
+
+
+def _medians(levels: pd.DataFrame, cube: Cube) -> str:
+    medians = [f"{ARM_LABELS[arm]} {signed(levels.loc[arm, 'median'], 3)}" for arm in _PAIR]
+    kept = [f"{levels.loc[arm, 'unchanged']:.0%}" for arm in _PAIR]
+    return (
+        f"Medians: {', '.join(medians)}, the best other arm "
+        f"{signed(levels['median'].drop(PAPER).max(), 3)}. On {kept[0]} and {kept[1]} of the "
+        "tables these two kept the weights as they were. Where about half of the tables do, a "
+        "median is zero whatever happens on the others. That, and not only the number of tables, "
+        "makes *undecided* likely."
+    )
+
+
+def _spreads(levels: pd.DataFrame, cube: Cube) -> str:
+    lead = sd_lead(cube)
+    verdict = "undecided"
+    if not lead.low <= 0 <= lead.high:
+        verdict = "reproduced" if lead.low > 0 else "not reproduced"
+    shown = with_interval(lead.value, lead.low, lead.high)
+    return (
+        f"Interquartile ranges: {_level(levels, 'iqr', 3)}. Standard deviations: "
+        f"{_level(levels, 'sd', 3)}; their difference, {shown}, would make it *{verdict}*. The "
+        "paper does not say which of them its ± is."
+    )
+
+
+def _ranks(levels: pd.DataFrame, cube: Cube) -> str:
+    best = levels["mean_rank"].drop(_PAIR).idxmin()
+    chance = chance_of_rank_lead(cube, PAPER), chance_of_rank_lead(cube, DEFAULT, PAPER)
+    friedman = stats.friedmanchisquare(*np.nanmean(cube.values, axis=1).round(6).T).pvalue
+    return (
+        f"Mean ranks: {_level(levels, 'mean_rank', 2)}, {ARM_LABELS[best]} "
+        f"{levels.loc[best, 'mean_rank']:.2f}. The rule holds an arm against the best of all "
+        "others, and the best of several is ahead by chance alone. If the order of arms on each "
+        f"table were random, the first would be as far behind as it is in {chance[0]:.0%} of "
+        f"cases, the second in {chance[1]:.0%}. Friedman's test does not ask for the best one: p = "
+        f"{friedman:.2f}. So *not reproduced* says that the two are not first and second here, and "
+        "not that another arm is better."
+    )
+
+
+def _gaps(levels: pd.DataFrame, cube: Cube) -> str:
+    if levels["gap"].isna().all():
+        return ""
+    return (
+        f"Median gaps: {_level(levels, 'gap', 2)}; the paper's are 0.30 and 0.67. A curve that "
+        "says nothing has 1."
+    )
+
+
+_LEVELS: dict[int, Callable[[pd.DataFrame, Cube], str]] = {
+    1: _medians,
+    2: _spreads,
+    3: _ranks,
+    11: _gaps,
+}
+"""What stands beside a claim's figure: where the arms themselves are, and what the rule owes."""
+
+
+def _elsewhere(results: Path, judge: str) -> str:
+    """Give the verdicts of the runs that do not judge."""
+    told = []
+    for name in (name for name in _JUDGES if name != judge and len(Store(results / name))):
+        judged = judge_claims(Store(results / name))
+        rows = judged[(judged["arm"] == PAPER) & (judged["claim"] > 0)]
+        by_verdict = rows.groupby("verdict")["claim"].unique()
+        said = "; ".join(f"{verdict}: {enumerated(n)}" for verdict, n in by_verdict.items())
+        told.append(f"By the runs of `results/{name}` they would be: {said}.")
+    return " ".join(told)
 
 
 def _figure(row: Any) -> str:

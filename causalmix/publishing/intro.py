@@ -57,8 +57,8 @@ def _pain(
         f"- {harm(tuned):.0%} where it was fine-tuned on the real rows alone;\n"
         f"- {harm(asked):.0%} where, in addition, the validation rows could undo that;\n"
         f"- {harm(ours):.0%} with CausalMix's default, which asks the validation rows too;\n"
-        f"- {harm(reseeded):.0%} by chance: the model not fine-tuned, with other members of its "
-        "ensemble, which read the columns in other orders."
+        f"- {harm(reseeded):.0%}, for scale, without fine-tuning: other members of the model's "
+        "ensemble read the columns in other orders, which changes every run."
     )
 
 

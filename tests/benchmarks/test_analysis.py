@@ -157,6 +157,8 @@ def test_a_contrast_is_judged_by_its_interval():
     assert tabulate_contrasts(table[:0]).empty
     few = tabulate_contrasts(table.assign(tables=5))  # Wilcoxon's test could not tell
     assert set(few["verdict"]) == {"undecided"}
+    both = table.assign(t_low=[-0.01, -0.1, -0.03], t_high=[0.03, 0.1, -0.002])
+    assert tabulate_contrasts(both)["verdict"].tolist() == ["undecided", "undecided", "worse"]
 
 
 def test_ranks_and_friedman_are_those_of_scipy_and_demsar():
@@ -214,17 +216,21 @@ def test_harm_is_counted_by_runs_and_by_tables_against_chance():
     falls = {"t0": (0.0, -0.02, 0.0), "t1": (-0.009, -0.01, -0.011), "t2": (0.01, 0.01, 0.01)}
 
     def score(arm, table, split):
-        fall = {"default": falls[table][split], "zero_shot_reseeded": -0.006 * (table == "t0")}
+        fall = {"default": falls[table][split % 3], "zero_shot_reseeded": -0.006 * (table == "t0")}
         return {"auc": 0.8 + fall.get(arm, 0.0)}
 
-    runs = made_store(score, ("zero_shot", "zero_shot_reseeded", "default"), tables=3).runs()
+    arms = ("zero_shot", "zero_shot_reseeded", "default")
+    runs = made_store(score, arms, tables=3, splits=6).runs()
     found = harm_by_arm(runs).set_index("arm").loc["default"]
     assert found["runs_harmed"] == pytest.approx(4 / 9)
+    assert found["runs_helped"] == pytest.approx(3 / 9)
     assert found["runs_changed"] == pytest.approx(7 / 9)
     assert found["changed_harmed"] == pytest.approx(4 / 7)
     assert found["tables_harmed"] == pytest.approx(2 / 3)  # the mean of t0 is -.0067
     assert found["noise_floor"] == pytest.approx(3 / 9)
     assert found["worse_tables"] == "t1"
+    few = harm_by_arm(runs[runs["split"] < 4]).set_index("arm").loc["default"]
+    assert few["worse_tables"] == ""  # four splits say nothing of a single table
 
 
 def test_power_is_that_of_the_protocol_and_of_simulated_tables():

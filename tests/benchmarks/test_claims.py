@@ -94,7 +94,7 @@ def test_gaps_are_judged_by_their_intervals(agreeing, verdict):
 def test_what_no_run_shows_is_not_testable_and_the_method_is_shown_by_tests():
     found = verdicts(Store())
     for claim in CLAIMS:
-        wanted = "reproduced" if claim.shown_by else "not testable here"
+        wanted = "implemented, tested" if claim.shown_by else "not testable here"
         assert found[claim.number] == wanted
         assert found[claim.number] in VERDICTS
         assert bool(claim.quantities) + bool(claim.shown_by) + bool(claim.reason) == 1

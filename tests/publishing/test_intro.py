@@ -51,11 +51,11 @@ def test_the_first_page_counts_the_runs(tmp_path, results):
     page.write_text("{{ pain }}|{{ gain }}|intro_runs.svg")
     pain, gain, _ = filled(page, results).split("|")
     assert pain.startswith("Of 10 runs on the 10 tables that")
-    assert re.findall(r"^- (\d+%) (\w+)", pain, re.M) == [
+    assert re.findall(r"^- (\d+%),? (\w+)", pain, re.M) == [
         ("40%", "where"),
         ("30%", "where"),
         ("0%", "with"),
-        ("10%", "by"),
+        ("10%", "for"),
     ]
     assert gain == (
         "ROC-AUC rose by 0.0100 [0.0100, 0.0100] and log-loss fell by 0.0200 [0.0200, 0.0200] nats "

@@ -1,0 +1,85 @@
+"""Other readings of a store: the last step, levels of arms, what chance does to ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_stores import STEPS, made_row, made_store
+
+from causalmix.benchmarks.claims import DEFAULT, PAPER
+from causalmix.benchmarks.sensitivity import (
+    at_last_step,
+    chance_of_rank_lead,
+    compared_cube,
+    levels_by_arm,
+    sd_lead,
+)
+
+ARMS = ("zero_shot", "default", "causal_paper", "smote_nc")
+GAINS = {  # of four tables whose zero-shot error is .2
+    "default": (0.0, 0.1, 0.0, -0.1),
+    "causal_paper": (0.0, 0.02, 0.0, -0.02),
+    "smote_nc": (0.01, 0.01, 0.01, 0.01),
+}
+
+
+def score(arm: str, table: str, split: int) -> dict[str, object]:
+    gain = GAINS.get(arm, (0.0,) * 4)[int(table[1:])]
+    test = np.linspace(0.8, 0.7 if arm == "default" else 0.85, len(STEPS))
+    return {"auc": 0.8 + gain, "curves": {"test_auc": test.tolist()}}
+
+
+@pytest.fixture(scope="module")
+def store():
+    return made_store(score, ARMS, tables=4, splits=2)
+
+
+def test_the_last_step_has_its_own_scores_whatever_was_kept(store):
+    kept, last = store.runs(), at_last_step(store)
+    assert last.index.equals(kept.index)
+    by_arm = last.groupby("arm")["auc"]
+    assert by_arm.max()["default"] == by_arm.min()["default"] == pytest.approx(0.7)
+    assert by_arm.mean()["zero_shot"] == pytest.approx(0.8)  # nothing was trained
+    assert kept.loc[kept["arm"] == "default", "auc"].max() == pytest.approx(0.9)
+
+
+def test_levels_are_those_of_the_arms_themselves(store):
+    cube = compared_cube(store)
+    levels = levels_by_arm(store, cube)
+    shares = np.array(GAINS["default"]) / 0.2
+    assert levels.loc["default", "sd"] == pytest.approx(shares.std(ddof=1))
+    assert levels.loc["default", "iqr"] == pytest.approx(
+        np.subtract(*np.quantile(shares, [0.75, 0.25]))
+    )
+    assert levels.loc["smote_nc", "median"] == pytest.approx(0.05)
+    assert levels["unchanged"].to_dict() == {
+        "zero_shot": 1.0,
+        "default": 0.5,
+        "causal_paper": 0.5,
+        "smote_nc": 0.0,
+    }
+    assert levels["mean_rank"].sum() == pytest.approx(10)
+    assert levels.loc["default", "gap"] == pytest.approx(2)  # validation rises, test falls
+    assert levels.loc["causal_paper", "gap"] == pytest.approx(0)
+    lead = sd_lead(cube)
+    assert lead.value == pytest.approx(0.8 * shares.std(ddof=1))
+    assert lead.low < lead.value < lead.high
+
+
+def test_chance_alone_puts_any_arm_behind_the_best_of_many():
+    rng = np.random.default_rng(0)
+    store = made_store(
+        lambda arm, table, split: {"auc": 0.8 + 0.01 * rng.normal()},
+        (*ARMS, "mixup", "copula", "ctgan"),
+        tables=30,
+        splits=1,
+    )
+    cube = compared_cube(store)
+    assert chance_of_rank_lead(cube, PAPER) > 0.05
+    for table in cube.tables:
+        store.add(made_row("copula", table, 1, 0.9))  # of a split that others lack
+    assert chance_of_rank_lead(compared_cube(store), PAPER) == chance_of_rank_lead(cube, PAPER)
+    last = made_store(
+        lambda arm, table, split: {"auc": 0.8 - 0.1 * (arm == DEFAULT)}, ARMS, tables=12, splits=1
+    )
+    assert chance_of_rank_lead(compared_cube(last), DEFAULT, PAPER) < 0.001
