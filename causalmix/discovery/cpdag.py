@@ -16,7 +16,7 @@ from causallearn.utils.TXT2GeneralGraph import txt2generalgraph
 
 from causalmix.data.backing import numpy_backed
 from causalmix.data.codec import TableCodec
-from causalmix.data.columns import identifiers
+from causalmix.data.columns import identifiers, listed
 from causalmix.data.own_settings import own_settings
 from causalmix.discovery.citest import DegenerateGaussian
 from causalmix.discovery.edge_probabilities import ARROW, TAIL
@@ -173,12 +173,15 @@ def discover_cpdag(
     CausalMixError
         If `alpha` is not between 0 and 1.
     DataError
-        If the table is empty, repeats a column or contains infinities.
+        If the table is empty, repeats a column, contains infinities or has no column but
+        identifiers.
     """
     check_range(alpha, "(0, 1)", "alpha")
     data = numpy_backed(data)
-    codec, names = TableCodec(data), list(data)
-    searched = np.flatnonzero([name not in identifiers(data) for name in names])
+    codec, names, identifying = TableCodec(data), list(data), identifiers(data)
+    if len(identifying) == len(names):
+        raise DataError(f"Every column identifies the rows: {listed(identifying)}. Give others.")
+    searched = np.flatnonzero([name not in identifying for name in names])
     categorical = np.isin(searched, [names.index(name) for name in codec.categorical])
     values = complete(codec.encode(data).to_numpy()[:, searched], categorical)
     test = DegenerateGaussian(values, np.flatnonzero(categorical), squares=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import networkx as nx
 import numpy as np
 import pandas as pd
+from scipy.special import gammaln
 
 from causalmix.data.backing import numpy_backed
 from causalmix.data.codec import TableCodec
@@ -16,7 +17,10 @@ from causalmix.discovery.citest import DegenerateGaussian
 from causalmix.discovery.graph_comparison import check_dag
 from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.discovery.search import complete
-from causalmix.errors import check_name, check_range, check_whole
+from causalmix.errors import check_name, check_range
+
+MAX_PARENTS = 10
+"""No node is given more parents than this; one that has more keeps them."""
 
 
 @own_settings()
@@ -25,7 +29,6 @@ def complete_dags(
     data: pd.DataFrame,
     *,
     alpha: float = 0.1,
-    max_parents: int = 10,
     fixed: Sequence[str] = (),
     knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
 ) -> list[nx.DiGraph]:
@@ -45,9 +48,7 @@ def complete_dags(
     data : pandas.DataFrame
         The rows that the graphs were found in.
     alpha : float, default=0.1
-        Level of the tests; 0 adds nothing, 1 every edge that `max_parents` allows.
-    max_parents : int, default=10
-        No node is given more parents than this; one that has more keeps them.
+        Level of the tests; 0 adds nothing, 1 every edge that `MAX_PARENTS` allows.
     fixed : sequence of str, default=()
         Nodes that get no further parents.
     knowledge : BackgroundKnowledge, optional
@@ -68,7 +69,6 @@ def complete_dags(
         If a graph, or `fixed`, has a node that is no column.
     """
     check_range(alpha, "[0, 1]", "alpha")
-    check_whole(max_parents, 0, "max_parents")
     data = numpy_backed(data)
     names = tuple(data.columns)
     for name in fixed:
@@ -83,7 +83,7 @@ def complete_dags(
     forbidden[:, [name in fixed for name in names]] = True
     identifying = [names.index(name) for name in identifiers(data, besides=fixed)]
     forbidden[identifying] = forbidden[:, identifying] = True
-    return [_complete(dag, names, test, forbidden, alpha, max_parents) for dag in dags]
+    return [_complete(dag, names, test, forbidden, alpha) for dag in dags]
 
 
 def _complete(
@@ -92,7 +92,6 @@ def _complete(
     test: DegenerateGaussian,
     forbidden: np.ndarray,
     alpha: float,
-    max_parents: int,
 ) -> nx.DiGraph:
     position = {name: k for k, name in enumerate(names)}
     completed, order = dag.copy(), list(nx.topological_sort(dag))
@@ -101,11 +100,25 @@ def _complete(
         parents = [position[parent] for parent in dag.predecessors(node)]
         earlier = [position[name] for name in order[:k]]
         rivals = [j for j in earlier if j not in parents and not forbidden[j, child]]
-        while alpha and rivals and len(parents) < max_parents:  # a p-value of 0 is no edge at 0
-            p_values = [test(j, child, parents) for j in rivals]
-            best = int(np.argmin(p_values))
-            if p_values[best] > alpha:
+        while alpha and rivals and len(parents) < MAX_PARENTS:  # a p-value of 0 is no edge at 0
+            ranks = [_p_value_to_rank(test, j, child, parents) for j in rivals]
+            best = ranks.index(min(ranks))
+            if ranks[best][0] > alpha:
                 break
             parents.append(rivals.pop(best))
             completed.add_edge(names[parents[-1]], node)
     return completed
+
+
+def _p_value_to_rank(
+    test: DegenerateGaussian, x: int, y: int, given: Sequence[int]
+) -> tuple[float, float]:
+    """Return the p-value, and what ranks those that are too small for a number.
+
+    That is the logarithm of the first term of the p-value's expansion in large statistics.
+    """
+    p_value = test(x, y, given)
+    if p_value > 0:
+        return p_value, 0.0
+    statistic, df = test.statistic(x, y, given)
+    return p_value, (df / 2 - 1) * np.log(statistic / 2) - statistic / 2 - gammaln(df / 2)

@@ -120,10 +120,10 @@ def _fixed_parents(
     edges: EdgeProbabilities, known: Constraints, t: int, target_parents: str
 ) -> np.ndarray:
     """Return the positions of the target's parents in every graph."""
-    adjacent = edges.matrix[t] + edges.matrix[:, t] > 0
-    useful = _useful_parents(edges, t) | known.required[:, t]
-    wanted = adjacent if target_parents == "adjacent" and adjacent.any() else useful
-    return np.flatnonzero(wanted & ~known.forbidden[:, t])
+    allowed = ~known.forbidden[:, t]
+    adjacent = (edges.matrix[t] + edges.matrix[:, t] > 0) & allowed
+    useful = (_useful_parents(edges, t) | known.required[:, t]) & allowed
+    return np.flatnonzero(adjacent if target_parents == "adjacent" and adjacent.any() else useful)
 
 
 def _useful_parents(edges: EdgeProbabilities, t: int) -> np.ndarray:

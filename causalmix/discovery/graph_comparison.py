@@ -12,7 +12,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.discovery.knowledge import check_acyclic
-from causalmix.errors import CausalMixError, DataError, check_name
+from causalmix.errors import DataError, check_name, check_range
 
 N_BINS = 10
 """Bins of equal width of a reliability table."""
@@ -89,8 +89,7 @@ def compare_graphs(
     Cooper, Hauskrecht (2015), "Obtaining well calibrated probabilities using Bayesian binning",
     AAAI, for the calibration error.
     """
-    if not 0 <= threshold < 1:
-        raise CausalMixError(f"threshold is {threshold}; a probability in [0, 1) is needed.")
+    check_range(threshold, "[0, 1)", "threshold")
     check_dag(true_dag, edges.names)
     true = nx.to_numpy_array(true_dag, nodelist=edges.names, weight=None) > 0
     pairs = np.triu_indices(len(true), 1)

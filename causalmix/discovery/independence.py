@@ -14,6 +14,7 @@ import numpy as np
 from causallearn.utils.cit import CIT
 
 from causalmix.data.columns import listed
+from causalmix.data.numpy_seed import numpy_seed
 from causalmix.discovery.citest import DEGENERATE_GAUSSIAN, RIDGE, DegenerateGaussian
 from causalmix.errors import DataError, check_name
 
@@ -173,7 +174,8 @@ class CausalLearnTest(IndependenceTest):
             if not (len(blocks[x]) and len(blocks[y])):  # categories of a few rows each
                 return 1.0
         try:
-            with _seeded([x, y, *given]), _quiet():
+            # RCIT draws. Seeded by its columns, a p-value does not depend on the tests before it.
+            with numpy_seed([x, y, *given]), _quiet():
                 p = self._test(*arguments)
         except np.linalg.LinAlgError:  # a kernel matrix without an inverse: nothing to test
             return 1.0
@@ -182,20 +184,6 @@ class CausalLearnTest(IndependenceTest):
     def determines(self, given: Iterable[int], x: int) -> bool:
         """Say whether `given` determine column x up to rounding, linearly in their indicators."""
         return self._linear.determines(given, x)
-
-
-@contextmanager
-def _seeded(key: Sequence[int]) -> Iterator[None]:
-    """Seed numpy's global generator, which RCIT draws from, and restore it afterwards.
-
-    With the tested columns as the seed, a p-value does not depend on the tests before it.
-    """
-    state = np.random.get_state()  # noqa: NPY002
-    np.random.seed(key)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(state)  # noqa: NPY002
 
 
 @contextmanager

@@ -250,20 +250,40 @@ def read_graph(graph: nx.DiGraph | Iterable[Edge]) -> nx.DiGraph:
     Raises
     ------
     CausalMixError
-        If an edge is no pair.
+        If an edge is no pair of names.
     DataError
         If it has a cycle, which is named, or no edge.
     """
     if not isinstance(graph, nx.Graph):
-        if isinstance(graph, str) or not isinstance(graph, Iterable):
-            raise CausalMixError(
-                f"The graph is {graph!r}; a networkx.DiGraph is needed, or pairs (cause, effect)."
-            )
-        graph = nx.DiGraph([_pair(edge, "The graph") for edge in graph])
+        graph = nx.DiGraph(read_edges(graph))
     check_acyclic(graph)
     if not graph.edges:
         raise DataError("The graph has no edges; name some, or leave it to the search.")
     return graph
+
+
+def read_edges(edges: Iterable[Edge]) -> list[Edge]:
+    """Take the edges of a graph, as pairs.
+
+    Parameters
+    ----------
+    edges : iterable of (str, str)
+        From cause to effect.
+
+    Returns
+    -------
+    list of (str, str)
+
+    Raises
+    ------
+    CausalMixError
+        If an edge is no pair of names.
+    """
+    if isinstance(edges, str) or not isinstance(edges, Iterable):
+        raise CausalMixError(
+            f"The graph is {edges!r}; a networkx.DiGraph is needed, or pairs (cause, effect)."
+        )
+    return [_pair(edge, "The graph") for edge in edges]
 
 
 def load_graph(path: str | Path) -> nx.DiGraph:
@@ -323,7 +343,7 @@ def check_acyclic(graph: nx.DiGraph) -> None:
 def _pair(edge: Sequence[str], field: str) -> Edge:
     if isinstance(edge, str) or not isinstance(edge, Iterable) or len(tuple(edge)) != 2:
         raise CausalMixError(f"{field} contains {edge!r}; an edge is a pair (cause, effect).")
-    return tuple(edge)
+    return _names(edge, field)
 
 
 def _tier(tier: Sequence[str]) -> tuple[str, ...]:
@@ -331,4 +351,16 @@ def _tier(tier: Sequence[str]) -> tuple[str, ...]:
         raise CausalMixError(
             f"tiers contains {tier!r}; a tier is a sequence of columns, as [{tier!r}]."
         )
-    return tuple(tier)
+    return _names(tier, "tiers")
+
+
+def _names(group: Iterable[str], field: str) -> tuple[str, ...]:
+    names = tuple(group)
+    for name in names:
+        try:
+            hash(name)
+        except TypeError:
+            name = None
+        if name is None:
+            raise CausalMixError(f"{field} contains {group!r}; its members are names of columns.")
+    return names

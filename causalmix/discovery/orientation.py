@@ -208,7 +208,6 @@ def orient_fci(
     """
     graph = _Graph(skeleton.adjacent, CIRCLE)
     graph.graph = orient_colliders(skeleton, known)
-    graph.direct(skeleton.adjacent & known.required)
     separators, data = skeleton.separators, np.empty((0, 0))  # the test has the data
     changed = True
     while changed:  # ends: every change turns a circle into a tail or an arrowhead

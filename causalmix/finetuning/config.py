@@ -78,8 +78,8 @@ class FinetuneConfig:
     clip_norm : float, default=1.0
         Largest L2 norm of the gradient of a step.
     rate_schedule : {"constant", "cosine"}, default="constant"
-        How the rate goes after warm-up: as it is, or falling to zero at the last step along half a
-        cosine.
+        What the rate, in warm-up too, is multiplied with: 1, or half a cosine over all steps, which
+        falls from 1 at the first and would be 0 at the one after the last.
     trained : {"all", "columns", "vectors"}, optional
         Which parameters move: see `causalmix.finetuning.parts.PARTS`. By default ``"columns"``, or
         ``"all"`` of an architecture that has no such part.

@@ -66,27 +66,30 @@ def generator_options(estimator: BaseEstimator) -> dict[str, Any]:
     Raises
     ------
     CausalMixError
-        If there is a graph, or knowledge of one, for a generator that has none.
+        If there is a graph, or knowledge of one, for a generator that takes none.
     UnknownNameError
         If the generator is unknown.
     """
     structure = {name: getattr(estimator, name) for name in ("graph", "knowledge")}
     structure = {name: value for name, value in structure.items() if value is not None}
-    if structure and not takes_graph(estimator.generator):
-        raise CausalMixError(
-            f"{' and '.join(structure)} given, but generator={estimator.generator!r} has no "
-            "graph: leave that out, or take generator='causal'."
-        )
+    for name in structure:
+        if not takes(estimator.generator, name):
+            raise CausalMixError(
+                f"{name} given, but generator={estimator.generator!r} takes none: leave that out, "
+                "or take generator='causal'."
+            )
     return dict(estimator.generator_options or {}) | structure
 
 
-def takes_graph(name: str | None) -> bool:
-    """Say whether a generator goes by a graph.
+def takes(name: str | None, option: str) -> bool:
+    """Say whether a generator has an option that its entry in the registry leaves open.
 
     Parameters
     ----------
     name : str or None
         Key of ``causalmix.generation.registry.GENERATORS``, or none.
+    option : str
+        Argument of a constructor, as ``"graph"``; the controls (``"causal_empty"``) fix theirs.
 
     Returns
     -------
@@ -100,7 +103,8 @@ def takes_graph(name: str | None) -> bool:
     if name is None:
         return False
     known = GENERATORS[check_name(name, GENERATORS, "generator")]
-    return "graph" in inspect.signature(known).parameters
+    fixed = getattr(known, "keywords", {})  # of a partial
+    return option in inspect.signature(known).parameters and option not in fixed
 
 
 def seeded_generator(

@@ -12,6 +12,7 @@ Shapes: R rows, B tasks, C columns after preprocessing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -71,6 +72,11 @@ class Batch:
         """B."""
         return self.y_query.shape[1]
 
+    @property
+    def n_counted(self) -> int:
+        """Queries that the loss is the mean of."""
+        return int((self.y_query != NO_CLASS).sum())
+
     def split(self, size: int) -> list[Batch]:
         """Return the same tasks in batches of `size` at most."""
         member, *fields = vars(self).values()
@@ -79,7 +85,7 @@ class Batch:
 
     def loss(self, network: torch.nn.Module) -> torch.Tensor:
         """Return the mean log-loss of the queries (nats), with gradients."""
-        if not (self.y_query != NO_CLASS).any():  # a mean of nothing
+        if not self.n_counted:  # a mean of nothing
             return sum(parameter.sum() for parameter in network.parameters()) * 0.0
         if self.member is None:
             rows = torch.cat([self.x_context, self.x_query])
@@ -141,6 +147,41 @@ def task_shape(
     return TaskShape(context_real, context_made, query_real, query_made)
 
 
+@cache
+def task_counts(config: FinetuneConfig, generates: bool) -> np.ndarray:
+    """Count the tasks of every step that have no rows of the table's own.
+
+    Parameters
+    ----------
+    config : FinetuneConfig
+        Settled.
+    generates : bool
+        Whether there are synthetic rows.
+
+    Returns
+    -------
+    ndarray of int, shape (steps, 2)
+        Whole synthetic tasks and rehearsed ones, ``tasks_per_step`` together at most. Fractions add
+        up: the sums over the steps so far are less than one task from what the shares ask for.
+    """
+    steps = range(1, config.steps + 1)
+    whole = np.array([_whole_share(config, step) if generates else 0.0 for step in steps])
+    shares = np.cumsum([whole, whole + config.rehearsal], axis=1)
+    n_whole, n_both = np.floor(config.tasks_per_step * shares + 1e-9).astype(int)
+    # Where rounding has a whole task take a rehearsed one's place, none is given back.
+    n_rehearsed = np.maximum.accumulate(n_both - n_whole)
+    return np.diff([n_whole, n_rehearsed], prepend=0).T
+
+
+def _whole_share(config: FinetuneConfig, step: int) -> float:
+    """Share of whole synthetic tasks in a step, where there are synthetic rows."""
+    return config.synthetic_tasks * SCHEDULES[config.schedule](_progress(config, step))
+
+
+def _progress(config: FinetuneConfig, step: int) -> float:
+    return (step - 1) / max(config.steps, 1)
+
+
 @dataclass(eq=False)
 class TaskSampler:
     """Draws the tasks of every step.
@@ -193,7 +234,7 @@ class TaskSampler:
             n_real=len(self._labels),
             n_made=0 if self._pool is None else len(self._pool.labels),
             n_classes=len(self._classes),
-            progress=self._progress(step),
+            progress=_progress(self.config, step),
         )
 
     def draw(self, step: int) -> list[Batch]:
@@ -211,9 +252,8 @@ class TaskSampler:
         """
         if self._pool is not None and self.config.fresh_rows and step > 1:
             self._pool = self._draw_pool(int(self._rng.integers(2**31)))
-        share, shape = self._whole_share(step), self.shape(step)
-        n_whole = self._count(share, step)
-        n_rehearsed = self._count(share + self.config.rehearsal, step) - n_whole
+        shape = self.shape(step)
+        n_whole, n_rehearsed = task_counts(self.config, self._pool is not None)[step - 1].tolist()
         n_mixed = self.config.tasks_per_step - n_whole - n_rehearsed
         mixed = [self._mixed(shape) for _ in range(n_mixed)]
         whole = [self._whole() for _ in range(n_whole)]
@@ -222,21 +262,9 @@ class TaskSampler:
 
     def synthetic_share(self, step: int) -> float:
         """Return the share of synthetic rows in the tasks of a step, on average over tasks."""
-        whole = self._whole_share(step) + self.config.rehearsal
+        whole = _whole_share(self.config, step) if self._pool is not None else 0.0
+        whole += self.config.rehearsal
         return whole + (1 - whole) * self.shape(step).synthetic_share
-
-    def _progress(self, step: int) -> float:
-        return (step - 1) / max(self.config.steps, 1)
-
-    def _whole_share(self, step: int) -> float:
-        if self._pool is None:
-            return 0.0
-        return self.config.synthetic_tasks * SCHEDULES[self.config.schedule](self._progress(step))
-
-    def _count(self, share: float, step: int) -> int:
-        """Count the tasks of a step of a kind with this share; fractions add up over the steps."""
-        a_step = self.config.tasks_per_step * share
-        return int(a_step * step + 1e-9) - int(a_step * (step - 1) + 1e-9)
 
     def _draw_pool(self, seed: int) -> _Pool:
         n = self.config.n_synthetic

@@ -56,8 +56,9 @@ class FinetuneResult:
     history : DataFrame
         A row per validation: ``step``, ``train_loss`` (nats, mean since the last row; NaN at
         step 0), ``val_auc``, ``val_log_loss``, ``val_gain_se`` (standard error over validation
-        rows of the decrease since step 0), ``seconds`` since the first row, and
-        ``synthetic_share`` of the rows trained on. Where the rule needs them, the loss and error
+        rows of the decrease since step 0), ``seconds`` since the first row, and the
+        ``synthetic_share`` of rows that the settings ask for in that step, of which whole tasks
+        are a fraction more or less. Where the rule needs them, the loss and error
         of synthetic validation rows (``synthetic_val_…``) and over several splits
         (``splits_…``). Where recorded, ``test_auc`` and ``test_log_loss``, with training and
         validation rows as context.
@@ -447,7 +448,7 @@ class _Optimiser:
         )
 
     def step(self, batches: list[Batch], rate: float) -> float:
-        """Take a step on the mean loss of the tasks; return that loss (nats)."""
+        """Take a step on the mean loss of the batches, weighed by tasks; return it (nats)."""
         self._network.train()
         loss = self._portions.run(
             max(batch.n_tasks for batch in batches),
@@ -465,9 +466,11 @@ class _Optimiser:
         """Sum the gradient up over `size` tasks at a time."""
         self._adamw.zero_grad()
         n_tasks, total = sum(batch.n_tasks for batch in batches), 0.0
-        for part in (part for batch in batches for part in batch.split(size)):
+        for whole, part in ((batch, part) for batch in batches for part in batch.split(size)):
+            # A part weighs what its queries do in the mean over those of the whole batch.
+            share = part.n_counted / max(whole.n_counted, 1)
             with torch.autocast(self._device, dtype=self._dtype, enabled=self._dtype is not None):
-                loss = part.loss(self._network) * (part.n_tasks / n_tasks)
+                loss = part.loss(self._network) * (whole.n_tasks / n_tasks * share)
             self._scaler.scale(loss).backward()
             total += loss.item()
         return total

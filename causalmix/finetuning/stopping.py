@@ -83,7 +83,8 @@ def _smoothed(history: pd.DataFrame) -> _Estimate:
     # Centred windows of three validations, of two at the end; step 0 itself stays.
     mean = pd.Series(gains).rolling(3, center=True, min_periods=2).mean().to_numpy(copy=True)
     mean[0] = 0.0
-    return mean, errors
+    # A ruined step is not kept for its neighbours' sake, nor one with none to average over.
+    return np.where(np.isfinite(gains) & np.isfinite(mean), mean, -np.inf), errors
 
 
 def _augmented(history: pd.DataFrame) -> _Estimate:

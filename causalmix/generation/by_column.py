@@ -19,6 +19,7 @@ from causalmix.discovery.cpdag import check_cpdag, conditioning_dag, discover_cp
 from causalmix.discovery.dag_completion import complete_dags
 from causalmix.discovery.dag_sampling import sample_dags
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
+from causalmix.discovery.knowledge import read_edges
 from causalmix.discovery.options import DiscoveryOptions
 from causalmix.errors import check_name, check_range, check_seed, check_whole, checked_options
 from causalmix.generation.base import TableGenerator
@@ -117,9 +118,10 @@ class TFMCPDAGGenerator(_ByColumnGenerator):
 
     Parameters
     ----------
-    graph : networkx.DiGraph, str or Path, optional
-        A CPDAG on all columns, the target among them, or a file of one
-        (`causalmix.discovery.cpdag.read_cpdag`); of a DAG every column is given its parents. By
+    graph : networkx.DiGraph, sequence of (str, str), str or Path, optional
+        A CPDAG on all columns, the target among them; its edges from cause to effect, both ways
+        where that is open (columns that they do not name have none); or a file of one
+        (`causalmix.discovery.cpdag.read_cpdag`). Of a DAG every column is given its parents. By
         default PC searches the rows (`causalmix.discovery.cpdag.discover_cpdag`).
     alpha : float, default=0.05
         Level of the tests of that search.
@@ -131,7 +133,7 @@ class TFMCPDAGGenerator(_ByColumnGenerator):
     Tugnoli, De Lorenzo, Virgolin, Cinà (2026), arXiv 2603.10254.
     """
 
-    graph: nx.DiGraph | str | Path | None = None
+    graph: nx.DiGraph | Sequence[tuple[str, str]] | str | Path | None = None
     alpha: float = 0.05
 
     def __post_init__(self) -> None:
@@ -150,6 +152,10 @@ class TFMCPDAGGenerator(_ByColumnGenerator):
         if isinstance(graph, str | Path):
             of_text = {text: name for name, text in names_as_text(table).items()}
             graph = nx.relabel_nodes(read_cpdag(graph), of_text)
+        elif not isinstance(graph, nx.Graph):
+            edges, graph = read_edges(graph), nx.DiGraph()
+            graph.add_nodes_from(table)
+            graph.add_edges_from(edges)
         check_cpdag(graph, list(table))
         return graph if nx.is_directed_acyclic_graph(graph) else conditioning_dag(graph)
 

@@ -67,7 +67,7 @@ _MAX_ROUNDS = 50  # of drawing rows until a rare class has its share
 
 @checked_options
 class CausalGenerator(DiscoveryOptions, TableGenerator):
-    """Rows from structural causal models on DAGs that PC and FCI make probable.
+    """Rows from structural causal models on DAGs that discovery makes probable.
 
     Discovers edge probabilities on features and target together, draws DAGs from them, fits a
     structural causal model to each and draws an equal number of rows from each. The target is a
@@ -192,6 +192,12 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         else:
             self.graph = read_graph(self.graph)
         check_type("resampled", self.resampled, "bool")
+        check_type("class_shares", self.class_shares, "Mapping | None")
+        check_type("do", self.do, "Mapping | None")
+        if not isinstance(self.edges, EdgeProbabilities | None):
+            raise CausalMixError(
+                f"edges is {self.edges!r}; EdgeProbabilities are needed, as discover returns them."
+            )
         if self.edges is not None and self.knowledge != NO_KNOWLEDGE:
             raise CausalMixError(
                 "knowledge is given together with edges, which were found with theirs. Give it to "
@@ -454,12 +460,10 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         levels = {str(level): level for level in y.cat.categories}
         shares = pd.Series(0.0, index=y.cat.categories)
         for name, share in self.class_shares.items():
-            shares[levels[check_name(str(name), levels, "class")]] = share
-        total = shares.sum(skipna=False)
-        if not ((shares >= 0).all() and abs(total - 1) <= 1e-6):
-            raise CausalMixError(
-                f"class_shares sum to {total:g}; shares are not negative and sum to 1."
-            )
+            level = levels[check_name(str(name), levels, "class")]
+            shares[level] = check_range(share, "[0, 1]", f"The share of class {quoted(name)}")
+        if abs(shares.sum() - 1) > 1e-6:
+            raise CausalMixError(f"class_shares sum to {shares.sum():g}; they must sum to 1.")
         rowless = [level for level in shares.index[shares > 0] if not (y == level).any()]
         if rowless:
             raise CausalMixError(

@@ -226,10 +226,10 @@ def out_of_support(records: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
         True for a number outside the records' range, a category or truth value that they lack, or
         a gap in a column without gaps.
     """
-    outside = np.zeros(len(rows), dtype=bool)
+    outside, numeric = np.zeros(len(rows), dtype=bool), records.select_dtypes("number").columns
     for name, seen in records.items():
         values, known = rows[name], rows[name].notna().to_numpy()
-        if name in records.select_dtypes("number"):
+        if name in numeric:
             inside = values.between(seen.min(), seen.max()).to_numpy(bool, na_value=False)
         else:
             inside = values.astype(object).isin(seen.dropna().astype(object)).to_numpy()

@@ -17,6 +17,7 @@ from causalmix.data.codec import TableCodec, names_as_text
 from causalmix.discovery.control_graphs import GRAPHS
 from causalmix.errors import (
     CausalMixError,
+    DataError,
     check_name,
     check_range,
     check_seed,
@@ -68,6 +69,8 @@ class SMOTENCGenerator(ByClassGenerator):
         check_whole(self.k_neighbors, 1, "k_neighbors")
 
     def _learn(self, coded: pd.DataFrame) -> None:
+        if len(np.unique(self._classes)) < 2:
+            raise DataError("The target has only one class; SMOTE needs two or more.")
         numeric = coded.drop(columns=list(self._codec.categorical))
         self._centre = numeric.median().fillna(0.0)
         self._scale = numeric.std().fillna(0.0).replace(0.0, 1.0)

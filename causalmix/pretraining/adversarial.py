@@ -397,7 +397,9 @@ class _Game:
     def _write(self) -> None:
         """Write results first and what resuming needs last."""
         write_json(self.folder / _GAME, {"config": self._settings(), "rounds": self.rounds})
-        self.run.write_results(self.folder, always=True)
+        # The network is that of the last round that was not undone, or the one before all rounds.
+        kept = [0, *(number for number, each in enumerate(self.rounds, 1) if each["kept"])]
+        self.run.write_results(self.folder, row=kept[-1])
         self.run.write_state(self.folder / "state.pt")
 
     def regions(self) -> pd.DataFrame:

@@ -60,7 +60,7 @@ class PretrainConfig:
     weight_decay : float
         Decoupled weight decay of both.
     warmup_steps : int
-        Steps of linear warm-up.
+        Steps of linear warm-up; 0 for none.
     decay_steps : int
         The last steps, over which the rate falls to zero.
     clip_norm : float

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 from torch.nn.functional import cross_entropy
 
 from causalmix.atomic import replace_file
 from causalmix.errors import CausalMixError, CheckpointError, naming
+from causalmix.finetuning.metrics import roc_auc
 from causalmix.manifest import file_hash
 from causalmix.prior.columns import squash
 from causalmix.prior.tasks import NO_CLASS, TaskBatch
@@ -180,7 +180,7 @@ def evaluate_real_tables(network: torch.nn.Module) -> dict[str, float]:
     Returns
     -------
     dict
-        Table name → macro one-vs-rest ROC-AUC, mean of three splits.
+        Table name → ROC-AUC (one-vs-one macro), mean of three splits.
     """
     device = next(network.parameters()).device
     aucs = {}
@@ -195,30 +195,9 @@ def evaluate_real_tables(network: torch.nn.Module) -> dict[str, float]:
             rows = squash(table, _N_LABELLED).transpose(0, 1).to(device)
             codes = torch.from_numpy(y[context])[:, None].float().to(device)
             probability = network(rows, codes)[:, 0].double().softmax(dim=1).cpu().numpy()
-            scores.append(mean_auc(y[query], probability))
+            scores.append(roc_auc(y[query], probability))
         aucs[load.__name__.removeprefix("load_")] = float(np.mean(scores))
     return aucs
-
-
-def mean_auc(y: np.ndarray, probability: np.ndarray) -> float:
-    """Macro one-vs-rest ROC-AUC over the classes that `y` has and has not in some row.
-
-    Parameters
-    ----------
-    y : numpy.ndarray
-        Class codes, shape (R,).
-    probability : numpy.ndarray
-        Predicted probabilities, shape (R, K).
-
-    Returns
-    -------
-    float
-        NaN if `y` has only one class.
-    """
-    classes = np.unique(y)
-    if len(classes) < 2:
-        return float("nan")
-    return float(np.mean([roc_auc_score(y == k, probability[:, k]) for k in classes]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -103,7 +103,8 @@ def pretrain(
     ------
     CheckpointError
         If the folder holds a run with another configuration or a damaged state, or results without
-        one, or `start_from` or `held_out` is not the file that the configuration names.
+        one, or `start_from` or `held_out` is not the file that the configuration names, or is
+        missing.
     CausalMixError
         If the device is unknown or absent, a number makes no sense, or the folder cannot be
         written, or is being written by another process.
@@ -168,6 +169,11 @@ class TrainingRun:
         self.network = build_network(ARCHITECTURE, config.network)
         if start_from is not None:
             _load_weights(self.network, Path(start_from), config)
+        elif config.start:
+            raise CheckpointError(
+                f"The configuration starts from a checkpoint (SHA-256 {config.start}); give it "
+                "with --start-from (start_from)."
+            )
         self.network.to(device)
         self.optimisers = _optimisers(self.network, config)
         self.earlier = _earlier_run(start_from)
@@ -212,9 +218,12 @@ class TrainingRun:
         self.log = pd.concat([self.log, pd.DataFrame([row])], ignore_index=True)
         self.losses = []
 
-    def write_results(self, folder: Path, *, always: bool = False) -> None:
-        """Write the log, the manifest, and the checkpoint if it is the best yet, or `always`."""
-        if always or self.log["best"].iloc[-1]:
+    def write_results(self, folder: Path, *, row: int | None = None) -> None:
+        """Write the log, the manifest, and the checkpoint if it is the best yet.
+
+        Or whatever it is, where `row` says which evaluation of the log is its own.
+        """
+        if row is not None or self.log["best"].iloc[-1]:
             checkpoint = {
                 "state_dict": _half(self.network.state_dict()),
                 "config": self.config.network,
@@ -223,7 +232,7 @@ class TrainingRun:
             }
             write_checkpoint(folder / "model.safetensors", checkpoint)
         replace_file(folder / "log.csv", lambda path: self.log.to_csv(path, index=False))
-        write_json(folder / "manifest.json", self._manifest(folder / "model.safetensors"))
+        write_json(folder / "manifest.json", self._manifest(folder / "model.safetensors", row))
 
     def write_state(self, path: Path) -> None:
         """Write what `resume` needs to go on as if nothing had happened."""
@@ -263,15 +272,16 @@ class TrainingRun:
         self.step, self.seconds, self.waited = state["step"], state["seconds"], state["waited"]
         self.losses, self.log = state["losses"], pd.DataFrame(state["log"])
 
-    def _manifest(self, checkpoint: Path) -> dict[str, Any]:
-        best = self.log.loc[self.log["held_out_loss"].idxmin()]
+    def _manifest(self, checkpoint: Path, row: int | None) -> dict[str, Any]:
+        which = "best_" if row is None else ""
+        stored = self.log.loc[self.log["held_out_loss"].idxmin() if row is None else row]
         return {
             "config": asdict(self.config),
             "architecture": ARCHITECTURE,
             "parameters": sum(p.numel() for p in self.network.parameters()),
             "steps_done": self.step,
-            "best_step": int(best["step"]),
-            "best_held_out_loss": round(float(best["held_out_loss"]), 5),
+            f"{which}step": int(stored["step"]),
+            f"{which}held_out_loss": round(float(stored["held_out_loss"]), 5),
             "file_hash": file_hash(checkpoint),
             "content_hash": load_tfm(checkpoint).content_hash,
             "training_seconds": round(self.seconds, 1),
@@ -341,7 +351,7 @@ def _optimisers(
 def _schedule(step: int, config: PretrainConfig) -> float:
     """Factor on the learning rate: linear warm-up, plateau, linear decay to zero."""
     left = (config.steps - step + 1) / max(1, config.decay_steps)
-    return min(1.0, step / config.warmup_steps, left)
+    return min(1.0, step / max(1, config.warmup_steps), left)
 
 
 def moved(batch: TaskBatch, device: torch.device) -> TaskBatch:

@@ -12,10 +12,11 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from causalmix.data.backing import numpy_backed
+from causalmix.data.columns import listed
 from causalmix.data.gower import code_columns
 from causalmix.data.numpy_seed import numpy_seed
 from causalmix.data.own_settings import own_settings
-from causalmix.errors import check_seed, check_whole
+from causalmix.errors import DataError, check_seed, check_whole, quoted
 
 
 @own_settings()
@@ -35,6 +36,11 @@ def association_matrix(frame: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame, shape (n_columns, n_columns)
         Symmetric with a unit diagonal; 0 where a pair has no spread.
+
+    Raises
+    ------
+    DataError
+        If a column is of another type, as text.
     """
     frame = numpy_backed(frame)
     columns = [_values(frame[name]) for name in frame]
@@ -55,7 +61,20 @@ def _values(column: pd.Series) -> tuple[np.ndarray, bool]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         codes = column.cat.codes.to_numpy(float)
         return np.where(codes < 0, np.nan, codes), True
-    return column.to_numpy(float), False
+    try:
+        return column.to_numpy(float), False
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"Column {quoted(column.name)} is {column.dtype}; numbers or categories are needed. "
+            "Make it a category: astype('category')."
+        ) from error
+
+
+def _check_alike(real: pd.DataFrame, synthetic: pd.DataFrame) -> None:
+    if different := list(real.columns.symmetric_difference(synthetic.columns, sort=False)):
+        raise DataError(
+            f"Columns that only one of the tables has: {listed(different)}. Give both the same."
+        )
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
@@ -98,7 +117,13 @@ def correlation_matrix_difference(real: pd.DataFrame, synthetic: pd.DataFrame) -
     -------
     float
         0 where all pairwise associations agree.
+
+    Raises
+    ------
+    DataError
+        If the tables have different columns, or one of another type, as text.
     """
+    _check_alike(real, synthetic)
     difference = association_matrix(real) - association_matrix(synthetic)
     return float(np.linalg.norm(difference.to_numpy()))
 
@@ -123,11 +148,17 @@ def k_marginal_tvd(real: pd.DataFrame, synthetic: pd.DataFrame, *, n_bins: int =
         Between 0 and 1, less being closer. Two samples of one distribution are above 0, the more
         the fewer rows they have.
 
+    Raises
+    ------
+    DataError
+        If the tables have different columns.
+
     References
     ----------
     Tugnoli et al. (2026), arXiv 2603.10254.
     """
     check_whole(n_bins, 2, "n_bins")
+    _check_alike(real, synthetic)
     real, synthetic = numpy_backed(real), numpy_backed(synthetic)
     codes = [_level_codes(real[name], synthetic[name], n_bins) for name in real]
     distances = []
@@ -179,6 +210,11 @@ def nearest_neighbour_adversarial_accuracy(
         0.5 where the two cannot be told apart, 1 where they are apart, 0 where the synthetic rows
         copy the real ones.
 
+    Raises
+    ------
+    DataError
+        If the tables have different columns.
+
     References
     ----------
     Yale et al. (2020), "Generation and evaluation of privacy preserving synthetic health data",
@@ -186,6 +222,7 @@ def nearest_neighbour_adversarial_accuracy(
     """
     check_seed(seed)
     check_whole(n_resample, 1, "n_resample")
+    _check_alike(real, synthetic)
     real, synthetic = numpy_backed(real), numpy_backed(synthetic)
     evaluate = _syntheval("metrics.privacy.metric_nn_adversarial_accuracy").evaluate_dataset_nnaa
     both = pd.concat([real, synthetic], ignore_index=True)

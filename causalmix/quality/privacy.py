@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from causalmix.data.backing import numpy_backed
 from causalmix.data.gower import distance_to_closest_record
 from causalmix.data.own_settings import own_settings
-from causalmix.errors import CausalMixError, DataError
+from causalmix.errors import DataError, check_range
 
 FALSE_POSITIVES = 0.05
 """Share of rows that were not learned from of which `membership_attack` says that they were."""
@@ -77,8 +77,7 @@ def near_copy_share(records: pd.DataFrame, rows: pd.DataFrame, *, fraction: floa
         raise DataError(f"Near-copies need two or more records to compare, got {len(records)}.")
     if len(rows) == 0:
         raise DataError("There are no rows to search for near-copies.")
-    if not fraction > 0:
-        raise CausalMixError(f"fraction must be positive, got {fraction}.")
+    check_range(fraction, "(0, inf)", "fraction")
     typical = np.median(distance_to_closest_record(records))
     near = distance_to_closest_record(records, rows) <= fraction * typical + 1e-12
     return float(near.mean())

@@ -61,7 +61,8 @@ def transfer_auc(
     Parameters
     ----------
     rows : tuple of DataFrame and Series
-        Features and target to learn from.
+        Features and target to learn from. Classes go by their names in the test rows, whatever
+        their order.
     test : TabularDataset
         Real rows that neither the learner nor a generator has seen.
     learner : {"linear", "boosting", "tfm"}, default="linear"
@@ -81,12 +82,15 @@ def transfer_auc(
     ------
     UnknownNameError
         If there is no such learner.
+    DataError
+        If the rows have a class that the test rows do not know.
     CausalMixError
         If the learner ``"tfm"`` has no model.
     """
     check_name(learner, LEARNERS, "learner")
     check_seed(seed)
     X, y = (numpy_backed(each) for each in rows)
+    y = _column_like(test.y, y, "rows", "test")
     codes = y.cat.codes.to_numpy(dtype=np.int64)
     if len(np.unique(codes)) < 2:
         return 0.5
@@ -174,7 +178,7 @@ def quality_report(
     for name in ate_error or ():
         check_name(name, [REFERENCE, *synthetic], "generator")
     made = {name: _like(train, name, *rows) for name, rows in synthetic.items()}
-    _like(train, "test", test.X, test.y)
+    test = _like(train, "test", test.X, test.y)
 
     def utility(X: pd.DataFrame, y: pd.Series) -> list[float]:
         return [transfer_auc((X, y), test, learner=k, tfm=tfm, seed=seed) for k in learners]
@@ -222,7 +226,7 @@ def _like(train: TabularDataset, name: str, X: pd.DataFrame, y: pd.Series) -> Ta
     return TabularDataset(name, features, target, f"drawn by {name}")
 
 
-def _column_like(real: pd.Series, made: pd.Series, name: str) -> pd.Series:
+def _column_like(real: pd.Series, made: pd.Series, name: str, of: str = "training") -> pd.Series:
     numeric = pd.api.types.is_numeric_dtype(real.dtype)
     if numeric != pd.api.types.is_numeric_dtype(made.dtype):
         raise DataError(f"Column {real.name!r} of {name!r} is {made.dtype}, not {real.dtype}.")
@@ -231,7 +235,8 @@ def _column_like(real: pd.Series, made: pd.Series, name: str) -> pd.Series:
     unknown = sorted(set(made.dropna()) - set(real.cat.categories))
     if unknown:
         raise DataError(
-            f"Column {real.name!r} of {name!r} has levels that the training rows do not know: "
+            f"Column {real.name!r} of {name!r} has levels that the {of} rows do not know: "
             f"{', '.join(map(str, unknown[:5]))}."
         )
-    return made.astype(real.dtype)
+    # By way of objects: pandas has the same categories in another order for the same type.
+    return made.astype(object).astype(real.dtype)

@@ -33,7 +33,7 @@ from causalmix.errors import (
     naming,
     quoted,
 )
-from causalmix.finetuning.fit_input import seeded_generator, takes_graph
+from causalmix.finetuning.fit_input import seeded_generator, takes
 from causalmix.finetuning.persistence import GENERATOR, json_value
 from causalmix.generation.base import Generator
 from causalmix.plots.style import plot_graph
@@ -353,12 +353,9 @@ def generate_table(
         )
     own = {"keep_noise": keep_noise, "class_shares": class_shares, "do": do, "graph_out": graph_out}
     own |= {"graph": graph, "knowledge": knowledge}
-    if not takes_graph(source.generator) and any(own.values()):
-        named = next(name for name, value in own.items() if value)
-        raise CausalMixError(
-            f"{named} is an option of the causal generators, not of {source.generator!r}."
-        )
-    noise = {"noise_correlation": keep_noise} if takes_graph(source.generator) else {}
+    _check_taken(source.generator, [name for name, value in own.items() if value])
+    with_noise = takes(source.generator, "noise_correlation")
+    noise = {"noise_correlation": keep_noise} if with_noise else {}
     asked = {"class_shares": class_shares, "do": _read_do(source, do or {}, report)}
     asked = {name: value for name, value in asked.items() if value}
     schema, whole = source.read
@@ -393,6 +390,16 @@ def generate_table(
     attack = membership_attack(half.frame(), other.frame(), X.join(y)) if keep_noise else None
     judged = quality_report(half, other, {source.generator: (X, y)}) if quality else None
     return Drawn(attack, judged)
+
+
+def _check_taken(generator: str, given: Sequence[str]) -> None:
+    """Refuse what is given and no option of the generator."""
+    called = {"keep_noise": "noise_correlation", "graph_out": "edges"}  # others by the same name
+    for name in given:
+        if not takes(generator, called.get(name, name)):
+            raise CausalMixError(
+                f"{name} is an option of the causal generators, not of {generator!r}."
+            )
 
 
 def _has_one_value(column: pd.Series) -> bool:

@@ -57,10 +57,13 @@ def move_noise(
     Abduction, action, prediction (Pearl 2009, section 7.1), with a change of the noise, and what
     `do` sets, for an action. The noise of each node that explains the observed row is found, as its
     normal score z, which becomes ρz + √(1 − ρ²)ε with a normal ε (spread evenly, as in
-    `draw_rows`). That leaves the distribution of the noise as it is; and the row that follows is
-    computed in causal order. What the model does not know of the dependence between columns lives
-    on in the noise. With ρ = 0 rows are drawn from the model, with ρ = 1 they are the observed
-    ones, or what these would have been under `do`.
+    `draw_rows`); and the row that follows is computed in causal order. That would leave the
+    distribution of the noise as it is if the z of the observed rows were standard normal. Those of
+    the rows that a mechanism was fitted to are narrower, the more the mechanism bends to them: it
+    comes nearer to these rows than to the held-out ones that its noise is learned from. What the
+    model does not know of the dependence between columns lives on in the noise. With ρ = 0 rows are
+    drawn from the model, with ρ = 1 they are the observed ones, or what these would have been under
+    `do`.
 
     Parameters
     ----------

@@ -86,7 +86,7 @@ def hospital_rows(n: int, seed: int, *, treated: bool | None = None) -> TabularD
     return TabularDataset("hospital", X, y, "made, with a known graph")
 
 
-def effect_error(rows: pd.DataFrame, *, seed: int = 0) -> float:
+def effect_error(rows: pd.DataFrame) -> float:
     """How far the treatment effect that rows show is from the true one.
 
     A structural causal model with linear mechanisms is fitted to the rows on the true graph, and
@@ -97,26 +97,22 @@ def effect_error(rows: pd.DataFrame, *, seed: int = 0) -> float:
     ----------
     rows : DataFrame
         With the columns of `hospital_rows`, the target included.
-    seed : int, default=0
-        Of the draws from the model.
 
     Returns
     -------
     float
         Absolute error of the average treatment effect, in points of recovery.
     """
-    return abs(_effect(rows, seed) - EFFECT)
+    return abs(_effect(rows) - EFFECT)
 
 
-def tabulate_effects(rows: pd.DataFrame, *, seed: int = 0) -> pd.Series:
+def tabulate_effects(rows: pd.DataFrame) -> pd.Series:
     """Set what rows show of the treatment beside what it does.
 
     Parameters
     ----------
     rows : DataFrame
         As `effect_error` takes them.
-    seed : int, default=0
-        Of the draws from the model.
 
     Returns
     -------
@@ -127,12 +123,12 @@ def tabulate_effects(rows: pd.DataFrame, *, seed: int = 0) -> pd.Series:
     means = rows.groupby(TREATMENT, observed=True)[OUTCOME].mean()
     effects = {
         "treated minus untreated": means["yes"] - means["no"],
-        "do(yes) minus do(no) in the model": _effect(rows, seed),
+        "do(yes) minus do(no) in the model": _effect(rows),
         "true effect": EFFECT,
     }
     return pd.Series(effects, name=OUTCOME)
 
 
-def _effect(rows: pd.DataFrame, seed: int) -> float:
+def _effect(rows: pd.DataFrame) -> float:
     model = StructuralCausalModel(hospital_dag(), mechanism="linear").fit(rows)
-    return model.average_treatment_effect(TREATMENT, "yes", "no", OUTCOME, seed=seed)
+    return model.average_treatment_effect(TREATMENT, "yes", "no", OUTCOME)

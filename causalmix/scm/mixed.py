@@ -13,7 +13,6 @@ from dowhy import gcm
 from causalmix.data.numpy_seed import numpy_seed
 from causalmix.errors import CausalMixError, check_filled, check_seed, check_whole
 from causalmix.scm.counterfactual import draw_mixed_rows
-from causalmix.scm.mechanisms import Pace
 from causalmix.scm.model import Fitted, StructuralCausalModel
 
 
@@ -35,20 +34,18 @@ class MixedModel(StructuralCausalModel):
         super().__init__(check_filled(dags, "dags")[0], **options)
         self.dags, self._options = dags, options
 
-    def fit(
-        self, data: pd.DataFrame, *, fitted: Fitted | None = None, pace: Pace | None = None
-    ) -> Self:
+    def fit(self, data: pd.DataFrame, *, fitted: Fitted | None = None) -> Self:
         """Fit the mechanisms that any of the graphs needs.
 
-        Parameters and errors are those of `StructuralCausalModel.fit`.
+        Parameters and errors are those of `StructuralCausalModel.fit`; there is no limit of time.
         """
         fitted, models = {} if fitted is None else fitted, {}
         for dag in self.dags:
             if (edges := frozenset(dag.edges)) not in models:
                 model = StructuralCausalModel(dag, **self._options)
-                models[edges] = model.fit(data, fitted=fitted, pace=pace)
+                models[edges] = model.fit(data, fitted=fitted)
         self._models = [models[frozenset(dag.edges)].model_ for dag in self.dags]
-        return super().fit(data, fitted=fitted, pace=pace)
+        return super().fit(data, fitted=fitted)
 
     def _draw(
         self, n: int, seed: int, do: Mapping[str, Any], noise_correlation: float = 0.0

@@ -24,6 +24,7 @@ from causalmix.errors import (
     check_name,
     check_range,
     check_seed,
+    check_type,
     check_whole,
     quoted,
 )
@@ -102,7 +103,7 @@ class StructuralCausalModel:
     UnknownNameError
         If a mechanism or its node, `noise` or `missing` is unknown.
     CausalMixError
-        If `temperature` is not above 0.
+        If `temperature` is not above 0, or `node_mechanisms` is no mapping.
 
     References
     ----------
@@ -126,6 +127,7 @@ class StructuralCausalModel:
             raise DataError("The graph has no nodes.")
         self.dag = dag
         self.mechanism = check_name(mechanism, MECHANISMS, "mechanism")
+        check_type("node_mechanisms", node_mechanisms, "Mapping")
         self.node_mechanisms = {
             check_name(node, dag, "node"): check_name(name, MECHANISMS, "mechanism")
             for node, name in node_mechanisms.items()
@@ -159,7 +161,7 @@ class StructuralCausalModel:
         Raises
         ------
         DataError
-            If a column has no node, a node no column, or the table is empty.
+            If a column has no node, a node no column, or the table is empty or no DataFrame.
         """
         _check_columns(self.dag, data)
         fitted = {} if fitted is None else fitted
@@ -232,12 +234,13 @@ class StructuralCausalModel:
         Raises
         ------
         CausalMixError
-            If `n` is no whole number of at least 1, `seed` is none, the model is not fitted, or
-            `noise_correlation` is not between 0 and 1.
+            If `n` is no whole number of at least 1, `seed` is none, the model is not fitted,
+            `noise_correlation` is not between 0 and 1, or `do` is no mapping.
         DataError
             If `do` names an unknown column or level, or no finite number for a numeric column.
         """
         check_range(noise_correlation, "[0, 1]", "noise_correlation")
+        check_type("do", do, "Mapping | None")
         rows = self._draw(n, seed, dict(do or {}), noise_correlation)
         rng = np.random.default_rng(seed)
         if self.missing == "modelled":
@@ -392,6 +395,8 @@ class StructuralCausalModel:
 
 
 def _check_columns(dag: nx.DiGraph, data: pd.DataFrame) -> None:
+    if not isinstance(data, pd.DataFrame):
+        raise DataError(f"data is a {type(data).__name__}; a pandas DataFrame is needed.")
     no_column = [str(node) for node in dag if node not in data.columns]
     no_node = [str(name) for name in data.columns if name not in dag]
     if no_column:

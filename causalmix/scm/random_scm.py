@@ -11,6 +11,8 @@ from causalmix.errors import check_seed, check_whole
 _CURVES = (np.tanh, np.sin, np.square, np.abs, lambda x: np.maximum(x, 0.0))
 _NOISES = ("normal", "laplace", "uniform", "logistic")
 _MEAN_DEGREE = 3.0  # expected neighbours of a column
+_CATEGORICAL_SHARE = 0.4  # of the columns, expected
+_CURVED_SHARE = 0.5  # of the effects of numeric parents, expected
 
 
 def random_dag(n_nodes: int, mean_degree: float, rng: np.random.Generator) -> nx.DiGraph:
@@ -37,22 +39,16 @@ def random_dag(n_nodes: int, mean_degree: float, rng: np.random.Generator) -> nx
     return dag
 
 
-def random_scm_table(
-    n_nodes: int,
-    n_rows: int,
-    seed: int,
-    *,
-    categorical_share: float = 0.4,
-    nonlinear_share: float = 0.5,
-) -> tuple[pd.DataFrame, nx.DiGraph]:
+def random_scm_table(n_nodes: int, n_rows: int, seed: int) -> tuple[pd.DataFrame, nx.DiGraph]:
     """Draw a random structural causal model and rows from it.
 
     A numeric column is the sum of one effect for each parent and noise (normal, Laplace, uniform or
     logistic), which make up shares of its variance: 30 to 80 % are the parents', of which none
-    weighs more than twice as much as another. The effect of a numeric parent is linear or a curve
-    (tanh, sine, square, absolute value or rectifier of twice its deviations), that of a categorical
-    one a random number for each level. A categorical column has 2 to 5 levels without order, a sum
-    like that for each of them, and takes the level with the largest.
+    weighs more than twice as much as another. Half of the effects of numeric parents are linear,
+    half a curve (tanh, sine, square, absolute value or rectifier of twice the parent's deviations);
+    that of a categorical one is a random number for each level. Two in five columns are
+    categorical: they have 2 to 5 levels without order, a sum like that for each of them, and take
+    the level with the largest.
 
     Parameters
     ----------
@@ -61,10 +57,6 @@ def random_scm_table(
     n_rows : int
     seed : int
         Determines everything, with `n_nodes` the graph.
-    categorical_share : float, default=0.4
-        Probability that a column is categorical.
-    nonlinear_share : float, default=0.5
-        Probability that the effect of a numeric parent is a curve.
 
     Returns
     -------
@@ -79,10 +71,10 @@ def random_scm_table(
     dag = random_dag(n_nodes, _MEAN_DEGREE, rng)
     columns: dict[str, pd.Series] = {}
     for node in nx.topological_sort(dag):
-        n_levels = int(rng.integers(2, 6)) if rng.random() < categorical_share else 1
+        n_levels = int(rng.integers(2, 6)) if rng.random() < _CATEGORICAL_SHARE else 1
         explained = rng.uniform(0.3, 0.8)
         weights = {parent: rng.uniform(0.5, 1.0) for parent in dag.predecessors(node)}
-        curves = {parent: rng.random() < nonlinear_share for parent in weights}
+        curves = {parent: rng.random() < _CURVED_SHARE for parent in weights}
         sums = np.zeros((n_rows, n_levels))
         for parent, weight in weights.items():
             effects = [_effect(columns[parent], curves[parent], rng) for _ in range(n_levels)]

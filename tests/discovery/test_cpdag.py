@@ -159,3 +159,11 @@ def test_a_collider_is_discovered_and_a_chain_is_left_open():
     chain = discover_cpdag(table[["b", "c", "d"]])
     assert chain.has_edge("c", "d")
     assert chain.has_edge("d", "c")
+
+
+def test_columns_that_identify_the_rows_are_not_searched():
+    names = pd.DataFrame({"id": [f"a{k}" for k in range(60)], "name": [f"b{k}" for k in range(60)]})
+    with pytest.raises(DataError, match="Every column identifies the rows: 'id', 'name'"):
+        discover_cpdag(names)
+    x = np.random.default_rng(0).normal(size=60)
+    assert set(discover_cpdag(names.assign(x=x, y=x + 1)).edges) == {("x", "y"), ("y", "x")}

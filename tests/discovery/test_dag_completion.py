@@ -4,8 +4,10 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import chi2
 
-from causalmix.discovery.dag_completion import complete_dags
+from causalmix.discovery.citest import DegenerateGaussian
+from causalmix.discovery.dag_completion import _p_value_to_rank, complete_dags
 from causalmix.discovery.knowledge import BackgroundKnowledge
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 
@@ -54,6 +56,30 @@ def test_missing_edges_come_back_and_needless_ones_do_not():
     assert not completed.out_degree("e")
 
 
+def test_the_most_dependent_come_first_where_no_number_is_as_small_as_the_p_value():
+    """c is a sum; a says less of it than b, and both p-values are 0."""
+    rng = np.random.default_rng(0)
+    a, b, noise = rng.normal(size=(3, 9000))
+    frame = pd.DataFrame({"a": a, "b": b, "c": a + 2 * b + 0.01 * noise})
+    test = DegenerateGaussian(frame.to_numpy())
+    assert test(0, 2) == test(1, 2) == 0
+    (completed,) = complete_dags([nx.empty_graph("abc", nx.DiGraph)], frame, alpha=0.01)
+    assert list(completed.predecessors("c")) == ["b", "a"]
+
+
+@pytest.mark.parametrize("df", [1, 2, 9])
+def test_p_values_that_are_no_numbers_are_ranked_as_chi_squared_ones(df):
+    class Fixed:
+        def __call__(self, x, y, given):
+            return 0.0
+
+        def statistic(self, x, y, given):
+            return 900.0, df
+
+    expected = chi2.logsf(900, df)  # which is a number still
+    assert _p_value_to_rank(Fixed(), 0, 1, [])[1] == pytest.approx(expected, abs=0.02)
+
+
 def test_columns_that_identify_the_rows_get_no_edge():
     frame = chain().assign(d=[f"row{i}" for i in range(300)])
     (completed,) = complete_dags([graph()], frame, alpha=1)
@@ -61,14 +87,16 @@ def test_columns_that_identify_the_rows_get_no_edge():
     assert completed.degree("a") == 3
 
 
-def test_bounds_and_knowledge_are_kept():
+def test_bounds_and_knowledge_are_kept(monkeypatch):
     (nothing,) = complete_dags([graph("ab")], chain(), alpha=0)
     assert set(nothing.edges) == {("a", "b")}
     (certain,) = complete_dags([graph()], chain(9000), alpha=0)  # p-values of 0
     assert not certain.edges
     (full,) = complete_dags([graph()], chain(), alpha=1)
     assert full.number_of_edges() == 10
-    (few,) = complete_dags([graph()], chain(), alpha=1, max_parents=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("causalmix.discovery.dag_completion.MAX_PARENTS", 1)
+        (few,) = complete_dags([graph()], chain(), alpha=1)
     assert max(dict(few.in_degree()).values()) == 1
     (sink,) = complete_dags([graph("ab")], chain(), alpha=1, fixed=["b"])
     assert set(sink.predecessors("b")) == {"a"}

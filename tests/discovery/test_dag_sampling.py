@@ -61,6 +61,15 @@ def test_target_without_adjacencies_gets_all_nodes_as_parents():
     assert set(dag.predecessors("y")) == {"a", "b"}
 
 
+def test_a_target_whose_only_neighbour_may_not_be_its_cause_gets_the_others():
+    matrix = np.zeros((3, 3))
+    matrix[2, 0] = 0.6
+    known = BackgroundKnowledge(forbidden=[("a", "y")])
+    edges = EdgeProbabilities(("a", "b", "y"), matrix, pd.DataFrame(), known)
+    (dag,) = sample_dags(edges, 1, 0, target="y", target_parents="adjacent")
+    assert list(dag.edges) == [("b", "y")]
+
+
 @pytest.mark.parametrize("target_parents", ["all", "adjacent"])
 def test_columns_that_identify_the_rows_are_parents_only_where_required(target_parents):
     def parents(**knowledge) -> set[str]:

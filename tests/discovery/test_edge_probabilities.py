@@ -265,5 +265,6 @@ def test_graphs_that_do_not_fit_are_named():
         check_dag(nx.DiGraph([("a", "b")]), NAMES)
     with pytest.raises(DataError, match="is a Graph; a networkx"):
         compare_graphs(edges, nx.Graph([("a", "b")]))
-    with pytest.raises(CausalMixError, match="threshold is 1"):
-        compare_graphs(edges, nx.DiGraph(), threshold=1)
+    for threshold in (1, "half"):
+        with pytest.raises(CausalMixError, match=f"threshold is {threshold!r}"):
+            compare_graphs(edges, nx.DiGraph(), threshold=threshold)

@@ -47,6 +47,9 @@ def chain(n: int = 500) -> pd.DataFrame:
         ({"forbidden": [3]}, "forbidden contains 3; an edge is a pair"),
         ({"tiers": ["age", "income"]}, r"tiers contains 'age'; .* as \['age'\]"),
         ({"tiers": [3]}, "tiers contains 3"),
+        ({"tiers": [["a", ["b"]]]}, r"tiers contains \['a', \['b'\]\]; its members are names"),
+        ({"required": [(["a"], "b")]}, r"required contains \(\['a'\], 'b'\); its members are"),
+        ({"forbidden": [("a", None)]}, r"forbidden contains \('a', None\); its members are"),
         ({"tiers": [["a", "b"], ["b", "c"]]}, "b is in tiers 1 and 2"),
         (
             {"required": [("a", "b")], "tiers": [["b"], ["a"]]},
@@ -262,3 +265,5 @@ def test_a_bad_file_of_a_graph_is_named_with_what_is_wrong(tmp_path, name, text,
     assert name in str(caught.value)
     with pytest.raises(CausalMixError, match="The graph is 'a'"):
         read_graph("a")
+    with pytest.raises(CausalMixError, match=r"The graph contains \('a', \['b'\]\); its members"):
+        read_graph([("a", ["b"])])

@@ -46,6 +46,7 @@ from causalmix.finetuning.fit_input import (
     as_dataset,
     count_validation_rows,
     generator_options,
+    takes,
 )
 from causalmix.finetuning.fit_parameters import check_parameters
 from causalmix.finetuning.report import FitReport
@@ -323,9 +324,13 @@ def test_the_generator_is_told_what_is_known_of_the_graph(table, tmp_path, monke
             )
         else:
             assert BackgroundKnowledge.read(still["knowledge"]) == known == knowledge
-    for generator in (None, "mixup"):
-        with pytest.raises(CausalMixError, match=r"graph given, but generator=.* has no graph"):
+    for generator in (None, "mixup", "causal_empty", "causal_shuffled", "tfm_conditional_drawn"):
+        with pytest.raises(CausalMixError, match=r"graph given, but generator=.* takes none"):
             tiny(generator=generator, graph=edges).fit(X, y)
+    with pytest.raises(CausalMixError, match=r"knowledge given, but .*cpdag' takes none"):
+        tiny(generator="tfm_conditional_cpdag", knowledge=knowledge).fit(X, y)
+    assert takes("tfm_conditional_drawn", "knowledge")
+    assert takes("causal_permuted", "graph")
 
 
 def test_columns_are_what_the_user_says(tmp_path):

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+import yaml
 
+from causalmix.benchmarks.arms import ARMS
+from causalmix.benchmarks.plan import PRESETS
 from causalmix.data.dataset import load_dataset
 from causalmix.data.splitting import low_data_split
 from causalmix.errors import DataError
-from causalmix.finetuning.config import FinetuneConfig
-from causalmix.finetuning.mixing import TaskSampler, codes_of, task_shape
+from causalmix.finetuning.config import SCHEDULES, FinetuneConfig
+from causalmix.finetuning.mixing import TaskSampler, codes_of, task_counts, task_shape
 from causalmix.tfm.model import load_tfm
 
 
@@ -168,12 +175,56 @@ def test_a_synthetic_task_has_every_class_in_its_context_or_is_refused(encoder, 
         sampler(encoder, train, synthetic_tasks=1.0, n_synthetic=15)
 
 
-@pytest.mark.parametrize(("tasks", "share"), [(1, 0.5), (4, 0.3), (3, 1.0), (2, 0.0)])
-def test_fractions_of_whole_tasks_add_up(encoder, train, tasks, share):
-    drawn = sampler(encoder, train, tasks_per_step=tasks, synthetic_tasks=share)
-    counts = [drawn._count(share, step) for step in range(1, 11)]
-    assert sum(counts) == int(10 * tasks * share)
-    assert set(counts) <= {int(tasks * share), int(tasks * share) + 1}
+@pytest.mark.parametrize("tasks", [1, 2, 3, 4])
+@pytest.mark.parametrize("schedule", list(SCHEDULES))
+def test_fractions_of_tasks_add_up(tasks, schedule):
+    shares = (0.0, 0.1, 0.25, 0.3, 1 / 3, 0.5, 0.7, 1.0)
+    for whole, rehearsal in product(shares, shares):
+        if whole + rehearsal > 1:
+            continue
+        config = FinetuneConfig(
+            tasks_per_step=tasks, synthetic_tasks=whole, rehearsal=rehearsal, schedule=schedule
+        )
+        counts = task_counts(config, True)
+        assert counts.shape == (40, 2)
+        assert counts.min() >= 0
+        assert counts.sum(axis=1).max() <= tasks
+        factors = [SCHEDULES[schedule](step / 40) for step in range(40)]
+        wanted = tasks * np.cumsum([[whole * factor, rehearsal] for factor in factors], axis=0)
+        assert np.abs(counts.cumsum(axis=0) - wanted).max() < 1
+        assert task_counts(config, False)[:, 0].max() == 0
+        # As many as ever where the shares stay and the rounding takes nothing back.
+        before = np.array([counts_before(config, step) for step in range(1, 41)])
+        if schedule == "constant" and before.min() >= 0:
+            assert counts.tolist() == before.tolist()
+
+
+def counts_before(config, step):
+    """What the recorded runs had: differences of floors, each of the step's own share."""
+
+    def floor(share, step):
+        return int(config.tasks_per_step * share * step + 1e-9)
+
+    both = config.synthetic_tasks + config.rehearsal
+    n_whole, n_both = (floor(s, step) - floor(s, step - 1) for s in (config.synthetic_tasks, both))
+    return n_whole, n_both - n_whole
+
+
+@pytest.mark.parametrize("generates", [True, False])
+def test_the_default_and_the_recorded_plans_have_the_tasks_that_they_had(generates):
+    configs = [FinetuneConfig()]
+    for path in PRESETS.glob("*.yml"):
+        plan = yaml.safe_load(path.read_text())
+        own = [(arm or {}).get("config", {}) for arm in plan["arms"].values()]
+        own += [ARMS[name].config for name in plan["arms"] if name in ARMS]
+        configs += [FinetuneConfig(**plan.get("config", {}) | each) for each in own]
+    assert len(configs) > 50
+    for config in configs:
+        config = config.settled(torch.nn.Linear(1, 1), generates)
+        if not generates:
+            config = replace(config, synthetic_tasks=0.0)
+        before = [counts_before(config, step) for step in range(1, config.steps + 1)]
+        assert task_counts(config, generates).tolist() == [list(counts) for counts in before]
 
 
 @pytest.mark.parametrize(("fresh", "draws"), [(False, 1), (True, 3)])

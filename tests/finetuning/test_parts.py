@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from causalmix.errors import CausalMixError
 from causalmix.finetuning.config import RATE_SCHEDULES, FinetuneConfig
 from causalmix.finetuning.mixing import Batch, TaskSampler
 from causalmix.finetuning.parts import only
-from causalmix.finetuning.run import encoder_of, finetune
+from causalmix.finetuning.run import _Optimiser, encoder_of, finetune
 from causalmix.prior.tasks import NO_CLASS
 from causalmix.tfm.model import load_tfm
 
@@ -107,6 +108,26 @@ def test_queries_of_no_known_class_count_for_nothing(tfm):
 
     assert loss(query, partly) == pytest.approx(loss(query[:2], known[:2]), abs=1e-5)
     assert loss(query, unknown) == 0.0
+
+
+def test_tasks_one_at_a_time_give_the_gradient_of_all_together(tfm):
+    torch.manual_seed(0)
+    x, y = torch.randn(6, 3, 3), torch.tensor([[0, 1, 0], [1, 0, 1]]).repeat(3, 1)
+    query, asked = torch.randn(4, 3, 3), torch.randint(2, (4, 3))
+    asked[1:, 0] = asked[:, 2] = NO_CLASS  # 1, 4 and 0 queries count
+    batches = [Batch(None, x, y, query, asked), Batch(None, x, y, query, torch.zeros_like(asked))]
+    tuned = tfm.copy()
+    parameters = list(tuned.network.parameters())
+    optimiser = _Optimiser(tuned, parameters, CONFIG)
+    found = []
+    for size in (3, 1):
+        loss = optimiser._set_gradient(batches, size)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        found.append((loss, norm.item()))
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    assert found[0][0] == pytest.approx(
+        np.mean([each.loss(tuned.network).item() for each in batches])
+    )
 
 
 def test_shares_of_tasks_that_exceed_the_whole_are_refused():

@@ -75,6 +75,13 @@ def test_the_same_seed_gives_the_same_history(tfm, split, rule):
     assert other.history["train_loss"].iloc[-1] != first.history["train_loss"].iloc[-1]
 
 
+def test_shares_that_do_not_divide_the_tasks_are_trained_with(tfm, split):
+    """After four steps with two whole tasks, rounding had asked for −1 rehearsed one."""
+    config = dataclasses.replace(SHORT, rehearsal=0.1)
+    generator = make_generator("perturbation")
+    assert finetune(tfm, split, generator=generator, config=config).history["step"].iloc[-1] == 4
+
+
 def test_the_model_passed_in_is_untouched_and_the_result_differs(tfm, split):
     before = {name: w.clone() for name, w in tfm.network.state_dict().items()}
     config = FinetuneConfig(steps=6, validate_every=2, learning_rate=1e-3, **WHOLE)

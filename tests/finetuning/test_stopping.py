@@ -71,6 +71,14 @@ def test_smoothing_is_not_taken_in_by_a_lucky_dip():
     assert choose(history(losses), "smoothed", n_val=N_VAL).kept == 5
 
 
+def test_smoothing_passes_over_ruined_steps():
+    losses = [0.70, 0.60, np.inf, np.nan, 0.68, np.inf, 0.66, 0.62]
+    gains, _ = RULES["smoothed"].estimate(history(losses))
+    np.testing.assert_allclose(gains, [0, 0.05, *[-np.inf] * 4, 0.06, 0.06])
+    assert choose(history(losses), "smoothed", n_val=N_VAL).kept == 6
+    assert choose(history([0.7, np.inf, 0.6, np.inf]), "smoothed", n_val=N_VAL).kept == 0
+
+
 def test_repeated_splits_judge_by_their_own_curve():
     curves = history([0.7, 0.5, 0.9], splits_log_loss=[0.7, 0.8, 0.6], splits_gain_se=0.0)
     assert choose(curves, "repeated_splits", n_val=N_VAL).kept == 2

@@ -184,10 +184,16 @@ def test_a_given_graph_decides_what_a_column_depends_on(table, tmp_path):
     dag = nx.DiGraph([("cause", "branch"), ("branch", "y")])
     fitted = TFMCPDAGGenerator(graph=dag).fit(X, y)
     assert set(fitted._model.dag.edges) == set(dag.edges)
+    of_pairs = TFMCPDAGGenerator(graph=list(dag.edges)).fit(X, y)
+    assert set(of_pairs._model.dag.edges) == set(dag.edges)
+    either_way = TFMCPDAGGenerator(graph=[("branch", "y"), ("y", "branch")]).fit(X, y)
+    with pytest.raises(CausalMixError, match="The graph contains 3; an edge is a pair"):
+        TFMCPDAGGenerator(graph=[3]).fit(X, y)
     path = tmp_path / "graph.txt"
     path.write_text("Graph Nodes:\ncause;branch;y\n\nGraph Edges:\n1. branch --- y\n")
     fitted = TFMCPDAGGenerator(graph=path).fit(X, y)
-    assert set(fitted._model.dag.edges) == set(complete_dag(["cause", "branch", "y"]).edges)
+    for model in (fitted._model, either_way._model):
+        assert set(model.dag.edges) == set(complete_dag(["cause", "branch", "y"]).edges)
     path.write_text("Graph Nodes:\ncause;y\n\nGraph Edges:\n1. cause --- y\n")
     with pytest.raises(DataError, match="no node for these columns: branch"):
         TFMCPDAGGenerator(graph=path).fit(X, y)

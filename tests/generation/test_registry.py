@@ -411,12 +411,32 @@ def test_class_shares_that_make_no_sense_are_refused():
     X, y = from_sklearn(load_iris, 60)
     with pytest.raises(CausalMixError, match=r"sum to 0\.9"):
         CausalGenerator(class_shares={"0": 0.5, "1": 0.4}).fit(X, y)
-    with pytest.raises(CausalMixError, match="sum to nan"):
-        CausalGenerator(class_shares={"0": 0.5, "1": 0.5, "2": np.nan}).fit(X, y)
+    for share in (np.nan, -0.5, "half"):
+        with pytest.raises(CausalMixError, match=f"The share of class '2' is {share!r}; a number"):
+            CausalGenerator(class_shares={"0": 0.5, "1": 0.5, "2": share}).fit(X, y)
     with pytest.raises(CausalMixError, match="classes without a training row: 'never'"):
         CausalGenerator(class_shares={"big": 0.9, "never": 0.1}).fit(*mixed())
     with pytest.raises(UnknownNameError, match="'7'"):
         CausalGenerator(class_shares={"7": 1.0}).fit(X, y)
+
+
+def test_options_of_another_type_are_named():
+    for options, message in (
+        (
+            {"class_shares": [0.5, 0.5]},
+            r"class_shares must be a mapping or None, got \[0\.5, 0\.5\]",
+        ),
+        ({"do": ["a"]}, r"do must be a mapping or None, got \['a'\]"),
+        ({"edges": "x"}, "edges is 'x'; EdgeProbabilities are needed"),
+    ):
+        with pytest.raises(CausalMixError, match=message):
+            CausalGenerator(**options)
+
+
+def test_smote_of_a_single_class_is_refused():
+    X, y = from_sklearn(load_iris, 60)
+    with pytest.raises(DataError, match="only one class; SMOTE needs two"):
+        make_generator("smote_nc").fit(X[y == "0"], y[y == "0"])
 
 
 def test_the_papers_preset_takes_the_graph_literally():

@@ -359,6 +359,13 @@ def test_a_round_that_harms_ordinary_tasks_is_undone(tmp_path, checkpoint, tiny_
     assert not second["kept"]
     assert (first["ordinary"], second["ordinary"]) == (0.5, 0.75)
     assert weights(tmp_path) == load_tfm(checkpoint).content_hash
+    manifest, log = (
+        json.loads((tmp_path / "manifest.json").read_text()),
+        pd.read_csv(tmp_path / "log.csv"),
+    )
+    assert (manifest["step"], manifest["steps_done"]) == (0, log["step"].iloc[-1])  # as it began
+    assert manifest["held_out_loss"] == pytest.approx(log["held_out_loss"].iloc[0], abs=1e-5)
+    assert "best_step" not in manifest
 
 
 def test_the_plain_game_trains_on_ordinary_tasks_as_pre_training_does(tmp_path, checkpoint):

@@ -20,7 +20,6 @@ from causalmix.pretraining.heldout import (
     HELD_OUT_TASKS,
     held_out_loss,
     logits_and_targets,
-    mean_auc,
     read_tasks,
     write_tasks,
 )
@@ -185,6 +184,11 @@ def test_a_run_that_is_made_longer_keeps_its_plateau(tmp_path):
     assert log["learning_rate"].tolist() == pytest.approx([2e-3, 1e-3, 2e-3, 1e-3])
 
 
+def test_without_warm_up_the_rate_is_whole_from_the_first_step(tmp_path):
+    log = pretrain(tmp_path, replace(TINY, steps=4, warmup_steps=0, evaluate_every=1))
+    assert log["learning_rate"].tolist()[:2] == pytest.approx([2e-3, 2e-3])
+
+
 def test_a_run_starts_from_the_weights_of_a_checkpoint(tmp_path):
     pretrain(tmp_path / "first", TINY)
     start = tmp_path / "first" / "model.safetensors"
@@ -195,6 +199,8 @@ def test_a_run_starts_from_the_weights_of_a_checkpoint(tmp_path):
     assert log["held_out_loss"].iloc[0] == pytest.approx(first["held_out_loss"].min(), abs=1e-3)
     with pytest.raises(CheckpointError, match="starts from a checkpoint with SHA-256"):
         pretrain(tmp_path / "third", replace(config, start="0"), start_from=start)
+    with pytest.raises(CheckpointError, match=rf"\(SHA-256 {digest}\); give it with --start-from"):
+        pretrain(tmp_path / "third", config)
     with pytest.raises(CheckpointError, match="No checkpoint at"):
         pretrain(tmp_path / "third", config, start_from=tmp_path / "missing.safetensors")
 
@@ -287,11 +293,3 @@ def test_the_command_prints_a_checkpoints_loss_and_the_hashes(tmp_path, monkeypa
     for part in (hashlib.sha256(path.read_bytes()).hexdigest(), load_tfm(path).content_hash):
         assert part in printed
     assert 0.5 < float(printed.split()[-1]) < 3
-
-
-def test_mean_auc_counts_each_class_once():
-    y = np.array([0, 0, 1, 1, 2, 2])
-    perfect = np.eye(4)[y]
-    assert mean_auc(y, perfect) == 1.0
-    assert mean_auc(y, np.full((6, 4), 0.25)) == 0.5
-    assert np.isnan(mean_auc(np.zeros(3, dtype=int), np.ones((3, 2))))

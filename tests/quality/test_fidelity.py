@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import contingency, spearmanr
 
+from causalmix.errors import DataError
 from causalmix.quality.fidelity import (
     association_matrix,
     correlation_matrix_difference,
@@ -121,6 +122,19 @@ def test_associations_use_the_rows_where_both_columns_are_present(mixed):
         assert found.loc[a, b] == pytest.approx(association_matrix(pair).loc[a, b])
     lone = found[["empty", "lone"]].drop(["empty", "lone"])
     np.testing.assert_allclose(lone, 0, atol=1e-12)
+
+
+def test_tables_of_different_columns_or_types_are_refused(mixed):
+    other = mixed.rename(columns={"level": "height"})
+    for measure in (
+        correlation_matrix_difference,
+        k_marginal_tvd,
+        nearest_neighbour_adversarial_accuracy,
+    ):
+        with pytest.raises(DataError, match="only one of the tables has: 'level', 'height'"):
+            measure(mixed, other)
+    with pytest.raises(DataError, match=r"Column 'group' is \w+; numbers or categories"):
+        association_matrix(mixed.astype({"group": str}))
 
 
 def test_nnaa_bears_a_column_without_values_and_changes_no_figure_settings(mixed):

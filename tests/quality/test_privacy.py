@@ -76,8 +76,9 @@ def test_too_few_rows_and_no_distance_are_refused():
     two = pd.DataFrame({"x": [1.0, 2.0]})
     with pytest.raises(DataError, match="no rows"):
         near_copy_share(two, row.iloc[:0])
-    with pytest.raises(CausalMixError, match="fraction must be positive, got 0"):
-        near_copy_share(two, row, fraction=0)
+    for fraction in (0, "a"):
+        with pytest.raises(CausalMixError, match=f"fraction is {fraction!r}; a number above 0"):
+            near_copy_share(two, row, fraction=fraction)
 
 
 def test_an_attack_finds_who_was_copied_and_nobody_behind_rows_of_the_same_distribution():

@@ -58,6 +58,25 @@ def test_absent_classes_and_values_are_borne(learner, tfm):
     assert transfer_auc((blank, y), split.test, **options) > 0.9
 
 
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_classes_go_by_their_names(split, learner, tfm):
+    """Whatever the order of the categories, or where labels are text."""
+    rows, test = (split.train.X, split.train.y), split.test
+    options = {"learner": learner, "tfm": tfm}
+    turned = replace(test, y=test.y.cat.reorder_categories(test.class_names[::-1]))
+    auc = transfer_auc(rows, test, **options)
+    assert auc > 0.95
+    assert transfer_auc(rows, turned, **options) == pytest.approx(auc, abs=0.01)
+    assert transfer_auc((rows[0], rows[1].astype(str)), test, **options) == auc
+    with pytest.raises(DataError, match="'rows' has levels that the test rows do not know: x"):
+        transfer_auc((rows[0], rows[1].cat.rename_categories(["x", "y"])), test, **options)
+    reports = [
+        quality_report(split.train, each, {"val": (split.val.X, split.val.y)}, learners=["linear"])
+        for each in (test, turned)
+    ]
+    pd.testing.assert_frame_equal(*reports)
+
+
 def test_the_foundation_model_sees_no_more_rows_than_it_takes(split, tfm, monkeypatch):
     monkeypatch.setattr(type(tfm), "limits", Limits(max_rows=30, max_features=100, max_classes=10))
     X, y = split.train.X, split.train.y

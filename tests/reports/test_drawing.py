@@ -122,6 +122,9 @@ def test_kept_noise_is_told_with_what_it_gives_away(shop, tmp_path):
     assert drawn.quality is None
     with pytest.raises(CausalMixError, match="option of the causal generators"):
         generate_table(shop, "back", tmp_path / "b.csv", 20, generator="mixup", keep_noise=0.5)
+    edges = {"generator": "causal_empty", "graph": [("price", "back")]}
+    with pytest.raises(CausalMixError, match=r"graph is an option of .*, not of 'causal_empty'"):
+        generate_table(shop, "back", tmp_path / "b.csv", 20, **edges)
     assert not (tmp_path / "b.csv").exists()
 
 

@@ -206,6 +206,14 @@ def test_errors_name_what_is_wrong():
         StructuralCausalModel(nx.DiGraph())
     with pytest.raises(UnknownNameError, match="linear, gp"):
         StructuralCausalModel(CHAIN, mechanism="lineal")
+    with pytest.raises(
+        CausalMixError, match=r"node_mechanisms must be a mapping, got \['linear'\]"
+    ):
+        StructuralCausalModel(CHAIN, node_mechanisms=["linear"])
+    with pytest.raises(DataError, match="data is a ndarray; a pandas DataFrame"):
+        StructuralCausalModel(CHAIN).fit(data.to_numpy())
+    with pytest.raises(CausalMixError, match=r"do must be a mapping or None, got \['a'\]"):
+        StructuralCausalModel(CHAIN).fit(data).sample(5, 0, do=["a"])
     with pytest.raises(DataError, match="no column for these nodes: b"):
         StructuralCausalModel(CHAIN).fit(data.drop(columns="b"))
     with pytest.raises(DataError, match="no node for these columns: z"):
