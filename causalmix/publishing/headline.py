@@ -245,7 +245,7 @@ def _failed(found: Mapping[str, pd.DataFrame]) -> str:
     if harm["noise_floor"].notna().any():
         arms = _names(often["arm"]) or "none"
         texts.append(
-            "Runs that it changed are harmed more often, by two points, than those with other "
+            "Changed runs are harmed more often, by two points or more, than those with other "
             f"ensemble members, which change nearly all: {arms}."
         )
     return " ".join(texts)
