@@ -330,15 +330,8 @@ def generate_table(
     roles = {"categorical": categorical, "numeric": numeric, "date": date, "drop": drop}
     given = {"target": target, "generator": generator, "graph": graph, "knowledge": knowledge}
     if Path(table).is_dir():
-        if wrong := [
-            name for name, value in (given | roles | {"options": options}).items() if value
-        ]:
-            raise CausalMixError(
-                f"{table} is a model folder, which has its own table and generator: leave out "
-                f"{listed(wrong)}."
-            )
         report("reading the kept table")
-        source = RowSource.load(Path(table))
+        source = _kept_source(Path(table), given | roles | {"options": options})
     else:
         report("reading the table")
         inspection = inspect_table(table, target, **roles)
@@ -390,6 +383,16 @@ def generate_table(
     attack = membership_attack(half.frame(), other.frame(), X.join(y)) if keep_noise else None
     judged = quality_report(half, other, {source.generator: (X, y)}) if quality else None
     return Drawn(attack, judged)
+
+
+def _kept_source(folder: Path, given: Mapping[str, object]) -> RowSource:
+    """Read the table and generator of a model folder; nothing else may be given."""
+    if wrong := [name for name, value in given.items() if value]:
+        raise CausalMixError(
+            f"{folder} is a model folder, which has its own table and generator: leave out "
+            f"{listed(wrong)}."
+        )
+    return RowSource.load(folder)
 
 
 def _check_taken(generator: str, given: Sequence[str]) -> None:

@@ -333,15 +333,23 @@ def fit_table(
                 time.monotonic() - started,
                 None if time_limit is None else started + time_limit,
             )
-            few = folds.finished < LEAST_FOLDS
-            if (few or found.verdict == "harmed") and found.used == TUNED:
-                why = f"only {folds.finished} of {folds.asked} folds" if few else "it does harm"
-                report(f"{why}: fitting without fine-tuning")
+            if reason := _why_undone(found):
+                report(f"{reason}: fitting without fine-tuning")
                 before = without_steps(classifier).fit(X, y.astype(str))
                 seconds = time.monotonic() - started
                 found = replace(found, classifier=before, undone=classifier, seconds=seconds)
                 save(found.classifier)
     return found
+
+
+def _why_undone(found: TableFit) -> str:
+    """Say why fine-tuned weights are not to be used; empty where they are, or are not in use."""
+    folds = found.folds
+    if found.used != TUNED:
+        return ""
+    if folds.finished < LEAST_FOLDS:
+        return f"only {folds.finished} of {folds.asked} folds"
+    return "it does harm" if found.verdict == "harmed" else ""
 
 
 def _check_place(out: Path) -> None:

@@ -300,7 +300,7 @@ def test_few_rows_are_fitted_and_said_to_be_few(patients, tmp_path):
         ({"graph": [("patient", "home")]}, "'patient' is left out of the table"),
         ({"knowledge": {"required": [("patient", "age")]}}, "'patient' is left out of the table"),
         ({"knowledge": {"forbidden": [("agee", "home")]}}, "Did you mean 'age'"),
-        ({"graph": [("age", "home")], "generator": None}, "generator=None has no graph"),
+        ({"graph": [("age", "home")], "generator": None}, "generator=None takes none"),
         ({"keep_generator": True}, "there is no folder"),
         ({"date": ["age"]}, "'age' is listed in date=, but"),
         ({"date": ["age"], "numeric": ["age"]}, "Both numeric= and date= name 'age'"),
