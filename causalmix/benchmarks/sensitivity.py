@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from causalmix.benchmarks.analysis import common_cube
+from causalmix.benchmarks.analysis import common_cube, planned_contrasts
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.audit import RIVALS
 from causalmix.benchmarks.claims import (
@@ -47,6 +48,32 @@ def at_last_step(store: Store) -> pd.DataFrame:
             if f"test_{score}" in curves:
                 runs.loc[key, score] = curves[f"test_{score}"][-1]
     return runs
+
+
+def contrasts_by_tables(
+    runs: pd.DataFrame, pairs: Sequence[Sequence[str]], groups: Mapping[str, Collection[str]]
+) -> pd.DataFrame:
+    """Compare pairs of arms on some of the tables.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As :meth:`causalmix.benchmarks.store.Store.runs` returns them.
+    pairs : sequence of (str, str)
+        As :func:`causalmix.benchmarks.analysis.planned_contrasts` takes them.
+    groups : mapping of str to collection of str
+        Tables by the name of the group; those without runs are passed over.
+
+    Returns
+    -------
+    DataFrame
+        As `planned_contrasts` returns it, with the ``group`` in front.
+    """
+    parts = {
+        name: planned_contrasts(runs[runs["dataset"].isin(tables)], pairs)
+        for name, tables in groups.items()
+    }
+    return pd.concat(parts, names=["group"]).reset_index("group").reset_index(drop=True)
 
 
 def compared_cube(store: Store, arm: str = PAPER) -> Cube:

@@ -11,6 +11,7 @@ from causalmix.benchmarks.sensitivity import (
     at_last_step,
     chance_of_rank_lead,
     compared_cube,
+    contrasts_by_tables,
     levels_by_arm,
     sd_lead,
 )
@@ -83,3 +84,11 @@ def test_chance_alone_puts_any_arm_behind_the_best_of_many():
         lambda arm, table, split: {"auc": 0.8 - 0.1 * (arm == DEFAULT)}, ARMS, tables=12, splits=1
     )
     assert chance_of_rank_lead(compared_cube(last), DEFAULT, PAPER) < 0.001
+
+
+def test_contrasts_are_made_of_the_tables_of_each_group(store):
+    groups = {"gains": ["t1"], "all": [f"t{k}" for k in range(4)], "none": ["t9"]}
+    found = contrasts_by_tables(store.runs(), [("default", "zero_shot")], groups)
+    auc = found[found["score"] == "auc"].set_index("group")
+    assert auc["difference"].to_dict() == pytest.approx({"gains": 0.1, "all": 0.0})
+    assert auc["tables"].to_dict() == {"gains": 1, "all": 4}
