@@ -152,7 +152,7 @@ def test_a_purified_arm_is_named_in_the_table_of_runs():
     options = SMALL | {"arms": ["zero_shot", "causal_purified"]}
     result = run_benchmark(["iris"], **options)
     assert result.histories["synthetic_share"].max() > 0.3
-    assert "CausalMix, purified" in run_table(result).index.get_level_values("arm")
+    assert "CausalMix (purified)" in run_table(result).index.get_level_values("arm")
 
 
 def settings_of(arm, table, config, *, rows, seed=1, **options):
