@@ -244,8 +244,10 @@ def _elsewhere(results: Path, judge: str) -> str:
         judged = judge_claims(Store(results / name))
         rows = judged[(judged["arm"] == PAPER) & (judged["claim"] > 0)]
         by_verdict = rows.groupby("verdict")["claim"].unique()
-        said = "; ".join(f"{verdict}: {enumerated(n)}" for verdict, n in by_verdict.items())
-        told.append(f"By the runs of `results/{name}` they would be: {said}.")
+        said = "; ".join(f"{verdict} for {enumerated(n)}" for verdict, n in by_verdict.items())
+        told.append(
+            f"If the runs of `results/{name}` judged, these claims' verdicts would be: {said}."
+        )
     return " ".join(told)
 
 

@@ -245,8 +245,8 @@ def _failed(found: Mapping[str, pd.DataFrame]) -> str:
     if harm["noise_floor"].notna().any():
         arms = _names(often["arm"]) or "none"
         texts.append(
-            "Changed runs are harmed more often, by two points or more, than those with other "
-            f"ensemble members, which change nearly all: {arms}."
+            "Of the runs that fine-tuning changed, a larger share is harmed, by more than two "
+            f"points, than other ensemble members harm: {arms}."
         )
     return " ".join(texts)
 
