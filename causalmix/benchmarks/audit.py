@@ -25,6 +25,7 @@ from causalmix.benchmarks.claims import (
     DEFAULT,
     PAPER,
     QUANTITIES,
+    Cube,
     Interval,
     contrast,
     cube_of,
@@ -234,6 +235,25 @@ def write_audit(audited: pd.DataFrame, store: Store, seed: int, out: Path) -> No
 # ---- claims --------------------------------------------------------------------------------------
 
 
+def compared_cube(store: Store, arm: str = PAPER) -> Cube:
+    """Take the ROC-AUC of the arms, tables and splits that a claim is judged by.
+
+    Parameters
+    ----------
+    store : Store
+    arm : str, default="causal_paper"
+        That stands for CausalMixFT.
+
+    Returns
+    -------
+    Cube
+        Empty where the arm, default fine-tuning or zero-shot has no runs.
+    """
+    runs = store.runs(KIND)
+    judged = runs[runs["arm"].isin([arm, DEFAULT, BEFORE, *RIVALS])]
+    return common_cube(judged, (arm, DEFAULT, BEFORE))
+
+
 def judge_claims(store: Store, ours: str = OURS) -> pd.DataFrame:
     """Judge the claims and the research question by their rules.
 
@@ -256,10 +276,9 @@ def judge_claims(store: Store, ours: str = OURS) -> pd.DataFrame:
     for arm in dict.fromkeys((PAPER, ours)):
         intervals, arms, lacking = {}, [], []
         if len(runs):
-            compared = runs[runs["arm"].isin([arm, DEFAULT, BEFORE, *RIVALS])]
-            cube = common_cube(compared, (arm, DEFAULT, BEFORE))
+            cube = compared_cube(store, arm)
             arms, tables = cube.arms, cube.tables
-            lacking = sorted(set(compared["arm"]) - set(arms)) if tables else []
+            lacking = sorted({*RIVALS} & {*runs["arm"]} - {*arms}) if tables else []
             intervals = quantities_of(store, arms, tables, method=arm) if tables else {}
         for claim in (each for each in CLAIMS if each.quantities):
             verdict = claim.verdict(intervals)

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from causalmix.benchmarks.analysis import common_cube, planned_contrasts
+from causalmix.benchmarks.analysis import planned_contrasts
 from causalmix.benchmarks.arms import KIND
-from causalmix.benchmarks.audit import RIVALS
 from causalmix.benchmarks.claims import (
     BEFORE,
     DEFAULT,
@@ -76,25 +75,6 @@ def contrasts_by_tables(
     return pd.concat(parts, names=["group"]).reset_index("group").reset_index(drop=True)
 
 
-def compared_cube(store: Store, arm: str = PAPER) -> Cube:
-    """Take the ROC-AUC of the arms, tables and splits that a claim is judged by.
-
-    Parameters
-    ----------
-    store : Store
-    arm : str, default="causal_paper"
-        That stands for CausalMixFT.
-
-    Returns
-    -------
-    Cube
-        Empty where the arm, default fine-tuning or zero-shot has no runs.
-    """
-    runs = store.runs(KIND)
-    named = [arm, DEFAULT, BEFORE, *RIVALS]
-    return common_cube(runs[runs["arm"].isin(named)], (arm, DEFAULT, BEFORE))
-
-
 def levels_by_arm(store: Store, cube: Cube) -> pd.DataFrame:
     """Say where each arm itself stands, in the quantities that claims take differences of.
 
@@ -102,7 +82,7 @@ def levels_by_arm(store: Store, cube: Cube) -> pd.DataFrame:
     ----------
     store : Store
     cube : Cube
-        As `compared_cube` returns it.
+        As :func:`causalmix.benchmarks.audit.compared_cube` returns it.
 
     Returns
     -------
@@ -132,7 +112,7 @@ def sd_lead(cube: Cube, arm: str = PAPER) -> Interval:
     Parameters
     ----------
     cube : Cube
-        As `compared_cube` returns it.
+        As :func:`causalmix.benchmarks.audit.compared_cube` returns it.
     arm : str, default="causal_paper"
 
     Returns
@@ -157,7 +137,7 @@ def chance_of_rank_lead(cube: Cube, arm: str, set_aside: str | None = None) -> f
     Parameters
     ----------
     cube : Cube
-        As `compared_cube` returns it.
+        As :func:`causalmix.benchmarks.audit.compared_cube` returns it.
     arm : str
     set_aside : str, optional
         An arm that is not among the others.

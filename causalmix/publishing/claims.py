@@ -11,13 +11,19 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from causalmix.benchmarks.audit import behind, figure_of, judge_claims, known_rows, set_aside
+from causalmix.benchmarks.audit import (
+    behind,
+    compared_cube,
+    figure_of,
+    judge_claims,
+    known_rows,
+    set_aside,
+)
 from causalmix.benchmarks.claims import CLAIMS, DEFAULT, PAPER, QUANTITIES, Claim, Cube
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.results import read_result
 from causalmix.benchmarks.sensitivity import (
     chance_of_rank_lead,
-    compared_cube,
     levels_by_arm,
     sd_lead,
 )
@@ -193,9 +199,8 @@ def _medians(levels: pd.DataFrame, cube: Cube) -> str:
 
 def _spreads(levels: pd.DataFrame, cube: Cube) -> str:
     lead = sd_lead(cube)
-    verdict = "undecided"
-    if not lead.low <= 0 <= lead.high:
-        verdict = "reproduced" if lead.low > 0 else "not reproduced"
+    (claim,) = (each for each in CLAIMS if each.quantities == ("spread_lead",))
+    verdict = claim.verdict({"spread_lead": lead})
     shown = with_interval(lead.value, lead.low, lead.high)
     return (
         f"Interquartile ranges: {_level(levels, 'iqr', 3)}. Standard deviations: "

@@ -16,6 +16,7 @@ from causalmix.benchmarks import (
     load_record,
     load_result,
     load_store,
+    read_traits,
     structure_contrasts,
     tabulate_searches,
     tabulate_uses,
@@ -159,6 +160,11 @@ def test_what_chapter_three_says_of_arms_and_graphs_holds():
     assert len(both) > 3
     assert set(best["arm"]) == {CHOSEN[0]}
     assert CHOSEN[2] in set(best["rule"])
+
+    tested = whole[whole["rule"] == CHOSEN[2]].set_index("arm")["worse_runs"]
+    assert 0 < tested["causal_shuffled_rehearsal"] - tested[CHOSEN[0]] < 0.05  # hardly more
+    benchmark = set(read_traits(load_store("finetuning/paper").folder)["dataset"])
+    assert len(benchmark & set(load_result("generation/utility")["dataset"])) == 8
 
     known = structure_contrasts(load_store("finetuning/known_models").runs())
     own = known.set_index(["better", "than", "rows"]).loc[("true_label", "causal_label")]

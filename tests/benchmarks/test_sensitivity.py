@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from made_stores import STEPS, made_row, made_store
 
+from causalmix.benchmarks.audit import compared_cube
 from causalmix.benchmarks.claims import DEFAULT, PAPER
 from causalmix.benchmarks.sensitivity import (
     at_last_step,
     chance_of_rank_lead,
-    compared_cube,
     contrasts_by_tables,
     levels_by_arm,
     sd_lead,
