@@ -183,7 +183,7 @@ def paired_differences(runs: pd.DataFrame, references: Sequence[str] = REFERENCE
         found = contrast(scores, arm, reference, score)
         wins, losses = ((sign * means > MARGIN).sum() for sign in (1, -1))
         counts = (wins, len(means) - wins - losses, losses, len(means), len(gains))
-        values = (found.value, found.low, found.high, *_t_interval(means))
+        values = (found.value, found.low, found.high, *t_interval(means))
         rows.append((arm, reference, score, *values, *counts, _wilcoxon(means)))
     values = ["difference", "low", "high", "t_low", "t_high"]
     counts = ["wins", "ties", "losses", "tables", "splits"]
@@ -191,7 +191,8 @@ def paired_differences(runs: pd.DataFrame, references: Sequence[str] = REFERENCE
     return table.assign(p_holm=table.groupby(["reference", "score"])["p"].transform(holm))
 
 
-def _t_interval(values: np.ndarray) -> tuple[float, float]:
+def t_interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the 95 % t interval of a mean; NaN of fewer than two values."""
     if len(values) < 2:
         return math.nan, math.nan
     reach = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.atomic import make_folder, replace_file
-from causalmix.benchmarks.analysis import common_cube
+from causalmix.benchmarks.analysis import common_cube, t_interval
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.claims import (
     BEFORE,
@@ -27,10 +27,11 @@ from causalmix.benchmarks.claims import (
     QUANTITIES,
     Cube,
     Interval,
-    contrast,
+    bootstrap,
     cube_of,
     quantities_of,
 )
+from causalmix.benchmarks.comparison import verdicts
 from causalmix.benchmarks.curve_analysis import curve_facts
 from causalmix.benchmarks.engine import Run, compute
 from causalmix.benchmarks.labels import ARM_LABELS
@@ -300,10 +301,21 @@ def _question(store: Store, ours: str) -> list[tuple[object, ...]]:
         for name, (score, larger_is_better) in _ASKED.items():
             found, verdict = _UNKNOWN, "not testable here"
             if len(pair) and len(cube_of(pair, score).arms) == 2:
-                found = contrast(pair, *((arm, rival) if larger_is_better else (rival, arm)), score)
-                verdict = "better" if found.low > 0 else "worse" if found.high < 0 else "undecided"
+                arms = (arm, rival) if larger_is_better else (rival, arm)
+                found, verdict = _judge(pair, arms, score)
             rows.append((0, arm, verdict, name, *vars(found).values(), [rival], []))
     return rows
+
+
+def _judge(rows: pd.DataFrame, pair: tuple[str, str], score: str) -> tuple[Interval, str]:
+    """Subtract the second arm from the first; both intervals decide, as everywhere."""
+    cube = cube_of(rows, score)
+    a, b = map(cube.of, pair)
+    found = bootstrap(cube, lambda means: float((means[:, a] - means[:, b]).mean()))
+    means = np.nanmean(cube.values, axis=1)
+    low, high = t_interval(means[:, a] - means[:, b])
+    (verdict,) = verdicts(pd.DataFrame([vars(found) | {"t_low": low, "t_high": high}]))
+    return found, verdict
 
 
 _UNKNOWN = Interval(np.nan, np.nan, np.nan, 0)

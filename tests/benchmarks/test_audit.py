@@ -200,6 +200,12 @@ def test_the_question_is_answered_against_each_traditional_way(converged, verdic
     assert set(asked.loc["mixup", "verdict"]) == {"not testable here"}
 
 
+def test_the_question_is_not_answered_by_five_tables():
+    judged = judge_claims(store_of({}, {"causal_paper": 10, "smote_nc": 40}, tables=5))
+    steps = judged[judged["quantity"] == "steps saved to converge"].iloc[0]
+    assert (steps["low"], steps["verdict"]) == (30, "undecided")
+
+
 def test_no_runs_judge_nothing():
     judged = judge_claims(Store())
     assert set(judged["verdict"]) == {"not testable here"}
