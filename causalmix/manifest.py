@@ -61,8 +61,12 @@ def processor_name() -> str:
     return " ".join(filter(None, (facts.get("model name", platform.machine()), numbers)))
 
 
+@cache
 def git_commit() -> str | None:
     """Commit of the checkout that the package is imported from.
+
+    It is as it was when the process first asked: long work asks when it begins, for the checkout
+    may go on meanwhile.
 
     Returns
     -------

@@ -381,7 +381,7 @@ def _row(run: Run, key: str, outcome: Outcome | None, error: str, seconds: float
         "seconds": round(seconds, 3),
         "timings": _json(found.timings),
         "versions": _json(_versions()),
-        "commit": _commit(),
+        "commit": git_commit(),
         "finished": time.time(),
     }
 
@@ -423,7 +423,6 @@ def _is_text(node: ast.AST) -> bool:
 
 
 _versions = lru_cache(maxsize=1)(package_versions)
-_commit = lru_cache(maxsize=1)(git_commit)
 
 
 def _function(name: str) -> Callable[..., Any]:

@@ -176,7 +176,7 @@ class TrainingRun:
             )
         self.network.to(device)
         self.optimisers = _optimisers(self.network, config)
-        self.earlier = _earlier_run(start_from)
+        self.earlier, self.commit = _earlier_run(start_from), git_commit()
         self.step, self.seconds, self.waited = 0, 0.0, 0.0
         self.losses: list[torch.Tensor] = []  # of each batch since the last evaluation
         self.log = pd.DataFrame()
@@ -289,7 +289,7 @@ class TrainingRun:
             "torch_threads": torch.get_num_threads(),
             "python": platform.python_version(),
             "versions": {name: version(name) for name in ("tabpfn", "torch", "numpy")},
-            "commit": git_commit(),
+            "commit": self.commit,
             "earlier": self.earlier,
         }
 

@@ -25,6 +25,7 @@ import yaml
 from joblib import cpu_count
 
 from causalmix.errors import UnknownNameError, check_names, naming
+from causalmix.manifest import git_commit
 from causalmix.publishing.notebooks import (
     BUILD,
     PACKAGE,
@@ -272,13 +273,13 @@ def _end_with_parent(watched: Connection) -> None:
 
 
 def _run(run: Run, root: Path, row: int) -> str:
-    start = time.time()
+    start, commit = time.time(), git_commit()
     bar = {"position": row, "leave": False} if sys.stderr.isatty() else None
     nb = execute(run.source, run.parameters, root=root, bar=bar)
     seconds = time.time() - start
     defaults = {name: p.default for name, p in read_parameters(run.source).items()}
     nb.metadata["causalmix"] = execution_record(
-        run.source.stem, defaults | run.parameters, start=start, seconds=seconds
+        run.source.stem, defaults | run.parameters, commit=commit, start=start, seconds=seconds
     )
     save_notebook(nb, run.executed)
     return f"{sum(cell.cell_type == 'code' for cell in nb.cells)} code cells, {seconds:.0f} s"

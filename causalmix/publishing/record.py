@@ -14,7 +14,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from causalmix.manifest import file_hash, git_commit, versions_of
+from causalmix.manifest import file_hash, versions_of
 from causalmix.publishing.markdown import code_span, markdown_table
 
 
@@ -31,7 +31,12 @@ def dependency_versions() -> dict[str, str]:
 
 
 def execution_record(
-    notebook: str, parameters: Mapping[str, Any], *, start: float, seconds: float
+    notebook: str,
+    parameters: Mapping[str, Any],
+    *,
+    commit: str | None,
+    start: float,
+    seconds: float,
 ) -> dict[str, Any]:
     """Describe one run of a notebook.
 
@@ -41,6 +46,8 @@ def execution_record(
         The notebook's stem.
     parameters : mapping of str to object
         All its values, defaults included.
+    commit : str or None
+        Of the code that it ran, as `git_commit` returns it.
     start : float
         When it started, in seconds since the epoch.
     seconds : float
@@ -55,7 +62,7 @@ def execution_record(
         "notebook": notebook,
         "started": datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "seconds": round(seconds, 1),
-        "commit": git_commit() or "not in a git repository",
+        "commit": commit or "not in a git repository",
         "parameters": dict(parameters),
         "data": _data_hashes(parameters),
         "checkpoint": _checkpoint_hashes(str(parameters.get("tfm", "embedded"))),

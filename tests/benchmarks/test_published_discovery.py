@@ -78,7 +78,7 @@ def test_the_command(shared_data, tmp_path, monkeypatch):
     The manifest has the commits of the code that made the rows, whatever the checkout is at now.
     """
     commits = iter(["first", *["second"] * 7])
-    monkeypatch.setattr("causalmix.benchmarks.engine._commit", lambda: next(commits))
+    monkeypatch.setattr("causalmix.benchmarks.engine.git_commit", lambda: next(commits))
     monkeypatch.setattr("causalmix.manifest.git_commit", lambda: "now")
     folder = tmp_path / "csuite"
     folder.mkdir()

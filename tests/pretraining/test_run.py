@@ -108,13 +108,16 @@ def test_the_command_repeats_a_run_bit_for_bit(tmp_path, few_held_out_tasks, cap
     assert "held_out_loss" in capsys.readouterr().out
 
 
-def test_a_run_writes_log_manifest_and_the_best_checkpoint(tmp_path):
+def test_a_run_writes_log_manifest_and_the_best_checkpoint(tmp_path, monkeypatch):
+    commits = iter(["at its start", "later"])
+    monkeypatch.setattr("causalmix.pretraining.run.git_commit", lambda: next(commits))
     log = pretrain(tmp_path, TINY)
     written = pd.read_csv(tmp_path / "log.csv")
     pd.testing.assert_frame_equal(written, log)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     best = log.loc[log["held_out_loss"].idxmin()]
     assert manifest["best_step"] == best["step"]
+    assert manifest["commit"] == "at its start"
     assert manifest["config"]["steps"] == manifest["steps_done"] == TINY.steps
     assert load_tfm(tmp_path / "model.safetensors").limits.max_classes == 10
     assert not list(tmp_path.glob(".*"))  # no temporary file is left
