@@ -95,7 +95,7 @@ def file_hash(path: Path) -> str:
 
 
 def make_manifest(
-    settings: dict[str, object], data: dict[str, str], commit: str | None = None
+    settings: dict[str, object], data: dict[str, str], origin: dict[str, object] | None = None
 ) -> dict[str, object]:
     """Describe a set of results well enough to produce it again.
 
@@ -105,20 +105,16 @@ def make_manifest(
         Whatever the results depend on, JSON-serialisable: sizes, seeds, checkpoint hash.
     data : dict of str to str
         Content hash of every dataset by name.
-    commit : str, optional
-        Of the code that made the results; by default that of the checkout as it is now.
+    origin : dict, optional
+        The ``versions`` and ``commit`` that made the results; by default those of this process.
 
     Returns
     -------
     dict
         Keys ``settings``, ``data``, ``versions`` and ``commit``.
     """
-    return {
-        "settings": settings,
-        "data": data,
-        "versions": package_versions(),
-        "commit": commit or git_commit(),
-    }
+    here = {"versions": package_versions(), "commit": git_commit()}
+    return {"settings": settings, "data": data, **(origin or here)}
 
 
 def json_hash(content: object) -> str:

@@ -313,7 +313,7 @@ def run_benchmark(
     manifest = make_manifest(
         settings | {"checkpoint": model.content_hash, "arms": list(arms), "seeds": list(seeds)},
         data={table.name: table.content_hash for table in tables.values()},
-        commit=store.commits(run.key for run in runs),
+        origin=store.origin(run.key for run in runs),
     )
     return _collect(store, runs, manifest, out)
 

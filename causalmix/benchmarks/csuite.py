@@ -185,7 +185,7 @@ def benchmark_csuite(
         for way in ways
     ]
     columns = [*_KEY, *_VALUES, "data"]
-    rows, commit = make_rows(out, runs, datasets, columns, also=[*hashes.values()], **computing)
+    rows, origin = make_rows(out, runs, datasets, columns, also=[*hashes.values()], **computing)
     summary = summarise_csuite(rows, published)
     settings = {
         **{name: sorted(rows[name].unique().tolist()) for name in ("n_train", "graph", "method")},
@@ -193,7 +193,7 @@ def benchmark_csuite(
         "n_dags": N_DAGS,
         "n_bootstraps": N_BOOTSTRAPS,
     }
-    write_beside(out, summary, make_manifest(settings, hashes, commit))
+    write_beside(out, summary, make_manifest(settings, hashes, origin))
     together = compare_csuite(rows, published)
     path = out.with_name(f"{out.stem}_comparison.csv")
     replace_file(path, partial(together.to_csv, index=False, float_format="%.6f"))

@@ -183,7 +183,7 @@ def run_discovery_benchmark(
     options |= {name: {"n_bootstraps": n_bootstraps, "code": ours} for name in VARIANTS}
     runs = [run for table in tables for run in table.runs(options)]
     columns = (*_KEY, *SCORES, *_PARTS, "seconds", "outcome", "data", "code")
-    rows, commit = make_rows(
+    rows, origin = make_rows(
         out, runs, {table.name: table for table in tables}, columns, **computing
     )
     summary = summarise(rows)
@@ -199,7 +199,7 @@ def run_discovery_benchmark(
             "methods": {name: each["code"] for name, each in options.items()},
         },
         _data_hashes(csuite),
-        commit,
+        origin,
     )
     write_beside(out, summary, manifest)
     return DiscoveryBenchmark(rows, summary, manifest)

@@ -105,10 +105,10 @@ def compare_with_published(
         for n in n_rows
         for method in METHODS
     ]
-    rows, commit = make_rows(out, runs, datasets, (*_KEY, *SCORES, "data"), **computing)
+    rows, origin = make_rows(out, runs, datasets, (*_KEY, *SCORES, "data"), **computing)
     summary = summarise(rows, published)
     settings = {"n_rows": list(n_rows), "draws": draws}
-    write_beside(out, summary, make_manifest(settings, hashes, commit))
+    write_beside(out, summary, make_manifest(settings, hashes, origin))
     return summary
 
 

@@ -83,7 +83,7 @@ def make_rows(
     *,
     also: Collection[str] = (),
     **computing: Any,
-) -> tuple[pd.DataFrame, str]:
+) -> tuple[pd.DataFrame, dict[str, object]]:
     """Make the runs that the store of a CSV file lacks, and write a row for each.
 
     Parameters
@@ -106,8 +106,8 @@ def make_rows(
     -------
     rows : DataFrame
         In the order of the runs.
-    commit : str
-        Of the code that made them; several by comma.
+    origin : dict
+        Of them, as `make_manifest` takes it.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def make_rows(
     frame = pd.DataFrame([_cells(run, store[run.key]) for run in wanted], columns=list(columns))
     in_order = frame.sort_values(list(columns), kind="stable")
     replace_file(out, lambda path: in_order.to_csv(path, index=False))
-    return frame, store.commits(run.key for run in wanted)
+    return frame, store.origin(run.key for run in wanted)
 
 
 def compute_all(

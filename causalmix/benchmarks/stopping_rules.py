@@ -144,7 +144,7 @@ def benchmark_rules(
             f"n_train={min(n_train)} and a quarter as many for validation."
         )
     columns = [*_KEY, "history", "generator_seconds", "seconds", "data", "tfm"]
-    rows, commit = make_rows(out, runs, chosen, columns, **computing)
+    rows, origin = make_rows(out, runs, chosen, columns, **computing)
     summary = summarise_rules(judge_runs(rows, rules=rules, patience=config.patience))
     settings = {
         "n_train": list(n_train),
@@ -156,7 +156,7 @@ def benchmark_rules(
         "checkpoint": model.content_hash,
     }
     used = {run.table: hashes[run.table] for run in runs}
-    write_beside(out, summary, make_manifest(settings, used, commit))
+    write_beside(out, summary, make_manifest(settings, used, origin))
     return summary
 
 

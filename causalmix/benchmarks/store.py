@@ -118,12 +118,18 @@ class Store:
     def __getitem__(self, key: str) -> dict[str, Any]:
         return self._rows[key]
 
-    def commits(self, keys: Iterable[str]) -> str:
-        """Return the commits of the code that made some runs, as the rows have them.
+    def origin(self, keys: Iterable[str]) -> dict[str, object]:
+        """Return the versions and commits that made some runs, as `make_manifest` takes them.
 
-        A checkout may have moved on since, and a run that is continued may have several.
+        They are those in the rows, for a checkout may have moved on; several are joined by commas.
         """
-        return ", ".join(sorted({self[key]["commit"] or "unknown" for key in keys}))
+        made = {(self[key]["versions"], self[key]["commit"] or "unknown") for key in keys}
+        versions: dict[str, set[str]] = {}
+        for text in sorted({versions for versions, _ in made}):
+            for name, version in json.loads(text).items():
+                versions.setdefault(name, set()).add(version)
+        joined = {name: ", ".join(sorted(found)) for name, found in versions.items()}
+        return {"versions": joined, "commit": ", ".join(sorted({commit for _, commit in made}))}
 
     def why(self, key: str) -> str:
         """Return the last line of the error that a run failed with."""

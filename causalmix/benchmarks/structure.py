@@ -117,8 +117,8 @@ def compare_known_models(
     settings = {"config": asdict(CONFIG), "sizes": SIZES, "n_test": N_TEST, "splits": splits}
     settings |= {"arms": list(ARMS), "checkpoint": load_tfm().content_hash}
     hashes = {name: table.content_hash for name, table in tables.items()}
-    commit = store.commits(run.key for run in runs)
-    write_json(Path(out) / "manifest.json", make_manifest(settings, hashes, commit))
+    origin = store.origin(run.key for run in runs)
+    write_json(Path(out) / "manifest.json", make_manifest(settings, hashes, origin))
     rows = store.runs(KIND)
     return structure_contrasts(rows[rows.index.isin([run.key for run in runs])])
 

@@ -161,7 +161,7 @@ def benchmark_utility(
             f"No table of {folder or 'those embedded'} has {min(n_train) + _MIN_TEST_ROWS} rows, "
             "as n_train needs."
         )
-    rows, commit = make_rows(
+    rows, origin = make_rows(
         out, runs, chosen, [*_KEY, *SCORES, *PRIVACY, "seconds", "data"], **computing
     )
     summary = summarise_utility(rows)
@@ -174,7 +174,7 @@ def benchmark_utility(
         "ctgan_epochs": CTGAN_EPOCHS,
     }
     used = {run.table: chosen[run.table].content_hash for run in runs}
-    write_beside(out, summary, make_manifest(settings, used, commit))
+    write_beside(out, summary, make_manifest(settings, used, origin))
     return summary
 
 

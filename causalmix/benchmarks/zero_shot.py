@@ -194,7 +194,7 @@ def evaluate_tfm(
     if not runs:
         raise DataError(f"Nothing to evaluate in {folder}:\n{describe_skipped(skipped)}")
     values = (*SCORES, *(RELIABILITY if calibration else ()), "seconds")
-    rows, commit = make_rows(out, runs, tables, [*_KEY, *values, "data", "model"], **computing)
+    rows, origin = make_rows(out, runs, tables, [*_KEY, *values, "data", "model"], **computing)
     compared = rows if share is None else rows.assign(n_train=f"{share:.0%}")
     summary = _summarise(compared, tuning)
     traits = summarise_traits(compared, tables)
@@ -212,7 +212,7 @@ def evaluate_tfm(
             "tuning": sorted(tuning),
         },
         {name: table.content_hash for name, table in tables.items() if sizes[name]},
-        commit,
+        origin,
     )
     manifest["skipped"] = skipped
     write_beside(out, summary, manifest)

@@ -75,10 +75,12 @@ def test_figure_and_table_show_the_means_over_all_datasets():
 def test_the_command(shared_data, tmp_path, monkeypatch):
     """On CSuite PC is nearly blind at 100 rows; the probabilities see more of the skeleton.
 
-    The manifest has the commits of the code that made the rows, whatever the checkout is at now.
+    The manifest has commits and versions of the code that made the rows, not those of now.
     """
     commits = iter(["first", *["second"] * 7])
     monkeypatch.setattr("causalmix.benchmarks.engine.git_commit", lambda: next(commits))
+    torches = iter(["2.0", *["2.1"] * 7])
+    monkeypatch.setattr("causalmix.benchmarks.engine._versions", lambda: {"torch": next(torches)})
     monkeypatch.setattr("causalmix.manifest.git_commit", lambda: "now")
     folder = tmp_path / "csuite"
     folder.mkdir()
@@ -94,6 +96,7 @@ def test_the_command(shared_data, tmp_path, monkeypatch):
     assert len(pd.read_csv(tmp_path / "out.csv")) == 2 * 2 * 2
     manifest = json.loads((tmp_path / "out_manifest.json").read_text())
     assert manifest["commit"] == "first, second"
+    assert manifest["versions"] == {"torch": "2.0, 2.1"}
 
 
 def test_mistakes(shared_data, tmp_path):
