@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
 
 from causalmix import BackgroundKnowledge, discover, load_dataset
 from causalmix.benchmarks import (
@@ -228,6 +230,10 @@ def test_voters_have_an_arrow_that_cannot_be_and_knowledge_mends_it():
     assert now.loc["income", "educ"] > now.loc["educ", "income"] + 0.1
     assert was.loc["educ", "income"] > was.loc["income", "educ"]
     assert 0 < now.loc["vote", "PID"] - now.loc["PID", "vote"] < 0.15
+    for held_still in ("1", "age + I(age**2)"):  # what a collider at age would not show
+        models = [held_still, f"{held_still} + TVnews + I(TVnews**2)"]
+        found = anova_lm(*(ols(f"income ~ {model}", voters).fit() for model in models))
+        assert found["Pr(>F)"].iloc[1] > 0.3
     own = before.marks.query("algorithm == 'boss' and source == 'TVnews' and target == 'age'")
     assert own.set_index("mark").loc["---", "frequency"] >= 0.4
 
