@@ -98,10 +98,14 @@ def test_settings_of_other_libraries_change_nothing_and_stay(work, tfm_file):
         with (
             sklearn.config_context(transform_output="pandas"),
             torch.no_grad(),
+            torch.autocast("cpu", torch.bfloat16),
             np.errstate(all="raise"),
             pd.option_context("future.infer_string", True),
         ):
+            state = torch.get_rng_state()
             found = work(tfm_file)
+            assert torch.equal(torch.get_rng_state(), state)
+            assert torch.is_autocast_enabled("cpu")
             assert sklearn.get_config()["transform_output"] == "pandas"
             assert not torch.is_grad_enabled()
             assert torch.get_default_dtype() == torch.float64

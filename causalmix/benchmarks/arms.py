@@ -307,7 +307,7 @@ def run_benchmark(
             for name in arms
         ]
     store = Store(out)
-    compute(runs, store, tables, workers=workers, progress=progress)
+    compute(runs, store, tables, workers=workers, retry=True, progress=progress)
     raise_failures(store, runs)
     settings = {"n_train": n_train, "n_val": n_val, "n_test": n_test, "config": asdict(config)}
     manifest = make_manifest(
@@ -460,6 +460,9 @@ def perform(
         proba = fit_predict_proba(method, split.context(), split.test.X, seed=seed)
         return Outcome(score(y, proba))
     model = _load(**run.places)
+    if model.run_hash != settings["weights"]:  # perhaps replaced since it was loaded
+        _load.cache_clear()
+        model = _load(**run.places)
     if model.run_hash != settings["weights"]:
         raise CausalMixError(
             f"The checkpoint at {run.places['tfm']} has the hash {model.run_hash}; the run asks "
@@ -527,7 +530,7 @@ def raise_failures(store: Store, runs: Sequence[Run]) -> None:
     """
     failed = [run for run in runs if store[run.key]["status"] == "failed"]
     if failed:
-        last = store[failed[0].key]["error"].strip().splitlines()[-1]
+        last = store.why(failed[0].key)
         others = f" So did {len(failed) - 1} others." if len(failed) > 1 else ""
         raise CausalMixError(f"The run {failed[0].label} failed: {last}{others}")
 

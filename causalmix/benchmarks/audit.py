@@ -35,7 +35,7 @@ from causalmix.benchmarks.comparison import verdicts
 from causalmix.benchmarks.curve_analysis import curve_facts
 from causalmix.benchmarks.engine import Run, compute
 from causalmix.benchmarks.labels import ARM_LABELS
-from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.store import Store, reason_of
 from causalmix.data.columns import counted
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.folder import read_tables
@@ -161,14 +161,14 @@ def _compared(stored: Mapping[str, Any], again: Mapping[str, Any], run: Run) -> 
         found[f"{when}_day"] = datetime.fromtimestamp(row["finished"], UTC).date().isoformat()
         found[f"{when}_on"] = row["device"]
     found["commit"] = "" if stored["key"] == run.key else stored["commit"] or "?"
-    found["error"] = (again["error"] or "").strip().split("\n")[-1]
+    found["error"] = reason_of(again["error"]) if again["error"] else ""
     return found
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
     """Scores of a run, and means of its curves."""
     outcome, curves = json.loads(row["outcome"]), json.loads(row["curves"] or "{}")
-    means = {f"mean {name}": np.mean(curves[name]) for name in _CURVES if name in curves}
+    means = {f"mean {n}": np.mean(np.array(curves[n], float)) for n in _CURVES if n in curves}
     return {name: outcome.get(name, np.nan) for name in SCORES} | means
 
 

@@ -431,7 +431,14 @@ def _function(name: str) -> Callable[..., Any]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_of_numpy)
+
+
+def _of_numpy(value: object) -> object:
+    """Return a NumPy number as Python has it."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{value!r} is no value of a run's settings")
 
 
 def _hash(value: object) -> str:

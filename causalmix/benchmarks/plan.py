@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -100,21 +101,20 @@ class Plan:
             check_type(name, getattr(self, name), "Mapping")
         check_type("record_blends", self.record_blends, "bool")
         check_filled(list(self.arms), "arms")
-        for setting in self.config:
-            check_name(setting, vars(FinetuneConfig()), "setting in config")
-        for arm in (arm for pair in self.contrasts for arm in pair):
+        _check_settings(self.config, "config")
+        _check_pairs(self.contrasts, "contrasts", "arms, as [[causal, default]]")
+        for arm in chain.from_iterable(self.contrasts):
             check_name(arm, self.arms, "arm in contrasts")
+        if isinstance(self.tables, str):
+            raise CausalMixError(f"tables is {self.tables!r}; give a list, as [{self.tables}].")
         for name in ("n_test", "least_test", "splits", "seeds", "version"):
             if name != "version" or self.version is not None:
                 check_whole(getattr(self, name), 1, name)
-        for size in self.sizes:
-            if not isinstance(size, Sequence) or len(size) != 2:
-                raise CausalMixError(
-                    f"sizes holds {size!r}; it lists pairs of training and validation rows, as "
-                    "[[120, 30], [90, 22]]."
-                )
-            for rows in size:
-                check_whole(rows, 1, "sizes")
+        check_filled(list(self.sizes), "sizes")
+        shape = "training and validation rows, as [[120, 30], [90, 22]]"
+        _check_pairs(self.sizes, "sizes", shape)
+        for rows in chain.from_iterable(self.sizes):
+            check_whole(rows, 1, "sizes")
 
     @property
     def arms_by_name(self) -> dict[str, Arm]:
@@ -132,13 +132,34 @@ class Plan:
             for key in changes:
                 check_name(key, _ARM_KEYS, f"key of the arm {name!r}")
             arm = ARMS[check_name(changes.pop("arm", name), ARMS, "arm")]
-            config = {**arm.config, **changes.get("config", {})}
-            options = {**arm.options, **changes.get("options", {})}
-            for setting in config:
-                check_name(setting, vars(FinetuneConfig()), f"setting of the arm {name!r}")
+            for key in ("config", "options"):
+                check_type(f"{key} of the arm {name!r}", changes.setdefault(key, {}), "Mapping")
+            for key in ("members", "repeats"):
+                if changes.get(key) is not None:
+                    check_whole(changes[key], 1, f"{key} of the arm {name!r}")
+            _check_settings(changes["config"], f"the arm {name!r}")
+            config = {**arm.config, **changes["config"]}
+            options = {**arm.options, **changes["options"]}
             seeded_generator(arm.generator, options, 0)
             found[name] = replace(arm, **changes | {"config": config, "options": options})
         return found
+
+
+def _check_pairs(values: Iterable[object], name: str, shape: str) -> None:
+    for pair in values:
+        if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+            raise CausalMixError(f"{name} holds {pair!r}; it lists pairs of {shape}.")
+
+
+def _check_settings(config: Mapping[str, object], where: str) -> None:
+    """Refuse settings that there are not, and those that follow from the rows of a split."""
+    for setting in config:
+        check_name(setting, vars(FinetuneConfig()), f"setting in {where}")
+        if setting in ("rows_per_task", "n_synthetic"):
+            raise CausalMixError(
+                f"{where} has {setting}; a benchmark takes it from the rows of a split. Leave it "
+                "out."
+            )
 
 
 @dataclass(frozen=True)

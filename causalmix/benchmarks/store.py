@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 import uuid
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from causalmix.atomic import replace_file
+from causalmix.atomic import make_folder, replace_file
 from causalmix.errors import CausalMixError
 
 FORMAT = "1"
@@ -105,9 +107,13 @@ class Store:
         if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
             raise CausalMixError(f"{self.folder} is a file; a store is a folder.")
         self._rows: dict[str, dict[str, Any]] = {}
-        for path in [] if self.folder is None else self._parts():
-            for row in _read_part(path):
-                self._keep(row)
+        read: set[Path] = set()
+        # Once more where another program has put files together meanwhile.
+        while self.folder is not None and (new := set(self._parts()) - read):
+            for path in sorted(new):
+                for row in _read_part(path):
+                    self._keep(row)
+            read |= new
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -132,8 +138,8 @@ class Store:
         return {"versions": joined, "commit": ", ".join(sorted({commit for _, commit in made}))}
 
     def why(self, key: str) -> str:
-        """Return the last line of the error that a run failed with."""
-        return self[key]["error"].strip().splitlines()[-1]
+        """Return the reason that a run failed for: see `reason_of`."""
+        return reason_of(self[key]["error"])
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take a finished run; it is on the disk after `FLUSH_SECONDS` or `flush`.
@@ -141,8 +147,8 @@ class Store:
         Parameters
         ----------
         row : mapping
-            With `COLUMNS`. A row that ended well takes the place of a failed one; of two that did,
-            the earlier stays.
+            With `COLUMNS`. A row that ended well takes the place of a failed one. Of two that did
+            the earlier stays, of two that failed the later.
         """
         row = {name: row[name] for name in COLUMNS}
         self._keep(row)
@@ -155,11 +161,11 @@ class Store:
 
         Raises
         ------
-        OSError
+        CausalMixError
             If the disk is full or read-only: the rows wait on, and the next call tries again.
         """
         if self._waiting and self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             self._write(self._waiting)
             self._waiting = []
             if len(parts := self._parts()) > _MOST_PARTS:
@@ -283,9 +289,20 @@ class Store:
 
 
 def _preferred(known: dict[str, Any] | None, row: dict[str, Any]) -> dict[str, Any]:
-    """Of two rows of a key, a run that ended well before a failed one, then the earlier."""
+    """Of two rows of a key, a run that ended well before a failed one; see `Store.add`."""
     both = [row] if known is None else [known, row]
-    return min(both, key=lambda each: (each["status"] != "ok", each["finished"]))
+    well = [each for each in both if each["status"] == "ok"]
+    finished = itemgetter("finished")
+    return min(well, key=finished) if well else max(both, key=finished)
+
+
+def reason_of(error: str) -> str:
+    """Return the line of a traceback that names the error, else its last one."""
+    lines = error.strip().splitlines()
+    return ([line for line in lines if _NAMED.match(line)] or lines)[-1]
+
+
+_NAMED = re.compile(r"[\w.]*(Error|Exception)\b")
 
 
 def compare_outcomes(

@@ -17,6 +17,7 @@ def own_settings() -> Iterator[None]:
 
     Also a decorator. scikit-learn's steps return arrays, PyTorch computes in single precision and
     records gradients, NumPy's floating-point errors raise nothing, pandas' text is of dtype object.
+    PyTorch's global generator is where it was afterwards.
     """
     with ExitStack() as stack:
         stack.enter_context(
@@ -29,4 +30,8 @@ def own_settings() -> Iterator[None]:
             torch.set_default_dtype(torch.float32)
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
+            stack.enter_context(torch.random.fork_rng(devices=[]))
+            stack.enter_context(torch.autocast("cpu", enabled=False))
+            if torch.cuda.is_available():
+                stack.enter_context(torch.autocast("cuda", enabled=False))
         yield

@@ -119,8 +119,8 @@ class FinetuneConfig:
         Steps between two validations.
     patience : int, default=12
         Validations in a row without a larger gain, as the rule estimates it, after which the run
-        stops. The default lets a run of the default length go to its end; the recorded runs, judged
-        with less patience, gain less.
+        stops; the rule ``"last"`` does not ask. The default lets a run of the default length go to
+        its end; the recorded runs, judged with less patience, gain less.
     rule : {"log_loss", "smoothed", "repeated_splits", "augmented", "last"}, default="last"
         How the weights to keep are chosen: see `causalmix.finetuning.stopping.RULES`. Without a
         generator ``"augmented"`` is ``"log_loss"``.

@@ -53,9 +53,11 @@ def check_parameters(estimator: BaseEstimator) -> FinetuneConfig:
         check_whole(estimator.n_estimators, 1, "n_estimators")
     chosen = _chosen(estimator.config)
     config = FinetuneConfig(**chosen)
+    defaults = vars(FinetuneConfig())
     given = {name: v for name in _ARGUMENTS if (v := getattr(estimator, name)) is not None}
     for name, value in given.items():
-        if chosen.get(name, value) != value:
+        # A default in config contradicts nothing: set_params(**get_params()) puts them there.
+        if chosen.get(name, value) not in (value, defaults[name]):
             raise CausalMixError(
                 f"{name}={value!r} is given, but config has {name}={chosen[name]!r}; give one of "
                 "the two."

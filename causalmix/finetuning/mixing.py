@@ -27,6 +27,7 @@ from causalmix.prior.tasks import NO_CLASS, PriorConfig, sample_batch
 from causalmix.tfm.encoding import Encoder, Member, memory_options
 
 _LEAST_COLUMNS = 4  # that tasks of the prior range up to
+_LEAST_REHEARSED = 4  # rows of such a task
 _AMPLE = 10**9  # cells: the number of tasks is given
 
 
@@ -301,6 +302,7 @@ class TaskSampler:
         # A purified generator may be left few rows of a model, which would make all tasks small.
         usable = counts >= max(counts.max() / 2, len(self._classes) + 1)
         size = min(counts[usable].min(), len(self._labels), self.config.rows_per_task)
+        size = max(size, len(self._classes) + 1)  # else no query is left
         n_query = max(round(size * self.config.query_share), 1)
         n_query = min(n_query, size - len(self._classes))  # every class is in the context
         model = self._rng.choice(np.flatnonzero(usable))
@@ -310,7 +312,7 @@ class TaskSampler:
 
     def _rehearsed(self, n_tasks: int) -> Batch:
         """Draw tasks of the prior, with as many rows as the others and no more columns."""
-        n_rows = min(self.config.rows_per_task, len(self._labels))
+        n_rows = max(min(self.config.rows_per_task, len(self._labels)), _LEAST_REHEARSED)
         share = 1 - max(round(n_rows * self.config.query_share), 1) / n_rows
         prior = PriorConfig(
             rows=(n_rows, n_rows),

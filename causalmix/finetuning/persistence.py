@@ -120,7 +120,7 @@ def classifier_state(classifier: Any, fitted: Fitted) -> dict[str, Any]:
         "columns": fitted.columns,
         "target": fitted.context.y.name,
         "schema": classifier._schema.as_json(),
-        "n_estimators": fitted.n_estimators,
+        "n_estimators": json_value("n_estimators", fitted.n_estimators),
         "seed": fitted.seed,
         "report": asdict(classifier.report_),
         "history": classifier.history_.to_dict(orient="list"),
@@ -155,6 +155,8 @@ def learned_attributes(state: dict[str, Any]) -> dict[str, Any]:
 def _label_dtype(classes: Mapping[str, Any]) -> np.dtype:
     """Return the type of class labels; raise ValueError where it is larger than they need."""
     dtype = np.dtype(classes["dtype"])
+    if dtype.kind == "U":  # text is as wide as the widest of the rows that it was cut from
+        return np.array(classes["values"], dtype=str).dtype
     longest = max((len(str(value)) for value in classes["values"]), default=0)
     if dtype.itemsize > max(16, 4 * longest):  # 4 bytes a character; numbers have 16 at most
         raise ValueError(

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.own_settings import own_settings
 from causalmix.data.splitting import Split, holdout_split
-from causalmix.errors import CausalMixError, TimeLimitWarning, check_name, check_seed
+from causalmix.errors import CausalMixError, TimeLimitWarning, check_name, check_seed, check_whole
 from causalmix.finetuning.config import RATE_SCHEDULES, FinetuneConfig
 from causalmix.finetuning.mixing import Batch, TaskSampler, codes_of
 from causalmix.finetuning.monitor import Monitor
@@ -128,8 +128,8 @@ def finetune(
         Rules besides the config's whose curves the history is to hold, for analysis.
     record_blends : bool, default=False
         Whether the history also holds, for analysis, the curves of what lies half-way between the
-        network before and after training: ``half_…`` of their weights, ``mean_…`` of their
-        predictions.
+        network before training and the one that is validated: ``half_…`` of their weights,
+        ``mean_…`` of their predictions.
     progress : bool, default=False
         Whether to show a progress bar on standard error.
 
@@ -154,6 +154,8 @@ def finetune(
     weights, loss and validation are in single precision everywhere.
     """
     check_seed(seed)
+    if n_estimators is not None:
+        check_whole(n_estimators, 1, "n_estimators")
     config = (config or FinetuneConfig()).settled(tfm.network, generator is not None)
     if generator is None or not config.steps:  # then none is fitted
         config = config.without_generator()
@@ -306,6 +308,7 @@ class _Run:
         weights = monitor.chosen_weights
         tuned.network.load_state_dict(self.tfm.network.state_dict() if weights is None else weights)
         tuned.network.eval()
+        tuned.network.zero_grad()  # gradients are as large as the network
         return FinetuneResult(
             tuned,
             monitor.history,

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from causalmix.errors import CheckpointError
+from causalmix.errors import CheckpointError, check_range, check_whole
 from causalmix.pretraining.heldout import HELD_OUT_HASH
 from causalmix.prior.tasks import PriorConfig
 
@@ -50,8 +50,8 @@ class PretrainConfig:
     Attributes
     ----------
     steps : int
-        Optimiser steps. With `decay_steps` the only setting that may change when an interrupted
-        run goes on, because the plateau before the decay does not depend on it.
+        Optimiser steps. With `decay_steps` the only setting that may change when a run goes on.
+        Before the decay that makes no difference; after it, the rate rises to the plateau again.
     batches_per_step : int
         Batches of synthetic tasks whose gradients are averaged in a step.
     learning_rate : float
@@ -96,6 +96,15 @@ class PretrainConfig:
     clip_norm: float = 1.0
     start: str = ""
     held_out: str = HELD_OUT_HASH
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batches_per_step", "evaluate_every"):
+            check_whole(getattr(self, name), 1, name)
+        for name in ("warmup_steps", "decay_steps", "curriculum_steps"):
+            check_whole(getattr(self, name), 0, name)
+        for name in ("learning_rate", "clip_norm"):
+            check_range(getattr(self, name), "(0, inf)", name)
+        check_range(self.weight_decay, "[0, inf)", "weight_decay")
 
 
 def read_config(path: Path = PRETRAINING) -> PretrainConfig:

@@ -34,7 +34,7 @@ from tabpfn.inference_config import InferenceConfig
 from tabpfn.model_loading import resolve_model_path
 
 from causalmix.data.own_settings import own_settings
-from causalmix.errors import CheckpointError, DataError, check_name, naming
+from causalmix.errors import CheckpointError, DataError, check_name, check_type, naming
 from causalmix.manifest import file_hash
 from causalmix.tfm.checkpoint import (
     OTHERS,
@@ -407,6 +407,7 @@ def load_tfm(name: str | Path = "embedded", *, device: str = "cpu") -> Foundatio
         If the device is unknown or absent.
     """
     where = find_device(device)
+    check_type("name", name, "str | Path")
     path = _checkpoint_path(name)
     checkpoint = read_checkpoint(path)
     config = dict(checkpoint["config"])

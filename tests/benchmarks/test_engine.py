@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from causalmix.benchmarks import engine
+from causalmix.benchmarks import store as store_module
 from causalmix.benchmarks.engine import Kind, Run, code_hash, compute
 from causalmix.benchmarks.merging import merge_stores
 from causalmix.benchmarks.store import COLUMNS, Store
@@ -266,6 +267,32 @@ def test_two_programs_write_to_one_folder(tmp_path):
     one.compact()
     two.compact()
     assert len(Store(tmp_path)) == 6
+
+
+def test_files_that_are_put_together_while_a_store_is_opened_are_read(tmp_path, monkeypatch):
+    for run in numbers(3):
+        store = Store(tmp_path)
+        store.add(row_of(run))
+        store.flush()
+    read = store_module._read_part
+    others = iter([lambda: Store(tmp_path).compact()])
+
+    def interrupted(path):
+        found = read(path)
+        next(others, lambda: None)()
+        return found
+
+    monkeypatch.setattr(store_module, "_read_part", interrupted)
+    assert len(Store(tmp_path)) == 3
+
+
+def test_of_two_failures_the_later_is_told_by_the_line_that_names_it(tmp_path):
+    (run,) = numbers(1)
+    store = Store(tmp_path)
+    traces = ["OSError: no room", "pkg.ValidationError: 1 value\nmembers\n  no number\n  See https"]
+    for when, trace in enumerate(traces):
+        store.add(row_of(run, status="failed", error=f"Traceback:\n{trace}", finished=float(when)))
+    assert store.why(run.key) == "pkg.ValidationError: 1 value"
 
 
 def test_the_earlier_of_two_rows_stays_and_differences_are_named(tmp_path):

@@ -253,6 +253,22 @@ def test_a_configuration_with_an_unknown_setting_is_refused(tmp_path):
 # ---- held-out tasks ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("batches_per_step", 0), ("evaluate_every", 0), ("learning_rate", 0.0)]
+)
+def test_a_configuration_that_makes_no_sense_is_refused(name, value):
+    with pytest.raises(CausalMixError, match=name):
+        replace(TINY, **{name: value})
+
+
+def test_the_callers_random_numbers_are_left_alone(tmp_path):
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    pretrain(tmp_path, replace(TINY, steps=1))
+    assert torch.equal(torch.rand(1), expected)
+
+
 def test_the_loss_in_batches_is_the_mean_of_the_loss_of_each_task():
     torch.manual_seed(0)
     network = module.build_network(module.ARCHITECTURE, TINY.network).eval()
