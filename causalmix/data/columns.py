@@ -21,6 +21,7 @@ converted is named in a note, which the caller shows as a warning.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -123,9 +124,12 @@ def natural_order(names: Iterable[str]) -> list[str]:
     """
     names = list(names)
     try:
-        return sorted(names, key=lambda name: (float(name), name))
+        numbers = {name: float(name) for name in names}
     except ValueError:
         return sorted(names, key=_natural_key)
+    if any(map(math.isnan, numbers.values())):  # which is neither before nor after another
+        return sorted(names, key=_natural_key)
+    return sorted(names, key=lambda name: (numbers[name], name))
 
 
 def _natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:

@@ -220,7 +220,7 @@ def read(column: pd.Series, diagnosis: Diagnosis) -> tuple[pd.Series, Unread]:
     if diagnosis.kind == "category":
         return _read_levels(column, diagnosis.levels, unread), unread
     if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
+        column = column.astype(object if column.hasnans else column.cat.categories.dtype)
     dtype = column.dtype
     if diagnosis.kind == "number" and pd.api.types.is_bool_dtype(dtype):
         column = column.astype("Int8")

@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
+from causalmix.data.columns import listed
+from causalmix.errors import DataError, quoted
+
 _CHUNK = 2_000_000  # distances at a time: 16 MB
 
 
@@ -41,8 +44,11 @@ def code_columns(
             categorical.append(name)
             continue
         if values.isna().any():
-            columns[f"{name} is missing"] = values.isna().astype(int)
-            categorical.append(f"{name} is missing")
+            where = f"{name} is missing"
+            while where in everything:
+                where += "'"
+            columns[where] = values.isna().astype(int)
+            categorical.append(where)
         known = scale[name].dropna().astype(float)
         low, width, median = (
             (known.min(), np.ptp(known) or 1.0, known.median()) if len(known) else (0.0, 1.0, 0.0)
@@ -84,6 +90,24 @@ def gower_distances(a: pd.DataFrame, b: pd.DataFrame, categorical: Sequence[str]
     return total / a.shape[1]
 
 
+def check_same_columns(a: pd.DataFrame, b: pd.DataFrame) -> None:
+    """Raise DataError, which names them, if one of two tables has columns that the other lacks."""
+    if different := list(a.columns.symmetric_difference(b.columns, sort=False)):
+        raise DataError(
+            f"Columns that only one of the tables has: {listed(different)}. Give both the same."
+        )
+
+
+def _check_alike(records: pd.DataFrame, rows: pd.DataFrame) -> None:
+    check_same_columns(records, rows)
+    for name in records:
+        kinds = {pd.api.types.is_numeric_dtype(table[name].dtype) for table in (records, rows)}
+        if len(kinds) == 2 and records[name].notna().any() and rows[name].notna().any():
+            raise DataError(
+                f"Column {quoted(name)} holds numbers in one of the tables only. Give both alike."
+            )
+
+
 def distance_to_closest_record(
     records: pd.DataFrame, rows: pd.DataFrame | None = None
 ) -> np.ndarray:
@@ -103,8 +127,15 @@ def distance_to_closest_record(
     -------
     ndarray of float, shape (n_rows,) or (n_records,)
         0 for a copy; infinite where there is no other record.
+
+    Raises
+    ------
+    DataError
+        If only one of the tables has a column, or holds numbers in it.
     """
     alone = rows is None
+    if not alone:
+        _check_alike(records, rows)
     (coded, others), categorical = code_columns([records, records if alone else rows], records)
     nearest = np.empty(len(others))
     step = max(1, _CHUNK // max(len(coded), 1))

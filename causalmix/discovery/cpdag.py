@@ -185,7 +185,8 @@ def discover_cpdag(
     categorical = np.isin(searched, [names.index(name) for name in codec.categorical])
     values = complete(codec.encode(data).to_numpy()[:, searched], categorical)
     test = DegenerateGaussian(values, np.flatnonzero(categorical), squares=True)
-    known = knowledge.constraints(names).take(searched)
+    constraints = knowledge.constraints(names)
+    known = constraints.take(searched)
     skeleton = search_skeleton(test, known, alpha, _MAX_CONDITIONING)
     marks = orient_pc(skeleton, test, alpha, known)
     found = np.zeros((len(names), len(names)), dtype=bool)
@@ -193,7 +194,7 @@ def discover_cpdag(
     directed = nx.from_numpy_array(found & ~found.T, create_using=nx.DiGraph)
     for cycle in nx.strongly_connected_components(directed):
         within = np.ix_(list(cycle), list(cycle))
-        found[within] |= found[within].T
+        found[within] |= found[within].T & ~constraints.forbidden[within]
     return _with_edges(names, found)
 
 

@@ -203,7 +203,7 @@ def describe_dags(
     off_diagonal = ~np.eye(len(others), dtype=bool)
     rows = {}
     for name, dags in samples.items():
-        drawn = np.mean([nx.to_numpy_array(dag, nodelist=edges.names) > 0 for dag in dags], axis=0)
+        drawn = np.mean([nx.to_numpy_array(dag, edges.names, weight=None) for dag in dags], axis=0)
         parents = np.array([dag.in_degree(target) for dag in dags])
         distance = np.abs(drawn - edges.matrix)[pairs][off_diagonal]
         rows[name] = {

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import yaml
 
 from causalmix.data.files import read_table
@@ -33,8 +34,9 @@ class BackgroundKnowledge:
     forbidden : sequence of (str, str), default=()
         Edges (cause, effect) that no graph has; the effect may still be a cause of the cause.
     tiers : sequence of sequence of str, default=()
-        Columns in their order in time: no column is a cause of one in an earlier tier. Edges
-        within a tier are free, and so is a column that is in no tier.
+        Columns in their order in time: no edge goes from a column to one of an earlier tier. Edges
+        within a tier are free, and so is a column that is in no tier: by way of it a later column
+        may still be a cause of an earlier one. Give all columns a tier to rule that out.
 
     Raises
     ------
@@ -316,7 +318,13 @@ def load_graph(path: str | Path) -> nx.DiGraph:
                 f"{path} has no columns cause and effect; its first line is to be cause,effect, "
                 "and each other line an edge."
             )
-        graph = frame[list(pairs[0])].astype(str).itertuples(index=False, name=None)
+        edges = frame[list(pairs[0])].map(lambda name: "" if pd.isna(name) else str(name).strip())
+        if (gaps := (edges == "").any(axis=1)).any():
+            raise DataError(
+                f"{path} lacks a cause or an effect in its row {int(gaps.argmax()) + 1} after the "
+                "first line. Fill it in, or take the row out."
+            )
+        graph = edges.itertuples(index=False, name=None)
     try:
         return read_graph(graph)
     except CausalMixError as error:
@@ -341,7 +349,8 @@ def check_acyclic(graph: nx.DiGraph) -> None:
 
 
 def _pair(edge: Sequence[str], field: str) -> Edge:
-    if isinstance(edge, str) or not isinstance(edge, Iterable) or len(tuple(edge)) != 2:
+    unordered = isinstance(edge, str | set | frozenset)
+    if unordered or not isinstance(edge, Iterable) or len(tuple(edge)) != 2:
         raise CausalMixError(f"{field} contains {edge!r}; an edge is a pair (cause, effect).")
     return _names(edge, field)
 

@@ -36,6 +36,7 @@ def remove_by_possible_dsep(
     test: IndependenceTest,
     alpha: float,
     known: Constraints,
+    tried: int,
     deadline: float,
 ) -> Skeleton:
     """Return the skeleton without the edges that possible-d-sep sets separate.
@@ -49,6 +50,8 @@ def remove_by_possible_dsep(
         Of PC; it is not changed.
     test, alpha, known
         As for the skeleton.
+    tried : int
+        Up to which size the skeleton's search has tried sets of neighbours.
     deadline : float
         On the clock of `time.monotonic`.
 
@@ -66,7 +69,7 @@ def remove_by_possible_dsep(
     kept = known.required | known.required.T
     for x, y in np.argwhere(np.triu(skeleton.adjacent & ~kept, 1)).tolist():
         found = []
-        for given in _candidate_sets(marks, x, y):
+        for given in _candidate_sets(marks, x, y, tried):
             if time.monotonic() > deadline:
                 raise OutOfTimeError
             if test.separators(x, y, [given], alpha):
@@ -78,7 +81,7 @@ def remove_by_possible_dsep(
     return Skeleton(adjacent, separators)
 
 
-def _candidate_sets(marks: np.ndarray, x: int, y: int) -> list[tuple[int, ...]]:
+def _candidate_sets(marks: np.ndarray, x: int, y: int, tried: int) -> list[tuple[int, ...]]:
     """Return the sets to try for a pair: those that the skeleton's search has not tried."""
     near = [set(np.flatnonzero(marks[node])) for node in (x, y)]
     sets: dict[tuple[int, ...], None] = {}
@@ -86,7 +89,11 @@ def _candidate_sets(marks: np.ndarray, x: int, y: int) -> list[tuple[int, ...]]:
         nodes = sorted(possible_dsep(marks, start, end)[:MAX_NODES])
         for size in range(1, MAX_SUBSET + 1):
             sets |= dict.fromkeys(combinations(nodes, size))
-    return [given for given in sets if not any(near_one.issuperset(given) for near_one in near)]
+    return [
+        given
+        for given in sets
+        if len(given) > tried or not any(one.issuperset(given) for one in near)
+    ]
 
 
 def possible_dsep(marks: np.ndarray, x: int, y: int) -> list[int]:

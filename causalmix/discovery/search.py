@@ -107,7 +107,7 @@ def _search_by_tests(
         deadline = time.monotonic() + options.possible_dsep_seconds
         try:
             starts["bounded_fci"] = remove_by_possible_dsep(
-                skeleton, test, options.alpha, known, deadline
+                skeleton, test, options.alpha, known, options.max_conditioning, deadline
             )
         except OutOfTimeError:
             late = True

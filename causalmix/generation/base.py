@@ -60,7 +60,11 @@ class TableGenerator(ABC):
         table, target = labelled_table(X, y)
         self._dtypes, self._target_name, self._target_dtype = X.dtypes, y.name, y.dtype
         self.target_ = target
-        self._fit(table)
+        try:
+            self._fit(table)
+        except BaseException:
+            del self.target_  # no half of an earlier fit is left to draw from
+            raise
         return self
 
     @own_settings()

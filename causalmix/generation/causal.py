@@ -322,7 +322,8 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
     def _check_do(self) -> None:
         """Raise now, not when rows are drawn, if what is to be set is no column or value."""
         for name, value in (self.do or {}).items():
-            self.models_[0].check_value(name, value)
+            for model in self.models_:  # of resampled rows, one may lack a rare level
+                model.check_value(name, value)
             if name == self.target_ and not any(dag.out_degree(name) for dag in self.dags_):
                 raise DataError(
                     f"do sets the target {quoted(name)}, which causes nothing in any graph: no "
@@ -591,7 +592,7 @@ def _edges_of_dag(dag: nx.DiGraph, table: pd.DataFrame, target: Hashable) -> Edg
     names = tuple(table)
     for node in dag:
         check_name(node, names, "column in the graph:")
-    if target not in dag:
+    if target not in dag or not dag.degree(target):
         raise DataError(
             f"The graph has no edge with the target {quoted(target)}: its labels would have "
             "nothing to do with the other columns. Add those that you know."

@@ -16,7 +16,7 @@ class MixupGenerator(ByClassGenerator):
     Two different training rows of a class and a weight w from Beta(alpha, alpha) make a row. A
     number is w times that of the first row plus 1 − w times that of the second; a category is the
     first row's with probability w, else the second's. So is a number that either row lacks, which
-    keeps gaps at their share and together with what they go with. A class of one row repeats it.
+    keeps gaps at their share; each cell takes its row by itself. A class of one row repeats it.
 
     Parameters
     ----------

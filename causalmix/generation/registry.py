@@ -106,8 +106,8 @@ class PerturbationGenerator(TableGenerator):
     """Training rows drawn with replacement and slightly changed; classes stay.
 
     A number gets Gaussian noise with a share of its column's standard deviation; a category is
-    replaced, with a small probability, by a draw from its column. Missing cells stay missing. This
-    is this project's own definition of table augmentation, not that of another paper.
+    replaced, with a small probability, by a draw from its column. Missing numbers stay missing.
+    This is this project's own definition of table augmentation, not that of another paper.
 
     Parameters
     ----------

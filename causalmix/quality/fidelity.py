@@ -12,8 +12,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from causalmix.data.backing import numpy_backed
-from causalmix.data.columns import listed
-from causalmix.data.gower import code_columns
+from causalmix.data.gower import check_same_columns, code_columns
 from causalmix.data.numpy_seed import numpy_seed
 from causalmix.data.own_settings import own_settings
 from causalmix.errors import DataError, check_seed, check_whole, quoted
@@ -70,13 +69,6 @@ def _values(column: pd.Series) -> tuple[np.ndarray, bool]:
         ) from error
 
 
-def _check_alike(real: pd.DataFrame, synthetic: pd.DataFrame) -> None:
-    if different := list(real.columns.symmetric_difference(synthetic.columns, sort=False)):
-        raise DataError(
-            f"Columns that only one of the tables has: {listed(different)}. Give both the same."
-        )
-
-
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
     ranks = np.array([rankdata(a), rankdata(b)])
     if not len(a) or (np.ptp(ranks, axis=1) == 0).any():
@@ -123,7 +115,7 @@ def correlation_matrix_difference(real: pd.DataFrame, synthetic: pd.DataFrame) -
     DataError
         If the tables have different columns, or one of another type, as text.
     """
-    _check_alike(real, synthetic)
+    check_same_columns(real, synthetic)
     difference = association_matrix(real) - association_matrix(synthetic)
     return float(np.linalg.norm(difference.to_numpy()))
 
@@ -158,7 +150,7 @@ def k_marginal_tvd(real: pd.DataFrame, synthetic: pd.DataFrame, *, n_bins: int =
     Tugnoli et al. (2026), arXiv 2603.10254.
     """
     check_whole(n_bins, 2, "n_bins")
-    _check_alike(real, synthetic)
+    check_same_columns(real, synthetic)
     real, synthetic = numpy_backed(real), numpy_backed(synthetic)
     codes = [_level_codes(real[name], synthetic[name], n_bins) for name in real]
     distances = []
@@ -222,7 +214,7 @@ def nearest_neighbour_adversarial_accuracy(
     """
     check_seed(seed)
     check_whole(n_resample, 1, "n_resample")
-    _check_alike(real, synthetic)
+    check_same_columns(real, synthetic)
     real, synthetic = numpy_backed(real), numpy_backed(synthetic)
     evaluate = _syntheval("metrics.privacy.metric_nn_adversarial_accuracy").evaluate_dataset_nnaa
     both = pd.concat([real, synthetic], ignore_index=True)

@@ -127,6 +127,11 @@ FAMILIES: dict[str, Callable[[np.ndarray], Density]] = {
 class ObservedValues(gcm.EmpiricalDistribution):
     """gcm's distribution that draws the values it was fitted to, numbers or strings."""
 
+    def fit(self, X: np.ndarray) -> None:
+        """Take the values of shape (n,) or (n, 1)."""
+        super().fit(X)
+        vars(self).pop("_ranked", None)
+
     def quantiles(self, levels: np.ndarray) -> np.ndarray:
         """Value (n,) at each level (n,) in [0, 1]; each has as many levels as its share."""
         ranked = self._ranked
@@ -200,6 +205,7 @@ class StackedDensity(Copied, StochasticModel):
 
     def fit(self, X: np.ndarray) -> None:
         """Estimate from values of shape (n,) or (n, 1), without NaN."""
+        vars(self).pop("_cdf_on_grid", None)
         values = np.asarray(X, float).ravel()
         self._centre, self._scale = values.mean(), values.std()
         scaled = (values - self._centre) / self._scale

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from decimal import Decimal
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -235,6 +236,8 @@ def test_natural_order():
     assert natural_order(["10", "9", "-1"]) == ["-1", "9", "10"]
     assert natural_order(["c10", "c9", "b"]) == ["b", "c9", "c10"]
     assert natural_order(["10 a", "9 a", "x"]) == ["9 a", "10 a", "x"]
+    orders = {tuple(natural_order(names)) for names in permutations(["3", "nan", "1", "20"])}
+    assert orders == {("1", "3", "20", "nan")}
 
 
 def test_agreement_with_published_types(shared_data, tmp_path):

@@ -46,3 +46,11 @@ def test_a_constant_or_empty_column_tells_no_rows_apart():
     frame = pd.DataFrame({"same": [3.0, 3.0], "none": [np.nan, np.nan], "x": [0.0, 1.0]})
     (coded,), categorical = code_columns([frame], frame)
     assert gower_distances(coded, coded, categorical)[0, 1] == 1 / 4
+
+
+def test_a_column_may_be_called_as_the_gaps_of_another_are():
+    frame = pd.DataFrame({"age": [1, 2, np.nan, 4], "age is missing": [100, 0, 50, 7]})
+    (coded,), categorical = code_columns([frame], frame)
+    assert len(coded.columns) == 3
+    assert coded["age is missing"].tolist() == [1.0, 0.0, 0.5, 0.07]
+    assert coded[categorical[0]].tolist() == [0, 0, 1, 0]

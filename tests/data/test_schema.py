@@ -83,6 +83,13 @@ def test_times_of_json_are_dates_with_a_warning():
         assert_same(schema.read(back), cleaned)
 
 
+def test_numbers_that_come_as_categories_with_a_gap_are_read():
+    schema, _ = learned(pd.DataFrame({"k": [1.5, 2.0, 3.0, 4.5], "l": [1.0, 2.5, 3.5, 4.0]}))
+    later = pd.DataFrame({"k": pd.Categorical([1, 2, None]), "l": [1.0, 2.0, 3.0]})
+    assert schema.read(later)["k"].tolist()[:2] == [1, 2]
+    assert schema.read(later)["k"].isna().tolist() == [False, False, True]
+
+
 def test_unseen_values_are_warned_of_by_column():
     frame = table()
     schema, _ = learned(frame)

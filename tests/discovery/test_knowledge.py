@@ -45,6 +45,7 @@ def chain(n: int = 500) -> pd.DataFrame:
         ({"required": [("a", "b"), ("b", "a")]}, "cycle, a → b → a"),
         ({"forbidden": [("a", "a")]}, "a → a joins a column to itself"),
         ({"forbidden": [3]}, "forbidden contains 3; an edge is a pair"),
+        ({"required": [{"a", "b"}]}, "required contains {.*}; an edge is a pair"),
         ({"tiers": ["age", "income"]}, r"tiers contains 'age'; .* as \['age'\]"),
         ({"tiers": [3]}, "tiers contains 3"),
         ({"tiers": [["a", ["b"]]]}, r"tiers contains \['a', \['b'\]\]; its members are names"),
@@ -251,6 +252,7 @@ def test_a_graph_comes_from_every_kind_of_file(tmp_path):
     [
         ("g.csv", "cause,effect\na,b\nb,a\n", "has a cycle: a → b → a"),
         ("g.csv", "a,b\nb,c\n", "first line is to be cause,effect"),
+        ("g.csv", "cause,effect\n1,2\n2,\n", "lacks a cause or an effect in its row 2"),
         ("g.csv", "cause,effect\n", "no rows"),
         ("g.gml", "graph [", "cannot be read as a graph"),
         ("g.graphml", "<x>", "cannot be read as a graph"),

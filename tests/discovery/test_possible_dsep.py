@@ -65,7 +65,7 @@ NEEDS_STAGE = nx.DiGraph(
 def test_removes_what_neighbours_do_not_separate():
     test, known = Oracle(NEEDS_STAGE), NO_KNOWLEDGE.constraints(range(7))
     skeleton = search_skeleton(test, known, 0.5, max_conditioning=5)
-    narrowed = remove_by_possible_dsep(skeleton, test, 0.5, known, math.inf)
+    narrowed = remove_by_possible_dsep(skeleton, test, 0.5, known, 5, math.inf)
     assert skeleton.adjacent[X, Y]
     assert (inseparable(NEEDS_STAGE, 7) == narrowed.adjacent).all()
     assert narrowed.separators[X, Y] == narrowed.separators[Y, X]
@@ -73,12 +73,21 @@ def test_removes_what_neighbours_do_not_separate():
     assert not test(X, Y, narrowed.separators[X, Y] - {C})
 
 
+def test_larger_sets_of_neighbours_than_the_skeleton_tried_are_tried():
+    """Three paths from 0 to 4 need three columns; the skeleton's sets have two at most."""
+    dag = nx.DiGraph([(0, middle) for middle in (1, 2, 3)] + [(middle, 4) for middle in (1, 2, 3)])
+    test, known = Oracle(dag), NO_KNOWLEDGE.constraints(range(5))
+    skeleton = search_skeleton(test, known, 0.5, max_conditioning=2)
+    assert skeleton.adjacent[0, 4]
+    assert not remove_by_possible_dsep(skeleton, test, 0.5, known, 2, math.inf).adjacent[0, 4]
+
+
 def test_removes_no_edge_of_the_true_skeleton():
     for seed in range(30):
         dag = graph_with_latents(seed, 6)
         test, known = Oracle(dag), NO_KNOWLEDGE.constraints(range(6))
         skeleton = search_skeleton(test, known, 0.5, max_conditioning=1)
-        narrowed = remove_by_possible_dsep(skeleton, test, 0.5, known, math.inf)
+        narrowed = remove_by_possible_dsep(skeleton, test, 0.5, known, 1, math.inf)
         assert not (inseparable(dag, 6) & ~narrowed.adjacent).any()
         for x, y in np.argwhere(skeleton.adjacent & ~narrowed.adjacent).tolist():
             assert test(x, y, narrowed.separators[x, y])
@@ -101,9 +110,9 @@ def test_required_edges_stay_and_time_runs_out():
     test, free = Oracle(NEEDS_STAGE), NO_KNOWLEDGE.constraints(range(7))
     known = BackgroundKnowledge(required=[(X, Y)]).constraints(range(7))
     skeleton = search_skeleton(test, known, 0.5, max_conditioning=5)
-    assert remove_by_possible_dsep(skeleton, test, 0.5, known, math.inf).adjacent[X, Y]
+    assert remove_by_possible_dsep(skeleton, test, 0.5, known, 5, math.inf).adjacent[X, Y]
     with pytest.raises(OutOfTimeError):
-        remove_by_possible_dsep(skeleton, test, 0.5, free, -math.inf)
+        remove_by_possible_dsep(skeleton, test, 0.5, free, 5, -math.inf)
 
 
 def latent_table(n: int = 300, d: int = 12) -> pd.DataFrame:

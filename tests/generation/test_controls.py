@@ -195,12 +195,17 @@ def test_an_intervention_has_the_effects_of_the_graph_and_no_others(known):
     assert labels.value_counts()["low"] == 20
 
 
+ISOLATED = nx.DiGraph([("a", "b")])
+ISOLATED.add_node(TARGET)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"graph": [("a", "b"), ("b", "a")]}, "cycle: a → b → a"),
         ({"graph": [("a", "bb"), ("a", TARGET)]}, "Unknown column in the graph: 'bb'"),
         ({"graph": [("a", "b")]}, "no edge with the target 'label'"),
+        ({"graph": ISOLATED}, "no edge with the target 'label'"),
         ({"graph": KNOWN, "knowledge": {"required": [("a", "b")]}}, "apply to graph=a known graph"),
         ({"graph": KNOWN, "do": {"z": 1}}, "no column 'z'"),
         ({"graph": KNOWN, "do": {"a": "much"}}, "'a' is numeric and cannot be 'much'"),
@@ -211,3 +216,12 @@ def test_a_graph_or_intervention_that_does_not_fit_is_refused(options, message):
     X, y = chain(60)
     with pytest.raises(CausalMixError, match=message):
         CausalGenerator(**options, noise="stacked").fit(X, y)
+
+
+def test_a_fit_that_fails_leaves_nothing_to_draw_from():
+    X, y = chain(60)
+    generator = CausalGenerator(graph=KNOWN, noise="stacked").fit(X, y)
+    with pytest.raises(CausalMixError, match="Unknown column in the graph"):
+        generator.fit(X.rename(columns={"a": "other"}), y)
+    with pytest.raises(CausalMixError, match="not fitted"):
+        generator.sample(3, 0)

@@ -81,6 +81,22 @@ def test_too_few_rows_and_no_distance_are_refused():
             near_copy_share(two, row, fraction=fraction)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows[["a"]], "only one of the tables has: 'b'"),
+        (lambda rows: rows.assign(c=1), "only one of the tables has: 'c'"),
+        (lambda rows: rows.astype({"b": str}), "'b' holds numbers in one of the tables only"),
+    ],
+)
+def test_tables_that_are_not_alike_are_refused(change, message):
+    rows = pd.DataFrame({"a": range(1, 5), "b": range(1, 5)})
+    with pytest.raises(DataError, match=message):
+        near_copy_share(rows, change(rows))
+    with pytest.raises(DataError, match=message):
+        membership_attack(rows, change(rows), rows)
+
+
 def test_an_attack_finds_who_was_copied_and_nobody_behind_rows_of_the_same_distribution():
     rng = np.random.default_rng(0)
     real, others, new = (

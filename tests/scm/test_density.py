@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -140,3 +142,15 @@ def test_of_many_values_a_part_decides_the_weights_and_all_the_parameters():
     drawn = density.draw_samples(200_000).ravel()
     assert drawn.mean() == pytest.approx(values.mean(), abs=0.03)
     assert drawn.std() == pytest.approx(values.std(), rel=0.01)
+
+
+@pytest.mark.parametrize("kind", [StackedDensity, ObservedValues])
+def test_what_is_fitted_anew_forgets_what_it_was_fitted_to(kind):
+    first, second = np.random.default_rng(0).normal(size=(2, 200)) * [[1], [9]]
+    levels, used, fresh = np.array([0.1, 0.5, 0.9]), kind(), kind()
+    used.fit(first)
+    used.quantiles(levels)
+    used = deepcopy(used)
+    for model in (used, fresh):
+        model.fit(second)
+    np.testing.assert_array_equal(used.quantiles(levels), fresh.quantiles(levels))
