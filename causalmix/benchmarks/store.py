@@ -270,7 +270,8 @@ class Store:
     def _write(self, rows: list[dict[str, Any]]) -> None:
         table = pa.Table.from_pylist(rows, _SCHEMA)
         path = self.folder / f"part-{uuid.uuid4().hex[:16]}.parquet"
-        replace_file(path, lambda partial: pq.write_table(table, partial, compression="zstd"))
+        options = {"compression": "zstd", "write_page_checksum": True}
+        replace_file(path, lambda partial: pq.write_table(table, partial, **options))
 
     def _merge_parts(self, parts: list[Path], *, all_of_them: bool = False) -> None:
         """Write the rows of small files into one, then delete those; a kill leaves rows twice."""
@@ -340,20 +341,21 @@ def _apart(a: object, b: object) -> float:
 def _read_part(path: Path) -> list[dict[str, Any]]:
     """Read one file; a damaged one is named and passed over."""
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
+        found = (table.schema.metadata or {})[_MARK].decode()
+        rows = table.select(list(COLUMNS) if found == FORMAT else []).to_pylist()
     except FileNotFoundError:  # another program has just put it together with others
         return []
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, KeyError, UnicodeDecodeError, pa.ArrowException) as error:
         warnings.warn(
             f"{path} is damaged ({str(error).splitlines()[0]}). Its runs are missing and will be "
             "computed again; delete it, or put a copy in its place.",
             stacklevel=4,
         )
         return []
-    found = (table.schema.metadata or {}).get(_MARK, b"none").decode()
     if found != FORMAT:
         raise CausalMixError(
             f"{path} is of version {found} of the store's format, this is version {FORMAT}. Choose "
             "another folder, or the version of causalmix that wrote it."
         )
-    return table.to_pylist()
+    return rows

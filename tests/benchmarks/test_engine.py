@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -358,6 +359,23 @@ def test_a_damaged_file_is_named_and_the_rest_read(tmp_path):
     with pytest.warns(UserWarning, match=r"part-broken\.parquet is damaged"):
         assert len(Store(tmp_path)) == 1
     assert broken.exists()
+
+
+def test_no_byte_can_be_changed_unseen(tmp_path):
+    store = Store(tmp_path / "whole")
+    store.add(row_of(numbers(1)[0]))
+    store.flush()
+    (path,) = (tmp_path / "whole").glob("part-*")
+    whole = path.read_bytes()
+    for position in range(4, len(whole), 97):
+        flipped = bytearray(whole)
+        flipped[position] ^= 1
+        folder = tmp_path / str(position)
+        folder.mkdir()
+        (folder / "part-1.parquet").write_bytes(flipped)
+        with warnings.catch_warnings(record=True) as told, suppress(CausalMixError):
+            warnings.simplefilter("always")
+            assert Store(folder).equals(store) or told, position
 
 
 def test_a_store_of_another_version_is_refused(tmp_path):
