@@ -166,6 +166,8 @@ def test_arrow_becomes_numpy_and_back_without_a_change():
     assert plain.index.equals(frame.index)
     for name, column in frame.items():
         pd.testing.assert_series_equal(as_it_was(plain[name], column.dtype), column)
+    halves = as_it_was(pd.Series([0.5, 2.0]), pd.ArrowDtype(pa.int64()))
+    assert halves.tolist() == [0.5, 2.0]
     same = plain.drop(columns="past")
     assert numpy_backed(same) is same
 

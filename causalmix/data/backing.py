@@ -48,7 +48,12 @@ def numpy_backed(table: _Table) -> _Table:
 
 def as_it_was(column: pd.Series, dtype: object) -> pd.Series:
     """Return a column as Arrow held it, if that is what its dtype was before `numpy_backed`."""
-    return column.astype(dtype) if _is_arrow(dtype) else column
+    if not _is_arrow(dtype):
+        return column
+    try:
+        return column.astype(dtype)
+    except pa.ArrowInvalid:  # a fraction among whole numbers
+        return column.convert_dtypes(dtype_backend="pyarrow")
 
 
 def _is_arrow(dtype: object) -> bool:

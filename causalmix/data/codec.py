@@ -160,9 +160,10 @@ class TableCodec:
 
 
 def _holds(dtype: Any, number: float) -> bool:
+    plain = getattr(dtype, "numpy_dtype", dtype)
     if not pd.api.types.is_integer_dtype(dtype):
-        return True
-    bounds = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
+        return abs(number) <= np.finfo(plain).max
+    bounds = np.iinfo(plain)
     return number.is_integer() and bounds.min <= number <= bounds.max
 
 

@@ -294,6 +294,8 @@ def test_interventions_on_categories_and_whole_numbers():
     assert (model.sample(50, 0, do={"k": 7.5}).k == 7.5).all()  # not cut off to 7
     small = StructuralCausalModel(LINE).fit(line().astype({"k": "int8"}))
     assert (small.sample(50, 0, do={"k": 300}).k == 300).all()  # beyond what int8 holds
+    single = StructuralCausalModel(LINE).fit(line().astype({"k": "float32"}))
+    assert (single.sample(5, 0, do={"k": 1e39}).k == 1e39).all()  # beyond what float32 holds
 
 
 def test_columns_may_be_named_by_numbers():
