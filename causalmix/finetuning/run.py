@@ -263,6 +263,7 @@ class _Run:
         other_runs: Sequence[pd.DataFrame],
     ) -> FinetuneResult:
         train, config = split.train, self.config
+        torch.manual_seed(seed)  # of dropout, in a network that has it
         encoder = encoder_of(tuned, train, seed, self.n_estimators)
         start = time.perf_counter()
         generator = synthetic = None

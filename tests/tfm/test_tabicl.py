@@ -132,6 +132,17 @@ def test_a_step_moves_a_copy_that_can_be_saved(path, split, tmp_path):
     assert np.abs(after - proba).max() > 1e-4
 
 
+def test_a_seed_fixes_dropout(split, tmp_path):
+    config = TINY | GENERATIONS["v2"] | {"dropout": 0.3}
+    torch.manual_seed(3)
+    torch.save({"config": config, "state_dict": TabICL(**config).state_dict()}, tmp_path / "d.ckpt")
+    tfm, hashes = load_tfm(tmp_path / "d.ckpt"), []
+    for others, seed in ((1, 0), (2, 0), (2, 1)):
+        torch.manual_seed(others)
+        hashes.append(finetune(tfm, split, config=STEP, seed=seed).tfm.content_hash)
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
 def test_gradients_reach_all_weights_and_are_the_same_computed_anew(path, split, monkeypatch):
     tuned = load_tfm(path).copy()
     codes = codes_of(split.train.y)
