@@ -199,10 +199,7 @@ def _harmed(harm: pd.DataFrame) -> str:
     if not sure:
         tables = "No table is known to fall by more than chance over splits explains."
     if not sure and harm["runs"].sum() < SPLITS_OF_A_TABLE * harm["tables"].sum():
-        tables = (
-            f"With fewer than {SPLITS_OF_A_TABLE} splits of most tables, it cannot be said which "
-            "are harmed by more than chance."
-        )
+        tables += f" Those with fewer than {SPLITS_OF_A_TABLE} splits cannot be judged."
     return (
         f"Runs that fall by more than {AUC_HARM} ROC-AUC or {LOSS_HARM} nats: {', '.join(told)}."
         f"{chance} {tables}"

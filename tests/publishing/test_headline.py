@@ -57,7 +57,7 @@ def test_few_tables_decide_nothing_and_missing_arms_are_said_to_be():
     assert "It is not shown to be better than zero-shot prediction, which `steps=0`" in text
     store = made_store(score, ARMS, splits=1)
     store.add(made_row("default", "t0", 1, **score("default", "t0", 1)))  # the second has begun
-    assert "With fewer than 5 splits of most tables, it cannot be said which are harmed" in (
+    assert "explains. Those with fewer than 5 splits cannot be judged." in (
         describe_evidence(analyse_store(store))
     )
     single = describe_evidence(analyse_store(made_store(score, ARMS[:1] + ARMS[2:3], tables=1)))
