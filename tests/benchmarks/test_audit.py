@@ -16,6 +16,7 @@ from causalmix.benchmarks.audit import (
     OTHER_DEVICE,
     SAME_DEVICE,
     TABMWP,
+    _numbers,
     describe_audit,
     describe_claims,
     judge_claims,
@@ -204,6 +205,12 @@ def test_the_question_is_not_answered_by_five_tables():
     judged = judge_claims(store_of({}, {"causal_paper": 10, "smote_nc": 40}, tables=5))
     steps = judged[judged["quantity"] == "steps saved to converge"].iloc[0]
     assert (steps["low"], steps["verdict"]) == (30, "undecided")
+
+
+def test_a_curve_may_have_gaps():
+    numbers = _numbers({"outcome": '{"auc": 0.5}', "curves": '{"val_auc": [null, null]}'})
+    assert numbers["auc"] == 0.5
+    assert np.isnan(numbers["mean val_auc"])
 
 
 def test_no_runs_judge_nothing():

@@ -71,7 +71,19 @@ def test_the_same_seed_gives_the_same_history(tfm, split, rule):
     pd.testing.assert_frame_equal(untimed, again.history.drop(columns="seconds"), check_exact=True)
     assert first.best_step > 0
     assert first.tfm.content_hash == again.tfm.content_hash
+    assert all(weights.grad is None for weights in first.tfm.network.parameters())
     assert other.history["train_loss"].iloc[-1] != first.history["train_loss"].iloc[-1]
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [{"synthetic_tasks": 1.0, "rehearsal": 0.0}, {"synthetic_tasks": 0.0, "rehearsal": 1.0}],
+)
+def test_the_smallest_tasks_have_queries(tfm, split, shares):
+    config = dataclasses.replace(SHORT, rows_per_task=1, **shares)
+    generator = make_generator("perturbation") if shares["synthetic_tasks"] else None
+    history = finetune(tfm, split, generator=generator, config=config).history
+    assert (history["train_loss"].dropna() > 0).all()
 
 
 def test_shares_that_do_not_divide_the_tasks_are_trained_with(tfm, split):
