@@ -5,14 +5,13 @@ A CPDAG is a networkx.DiGraph that has both edges between two nodes where the di
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import re
+from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pandas as pd
-from causallearn.graph.GeneralGraph import GeneralGraph
-from causallearn.utils.TXT2GeneralGraph import txt2generalgraph
 
 from causalmix.data.backing import numpy_backed
 from causalmix.data.codec import TableCodec
@@ -29,6 +28,9 @@ from causalmix.errors import DataError, check_range, naming, quoted
 
 _MAX_CONDITIONING = 3  # columns in a conditioning set
 
+_EDGE_LINE = re.compile(r"\d+\.\s+(.+)")
+_EDGE_MARK = re.compile(r"\s([-<o]-[->o])\s+")
+
 
 def read_cpdag(path: str | Path) -> nx.DiGraph:
     """Read a graph of directed and undirected edges.
@@ -37,7 +39,8 @@ def read_cpdag(path: str | Path) -> nx.DiGraph:
     ----------
     path : str or Path
         Text as Tetrad and causal-learn write it: a line ``Graph Nodes:``, the names joined by
-        semicolons, a line ``Graph Edges:``, and edges as ``1. a --> b`` and ``2. b --- c``.
+        semicolons, a line ``Graph Edges:``, and edges as ``1. a --> b`` and ``2. b --- c``. What
+        Tetrad adds behind an edge is left out. Names may hold blanks.
 
     Returns
     -------
@@ -48,22 +51,51 @@ def read_cpdag(path: str | Path) -> nx.DiGraph:
     Raises
     ------
     DataError
-        If the file cannot be read as such, or has an edge of another kind.
+        If the file cannot be read as such, has an edge of another kind, or joins two nodes twice.
     """
     path = Path(path)
     advice = "Write it as causal-learn does: 'Graph Nodes:', names with ';', '1. a --> b'."
     with naming(path, "a graph in Tetrad's text format", advice, DataError):
-        read: GeneralGraph = txt2generalgraph(str(path))
-        names = read.get_node_names()
-        if not names:
-            raise ValueError("it names no nodes")
-    for edge in read.get_graph_edges():
-        marks = {edge.endpoint1.value, edge.endpoint2.value}
-        if TAIL not in marks or not marks <= {TAIL, ARROW}:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        graph = nx.DiGraph()
+        graph.add_nodes_from(_names_in(lines))
+        edges = [_edge_in(found[1], graph) for found in map(_EDGE_LINE.fullmatch, lines) if found]
+    for source, mark, target in edges:
+        edge = f"{source} {mark} {target}"
+        if mark not in ("-->", "<--", "---"):
             raise DataError(
                 f"{path}: the edge {edge} is of no DAG or CPDAG; their edges are --> and ---."
             )
-    return _with_edges(names, read.graph == TAIL)
+        if graph.has_edge(source, target) or graph.has_edge(target, source):
+            raise DataError(
+                f"{path}: the edge {edge} joins two nodes that another edge joins; keep one."
+            )
+        if mark != "<--":
+            graph.add_edge(source, target)
+        if mark != "-->":
+            graph.add_edge(target, source)
+    return graph
+
+
+def _names_in(lines: Sequence[str]) -> list[str]:
+    """Return the names of the line behind the one that announces them."""
+    behind = lines[lines.index("Graph Nodes:") + 1 :]
+    names = next((line for line in behind if line), "").split(";")
+    if names == [""] or "Graph Edges:" in names:
+        raise ValueError("it names no nodes")
+    return names
+
+
+def _edge_in(text: str, names: Collection[str]) -> tuple[str, str, str]:
+    """Return source, mark and target of an edge's line, without its number."""
+    for mark in _EDGE_MARK.finditer(text):
+        source, rest = text[: mark.start()], text[mark.end() :]
+        words = rest.split(" ")
+        behind = (" ".join(words[:n]) for n in range(len(words), 0, -1))
+        target = next((name for name in behind if name in names), None)
+        if source in names and target is not None:
+            return source, mark[1], target
+    raise ValueError(f"the edge '{text}' joins no two of its nodes")
 
 
 def check_cpdag(graph: nx.DiGraph, names: Sequence[str]) -> None:

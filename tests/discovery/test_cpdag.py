@@ -9,6 +9,10 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from causallearn.graph.Edge import Edge
+from causallearn.graph.Endpoint import Endpoint
+from causallearn.graph.GeneralGraph import GeneralGraph
+from causallearn.graph.GraphNode import GraphNode
 
 from causalmix.discovery.cpdag import (
     check_cpdag,
@@ -118,6 +122,14 @@ def test_files(tmp_path):
     path = tmp_path / "graph.txt"
     path.write_text("Graph Nodes:\na;b;c;d\n\nGraph Edges:\n1. a --> b\n2. c --- d\n")
     assert set(read_cpdag(path).edges) == {("a", "b"), ("c", "d"), ("d", "c")}
+    # Tetrad says behind an edge what it knows of latent causes
+    edges = "1. fasting glucose --> age\n2. age <-- age at onset dd nl\n"
+    path.write_text(f"Graph Nodes:\nage;age at onset;fasting glucose\n\nGraph Edges:\n{edges}")
+    expected = {("fasting glucose", "age"), ("age at onset", "age")}
+    assert set(read_cpdag(path).edges) == expected
+    path.write_text("Graph Nodes:\na;b\n\nGraph Edges:\n1. a --> b\n2. b --> a\n")
+    with pytest.raises(DataError, match="the edge b --> a joins two nodes that another edge"):
+        read_cpdag(path)
     path.write_text("Graph Nodes:\na;b\n\nGraph Edges:\n1. a o-> b\n")
     with pytest.raises(DataError, match="the edge a o-> b is of no DAG or CPDAG"):
         read_cpdag(path)
@@ -184,3 +196,14 @@ def test_a_cycle_that_is_opened_keeps_what_is_forbidden():
     found = discover_cpdag(rows, alpha=0.2, knowledge=known)
     assert found.has_edge(cause, effect)
     assert not {(effect, cause), (before, after), (second, first)} & set(found.edges)
+
+
+def test_what_causal_learn_writes_is_read(tmp_path):
+    nodes = [GraphNode(name) for name in ("resting pulse", "age", "dose")]
+    written = GeneralGraph(nodes)
+    written.add_directed_edge(nodes[1], nodes[0])
+    written.add_edge(Edge(nodes[0], nodes[2], Endpoint.TAIL, Endpoint.TAIL))
+    path = tmp_path / "graph.txt"
+    path.write_text(str(written))
+    expected = {("age", "resting pulse"), ("resting pulse", "dose"), ("dose", "resting pulse")}
+    assert set(read_cpdag(path).edges) == expected
