@@ -259,6 +259,33 @@ def check_jobs(value: int, option: str = "n_jobs") -> int:
     return value
 
 
+def check_list(values: Iterable, option: str, example: str) -> Iterable:
+    """Return `values` if it is an iterable and no string, else raise.
+
+    Parameters
+    ----------
+    values : iterable
+        What a user gave.
+    option : str
+        Its name.
+    example : str
+        How such a list is written.
+
+    Returns
+    -------
+    iterable
+        `values`, unchanged.
+
+    Raises
+    ------
+    CausalMixError
+        If it is a string, or no iterable.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise CausalMixError(f"{option} is {values!r}; a list is needed, as {example}.")
+    return values
+
+
 def check_filled(values: Collection, option: str) -> Collection:
     """Return `values` if there is one at least, else raise.
 
@@ -279,9 +306,7 @@ def check_filled(values: Collection, option: str) -> Collection:
     CausalMixError
         If it is empty, or no collection.
     """
-    if isinstance(values, str) or not isinstance(values, Collection):
-        raise CausalMixError(f"{option} is {values!r}; a list is needed, as [{values!r}].")
-    if not len(values):
+    if not len(check_list(values, option, f"[{values!r}]")):
         raise CausalMixError(f"{option} is empty; name at least one.")
     return values
 

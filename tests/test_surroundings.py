@@ -11,6 +11,7 @@ import torch
 from made_checkpoints import write_official
 
 from causalmix.benchmarks.arms import run_benchmark
+from causalmix.benchmarks.plan import Plan
 from causalmix.benchmarks.rows import check_counts
 from causalmix.benchmarks.search_comparison import compare_searches
 from causalmix.benchmarks.utility import benchmark_utility
@@ -20,6 +21,8 @@ from causalmix.data.own_settings import own_settings
 from causalmix.data.splitting import holdout_split, low_data_split
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.dag_sampling import sample_dags
+from causalmix.discovery.edge_probabilities import read_mark_weights
+from causalmix.discovery.knowledge import BackgroundKnowledge
 from causalmix.errors import CausalMixError, check_seed
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.estimator import CausalMixClassifier
@@ -272,6 +275,23 @@ def test_seeds_of_numpy_are_seeds():
         (lambda: run_benchmark("iris"), r"datasets is 'iris'; a list is needed, as \['iris'\]"),
         (lambda: check_counts(n_train=2.5), "n_train takes positive whole numbers"),
         (lambda: check_counts(n_train=[True]), "n_train takes positive whole numbers"),
+        (lambda: finetune(None, None, n_estimators=0), "n_estimators is 0"),
+        (
+            lambda: Plan(name="p", arms={"default": None}, contrasts=5),
+            "contrasts is 5; a list is needed",
+        ),
+        (
+            lambda: Plan(name="p", arms={"default": None}, sizes=None),
+            "sizes is None; a list is needed",
+        ),
+        (lambda: Plan(name="p", arms={"default": None}, sizes=[]), "sizes is empty"),
+        (
+            lambda: Plan(name="p", arms={"default": None}, tables="iris"),
+            r"list is needed, as \[iris\]",
+        ),
+        (lambda: BackgroundKnowledge(tiers=None), "tiers is None; a list is needed"),
+        (lambda: BackgroundKnowledge(required="age"), "required is 'age'; a list is needed"),
+        (lambda: read_mark_weights(None), "mark_weights must be a string or a mapping, got None"),
         (lambda: build_book(workers=0), "workers is 0"),
         (lambda: pretrain("nowhere", producers=-1), "producers is -1"),
     ],

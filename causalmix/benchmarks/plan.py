@@ -27,6 +27,7 @@ from causalmix.errors import (
     CausalMixError,
     DataError,
     check_filled,
+    check_list,
     check_name,
     check_type,
     check_whole,
@@ -100,19 +101,17 @@ class Plan:
         for name in ("arms", "config", "data"):
             check_type(name, getattr(self, name), "Mapping")
         check_type("record_blends", self.record_blends, "bool")
-        check_filled(list(self.arms), "arms")
+        check_filled(self.arms, "arms")
         _check_settings(self.config, "config")
-        _check_pairs(self.contrasts, "contrasts", "arms, as [[causal, default]]")
+        _check_pairs(self.contrasts, "contrasts", "arms", "[[causal, default]]")
         for arm in chain.from_iterable(self.contrasts):
             check_name(arm, self.arms, "arm in contrasts")
-        if isinstance(self.tables, str):
-            raise CausalMixError(f"tables is {self.tables!r}; give a list, as [{self.tables}].")
+        check_list(self.tables, "tables", f"[{self.tables}]")
         for name in ("n_test", "least_test", "splits", "seeds", "version"):
             if name != "version" or self.version is not None:
                 check_whole(getattr(self, name), 1, name)
-        check_filled(list(self.sizes), "sizes")
-        shape = "training and validation rows, as [[120, 30], [90, 22]]"
-        _check_pairs(self.sizes, "sizes", shape)
+        _check_pairs(self.sizes, "sizes", "training and validation rows", "[[120, 30], [90, 22]]")
+        check_filled(self.sizes, "sizes")
         for rows in chain.from_iterable(self.sizes):
             check_whole(rows, 1, "sizes")
 
@@ -145,10 +144,10 @@ class Plan:
         return found
 
 
-def _check_pairs(values: Iterable[object], name: str, shape: str) -> None:
-    for pair in values:
+def _check_pairs(values: Iterable[object], name: str, shape: str, example: str) -> None:
+    for pair in check_list(values, name, example):
         if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
-            raise CausalMixError(f"{name} holds {pair!r}; it lists pairs of {shape}.")
+            raise CausalMixError(f"{name} holds {pair!r}; it lists pairs of {shape}, as {example}.")
 
 
 def _check_settings(config: Mapping[str, object], where: str) -> None:

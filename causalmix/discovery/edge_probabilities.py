@@ -14,7 +14,7 @@ from causalmix.atomic import make_folder
 from causalmix.data.columns import listed
 from causalmix.data.display import as_html
 from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
-from causalmix.errors import CausalMixError, DataError, check_name, quoted
+from causalmix.errors import CausalMixError, DataError, check_name, check_type, quoted
 from causalmix.manifest import write_json
 
 # Graphs are matrices as causal-learn has them: graph[i, j] is the mark at i of the edge between i
@@ -339,11 +339,12 @@ def read_mark_weights(mark_weights: MarkWeights) -> Mapping[str, tuple[float, fl
     UnknownNameError
         If a mark, or the name of the weights, is unknown.
     CausalMixError
-        Unless there are two possible weights for every mark.
+        If it is neither a name nor a mapping, or lacks two possible weights for a mark.
     """
     if isinstance(mark_weights, str):
         name = check_name(mark_weights, NAMED_MARK_WEIGHTS, "choice of mark_weights")
         return NAMED_MARK_WEIGHTS[name]
+    check_type("mark_weights", mark_weights, "str | Mapping")
     for mark in mark_weights:
         check_name(mark, MARKS, "edge mark")
     for mark in MARKS:

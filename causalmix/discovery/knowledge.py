@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from causalmix.data.files import read_table
-from causalmix.errors import CausalMixError, DataError, check_name, naming
+from causalmix.errors import CausalMixError, DataError, check_list, check_name, naming
 
 Edge = tuple[str, str]
 
@@ -41,9 +41,10 @@ class BackgroundKnowledge:
     Raises
     ------
     CausalMixError
-        If an edge is not a pair, a tier is no sequence, or the entries contradict each other: an
-        edge both required and forbidden, a cycle of required edges, required edges that lead to an
-        earlier tier, a column in two tiers. The message lists all contradictions.
+        If one of the three or a tier is no sequence, an edge is not a pair, or the entries
+        contradict each other: an edge both required and forbidden, a cycle of required edges,
+        required edges that lead to an earlier tier, a column in two tiers. The message lists all
+        contradictions.
     """
 
     required: Sequence[Edge] = ()
@@ -52,9 +53,10 @@ class BackgroundKnowledge:
 
     def __post_init__(self) -> None:
         for field in ("required", "forbidden"):
-            edges = tuple(_pair(edge, field) for edge in getattr(self, field))
-            object.__setattr__(self, field, edges)
-        object.__setattr__(self, "tiers", tuple(_tier(tier) for tier in self.tiers))
+            edges = check_list(getattr(self, field), field, "[[age, outcome]]")
+            object.__setattr__(self, field, tuple(_pair(edge, field) for edge in edges))
+        tiers = check_list(self.tiers, "tiers", "[[age, sex], [outcome]]")
+        object.__setattr__(self, "tiers", tuple(_tier(tier) for tier in tiers))
         found = list(self._contradictions())
         if found:
             raise CausalMixError(
@@ -92,11 +94,7 @@ class BackgroundKnowledge:
             )
         for name in known:
             check_name(name, valid, "entry of the background knowledge:")
-        given = {name: value for name, value in known.items() if value is not None}
-        for name, value in given.items():
-            if isinstance(value, str) or not isinstance(value, Iterable):
-                raise CausalMixError(f"{name} is {value!r}; a list is needed, as [[age, outcome]].")
-        return cls(**given)
+        return cls(**{name: value for name, value in known.items() if value is not None})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -131,6 +131,15 @@ def test_a_run_that_fails_is_named_with_its_reason(monkeypatch):
         run_benchmark(["iris"], **SMALL)
 
 
+def test_a_run_that_failed_is_made_again(tmp_path, monkeypatch):
+    options = SMALL | {"arms": ("zero_shot", "default"), "out": tmp_path}
+    with monkeypatch.context() as patched:
+        patched.setattr(benchmark, "finetune", lambda *_, **__: 1 / 0)
+        with pytest.raises(CausalMixError, match=r"default failed: .*division by zero"):
+            run_benchmark(["iris"], **options)
+    assert run_benchmark(["iris"], **options).scores["auc"].notna().all()
+
+
 def test_where_nothing_can_be_written_is_found_before_a_table_is_read(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CausalMixError, match="file cannot be written: it is no folder"):

@@ -92,7 +92,7 @@ def test_variants_of_an_arm_differ_in_what_they_say(tmp_path):
         ({"sizes": [120]}, "sizes holds 120"),
         ({"sizes": []}, "sizes is empty"),
         ({"splits": 0}, "splits is 0"),
-        ({"tables": "iris"}, r"tables is 'iris'; give a list"),
+        ({"tables": "iris"}, r"tables is 'iris'; a list is needed"),
         ({"config": {"rows_per_task": 9}}, "config has rows_per_task; a benchmark takes it from"),
         ({"arms": {"default": {"config": {"n_synthetic": 9}}}}, "arm 'default' has n_synthetic"),
         ({"arms": {"default": {"members": "two"}}}, "members of the arm 'default'"),

@@ -97,6 +97,16 @@ def test_sampling_errors():
             sample_dags(edges, n_dags, 0)
 
 
+def test_weights_on_the_edges_of_a_graph_do_not_count():
+    edges = random_edges(4, 0, 0.8)
+    dags = sample_dags(edges, 20, 0)
+    weighted = [nx.DiGraph(dag) for dag in dags]
+    for dag in weighted:
+        nx.set_edge_attributes(dag, 7.0, "weight")
+    described = describe_dags(edges, {"plain": dags, "weighted": weighted}, "v0")
+    assert described.loc["plain"].equals(described.loc["weighted"])
+
+
 # --- the target's choices ------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from tabpfn import TabPFNClassifier
 
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.splitting import low_data_split
-from causalmix.errors import CheckpointError, DataError, UnknownNameError
+from causalmix.errors import CausalMixError, CheckpointError, DataError, UnknownNameError
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.finetuning.run import finetune, predict_proba
 from causalmix.pretraining.run import INFERENCE_CONFIG
@@ -244,6 +244,8 @@ def test_a_table_at_the_limits_is_accepted(embedded):
 def test_unknown_name_lists_the_nearest():
     with pytest.raises(UnknownNameError, match=r"Did you mean 'embedded'"):
         load_tfm("embeded")
+    with pytest.raises(CausalMixError, match="name must be a string or a Path, got 5"):
+        load_tfm(5)
 
 
 def test_missing_file_is_named_and_not_downloaded(tmp_path):
