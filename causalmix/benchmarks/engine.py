@@ -91,7 +91,7 @@ KINDS: dict[str, Kind] = {
     ),
     "known_models": Kind(
         "causalmix.benchmarks.known_models:perform",
-        (*_ROOMS, "benchmarks/known_models"),
+        (*_ROOMS, "benchmarks/arms", "benchmarks/csuite_data", "benchmarks/known_models"),
         "causalmix.benchmarks.known_models:prepare",
         _SPLIT,
     ),
@@ -113,7 +113,7 @@ KINDS: dict[str, Kind] = {
     ),
     "rules": Kind(
         "causalmix.benchmarks.stopping_rules:perform",
-        (*_GENERATION, "prior", "finetuning", "benchmarks/stopping_rules"),
+        (*_GENERATION, "prior", "finetuning", "benchmarks/zero_shot", "benchmarks/stopping_rules"),
         "causalmix.benchmarks.stopping_rules:prepare",
         ("data", "n_train", "n_val", "n_test", "seed"),
     ),

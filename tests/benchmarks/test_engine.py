@@ -14,6 +14,7 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
+import grimp
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -111,6 +112,19 @@ def test_comments_and_docstrings_are_no_code(tmp_path, monkeypatch):
     assert hashed('"""Text."""\n\n\ndef f(x):\n    """More."""\n    return x + 1  # why\n') == first
     assert hashed("def f(x):\n    return x + 2\n") != first
     code_hash.cache_clear()
+
+
+@pytest.mark.parametrize("kind", ["finetuning", "known_models", "rules"])
+def test_a_key_covers_the_rooms_that_a_run_imports(kind):
+    performed = engine.KINDS[kind].perform.partition(":")[0]
+    imported = grimp.build_graph("causalmix").find_upstream_modules(performed)
+    parts = {name.removeprefix("causalmix.").replace(".", "/") for name in imported}
+    covered = engine.KINDS[kind].code
+    missing = {p for p in parts if not any(f"{p}/".startswith(f"{part}/") for part in covered)}
+    rooms = ("data/", "tfm/", "prior/", "discovery/", "scm/", "generation/", "finetuning/")
+    assert not {part for part in missing if part.startswith(rooms)}
+    plumbing = {"engine", "store", "timing", "rows", "comparison", "rule_summary", "alternatives"}
+    assert {p for p in missing if "benchmarks/" in p} <= {f"benchmarks/{p}" for p in plumbing}
 
 
 def test_a_failed_run_is_a_row_with_its_traceback_and_made_again_on_request(tmp_path):
