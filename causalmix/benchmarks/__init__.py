@@ -38,7 +38,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "fitting_speed": ["tabulate_fitting"],
         "results": ["describe_base_model", "load_record", "load_result", "load_store"],
         "search_comparison": ["compare_searches", "tabulate_comparisons"],
-        "sensitivity": ["at_last_step", "contrasts_by_tables"],
+        "sensitivity": ["at_last_step", "contrasts_by_tables", "decisive_tables"],
         "stopping_rules": ["benchmark_rules"],
         "store_analysis": ["analyse_store", "describe_store", "judges_claims"],
         "structure": ["compare_known_models", "structure_contrasts"],

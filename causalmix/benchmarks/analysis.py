@@ -138,28 +138,33 @@ def gains_over(runs: pd.DataFrame, reference: str = BEFORE) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row a run of another arm: ``dataset``, ``split``, ``arm``, ``auc_gain`` and
-        ``log_loss_gain`` (nats).
+        A row a run of another arm: ``dataset``, ``split``, ``arm``, ``auc_gain``,
+        ``log_loss_gain`` (nats) and ``accuracy_gain``.
     """
-    before = over_seeds(runs[runs["arm"] == reference]).set_index(SPLIT)[COMPARED]
+    before = over_seeds(runs[runs["arm"] == reference]).set_index(SPLIT)[list(SCORES)]
     others = runs[runs["arm"] != reference].join(before, on=SPLIT, rsuffix="_before", how="inner")
     found = others[[*SPLIT, "arm"]].copy()
-    found["auc_gain"] = others["auc"] - others["auc_before"]
-    found["log_loss_gain"] = others["log_loss_before"] - others["log_loss"]
+    for score in SCORES:
+        sign = -1.0 if score == "log_loss" else 1.0
+        found[f"{score}_gain"] = sign * (others[score] - others[f"{score}_before"])
     return found.reset_index(drop=True)
 
 
 def each_pair(
-    runs: pd.DataFrame, references: Sequence[str]
+    runs: pd.DataFrame, references: Sequence[str], scores: Sequence[str] = COMPARED
 ) -> Iterator[tuple[str, str, str, pd.Series]]:
     """Yield arm, reference, score, and the differences by table and split."""
     for reference in references:
         for arm, gains in gains_over(runs, reference).groupby("arm"):
-            for score in COMPARED:
+            for score in scores:
                 yield arm, reference, score, gains.groupby(SPLIT)[f"{score}_gain"].mean()
 
 
-def paired_differences(runs: pd.DataFrame, references: Sequence[str] = REFERENCES) -> pd.DataFrame:
+def paired_differences(
+    runs: pd.DataFrame,
+    references: Sequence[str] = REFERENCES,
+    scores: Sequence[str] = COMPARED,
+) -> pd.DataFrame:
     """Compare every arm with the references, on the splits that both have.
 
     Parameters
@@ -167,6 +172,8 @@ def paired_differences(runs: pd.DataFrame, references: Sequence[str] = REFERENCE
     runs : DataFrame
     references : sequence of str, default=("zero_shot", "default")
         Those without runs are passed over.
+    scores : sequence of str, default=("auc", "log_loss")
+        Of `causalmix.finetuning.metrics.SCORES`.
 
     Returns
     -------
@@ -177,10 +184,10 @@ def paired_differences(runs: pd.DataFrame, references: Sequence[str] = REFERENCE
         how many ``tables`` and ``splits`` are behind it; ``p`` of Wilcoxon's signed-rank test
         over means of tables, and ``p_holm``, corrected for the number of arms.
     """
-    scores, rows = over_seeds(runs), []
-    for arm, reference, score, gains in each_pair(runs, references):
+    averaged, rows = over_seeds(runs), []
+    for arm, reference, score, gains in each_pair(runs, references, scores):
         means = gains.groupby("dataset").mean().to_numpy()
-        found = contrast(scores, arm, reference, score)
+        found = contrast(averaged, arm, reference, score)
         wins, losses = ((sign * means > MARGIN).sum() for sign in (1, -1))
         counts = (wins, len(means) - wins - losses, losses, len(means), len(gains))
         values = (found.value, found.low, found.high, *t_interval(means))
@@ -211,7 +218,9 @@ def holm(p: pd.Series) -> pd.Series:
     return pd.Series(corrected, known.index, float).reindex(p.index)
 
 
-def planned_contrasts(runs: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.DataFrame:
+def planned_contrasts(
+    runs: pd.DataFrame, pairs: Sequence[Sequence[str]], scores: Sequence[str] = COMPARED
+) -> pd.DataFrame:
     """Compare the pairs of arms that a plan has named beforehand.
 
     Parameters
@@ -219,6 +228,8 @@ def planned_contrasts(runs: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.
     runs : DataFrame
     pairs : sequence of (str, str)
         As `causalmix.benchmarks.plan.Plan` has them; those without runs are passed over.
+    scores : sequence of str, default=("auc", "log_loss")
+        As `paired_differences` takes them.
 
     Returns
     -------
@@ -226,7 +237,7 @@ def planned_contrasts(runs: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.
         As of `paired_differences`, with ``p_holm`` corrected for the number of pairs.
     """
     parts = [
-        paired_differences(runs[runs["arm"].isin(pair)], [pair[1]])
+        paired_differences(runs[runs["arm"].isin(pair)], [pair[1]], scores)
         for pair in dict.fromkeys(map(tuple, pairs))
     ]
     found = [part for part in parts if len(part)] or [paired_differences(runs[:0])]

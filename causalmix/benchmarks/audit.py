@@ -270,8 +270,8 @@ def judge_claims(store: Store, ours: str = OURS) -> pd.DataFrame:
     DataFrame
         A row per quantity: number of the ``claim`` (0 for the question), ``arm``, ``verdict``,
         ``quantity``, ``value``, ``low``, ``high``, and how many ``tables``, ``splits`` and ``runs``
-        are behind it; ``against``: the arms compared with; ``lacking``: arms that are set aside,
-        because they have no runs on some of the tables.
+        are behind it; ``against``: the arms compared with; ``lacking``: those of `RIVALS` that are
+        set aside, because they have no runs on some of the tables, or none at all.
     """
     runs, rows = store.runs(KIND), []
     for arm in dict.fromkeys((PAPER, ours)):
@@ -279,7 +279,7 @@ def judge_claims(store: Store, ours: str = OURS) -> pd.DataFrame:
         if len(runs):
             cube = compared_cube(store, arm)
             arms, tables = cube.arms, cube.tables
-            lacking = sorted({*RIVALS} & {*runs["arm"]} - {*arms}) if tables else []
+            lacking = sorted({*RIVALS} - {*arms}) if tables else []
             intervals = quantities_of(store, arms, tables, method=arm) if tables else {}
         for claim in (each for each in CLAIMS if each.quantities):
             verdict = claim.verdict(intervals)

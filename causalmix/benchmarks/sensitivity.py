@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from causalmix.benchmarks.analysis import planned_contrasts
+from causalmix.benchmarks.analysis import paired_differences, planned_contrasts
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.claims import (
     BEFORE,
@@ -20,7 +20,7 @@ from causalmix.benchmarks.claims import (
     bootstrap,
     normalised,
 )
-from causalmix.benchmarks.comparison import COMPARED
+from causalmix.benchmarks.comparison import COMPARED, verdicts
 from causalmix.benchmarks.curve_analysis import LEAST_POINTS, curve_facts
 from causalmix.benchmarks.store import Store
 
@@ -73,6 +73,35 @@ def contrasts_by_tables(
         for name, tables in groups.items()
     }
     return pd.concat(parts, names=["group"]).reset_index("group").reset_index(drop=True)
+
+
+def decisive_tables(runs: pd.DataFrame, arm: str, reference: str, score: str) -> list[str]:
+    """Name the tables of which any single one, left out, changes a verdict.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As :meth:`causalmix.benchmarks.store.Store.runs` returns them.
+    arm, reference : str
+        The pair.
+    score : str
+
+    Returns
+    -------
+    list of str
+        In alphabetical order.
+    """
+    pair = runs[runs["arm"].isin([arm, reference])]
+
+    def verdict(rows: pd.DataFrame) -> str:
+        return verdicts(paired_differences(rows, [reference], [score]))[0]
+
+    found = verdict(pair)
+    return [
+        table
+        for table in sorted(set(pair["dataset"]))
+        if verdict(pair[pair["dataset"] != table]) != found
+    ]
 
 
 def levels_by_arm(store: Store, cube: Cube) -> pd.DataFrame:

@@ -9,11 +9,19 @@ import pandas as pd
 from causalmix.benchmarks import analysis, curve_analysis, variance
 from causalmix.benchmarks.arms import FINETUNED, KIND
 from causalmix.benchmarks.audit import judge_claims
-from causalmix.benchmarks.claims import BEFORE
+from causalmix.benchmarks.candidates import CHOSEN
+from causalmix.benchmarks.claims import BEFORE, DEFAULT, PAPER
+from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.plan import read_plan
-from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.store import Store, reason_of
 from causalmix.benchmarks.traits import correlate_traits, read_traits
 from causalmix.data.columns import counted
+
+_OTHER_PAIRS = (
+    *((CHOSEN[0], other) for other in (BEFORE, DEFAULT, "rehearsal", "smote_nc")),
+    *((PAPER, other) for other in (BEFORE, DEFAULT)),
+)
+"""Pairs of arms that a reader asks for, whether a plan named them or not."""
 
 
 def analyse_store(store: Store, where: Collection[str] = ()) -> dict[str, pd.DataFrame]:
@@ -30,10 +38,11 @@ def analyse_store(store: Store, where: Collection[str] = ()) -> dict[str, pd.Dat
     Returns
     -------
     dict of str to DataFrame
-        ``contrasts``, ``differences``, ``ranks``, ``improvements``, ``gains_by_table``, ``harm``,
-        ``variance``, ``power``, ``traits``, ``cost``, ``claims``; for figures ``means`` of tables
-        by arm, and ``gains`` of fine-tuned runs; and where runs have curves of test rows
-        ``facts``, ``gaps``, ``convergence`` and ``survival``. The functions that make them say what
+        ``contrasts`` that plans named, ``other_contrasts``, ``differences``, ``ranks``,
+        ``improvements``, ``gains_by_table``, ``harm``, ``variance``, ``power``, ``traits``,
+        ``cost``, ``claims``; for figures ``means`` of tables by arm, and ``gains`` of fine-tuned
+        runs; and where runs have curves of test rows ``facts``, ``gaps``, ``convergence`` and
+        ``survival``. The functions that make them say what
         they hold: those of `causalmix.benchmarks.analysis`, `causalmix.benchmarks.variance`,
         `causalmix.benchmarks.traits`, `causalmix.benchmarks.curve_analysis` and
         `causalmix.benchmarks.audit`. Tables with nothing to say are empty.
@@ -46,10 +55,11 @@ def analyse_store(store: Store, where: Collection[str] = ()) -> dict[str, pd.Dat
     chosen = analysis.select(store, where)
     runs, folder = chosen.runs(KIND), store.folder
     plans = sorted(folder.glob("*.yml")) if folder else []
+    planned = [tuple(pair) for plan in plans for pair in read_plan(plan).contrasts]
+    others = [pair for pair in _OTHER_PAIRS if pair not in planned]
     found = {
-        "contrasts": analysis.planned_contrasts(
-            runs, [pair for plan in plans for pair in read_plan(plan).contrasts]
-        ),
+        "contrasts": analysis.planned_contrasts(runs, planned),
+        "other_contrasts": analysis.planned_contrasts(runs, others),
         "differences": analysis.paired_differences(runs),
         "ranks": analysis.rank_arms(runs),
         "improvements": analysis.normalised_by_arm(runs),
@@ -82,15 +92,21 @@ def describe_store(store: Store) -> str:
     Returns
     -------
     str
-        Finished and failed runs, arms, tables and splits, rows of a split, the plans and how far
-        they got, code, weights and devices behind them.
+        Finished and failed runs, arms, tables and splits, what failed and why, rows of a split,
+        the plans and how far they got, code, weights and devices behind them.
     """
-    runs = store.runs(KIND)
+    runs, failed = store.runs(KIND), store.runs(KIND, status="failed")
     rows = runs.groupby(["n_train", "n_val"]).size().index
     progress = plan_progress(store)
-    plans = [f"{name} ({done:,} of {n:,} runs)" for name, (done, n) in progress.items()]
+    plans = [f"{name} ({done:,} of {n:,} runs)" for name, (done, _, n) in progress.items()]
     weights = {str(each)[:8] for each in runs["weights"].dropna()}
-    behind = {
+    reasons = [
+        f"{ARM_LABELS.get(arm, arm)} on {counted(own['dataset'].nunique(), 'table')} "
+        f"({reason_of(own['error'].iloc[0]).partition('. ')[0].rstrip('.')})"
+        for arm, own in (failed.groupby("arm") if len(failed) else ())
+    ]
+    behind = {"Failed": reasons} if reasons else {}
+    behind |= {
         "Training and validation rows": [f"{train:g} + {val:g}" for train, val in rows],
         "Plans": plans or ["none was frozen"],
         "Code": sorted({commit[:10] for commit in runs["commit"].astype(str)}),
@@ -99,7 +115,7 @@ def describe_store(store: Store) -> str:
     }
     return "\n".join(
         [
-            f"{counted(len(runs), 'run')}, and {len(store.runs(KIND, status='failed'))} that "
+            f"{counted(len(runs), 'run')}, and {len(failed)} that "
             f"failed: {counted(runs['arm'].nunique(), 'arm')} on "
             f"{counted(runs['dataset'].nunique(), 'table')}, "
             f"{counted(len(runs[['dataset', 'split']].drop_duplicates()), 'split')} in all.",
@@ -108,7 +124,7 @@ def describe_store(store: Store) -> str:
     )
 
 
-def plan_progress(store: Store) -> dict[str, tuple[int, int]]:
+def plan_progress(store: Store) -> dict[str, tuple[int, int, int]]:
     """Say how far the plans that lie beside a store have got.
 
     Parameters
@@ -118,10 +134,16 @@ def plan_progress(store: Store) -> dict[str, tuple[int, int]]:
     Returns
     -------
     dict of str to tuple of int
-        Runs that are finished, and runs of the plan, by its name and version.
+        Runs that are finished, runs that failed, and runs of the plan, by its name and version.
     """
-    run = ["dataset", "split", "arm", "seed"]
-    runs, found = store.runs(KIND).reindex(columns=[*run, "n_train", "n_val"]), {}
+    run, found = ["dataset", "split", "arm", "seed"], {}
+    columns = [*run, "n_train", "n_val", "status"]
+    runs = pd.concat(
+        [
+            store.runs(KIND, status=status).assign(status=status).reindex(columns=columns)
+            for status in ("ok", "failed")
+        ]
+    ).drop_duplicates(columns[:-1])
     for path in sorted(store.folder.glob("*.yml")) if store.folder else []:
         plan = read_plan(path)
         tables = plan.tables or list(plan.data) or list(read_traits(store.folder)["dataset"])
@@ -129,8 +151,8 @@ def plan_progress(store: Store) -> dict[str, tuple[int, int]]:
         own = runs["arm"].isin(list(plan.arms)) & runs["dataset"].isin(tables)
         own &= (runs["split"] < plan.splits) & rows.isin(list(map(tuple, plan.sizes)))
         n = len(plan.arms) * len(tables) * plan.splits * plan.seeds
-        done = runs.loc[own, run].drop_duplicates()
-        found[path.stem] = (len(done), n)
+        statuses = runs.loc[own, [*run, "status"]].drop_duplicates(run)["status"]
+        found[path.stem] = ((statuses == "ok").sum(), (statuses == "failed").sum(), n)
     return found
 
 
@@ -146,4 +168,4 @@ def judges_claims(store: Store) -> bool:
     bool
         Whether a fifth of one of its plans is there: with three splits, each table about once.
     """
-    return any(0 < planned <= 5 * done for done, planned in plan_progress(store).values())
+    return any(0 < planned <= 5 * done for done, _, planned in plan_progress(store).values())

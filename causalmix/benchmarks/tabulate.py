@@ -111,12 +111,14 @@ def tabulate_contrasts(contrasts: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row a pair and score: the ``arm``, what it is held ``against``, the mean ``difference``
-        (nats of log-loss) and its 95 % bootstrap interval, the verdict of
+        A row a pair and score: the ``arm``, what it is held ``against``, the mean difference
+        (nats of log-loss) with its two 95 % intervals, by bootstrap and by t, the verdict of
         `causalmix.benchmarks.comparison.verdicts`, tables won, tied and lost, Holm's p.
     """
     counts = contrasts[["wins", "ties", "losses"]].astype(str).to_numpy()
-    columns = ["arm", "reference", "score", "difference", "low", "high", "verdict", "won", "p_holm"]
+    columns = ["arm", "reference", "score", "difference", "low", "high", "t_low", "t_high"]
+    columns += ["verdict", "won", "p_holm"]
     told = contrasts.assign(verdict=verdicts(contrasts), won=list(map("-".join, counts)))
     titles = {"reference": "against", "won": "won-tied-lost", "p holm": "p (Holm)"}
+    titles["difference"] = "difference [bootstrap] [t]"
     return tabulate(told[columns]).rename(columns=titles).set_index("arm")

@@ -137,8 +137,9 @@ def check_cpdag(graph: nx.DiGraph, names: Sequence[str]) -> None:
     found = directed.copy()
     found.add_edges_from(_without_colliders(open_edges))
     if nx.is_directed_acyclic_graph(found):
-        wrong = next((e for e in graph.edges if e not in cpdag_of(found).edges), None)
-        wrong = wrong or next((e for e in cpdag_of(found).edges if e not in graph.edges), None)
+        wanted = cpdag_of(found).edges
+        wrong = next((e for e in graph.edges if e not in wanted), None)
+        wrong = wrong or next((e for e in wanted if e not in graph.edges), None)
     else:
         wrong = next(e for e in nx.find_cycle(found) if e in open_edges.edges)
     if wrong is not None:

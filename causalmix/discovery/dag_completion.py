@@ -50,7 +50,7 @@ def complete_dags(
     alpha : float, default=0.1
         Level of the tests; 0 adds nothing, 1 every edge that `MAX_PARENTS` allows.
     fixed : sequence of str, default=()
-        Nodes that get no further parents.
+        Nodes that get no further edges.
     knowledge : BackgroundKnowledge, optional
         Its forbidden edges are not added.
 
@@ -80,7 +80,8 @@ def complete_dags(
     values = complete(codec.encode(data).to_numpy(), categorical)
     test = DegenerateGaussian(values, np.flatnonzero(categorical))
     forbidden = knowledge.constraints(names).forbidden.copy()
-    forbidden[:, [name in fixed for name in names]] = True
+    kept = [names.index(name) for name in fixed]
+    forbidden[kept] = forbidden[:, kept] = True
     identifying = [names.index(name) for name in identifiers(data, besides=fixed)]
     forbidden[identifying] = forbidden[:, identifying] = True
     return [_complete(dag, names, test, forbidden, alpha) for dag in dags]

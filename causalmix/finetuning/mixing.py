@@ -140,10 +140,11 @@ def task_shape(
         limits.append(int(n_made / made + 1e-9))
     size = max(min(limits), n_classes + 1)
     query = max(round(size * config.query_share), 1)
-    query_made = round(query * in_query)
+    query_made = min(round(query * in_query), n_made)
     context_real = round((size - query) * (1 - in_context))
     context_real = min(max(context_real, n_classes), n_real - 1)
-    context_made = max(size - query - context_real, 0) if in_context else 0
+    room = min(size - query - context_real, n_made - query_made)
+    context_made = max(room, 0) if in_context else 0
     query_real = min(query - query_made, n_real - context_real)
     return TaskShape(context_real, context_made, query_real, query_made)
 
@@ -313,7 +314,8 @@ class TaskSampler:
     def _rehearsed(self, n_tasks: int) -> Batch:
         """Draw tasks of the prior, with as many rows as the others and no more columns."""
         n_rows = max(min(self.config.rows_per_task, len(self._labels)), _LEAST_REHEARSED)
-        share = 1 - max(round(n_rows * self.config.query_share), 1) / n_rows
+        n_query = min(max(round(n_rows * self.config.query_share), 1), n_rows - 1)
+        share = 1 - n_query / n_rows
         prior = PriorConfig(
             rows=(n_rows, n_rows),
             context_share=(share, share),

@@ -186,8 +186,9 @@ def choose(history: pd.DataFrame, rule: str, *, level: float = EVEN, n_val: int)
     rule : str
         Key of `RULES`.
     level : float, default=0.5
-        Of the one-sided paired t-test, in (0, 1]: how often a candidate that is neither better nor
-        worse than step 0 is kept. Below 0.5 the candidate has to prove itself; above it step 0
+        Of the one-sided paired t-test of one step, in (0, 1]: how often the last step is kept if it
+        is neither better nor worse than step 0. A candidate that was chosen for its gain on the
+        same rows is kept more often. Below 0.5 the candidate has to prove itself; above it step 0
         has to, and the candidate is kept unless it is worse by more than chance explains; at 1 it
         is kept untested.
     n_val : int
@@ -198,9 +199,9 @@ def choose(history: pd.DataFrame, rule: str, *, level: float = EVEN, n_val: int)
     Choice
     """
     spec = RULES[check_name(rule, RULES, "rule")]
-    gains, errors = spec.estimate(history)
-    if len(gains) == 1:
+    if len(history) == 1:
         return Choice(0, 0, 0.0, 0.0, 0.0, 0)
+    gains, errors = spec.estimate(history)
     candidate = len(gains) - 1 if spec.latest else 1 + int(np.argmax(gains[1:]))
     gain, error = float(gains[candidate]), float(errors[candidate])
     needed = _needed(level, error, n_val)

@@ -71,7 +71,8 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
 
     Discovers edge probabilities on features and target together, draws DAGs from them, fits a
     structural causal model to each and draws an equal number of rows from each. The target is a
-    sink in every graph; its mechanism, not the search, decides by default which features matter.
+    sink in every graph, unless it is free; its mechanism, not the search, decides by default which
+    features matter.
 
     The defaults are meant for rows to learn from (chapter 2 has a benchmark of their use); `paper`
     gives the method as the paper has it.
@@ -285,7 +286,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
             complete_dags,
             data=table,
             alpha=self.completion_alpha if self.edges_ else 0.0,
-            fixed=[self.target_],
+            fixed=[self.target_] if self.target_parents != "free" else [],
             knowledge=edges.knowledge,
         )
         replace = partial(

@@ -127,6 +127,7 @@ _MOST_ROWS = 60  # of a table in the report
 
 _TITLES = {
     "contrasts": "Contrasts that the plan named beforehand (Holm's correction over them)",
+    "other_contrasts": "Contrasts that no plan named (Holm's correction over them)",
     "differences": "Paired differences (bootstrap of tables, then splits; t; Wilcoxon, with Holm's "
     f"correction over arms; ties within {analysis.MARGIN})",
     "differences_by": "Paired differences by setting",

@@ -243,16 +243,17 @@ _LEVELS: dict[int, Callable[[pd.DataFrame, Cube], str]] = {
 
 
 def _elsewhere(results: Path, judge: str) -> str:
-    """Give the verdicts of the runs that do not judge."""
+    """Give the verdicts and figures of the runs that do not judge."""
     told = []
     for name in (name for name in _JUDGES if name != judge and len(Store(results / name))):
-        judged = judge_claims(Store(results / name))
-        rows = judged[(judged["arm"] == PAPER) & (judged["claim"] > 0)]
-        by_verdict = rows.groupby("verdict")["claim"].unique()
-        said = "; ".join(f"{verdict} for {enumerated(n)}" for verdict, n in by_verdict.items())
-        told.append(
-            f"If the runs of `results/{name}` judged, these claims' verdicts would be: {said}."
-        )
+        store = Store(results / name)
+        judged = judge_claims(store)
+        told.append(f"What if the runs of `results/{name}` judged? {describe_progress(store)}")
+        own = judged[(judged["arm"] == PAPER) & (judged["claim"] > 0)]
+        for (number, verdict), rows in own.groupby(["claim", "verdict"]):
+            figures = " and ".join(map(_figure, known_rows(rows)))
+            told.append(f"Claim {number} would be {verdict}{f': {figures}' if figures else ''}.")
+        told.append(_compared(own))
     return " ".join(told)
 
 

@@ -20,7 +20,7 @@ from causalmix.publishing.markdown import code_span, enumerated, with_interval
 
 _OURS, _REHEARSAL = CHOSEN[0], "rehearsal"
 _SHUFFLED = (("causal_rehearsal", "causal_shuffled_rehearsal"), ("causal", "causal_shuffled"))
-_SCORES = {"auc": ("ROC-AUC", ""), "log_loss": ("log-loss", " nats")}
+SCORE_NAMES = {"auc": "ROC-AUC", "log_loss": "log-loss"}
 _TRAITS = {
     "rows": "number of rows",
     "features": "number of features",
@@ -46,16 +46,17 @@ def describe_progress(store: Store) -> str:
     said = [
         f"All {n:,} runs of the frozen plan `{name}` are there."
         if 0 < n <= done
-        else f"Of the frozen plan `{name}`, {done:,} of {n:,} runs are there."
-        for name, (done, n) in progress.items()
+        else f"Of the frozen plan `{name}`, {done:,} of {n:,} runs are there"
+        f"{f', and {failed:,} failed' if failed else ''}."
+        for name, (done, failed, n) in progress.items()
     ]
-    if any(done < n or not n for done, n in progress.values()):
+    if any(done + failed < n or not n for done, failed, n in progress.values()):
         said.append("**The verdicts are provisional until all of them are.**")
     return " ".join(said) or "**No plan was frozen before these runs.**"
 
 
 def describe_evidence(found: Mapping[str, pd.DataFrame]) -> str:
-    """Say what the runs show: the verdict, harm, when it helps, what failed, what to do instead.
+    """Say what the runs show: verdicts, harm, when it helps, what is not shown, what to do.
 
     Parameters
     ----------
@@ -71,11 +72,12 @@ def describe_evidence(found: Mapping[str, pd.DataFrame]) -> str:
     """
     points = {
         "Is fine-tuning worth it?": _worth(found),
+        "Is one way better than another?": _compared(found),
         "Is it the causal structure?": _structure(found),
         "The paper's claims": _claims(found["claims"]),
         "Who is harmed?": _harmed(found["harm"]),
         "When does it help?": _helped(found),
-        "What did not work?": _failed(found),
+        "What is not shown?": _not_shown(found),
         "What to do": _advice(found),
     }
     closed = {title if title.endswith("?") else f"{title}.": text for title, text in points.items()}
@@ -116,7 +118,7 @@ def describe_difference(rows: pd.DataFrame) -> str:
     """
     told, before = [], ""
     for verdict, row in zip(verdicts(rows), rows.itertuples(), strict=True):
-        score, unit = _SCORES[row.score]
+        score, unit = SCORE_NAMES[row.score], " nats" if row.score == "log_loss" else ""
         figure = with_interval(row.difference, row.low, row.high)
         told.append(f"{'' if verdict == before else f'{verdict} '}in {score} ({figure}{unit})")
         before = verdict
@@ -128,16 +130,20 @@ def _worth(found: Mapping[str, pd.DataFrame]) -> str:
     if rows.empty:
         return "No way of fine-tuning was run."
     better = rows[verdicts(rows) == "better"]
-    auc, loss = (_counted_names(better[better["score"] == score]["arm"]) for score in _SCORES)
+    auc, loss = (_counted_names(better[better["score"] == score]["arm"]) for score in SCORE_NAMES)
     own = rows[rows["arm"] == _OURS]
     ways = counted(rows["arm"].nunique(), "way")
     text = f"Better than zero-shot prediction, of {ways} to go beyond it: in ROC-AUC {auc}, in "
     text += f"log-loss {loss}."
     if len(better):
         sure = _counted_names(better[better["p_holm"] < 0.05]["arm"].unique())
-        text += f" Wilcoxon's test, corrected for the number of ways, agrees on {sure}."
+        text += f" Wilcoxon's test, corrected for the number of arms, agrees on {sure}."
     if len(own):
         text += f" {_name(_OURS)}, the default of this package, is {describe_difference(own)}."
+        gains = found["gains"].query("arm == @_OURS").groupby("dataset").mean(numeric_only=True)
+        for score in own["score"][verdicts(own) == "better"]:
+            share = share_of_three(gains[f"{score}_gain"])
+            text += f" Three tables make up {share:.0%} of the gain in {SCORE_NAMES[score]}."
     power = found["power"]
     power = power[(power["reference"] == BEFORE) & (power["score"] == "auc")]
     seen = power.set_index("arm")["detectable"].drop(NOISE, errors="ignore").dropna()
@@ -148,6 +154,45 @@ def _worth(found: Mapping[str, pd.DataFrame]) -> str:
             "are somewhat wider than its."
         )
     return text
+
+
+def share_of_three(by_table: pd.Series) -> float:
+    """Return the share of a gain that the three tables with the most have.
+
+    Parameters
+    ----------
+    by_table : Series
+        Mean gain of each table.
+
+    Returns
+    -------
+    float
+        Above 1 where the others lose.
+    """
+    return by_table.nlargest(3).sum() / by_table.sum()
+
+
+def _compared(found: Mapping[str, pd.DataFrame]) -> str:
+    """Compare ways of fine-tuning with each other: the pairs that were planned, and their ranks."""
+    rows = found["contrasts"]
+    rows = rows[rows["reference"] != BEFORE]
+    told = [
+        f"{_name(arm)}, against {_name(reference)}, is {describe_difference(own)}."
+        for (arm, reference), own in rows.groupby(["arm", "reference"], sort=False)
+        if (arm, reference) not in _SHUFFLED
+    ]
+    ranks = found["ranks"]
+    if ranks["p"].notna().all():
+        first, last = ranks.iloc[0], ranks.iloc[-1]
+        apart = last["mean_rank"] - first["mean_rank"]
+        told.append(
+            f"Mean ranks of {len(ranks)} arms in ROC-AUC go from {first['mean_rank']:.2f} "
+            f"({_name(first['arm'])}) to {last['mean_rank']:.2f} ({_name(last['arm'])}), "
+            f"{'more' if apart > first['critical_difference'] else 'less'} than the critical "
+            f"difference of {first['critical_difference']:.2f} apart; Friedman's test: p = "
+            f"{first['p']:.2g}."
+        )
+    return " ".join(told) or "No pairs were planned, and there are too few arms to rank."
 
 
 def _structure(found: Mapping[str, pd.DataFrame]) -> str:
@@ -189,7 +234,13 @@ def _harmed(harm: pd.DataFrame) -> str:
     ]
     floor = harm["noise_floor"].iloc[0]
     chance = f" For scale: the untouched model falls as far in {floor:.0%} with other ensemble "
-    chance = "" if np.isnan(floor) else f"{chance}members."
+    chance = "" if np.isnan(floor) else f"{chance}members, which change every run."
+    changed = harm.loc[harm["arm"] != NOISE, "changed_harmed"]
+    if not np.isnan(floor) and changed.notna().any():
+        chance += (
+            f" Of the runs that fine-tuning changed, {changed.min():.0%} to {changed.max():.0%} "
+            "do, by arm."
+        )
     worse = harm[(harm["worse_tables"] != "") & (harm["arm"] != NOISE)]
     sure = [
         f"{', '.join(map(code_span, each.worse_tables.split(', ')))} (by {_name(each.arm)})"
@@ -197,7 +248,7 @@ def _harmed(harm: pd.DataFrame) -> str:
     ]
     tables = f"Tables that fall by more than chance over splits explains: {'; '.join(sure)}."
     if not sure:
-        tables = "No table is known to fall by more than chance over splits explains."
+        tables = "No table is known to fall so far by more than chance over splits explains."
     if not sure and harm["runs"].sum() < SPLITS_OF_A_TABLE * harm["tables"].sum():
         tables += f" Those with fewer than {SPLITS_OF_A_TABLE} splits cannot be judged."
     return (
@@ -232,20 +283,14 @@ def _helped(found: Mapping[str, pd.DataFrame]) -> str:
     return f"{text} No trait of a table tells on which; the nearest to it is {told}."
 
 
-def _failed(found: Mapping[str, pd.DataFrame]) -> str:
+def _not_shown(found: Mapping[str, pd.DataFrame]) -> str:
     rows = _differences(found, BEFORE)
     better = set(rows["arm"][verdicts(rows) == "better"])
     none = sorted(set(rows["arm"]) - better, key=_name)
-    harm = found["harm"][found["harm"]["arm"] != NOISE]
-    often = harm[harm["changed_harmed"] > harm["noise_floor"] + 0.02]
-    texts = [f"Not shown to be better than zero-shot in either score: {_names(none) or 'none'}."]
-    if harm["noise_floor"].notna().any():
-        arms = _names(often["arm"]) or "none"
-        texts.append(
-            "Of the runs that fine-tuning changed, a larger share is harmed, by more than two "
-            f"points, than other ensemble members harm: {arms}."
-        )
-    return " ".join(texts)
+    text = f"That these are better than zero-shot in either score: {_names(none) or 'none'}."
+    if better and none:
+        text += " An arm that is better than it is not thereby better than an undecided one."
+    return text
 
 
 def _advice(found: Mapping[str, pd.DataFrame]) -> str:
@@ -267,14 +312,20 @@ def _advice(found: Mapping[str, pd.DataFrame]) -> str:
             "is a fair choice, and takes seconds."
         )
     seconds = found["cost"].set_index("arm")["seconds"]
-    pairs = found["contrasts"].groupby(["arm", "reference"])
+    known = pd.concat([found["contrasts"], found["other_contrasts"]])
+    pairs = known.groupby(["arm", "reference"])
+    if (_OURS, DEFAULT) in pairs.groups:
+        told = describe_difference(pairs.get_group((_OURS, DEFAULT)))
+        text += f" It was chosen before these runs; against {_name(DEFAULT)} it is {told}."
     graphs = [pairs.get_group(pair) for pair in _SHUFFLED if pair in pairs.groups]
     idle = graphs and not any((verdicts(pair) == "better").any() for pair in graphs)
-    if idle and _REHEARSAL in set(rows["arm"]):
+    if not idle or (_OURS, _REHEARSAL) not in pairs.groups:
+        return text
+    alone = pairs.get_group((_OURS, _REHEARSAL))
+    if not (verdicts(alone) == "better").any():
         text += (
             " No gain from the graphs themselves is shown, so `generator=None` (rehearsal alone) "
             f"is a fair choice where time is short: {seconds[_REHEARSAL]:.0f} s a run in place of "
-            f"{seconds[_OURS]:.0f} s. Against zero-shot it is "
-            f"{describe_difference(rows[rows['arm'] == _REHEARSAL])}."
+            f"{seconds[_OURS]:.0f} s. The default, against it, is {describe_difference(alone)}."
         )
     return text

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from causalmix.benchmarks.analysis import harm_by_arm, paired_differences
+from causalmix.benchmarks.analysis import (
+    gains_over,
+    harm_by_arm,
+    paired_differences,
+    t_interval,
+)
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.candidates import (
     AUC_HARM,
@@ -18,11 +24,17 @@ from causalmix.benchmarks.candidates import (
     harm,
 )
 from causalmix.benchmarks.claims import BEFORE, DEFAULT
-from causalmix.benchmarks.comparison import GAINS, mean_and_interval
+from causalmix.benchmarks.comparison import GAINS, mean_and_interval, verdicts
+from causalmix.benchmarks.sensitivity import decisive_tables
 from causalmix.benchmarks.store import Store
 from causalmix.plots.analysis import plot_runs
 from causalmix.publishing.blanks import fill_blanks, stored_runs
-from causalmix.publishing.headline import describe_difference, describe_progress
+from causalmix.publishing.headline import (
+    SCORE_NAMES,
+    describe_difference,
+    describe_progress,
+    share_of_three,
+)
 
 _SHOWN = {
     "The same model,\nother members": (NOISE, "", ""),
@@ -35,14 +47,18 @@ _SHOWN = {
 def fill_intro(page: Path, results: Path) -> None:
     """Fill the first page, and draw its figure: see `causalmix.publishing.book.fill_page`."""
     gains = candidate_gains(stored_runs(results, "finetuning/contenders", page))
-    shown = {
-        name: gains[(gains[["arm", "view", "rule"]] == candidate).all(axis=1)]
-        for name, candidate in _SHOWN.items()
-    }
+
+    def of(candidate: tuple[str, str, str]) -> pd.DataFrame:
+        return gains[(gains[["arm", "view", "rule"]] == candidate).all(axis=1)]
+
+    shown = {name: of(candidate) for name, candidate in _SHOWN.items()}
     texts = {
         "pain": lambda: _pain(*shown.values()),
+        "shuffled": lambda: f"{harm(of(('causal_shuffled_rehearsal', *CHOSEN[1:]))):.0%}",
         "gain": lambda: _gain(shown["CausalMix"]),
-        "evidence": lambda: _evidence(stored_runs(results, "finetuning/paper", page)),
+        "evidence": lambda: _evidence(
+            stored_runs(results, "finetuning/paper", page), *list(shown.values())[2:]
+        ),
     }
     fill_blanks(page, texts, {"intro_runs.svg": lambda: plot_runs(shown, LOSS_HARM).figure})
 
@@ -64,8 +80,8 @@ def _pain(
 
 def _gain(ours: pd.DataFrame) -> str:
     by_table = ours.groupby("dataset")[GAINS].mean()
-    auc, loss = (_with_interval(by_table[name].to_numpy()) for name in by_table)
-    shares = [by_table[name].nlargest(3).sum() / by_table[name].sum() for name in by_table]
+    auc, loss = (_with_intervals(by_table[name].to_numpy()) for name in by_table)
+    shares = [share_of_three(by_table[name]) for name in by_table]
     return (
         f"ROC-AUC rose by {auc} and log-loss fell by {loss} nats on average. Three tables make up "
         f"{shares[0]:.0%} of the first and {shares[1]:.0%} of the second; on the others hardly "
@@ -73,20 +89,52 @@ def _gain(ours: pd.DataFrame) -> str:
     )
 
 
-def _evidence(store: Store) -> str:
-    """Say what the default is worth on the tables of the benchmark, which did not choose it."""
+def _evidence(store: Store, asked: pd.DataFrame, ours: pd.DataFrame) -> str:
+    """Say what the default is worth on the tables of the benchmark, which did not choose it.
+
+    `asked` and `ours` are runs that did choose it: of default fine-tuning, and its own.
+    """
     runs = store.runs(KIND)
     rows = paired_differences(runs[runs["arm"].isin([BEFORE, CHOSEN[0]])], [BEFORE])
+    parts = [f"{describe_difference(rows)}.", *_resting_on(runs, rows)]
     harmed = harm_by_arm(runs).set_index("arm")
-    ours, tuned = (harmed.loc[arm, "runs_harmed"] for arm in (CHOSEN[0], DEFAULT))
-    chance = harmed["noise_floor"].iloc[0]
-    scale = "" if np.isnan(chance) else f", and {chance:.0%} with other ensemble members alone"
-    return (
-        f"{describe_difference(rows)}. There {ours:.0%} of its runs got worse, {tuned:.0%} with "
-        f"default fine-tuning{scale}. {describe_progress(store)}"
+    own = harmed.loc[CHOSEN[0]]
+    parts.append(
+        f"There {own['runs_harmed']:.0%} of its runs got worse, by more than {AUC_HARM} ROC-AUC "
+        f"or {LOSS_HARM} nats, and "
+        f"{harmed.loc[DEFAULT, 'runs_harmed']:.0%} of those of default fine-tuning"
     )
+    gains = gains_over(runs)
+    by_table = gains.groupby(["arm", "dataset"])[GAINS].apply(harm).unstack("arm")
+    low, high = t_interval((by_table[DEFAULT] - by_table[CHOSEN[0]]).dropna().to_numpy())
+    again = "seen again" if low > 0 else "not seen again"
+    parts[-1] += f": the fall from {harm(asked):.0%} to {harm(ours):.0%}, for which it was chosen, "
+    ends = f"{low:+.0%} to {high:+.0%}".replace("-", "−")
+    parts[-1] += f"is {again} (95% interval of the fall, by t: {ends})."
+    if not np.isnan(own["noise_floor"]):
+        parts.append(
+            f"Of the {own['runs_changed']:.0%} of its runs in which the weights moved, "
+            f"{own['changed_harmed']:.0%} got worse; other ensemble members alone, which change "
+            f"every run, make {own['noise_floor']:.0%} worse."
+        )
+    return " ".join([*parts, describe_progress(store)])
 
 
-def _with_interval(values: np.ndarray) -> str:
+def _resting_on(runs: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
+    """Say how few tables a gain comes from, and whether a test agrees."""
+    gains = gains_over(runs[runs["arm"].isin([BEFORE, CHOSEN[0]])])
+    for row in rows[verdicts(rows) == "better"].itertuples():
+        share = share_of_three(gains.groupby("dataset")[f"{row.score}_gain"].mean())
+        few = decisive_tables(runs, row.arm, row.reference, row.score)
+        yield (
+            f"Three tables make up {share:.0%} of the gain in {SCORE_NAMES[row.score]}, and "
+            f"{len(few) or 'none'} of the {row.tables} would make it undecided if left out alone."
+        )
+        agrees = "agrees" if row.p < 0.05 else "does not agree"
+        yield f"Wilcoxon's test {agrees} (p = {row.p:.2g})."
+
+
+def _with_intervals(values: np.ndarray) -> str:
     shown = "{mean:.4f} [{low:.4f}, {high:.4f}]".format(**mean_and_interval(values, "mean"))
+    shown += " (by t [{:.4f}, {:.4f}])".format(*t_interval(values))
     return shown.replace("-", "−")

@@ -144,16 +144,20 @@ def test_a_contrast_is_judged_by_its_interval():
             "difference": [0.0123, 0.0, -0.01],
             "low": [0.01, -0.1, -0.02],
             "high": [0.02, 0.1, -0.001],
+            "t_low": [0.008, -0.2, -0.02],
+            "t_high": [0.03, 0.2, -0.001],
             **{"wins": 4, "ties": 3, "losses": 2, "p_holm": 0.01234, "tables": 9},
         }
     )
     shown = tabulate_contrasts(table).reset_index()
     rows = [
-        "CausalMix|Default fine-tuning|ROC-AUC|+0.0123 [+0.0100, +0.0200]|better|4-3-2|0.012",
-        "CausalMix|Default fine-tuning|log-loss|+0.0000 [-0.1000, +0.1000]|undecided|4-3-2|0.012",
-        "CausalMix|mine|ROC-AUC|-0.0100 [-0.0200, -0.0010]|worse|4-3-2|0.012",
+        "Default fine-tuning|ROC-AUC|+0.0123 [+0.0100, +0.0200] [+0.0080, +0.0300]|better",
+        "Default fine-tuning|log-loss|+0.0000 [-0.1000, +0.1000] [-0.2000, +0.2000]|undecided",
+        "mine|ROC-AUC|-0.0100 [-0.0200, -0.0010] [-0.0200, -0.0010]|worse",
     ]
-    assert ["|".join(row) for row in shown.to_numpy()] == rows
+    expected = [f"CausalMix|{row}|4-3-2|0.012" for row in rows]
+    assert ["|".join(row) for row in shown.to_numpy()] == expected
+    assert "difference [bootstrap] [t]" in shown
     assert tabulate_contrasts(table[:0]).empty
     few = tabulate_contrasts(table.assign(tables=5))  # Wilcoxon's test could not tell
     assert set(few["verdict"]) == {"undecided"}

@@ -209,7 +209,7 @@ def test_progress_counts_each_run_of_a_plan_once(tmp_path):
         yaml.safe_dump({"arms": {"default": None}, "splits": 2, "version": 1, "sizes": [[60, 20]]})
     )
     store = Store(tmp_path)
-    assert plan_progress(store) == {"plan-1": (0, 0)}  # no tables yet
+    assert plan_progress(store) == {"plan-1": (0, 0, 0)}  # no tables yet
     pd.DataFrame(
         [
             {
@@ -225,7 +225,8 @@ def test_progress_counts_each_run_of_a_plan_once(tmp_path):
     ).to_csv(tmp_path / "tables.csv", index=False)
     for n_test in (100, 200):  # the same run, tested on more rows
         store.add(made_row("default", "t0", 0, 0.8, n_test=n_test))
-    assert plan_progress(store) == {"plan-1": (1, 4)}
+    store.add(made_row("default", "t1", 0, 0.8) | {"status": "failed", "error": "ValueError: no"})
+    assert plan_progress(store) == {"plan-1": (1, 1, 4)}
 
 
 def test_a_frozen_plan_stays_with_its_runs_and_is_not_replaced_by_another(tmp_path):

@@ -12,6 +12,7 @@ from causalmix.benchmarks.sensitivity import (
     at_last_step,
     chance_of_rank_lead,
     contrasts_by_tables,
+    decisive_tables,
     levels_by_arm,
     sd_lead,
 )
@@ -92,3 +93,15 @@ def test_contrasts_are_made_of_the_tables_of_each_group(store):
     auc = found[found["score"] == "auc"].set_index("group")
     assert auc["difference"].to_dict() == pytest.approx({"gains": 0.1, "all": 0.0})
     assert auc["tables"].to_dict() == {"gains": 1, "all": 4}
+
+
+def test_a_verdict_that_hangs_on_one_table_names_it():
+    def gains(arm, table, split):
+        """Seven tables gain nearly the same, the eighth loses enough to make it undecided."""
+        gain = 0.02 + 0.001 * int(table[1:])
+        lost = -0.06 if table == "t7" else gain
+        return {"auc": 0.8 + (lost if arm == "default" else 0.0)}
+
+    runs = made_store(gains, ("zero_shot", "default"), tables=8, splits=2).runs()
+    assert decisive_tables(runs, "default", "zero_shot", "auc") == ["t7"]
+    assert decisive_tables(runs[runs["dataset"] != "t7"], "default", "zero_shot", "auc") == []

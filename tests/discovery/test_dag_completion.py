@@ -46,6 +46,12 @@ def test_a_chain_turned_into_a_collider_gets_the_edge_between_the_causes():
     assert nx.is_directed_acyclic_graph(completed)
 
 
+def test_a_fixed_node_gets_neither_parents_nor_children():
+    (completed,) = complete_dags([graph("ab", "ac", "cd")], chain(), alpha=1, fixed=["b"])
+    assert set(completed.in_edges("b")) == {("a", "b")}
+    assert not completed.out_degree("b")
+
+
 def test_missing_edges_come_back_and_needless_ones_do_not():
     (completed,) = complete_dags([graph()], chain(), alpha=0.01)
     assert {frozenset(edge) for edge in completed.edges} in (

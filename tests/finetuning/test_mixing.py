@@ -73,6 +73,12 @@ def test_shapes_keep_the_shares(share, query):
     assert queries / (context + queries) == pytest.approx(0.3, abs=0.05)
 
 
+def test_no_more_synthetic_rows_are_asked_for_than_there_are():
+    config = FinetuneConfig(synthetic_share=0.25, query_share=0.5)
+    shape = task_shape(config, n_real=320, n_made=75, n_classes=2, progress=0.0)
+    assert 70 < shape.context_made + shape.query_made <= 75
+
+
 def test_without_synthetic_rows_all_real_ones_are_used():
     shape = task_shape(FinetuneConfig(), n_real=40, n_made=0, n_classes=3, progress=0.0)
     assert shape.context_real + shape.query_real == 40

@@ -262,9 +262,15 @@ def test_a_run_stops_when_patience_is_spent(tfm, split):
     assert result.stopped_by == "patience"
 
 
-def test_without_steps_the_weights_are_validated_and_kept(tfm, split):
+def test_rehearsed_tasks_have_a_context(tfm, split):
+    config = FinetuneConfig(steps=2, query_share=0.99, rehearsal=1.0, synthetic_tasks=0.0)
+    assert finetune(tfm, split, config=config).history["val_log_loss"].notna().all()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_without_steps_the_weights_are_validated_and_kept(tfm, split, rule):
     generator = Recorder()
-    result = finetune(tfm, split, generator=generator, config=FinetuneConfig(steps=0))
+    result = finetune(tfm, split, generator=generator, config=FinetuneConfig(steps=0, rule=rule))
     assert result.history["step"].tolist() == [0]
     assert (result.best_step, result.stopped_by) == (0, "steps")
     assert not hasattr(generator, "X")  # nothing to make rows for

@@ -116,6 +116,20 @@ def test_the_level_bounds_how_often_useless_training_is_kept(level):
     assert share_kept("log_loss", level, gain=-0.4, row_noise=0.5) < 0.1
 
 
+def test_the_level_bounds_the_last_step_alone_where_gains_wander():
+    rng = np.random.default_rng(0)
+    curves = []
+    for walk in rng.normal(size=(300, 10, N_VAL)).cumsum(axis=1):
+        errors = walk.std(axis=1, ddof=1) / np.sqrt(N_VAL)
+        curves.append(history([1.0, *(1.0 - walk.mean(axis=1))], se=np.array([0.0, *errors])))
+    kept = {
+        rule: np.mean([choose(h, rule, level=0.2, n_val=N_VAL).kept > 0 for h in curves])
+        for rule in ("last", "log_loss")
+    }
+    assert kept["last"] == pytest.approx(0.2, abs=0.06)
+    assert kept["log_loss"] > 0.35
+
+
 def test_faithful_synthetic_rows_sharpen_the_test():
     small = {"gain": 0.08, "row_noise": 0.5}  # a standard error of 0.09
     assert share_kept("augmented", 0.2, **small) > share_kept("log_loss", 0.2, **small) + 0.1

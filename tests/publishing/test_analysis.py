@@ -74,6 +74,12 @@ def test_a_store_says_what_is_in_it(tmp_path):
     text = describe_store(Store(store))
     assert text.startswith("45 runs, and 0 that failed: 3 arms on 5 tables, 15 splits in all")
     assert "\nPlans: paper-1 (4 of 6 runs).\n" in text
+    assert "Failed" not in text
+    filled = Store(store)
+    for table in ("t0", "t1"):
+        failed = made_row("tabebm", table, 0, 0.8)
+        filled.add(failed | {"status": "failed", "error": "x.DataError: 109 features. Take some."})
+    assert "\nFailed: TabEBM on 2 tables (x.DataError: 109 features).\n" in describe_store(filled)
     assert "none was frozen" in describe_store(made_store(score, tuple(GAINS)))
 
 

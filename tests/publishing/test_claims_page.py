@@ -63,8 +63,11 @@ def test_a_generator_that_refused_a_table_is_set_aside_by_name(results, filled):
         store.add(made_row("tabebm", f"t{k // 2}", k % 2, 0.9))
     store.flush()
     said = filled("{{ compared }}", results)
-    aside = "Zero-shot. Set aside, for want of runs on some of these tables: TabEBM."
-    assert said == f"Both are compared with Default fine-tuning, SMOTE-NC, {aside}"
+    aside = (
+        "Zero-shot. Set aside, for want of runs on some of these tables: Gaussian copula, CTGAN,"
+    )
+    assert said.startswith(f"Both are compared with Default fine-tuning, SMOTE-NC, {aside}")
+    assert ", TabEBM, " in said
     assert f"SMOTE-NC, {aside}" in describe_claims(judge_claims(Store(store.folder)))
 
 
@@ -75,6 +78,22 @@ def test_a_plan_that_is_not_done_makes_verdicts_provisional(results, filled):
     path = results / "finetuning" / "paper" / "made-1.yml"
     path.write_text(path.read_text().replace("splits: 4", "splits: 2"))
     assert filled("{{ progress }}", results) == "All 60 runs of the frozen plan `made-1` are there."
+
+
+def test_runs_that_do_not_judge_say_what_they_would(results, filled):
+    other = Store(results / "finetuning" / "paper_generators")
+    for arm, gain in GAINS.items():
+        for k in range(6):
+            other.add(made_row(arm, f"t{k}", 0, 0.7 + gain * k / 9))
+    other.flush()
+    plan = f"{PLAN}arms: {{{', '.join(GAINS)}}}\n".replace("splits: 4", "splits: 1")
+    (other.folder / "made-1.yml").write_text(plan)
+    said = filled("{{ elsewhere }}", results)
+    assert said.startswith("What if the runs of `results/finetuning/paper` judged? Of the frozen")
+    assert "60 of 120 runs are there" in said
+    assert "Claim 1 would be reproduced: +0." in said
+    assert "Claim 11 would be undecided: +0.0000 [+0.0000, +0.0000]." in said
+    assert "CausalMixFT (paper)* is compared with Default fine-tuning, SMOTE-NC, Zero-shot." in said
 
 
 def test_runs_with_the_papers_generators_judge_once_a_fifth_is_there(results, filled):

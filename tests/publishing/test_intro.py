@@ -58,9 +58,9 @@ def test_the_first_page_counts_the_runs(tmp_path, results):
         ("10%", "for"),
     ]
     assert gain == (
-        "ROC-AUC rose by 0.0100 [0.0100, 0.0100] and log-loss fell by 0.0200 [0.0200, 0.0200] nats "
-        "on average. Three tables make up 30% of the first and 30% of the second; on the others "
-        "hardly anything changed."
+        "ROC-AUC rose by 0.0100 [0.0100, 0.0100] (by t [0.0100, 0.0100]) and log-loss fell by "
+        "0.0200 [0.0200, 0.0200] (by t [0.0200, 0.0200]) nats on average. Three tables make up "
+        "30% of the first and 30% of the second; on the others hardly anything changed."
     )
     assert page.with_name("intro_runs.svg").exists()
 
@@ -74,8 +74,16 @@ def test_a_store_without_the_other_members_has_no_figure_of_them(tmp_path, resul
     page = tmp_path / "intro.md"
     page.write_text("{{ evidence }}")
     said = filled(page, results)
-    assert "0% of its runs got worse, 50% with default fine-tuning. " in said
+    assert "There 0% of its runs got worse, by more than 0.005" in said
+    assert "and 50% of those of default fine-tuning: the fall from 30% to 0%" in said
+    assert "is not seen again (95% interval of the fall, by t: −7% to +107%)." in said
     assert "nan" not in said
+    store.add(made_row("zero_shot_reseeded", "t0", 0, 0.7))
+    store.flush()
+    page.write_text("{{ evidence }}")
+    assert "other ensemble members alone, which change every run, make 100% worse." in filled(
+        page, results
+    )
 
 
 def test_the_committed_page_is_filled_from_the_committed_runs(tmp_path):
@@ -114,7 +122,7 @@ def test_a_shuffled_graph_does_as_well_as_the_page_says():
 def test_missing_runs_and_unknown_blanks_are_named(tmp_path, results):
     page = tmp_path / "intro.md"
     page.write_text("{{ joy }}")
-    with pytest.raises(CausalMixError, match=r"unknown blanks: joy\. Known: pain, gain"):
+    with pytest.raises(CausalMixError, match=r"unknown blanks: joy\. Known: pain, shuffled"):
         fill_intro(page, results)
     with pytest.raises(CausalMixError, match="results/finetuning/contenders: restore"):
         fill_intro(page, tmp_path)
