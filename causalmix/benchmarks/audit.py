@@ -225,8 +225,10 @@ def write_audit(audited: pd.DataFrame, store: Store, seed: int, out: Path) -> No
     out : Path
         The file; in the name of the manifest, ``.csv`` gives way to ``_manifest.json``.
     """
-    rows = store.runs(KIND).loc[audited["key"].unique()]
-    settings = {"sample": len(rows), "seed": seed, "weights": sorted(set(rows["weights"].dropna()))}
+    known = store.runs(KIND)
+    rows = known.loc[audited["key"].unique()]
+    settings = {"sample": len(rows), "of": len(known), "seed": seed}
+    settings |= {"weights": sorted(set(rows["weights"].dropna()))}
     make_folder(out.parent)
     replace_file(out, lambda path: audited.to_csv(path, index=False))
     manifest = make_manifest(settings, dict(zip(rows["dataset"], rows["data"], strict=True)))

@@ -30,6 +30,7 @@ from causalmix.benchmarks.sensitivity import (
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.store_analysis import describe_store, judges_claims
 from causalmix.data.columns import counted
+from causalmix.manifest import read_json
 from causalmix.publishing.blanks import fill_blanks, stored_runs
 from causalmix.publishing.headline import describe_progress
 from causalmix.publishing.markdown import enumerated, markdown_table, signed, with_interval
@@ -55,7 +56,7 @@ def fill_claims(page: Path, results: Path) -> None:
         "elsewhere": lambda: _elsewhere(results, name),
         "verdicts": lambda: _verdicts(judged),
         "question": lambda: _question(judged),
-        "audit": lambda: describe_audit_file(read_result(results / "finetuning/paper_audit.csv")),
+        "audit": lambda: describe_audit_file(results / "finetuning/paper_audit.csv"),
     }
     texts |= {f"claim_{claim.number}": partial(_found, claim, judged) for claim in CLAIMS}
     cube = compared_cube(store)
@@ -67,24 +68,28 @@ def fill_claims(page: Path, results: Path) -> None:
     fill_blanks(page, texts, {})
 
 
-def describe_audit_file(audited: pd.DataFrame) -> str:
+def describe_audit_file(path: Path) -> str:
     """Say in a sentence or two what a stored audit found.
 
     Parameters
     ----------
-    audited : DataFrame
-        As `causalmix.benchmarks.audit.write_audit` wrote it.
+    path : Path
+        As `causalmix.benchmarks.audit.write_audit` wrote it, its manifest beside it.
 
     Returns
     -------
     str
     """
+    audited = read_result(path)
+    beside = path.with_name(f"{path.stem}_manifest.json")
+    advice = "Write both again: causalmix audit --out."
+    drawn = read_json(beside, "the manifest of an audit", advice)["settings"]
     runs = audited.groupby("key")
     same = (runs["difference"].agg(lambda x: x.abs().max()) == 0).sum()
     days = enumerated(sorted(set(audited["recomputed_day"])))
     text = (
-        f"On {days}, {runs.ngroups} runs chosen at random were made again; {same} came out the "
-        "same to the last digit"
+        f"On {days}, {runs.ngroups} of {drawn['of']:,} runs, chosen at random (seed "
+        f"{drawn['seed']}), were made again; {same} came out the same to the last digit"
     )
     if same == runs.ngroups:
         return f"{text}."

@@ -103,11 +103,12 @@ def test_the_command_fails_for_one_altered_score_and_shows_which(tiny, tmp_path)
     assert manifest["settings"]["sample"] == 2
     assert manifest["data"] == {"iris": load_dataset("iris").content_hash}
     worst = written.loc[~written["agrees"], "difference"].abs().iloc[0]
-    said = describe_audit_file(written)
-    assert "2 runs chosen at random were made again; 1 came out the same to the last digit" in said
+    said = describe_audit_file(out)
+    assert "2 of 2 runs, chosen at random (seed 0), were made again; 1 came out the same to" in said
     assert f"The largest difference is {worst:.2g}, in ROC-AUC of Zero-shot on iris" in said
     assert said.split()[1].strip(",") == written["recomputed_day"].iloc[0]
-    assert describe_audit_file(written[written["agrees"]]).endswith("to the last digit.")
+    written[written["agrees"]].to_csv(out, index=False)
+    assert describe_audit_file(out).endswith("to the last digit.")
 
 
 def test_rows_of_other_code_name_its_commit_and_are_made_again(tiny):
