@@ -172,7 +172,7 @@ def paired_differences(
     runs : DataFrame
     references : sequence of str, default=("zero_shot", "default")
         Those without runs are passed over.
-    scores : sequence of str, default=("auc", "log_loss")
+    scores : sequence of str, default=["auc", "log_loss"]
         Of `causalmix.finetuning.metrics.SCORES`.
 
     Returns
@@ -228,7 +228,7 @@ def planned_contrasts(
     runs : DataFrame
     pairs : sequence of (str, str)
         As `causalmix.benchmarks.plan.Plan` has them; those without runs are passed over.
-    scores : sequence of str, default=("auc", "log_loss")
+    scores : sequence of str, default=["auc", "log_loss"]
         As `paired_differences` takes them.
 
     Returns

@@ -48,7 +48,9 @@ def made(arms) -> pd.DataFrame:
     rows = [(arm, table, seed) for arm in arms for table in ("a", "b") for seed in (0, 1)]
     frame = pd.DataFrame(rows, columns=["arm", "dataset", "seed"])
     numbers = "auc_gain auc_low auc_high log_loss_gain log_loss_low log_loss_high"
-    numbers += " difference low high p_holm improvement gap_auc gap_log_loss time share rho"
+    numbers += (
+        " difference low high t_low t_high p_holm improvement gap_auc gap_log_loss time share rho"
+    )
     frame = frame.assign(**dict.fromkeys(numbers.split(), 0.5))
     frame = frame.assign(tables=2, wins=1, ties=0, losses=1, unit="step", trait="rows")
     return frame.assign(reference="zero_shot", score="auc")
