@@ -102,7 +102,7 @@ def describe_store(store: Store) -> str:
     weights = {str(each)[:8] for each in runs["weights"].dropna()}
     reasons = [
         f"{ARM_LABELS.get(arm, arm)} on {counted(own['dataset'].nunique(), 'table')} "
-        f"({reason_of(own['error'].iloc[0]).partition('. ')[0].rstrip('.')})"
+        f"({_short(reason_of(own['error'].iloc[0]))})"
         for arm, own in (failed.groupby("arm") if len(failed) else ())
     ]
     behind = {"Failed": reasons} if reasons else {}
@@ -122,6 +122,11 @@ def describe_store(store: Store) -> str:
             *(f"{name}: {', '.join(values)}." for name, values in behind.items()),
         ]
     )
+
+
+def _short(reason: str) -> str:
+    """Take the first sentence of an error, without the module of its kind."""
+    return reason.removeprefix("causalmix.errors.").partition(". ")[0].rstrip(".")
 
 
 def plan_progress(store: Store) -> dict[str, tuple[int, int, int]]:
