@@ -259,13 +259,13 @@ def check_jobs(value: int, option: str = "n_jobs") -> int:
     return value
 
 
-def check_list(values: Iterable, option: str, example: str) -> Iterable:
-    """Return `values` if it is an iterable and no string, else raise.
+def check_list(values: Collection, option: str, example: str) -> Collection:
+    """Return `values` if it is a collection and no string, else raise.
 
     Parameters
     ----------
-    values : iterable
-        What a user gave.
+    values : collection
+        What a user gave; an iterator, which can be read once only, is none.
     option : str
         Its name.
     example : str
@@ -273,15 +273,15 @@ def check_list(values: Iterable, option: str, example: str) -> Iterable:
 
     Returns
     -------
-    iterable
+    collection
         `values`, unchanged.
 
     Raises
     ------
     CausalMixError
-        If it is a string, or no iterable.
+        If it is a string, or no collection.
     """
-    if isinstance(values, str) or not isinstance(values, Iterable):
+    if isinstance(values, str) or not isinstance(values, Collection):
         raise CausalMixError(f"{option} is {values!r}; a list is needed, as {example}.")
     return values
 

@@ -291,6 +291,7 @@ def test_seeds_of_numpy_are_seeds():
         ),
         (lambda: BackgroundKnowledge(tiers=None), "tiers is None; a list is needed"),
         (lambda: BackgroundKnowledge(required="age"), "required is 'age'; a list is needed"),
+        (lambda: run_benchmark(iter(["iris"])), "a list is needed"),
         (lambda: read_mark_weights(None), "mark_weights must be a string or a mapping, got None"),
         (lambda: build_book(workers=0), "workers is 0"),
         (lambda: pretrain("nowhere", producers=-1), "producers is -1"),

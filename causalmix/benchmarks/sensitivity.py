@@ -94,7 +94,8 @@ def decisive_tables(runs: pd.DataFrame, arm: str, reference: str, score: str) ->
     pair = runs[runs["arm"].isin([arm, reference])]
 
     def verdict(rows: pd.DataFrame) -> str:
-        return verdicts(paired_differences(rows, [reference], [score]))[0]
+        told = verdicts(paired_differences(rows, [reference], [score]))
+        return told[0] if len(told) else "undecided"  # of a pair or table without runs
 
     found = verdict(pair)
     return [

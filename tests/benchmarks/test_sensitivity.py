@@ -105,3 +105,5 @@ def test_a_verdict_that_hangs_on_one_table_names_it():
     runs = made_store(gains, ("zero_shot", "default"), tables=8, splits=2).runs()
     assert decisive_tables(runs, "default", "zero_shot", "auc") == ["t7"]
     assert decisive_tables(runs[runs["dataset"] != "t7"], "default", "zero_shot", "auc") == []
+    assert decisive_tables(runs[runs["dataset"] == "t0"], "default", "zero_shot", "auc") == []
+    assert decisive_tables(runs, "causal", "zero_shot", "auc") == []
