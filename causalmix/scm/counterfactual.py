@@ -24,7 +24,12 @@ from scipy.stats import qmc
 from causalmix.scm.mechanisms import enclosing, side_by_side
 
 
-def draw_rows(model: gcm.StructuralCausalModel, n: int, rng: np.random.Generator) -> pd.DataFrame:
+def draw_rows(
+    model: gcm.StructuralCausalModel,
+    n: int,
+    rng: np.random.Generator,
+    do: Mapping[str, float | str] = MappingProxyType({}),
+) -> pd.DataFrame:
     """Draw noise and propagate it.
 
     Every row is a draw from the model, but the levels of the noise are spread evenly over the rows
@@ -36,13 +41,15 @@ def draw_rows(model: gcm.StructuralCausalModel, n: int, rng: np.random.Generator
         Fitted, with the mechanisms of `causalmix.scm.mechanisms`.
     n : int
     rng : numpy.random.Generator
+    do : mapping of str to value, default={}
+        As `move_noise` takes it.
 
     Returns
     -------
     pandas.DataFrame of shape (n, n_nodes)
     """
     nothing = dict.fromkeys(model.graph.nodes, np.full(n, None))
-    return move_noise(model, nothing, 0.0, rng)
+    return move_noise(model, nothing, 0.0, rng, do)
 
 
 def move_noise(

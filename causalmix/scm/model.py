@@ -343,11 +343,8 @@ class StructuralCausalModel:
                 base = self._training_rows(n, rng)
                 observed = {name: values[base] for name, values in self._observed.items()}
                 rows = move_noise(self.model_, observed, noise_correlation, rng, codes)
-            elif codes:
-                setters = {name: (lambda _, code=code: code) for name, code in codes.items()}
-                rows = gcm.interventional_samples(self.model_, setters, num_samples_to_draw=n)
             else:
-                rows = draw_rows(self.model_, n, rng)
+                rows = draw_rows(self.model_, n, rng, codes)
             return self._named(rows)
 
     def _named(self, rows: pd.DataFrame) -> pd.DataFrame:
