@@ -282,13 +282,15 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
             target=self.target_,
             target_parents="free" if known else self.target_parents,
         )
-        complete = partial(
-            complete_dags,
-            data=table,
-            alpha=self.completion_alpha if self.edges_ else 0.0,
-            fixed=[self.target_] if self.target_parents != "free" else [],
-            knowledge=edges.knowledge,
-        )
+        complete = None
+        if self.edges_ and not known and self.completion_alpha:
+            complete = partial(
+                complete_dags,
+                data=table,
+                alpha=self.completion_alpha,
+                fixed=[self.target_] if self.target_parents != "free" else [],
+                knowledge=edges.knowledge,
+            )
         replace = partial(
             control_dag,
             graph="discovered" if known else self.graph,
@@ -311,11 +313,11 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
             missing=self.missing,
         )
         if self.time_limit is None:
-            dags = dags if known else complete(dags)
+            dags = dags if complete is None else complete(dags)
             self.dags_ = [replace(dag) for dag in dags]
             self.models_ = fit(self.dags_)
         else:
-            dags = self._fit_in_time(dags, list if known else complete, replace, fit, start)
+            dags = self._fit_in_time(dags, complete, replace, fit, start)
         changed = map(n_changed_edges, dags, self.dags_)
         self.n_changed_edges_ = float(np.mean(list(changed))) if self.edges_ else math.nan
         self._check_do()
@@ -347,7 +349,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
     def _fit_in_time(
         self,
         dags: Sequence[nx.DiGraph],
-        complete: Callable[..., list[nx.DiGraph]],
+        complete: Callable[..., list[nx.DiGraph]] | None,
         replace: Callable[[nx.DiGraph], nx.DiGraph],
         fit: Callable[..., list[StructuralCausalModel]],
         start: float,
@@ -363,12 +365,13 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
             began = time.perf_counter()
             if self.models_ and began + seconds > start + limit:
                 break
-            if began < start + limit * _COMPLETION_SHARE:
-                (dag,) = complete([dag])
-            else:
-                plain += 1
+            if complete is not None:
+                if began < start + limit * _COMPLETION_SHARE:
+                    (dag,) = complete([dag])
+                else:
+                    plain += 1
             nodes_end = start + limit * (1.0 if self.models_ else _NODES_SHARE)
-            pace = Pace(nodes_end, start + limit, dag.number_of_nodes())
+            pace = Pace(nodes_end, start + limit)
             found.append(dag)
             self.dags_.append(replace(dag))
             self.models_ += fit(self.dags_[-1:], pace=pace)

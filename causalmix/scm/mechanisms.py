@@ -166,11 +166,11 @@ class Pace:
     deadline, stacked_deadline : float
         When all but stacked mechanisms should be fitted, and when those, on the clock of
         `time.perf_counter`.
-    nodes : int
-        How many there are.
 
     Attributes
     ----------
+    left : int
+        How many mechanisms are still to be fitted; the model that has it fitted says so.
     simple : int
         How many nodes were given a simple mechanism instead of another one.
     hurried_gaps : bool
@@ -179,7 +179,7 @@ class Pace:
 
     deadline: float
     stacked_deadline: float
-    nodes: int
+    left: int = 0
     simple: int = 0
     hurried_gaps: bool = False
     _seconds: list[float] = field(default_factory=list)
@@ -200,7 +200,7 @@ class Pace:
     ) -> Any:
         """Do as `make_mechanism`, and note the time."""
         start = time.perf_counter()
-        deadline, left, self.nodes = self.deadline, max(self.nodes, 1), self.nodes - 1
+        deadline, left, self.left = self.deadline, max(self.left, 1), self.left - 1
         expected = float(np.mean(self._seconds)) if self._seconds else 0.0
         if mechanism == "stacked" and parents and isinstance(columns.values[node][0], str):
             predictors = side_by_side(columns.values, parents)

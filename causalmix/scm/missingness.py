@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -39,7 +40,7 @@ class MissingnessModel:
     filled : pandas.DataFrame
         The coded table with its gaps filled.
     hurried : bool
-        Whether the deadline came before the last regression.
+        Whether a regression was left out because the deadline had come.
     """
 
     def fit(
@@ -49,7 +50,8 @@ class MissingnessModel:
 
         After the deadline (on the clock of `time.perf_counter`) no further regression starts.
         """
-        self.filled = fill_gaps(coded, categorical, deadline)
+        until = _Deadline(deadline)
+        self.filled = fill_gaps(coded, categorical, until)
         self._encoding = _Encoding(self.filled, categorical)
         share = coded.isna().mean().sort_values(ascending=False, kind="stable")
         self.columns = list(share.index[share > 0])
@@ -59,10 +61,10 @@ class MissingnessModel:
         for k, gap in enumerate(self._gaps.T):
             x = self._predictors(k, self._values, self._gaps)
             random = min(gap.sum(), (~gap).sum()) < _LEAST_GAPS or not x.shape[1]
-            random = random or time.perf_counter() > deadline
+            random = random or until.passed()
             model = DummyClassifier() if random else LogisticRegression(max_iter=1000)
             self._models.append(model.fit(x if x.shape[1] else gap[:, None], gap))
-        self.hurried = bool(self.columns) and time.perf_counter() > deadline
+        self.hurried = until.missed
         return self
 
     def mask(
@@ -118,8 +120,29 @@ class MissingnessModel:
         return np.hstack([values[:, others], gaps[:, :k]])
 
 
+@dataclass
+class _Deadline:
+    """A time, on the clock of `time.perf_counter`, after which no further work starts.
+
+    Attributes
+    ----------
+    missed : bool
+        Whether any work was left out for it.
+    """
+
+    end: float
+    missed: bool = False
+
+    def passed(self) -> bool:
+        """Whether work that is to start now is left out."""
+        self.missed = self.missed or time.perf_counter() > self.end
+        return self.missed
+
+
 def fill_gaps(
-    coded: pd.DataFrame, categorical: tuple[str, ...] = (), deadline: float = math.inf
+    coded: pd.DataFrame,
+    categorical: tuple[str, ...] = (),
+    deadline: _Deadline | None = None,
 ) -> pd.DataFrame:
     """Draw the missing numbers of a table from what it knows of their rows.
 
@@ -134,9 +157,9 @@ def fill_gaps(
         As `TableCodec.encode` gives it.
     categorical : tuple of str
         Columns of codes, in which "missing" is a level.
-    deadline : float, optional
-        After it (on the clock of `time.perf_counter`) no further regression starts: gaps are then
-        as they were drawn last, at first from the known numbers of their column.
+    deadline : optional
+        After it no further regression starts: gaps are then as they were drawn last, at first from
+        the known numbers of their column. By default there is none.
 
     Returns
     -------
@@ -147,6 +170,7 @@ def fill_gaps(
     ----------
     van Buuren (2018), "Flexible Imputation of Missing Data", 2nd edition.
     """
+    deadline = deadline or _Deadline(math.inf)
     rng = np.random.default_rng(0)
     filled, gaps = coded.copy(), coded.isna()
     incomplete = gaps.sum()[gaps.any()].sort_values(kind="stable").index
@@ -158,7 +182,7 @@ def fill_gaps(
     values = encoding.predictors(filled)
     for name in learnable * (_ROUNDS if len(learnable) > 1 else 1):
         own = encoding.owners == name
-        if own.all() or time.perf_counter() > deadline:
+        if own.all() or deadline.passed():
             break
         filled[name] = _fill_column(values[:, ~own], coded[name].to_numpy(), rng)
         values[:, own] = encoding.standardised(filled, name)

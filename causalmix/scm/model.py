@@ -186,8 +186,11 @@ class StructuralCausalModel:
         graph.add_nodes_from(self._nodes.values())
         graph.add_edges_from(sorted(nx.relabel_nodes(self.dag, self._nodes).edges))
         model = gcm.StructuralCausalModel(graph)
+        parents_of = {node: tuple(get_ordered_predecessors(graph, node)) for node in graph}
+        if pace is not None:
+            pace.left = sum(item not in fitted for item in parents_of.items())
         for name, node in self._nodes.items():
-            parents = tuple(get_ordered_predecessors(graph, node))
+            parents = parents_of[node]
             if (node, parents) not in fitted:
                 kind = self.node_mechanisms.get(name, self.mechanism)
                 fitted[node, parents] = make_mechanism(

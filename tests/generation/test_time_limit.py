@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,9 +15,13 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from causalmix.discovery import bootstrap
 from causalmix.discovery.bootstrap import discover
 from causalmix.errors import DataError, TimeLimitWarning
+from causalmix.generation import causal
 from causalmix.generation.causal import CausalGenerator
+from causalmix.scm import missingness
 from causalmix.scm.learners import CLASSIFIERS, REGRESSORS, held_out_mean_and_scale
+from causalmix.scm.mechanisms import Pace
 from causalmix.scm.missingness import MissingnessModel
+from causalmix.scm.model import StructuralCausalModel
 
 
 def table(n=60, d=12):
@@ -70,6 +75,57 @@ def test_gaps_are_drawn_from_their_column_after_the_deadline_and_this_is_told():
     y = pd.Series(np.arange(60) % 2, name="label")
     with pytest.warns(TimeLimitWarning, match="gaps that depend less on other columns"):
         CausalGenerator(time_limit=1e-6).fit(X, y)
+
+
+def test_gaps_count_as_hurried_only_where_a_regression_was_left_out(monkeypatch):
+    X = table(d=3)
+    X["c0"] = X["c0"].mask(np.random.default_rng(1).random(len(X)) < 0.3)
+    now = [0.0]
+    monkeypatch.setattr(missingness.time, "perf_counter", lambda: now[0])
+
+    class Slow(LogisticRegression):
+        def fit(self, *args):
+            now[0] = 2.0
+            return super().fit(*args)
+
+    monkeypatch.setattr(missingness, "LogisticRegression", Slow)
+    late = MissingnessModel().fit(X, deadline=1.0)
+    assert now[0] == 2.0
+    assert not late.hurried
+    X["c1"] = X["c1"].mask(np.random.default_rng(2).random(len(X)) < 0.3)
+    now[0] = 0.0
+    assert MissingnessModel().fit(X, deadline=1.0).hurried  # one of two gaps was modelled
+
+
+def test_a_graph_that_is_not_to_be_completed_is_not_said_to_lack_it(monkeypatch):
+    X = table(d=4)
+    y = pd.Series((X["c3"] > 0).map({True: "yes", False: "no"}), name="label")
+    monkeypatch.setattr(causal, "_COMPLETION_SHARE", 0.0)  # that time is always over
+    for options in ({"graph": [("c3", "label")], "resampled": True}, {"completion_alpha": 0.0}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", TimeLimitWarning)
+            CausalGenerator(n_dags=2, n_bootstraps=2, time_limit=1e3, **options).fit(X, y)
+    with pytest.warns(TimeLimitWarning, match="2 graphs as they were drawn"):
+        CausalGenerator(n_dags=2, n_bootstraps=2, time_limit=1e3).fit(X, y)
+
+
+def test_time_is_kept_only_for_mechanisms_that_are_still_to_be_fitted():
+    X = table(d=4)
+    dag = nx.DiGraph([("c0", "c1"), ("c1", "c2"), ("c2", "c3")])
+    fitted = {}
+    StructuralCausalModel(dag, mechanism="linear").fit(X, fitted=fitted)
+    dag.add_edge("c0", "c3")
+    seen = []
+
+    class Watched(Pace):
+        def fit(self, node, *args, **options):
+            seen.append((node, self.left))
+            return super().fit(node, *args, **options)
+
+    pace = Watched(math.inf, math.inf)
+    StructuralCausalModel(dag, mechanism="linear").fit(X, fitted=fitted, pace=pace)
+    assert seen == [("c3", 1)]
+    assert pace.left == 0
 
 
 def test_with_time_enough_the_limit_changes_nothing():
