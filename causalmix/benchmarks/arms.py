@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pandas as pd
 
 from causalmix.atomic import check_writable, replace_file
 from causalmix.benchmarks.alternatives import ALTERNATIVES, zero_shot
+from causalmix.benchmarks.checkpoints import load_checkpoint
 from causalmix.benchmarks.engine import Outcome, Run, compute
 from causalmix.benchmarks.store import Store
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
@@ -45,7 +46,7 @@ from causalmix.generation.relabelling import Relabelled
 from causalmix.manifest import make_manifest, write_json
 from causalmix.quality.baselines import BASELINES, fit_predict_proba
 from causalmix.tfm.device import device_name
-from causalmix.tfm.model import FoundationModel, load_tfm
+from causalmix.tfm.model import load_tfm
 
 ZERO_SHOT, FINETUNED = "zero_shot", "finetuned"
 """Two methods of an arm. The first is one of `causalmix.benchmarks.alternatives.ALTERNATIVES`; the
@@ -459,15 +460,7 @@ def perform(
     if method in BASELINES:
         proba = fit_predict_proba(method, split.context(), split.test.X, seed=seed)
         return Outcome(score(y, proba))
-    model = _load(**run.places)
-    if model.run_hash != settings["weights"]:  # perhaps replaced since it was loaded
-        _load.cache_clear()
-        model = _load(**run.places)
-    if model.run_hash != settings["weights"]:
-        raise CausalMixError(
-            f"The checkpoint at {run.places['tfm']} has the hash {model.run_hash}; the run asks "
-            f"for {settings['weights']}."
-        )
+    model = load_checkpoint(run_hash=settings["weights"], **run.places)
     if settings["members"]:
         model = model.with_settings(N_ESTIMATORS=settings["members"])
     if method != FINETUNED:
@@ -559,11 +552,6 @@ _NO_RESULT = ("n_jobs", "progress", "time_limit", "knowledge")  # arms have none
 _RESEEDED = 1_000_000
 
 _NO_MODELS = 10  # times the training rows is the pool of a generator without causal models
-
-
-@lru_cache(maxsize=2)
-def _load(tfm: str, device: str) -> FoundationModel:
-    return load_tfm(tfm, device=device)
 
 
 def _seconds(arm: Arm, config: FinetuneConfig, table: TabularDataset, rows: Rows) -> float:

@@ -80,18 +80,21 @@ _DISCOVERY = (
     *(f"discovery/{name}" for name in _SEARCH),
 )
 _GENERATION = ("data", "tfm", "discovery", "scm", "generation")
-_SCORING = ("finetuning/metrics", "benchmarks/zero_shot")
+_SCORING = ("finetuning/metrics", "benchmarks/checkpoints", "benchmarks/zero_shot")
 
 KINDS: dict[str, Kind] = {
     "finetuning": Kind(
         "causalmix.benchmarks.arms:perform",
-        (*_ROOMS, "benchmarks/arms", "benchmarks/alternatives"),
+        (*_ROOMS, "benchmarks/arms", "benchmarks/alternatives", "benchmarks/checkpoints"),
         "causalmix.benchmarks.arms:prepare",
         _SPLIT,
     ),
     "known_models": Kind(
         "causalmix.benchmarks.known_models:perform",
-        (*_ROOMS, "benchmarks/arms", "benchmarks/csuite_data", "benchmarks/known_models"),
+        (
+            *(*_ROOMS, "benchmarks/arms", "benchmarks/checkpoints"),
+            *("benchmarks/csuite_data", "benchmarks/known_models"),
+        ),
         "causalmix.benchmarks.known_models:prepare",
         _SPLIT,
     ),
@@ -113,7 +116,10 @@ KINDS: dict[str, Kind] = {
     ),
     "rules": Kind(
         "causalmix.benchmarks.stopping_rules:perform",
-        (*_GENERATION, "prior", "finetuning", "benchmarks/zero_shot", "benchmarks/stopping_rules"),
+        (
+            *(*_GENERATION, "prior", "finetuning", "benchmarks/checkpoints"),
+            *("benchmarks/zero_shot", "benchmarks/stopping_rules"),
+        ),
         "causalmix.benchmarks.stopping_rules:prepare",
         ("data", "n_train", "n_val", "n_test", "seed"),
     ),

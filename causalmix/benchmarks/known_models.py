@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.benchmarks.arms import FINETUNED, Rows
+from causalmix.benchmarks.checkpoints import load_checkpoint
 from causalmix.benchmarks.csuite_data import load_csuite_folder
 from causalmix.benchmarks.engine import Outcome, Run
 from causalmix.data.dataset import TabularDataset
@@ -28,7 +28,6 @@ from causalmix.generation.causal import CausalGenerator
 from causalmix.scm.hospital import OUTCOME, hospital_dag, hospital_rows
 from causalmix.scm.random_scm import random_dag
 from causalmix.tfm.device import device_name
-from causalmix.tfm.model import load_tfm
 
 _N_NODES = 10  # of a random model
 
@@ -188,9 +187,6 @@ def prepare(run: Run, table: KnownTable) -> EdgeProbabilities | None:
     return generator.discover(train.X, train.y)
 
 
-_load = lru_cache(maxsize=1)(load_tfm)
-
-
 def perform(run: Run, table: KnownTable, edges: EdgeProbabilities | None = None) -> Outcome:
     """Make a run of `causalmix.benchmarks.structure.compare_known_models`.
 
@@ -209,7 +205,7 @@ def perform(run: Run, table: KnownTable, edges: EdgeProbabilities | None = None)
         `sink_graph`, ``wrong_label_edges`` those at the label; means over graphs.
     """
     settings, values = run.settings, {}
-    seed, model = settings["seed"], _load(run.places["tfm"], device=run.places["device"])
+    seed, model = settings["seed"], load_checkpoint(run_hash=settings["weights"], **run.places)
     rows = _rows(settings)
     split = rows.draw(table)
     if settings["method"] == FINETUNED:

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -18,6 +18,7 @@ import pandas as pd
 from tabpfn.preprocessing import PreprocessorConfig
 
 from causalmix.atomic import replace_file
+from causalmix.benchmarks.checkpoints import load_checkpoint
 from causalmix.benchmarks.comparison import compare_methods
 from causalmix.benchmarks.engine import Outcome, Run
 from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
@@ -407,17 +408,7 @@ def perform(run: Run, table: TabularDataset, _: object = None) -> Outcome:
 
 def load_variant(tfm: str, run_hash: str, method: str = TFM) -> FoundationModel:
     """Load the checkpoint of a run, once a process, with the settings in the name of a method."""
-    model = _variant(_load(tfm, run_hash.partition("-")[0]), method)
-    if model.run_hash != run_hash:
-        raise CausalMixError(
-            f"The checkpoint at {tfm} has the hash {model.run_hash}; the run asks for {run_hash}."
-        )
-    return model
-
-
-@lru_cache(maxsize=2)
-def _load(tfm: str, weights: str) -> FoundationModel:  # by its weights: the file may be replaced
-    return load_tfm(tfm)
+    return load_checkpoint(tfm, run_hash, change=partial(_variant, name=method))
 
 
 def _summarise(rows: pd.DataFrame, tuning: Collection[str]) -> pd.DataFrame:

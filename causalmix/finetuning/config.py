@@ -226,3 +226,8 @@ class FinetuneConfig:
     def mixes(self) -> bool:
         """Whether synthetic rows are trained on at all, where there is a generator."""
         return max(self.synthetic_share, self.share_in_query, self.synthetic_tasks) > 0
+
+    @property
+    def uses_synthetic(self) -> bool:
+        """Whether synthetic rows are trained on or validated with."""
+        return self.mixes or RULES[self.rule].needs_synthetic

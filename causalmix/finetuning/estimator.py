@@ -457,7 +457,7 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         start = time.perf_counter()
         config = fit_parameters.check_parameters(self)
         seed = fit_input.draw_seed(self.random_state)
-        options = fit_input.generator_options(self)
+        options = fit_input.generator_options(self, config)
         generator = fit_input.seeded_generator(self.generator, options, seed)
         frame = fit_input.read_frame(self, X)
         classes, codes = fit_input.read_labels(y)

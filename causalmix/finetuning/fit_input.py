@@ -21,6 +21,7 @@ from causalmix.data.dataset import TabularDataset
 from causalmix.data.files import check_columns
 from causalmix.data.splitting import holdout_split
 from causalmix.errors import CausalMixError, DataError, check_name, check_seed
+from causalmix.finetuning.config import FinetuneConfig
 from causalmix.generation.registry import GENERATORS, Generator, make_generator
 
 
@@ -51,12 +52,14 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int:
         ) from None
 
 
-def generator_options(estimator: BaseEstimator) -> dict[str, Any]:
+def generator_options(estimator: BaseEstimator, config: FinetuneConfig) -> dict[str, Any]:
     """Put together what an estimator says of its generator.
 
     Parameters
     ----------
     estimator : CausalMixClassifier
+    config : FinetuneConfig
+        Of the run.
 
     Returns
     -------
@@ -66,7 +69,8 @@ def generator_options(estimator: BaseEstimator) -> dict[str, Any]:
     Raises
     ------
     CausalMixError
-        If there is a graph, or knowledge of one, for a generator that takes none.
+        If there is a graph, or knowledge of one, for a generator that takes none or for a run
+        without synthetic rows.
     UnknownNameError
         If the generator is unknown.
     """
@@ -77,6 +81,12 @@ def generator_options(estimator: BaseEstimator) -> dict[str, Any]:
             raise CausalMixError(
                 f"{name} given, but generator={estimator.generator!r} takes none: leave that out, "
                 "or take generator='causal'."
+            )
+        if config.steps and not config.uses_synthetic:
+            raise CausalMixError(
+                f"{name} given, but config has no synthetic rows (synthetic_tasks, synthetic_share "
+                "and share_in_query are 0), so that no graph is used: raise one of them, or leave "
+                f"{name} out."
             )
     return dict(estimator.generator_options or {}) | structure
 

@@ -270,6 +270,8 @@ class _Run:
         left_out: tuple[str, ...] = ()
         if config.steps and (config.mixes or self.needs_synthetic):
             generator = self.generator
+        elif config.steps and self.generator:
+            left_out = ("No generator was fitted: config has no synthetic rows.",)
         n_members = len(encoder.members)
         if np.isfinite(deadline) and config.steps:
             seconds = max(deadline - start, 1.0)

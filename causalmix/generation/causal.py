@@ -325,8 +325,16 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
     def _check_do(self) -> None:
         """Raise now, not when rows are drawn, if what is to be set is no column or value."""
         for name, value in (self.do or {}).items():
-            for model in self.models_:  # of resampled rows, one may lack a rare level
-                model.check_value(name, value)
+            for k, model in enumerate(self.models_):
+                try:
+                    model.check_value(name, value)
+                except DataError as error:
+                    if not self.resampled:
+                        raise
+                    which = f"In the resample of model {k + 1} of {len(self.models_)}"
+                    raise DataError(
+                        f"{which}: {error} Set what more rows have, or resampled=False."
+                    ) from None
             if name == self.target_ and not any(dag.out_degree(name) for dag in self.dags_):
                 raise DataError(
                     f"do sets the target {quoted(name)}, which causes nothing in any graph: no "

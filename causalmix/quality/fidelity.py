@@ -143,7 +143,7 @@ def k_marginal_tvd(real: pd.DataFrame, synthetic: pd.DataFrame, *, n_bins: int =
     Raises
     ------
     DataError
-        If the tables have different columns.
+        If the tables have different columns, or fewer than two.
 
     References
     ----------
@@ -151,6 +151,8 @@ def k_marginal_tvd(real: pd.DataFrame, synthetic: pd.DataFrame, *, n_bins: int =
     """
     check_whole(n_bins, 2, "n_bins")
     check_same_columns(real, synthetic)
+    if (n := real.shape[1]) < 2:
+        raise DataError(f"kMTVD compares pairs of columns; these tables have {n}.")
     real, synthetic = numpy_backed(real), numpy_backed(synthetic)
     codes = [_level_codes(real[name], synthetic[name], n_bins) for name in real]
     distances = []

@@ -317,7 +317,7 @@ def test_the_generator_is_told_what_is_known_of_the_graph(table, tmp_path, monke
         again = CausalMixClassifier.load(classifier.save(tmp_path / "m"))
         assert again.context_.y.name == "class"
         ((graph, known),) = asked
-        still = generator_options(again)
+        still = generator_options(again, check_parameters(again))
         if graph is not None:
             assert (
                 set(read_graph(graph).edges) == set(read_graph(still["graph"]).edges) == set(edges)
@@ -329,6 +329,11 @@ def test_the_generator_is_told_what_is_known_of_the_graph(table, tmp_path, monke
             tiny(generator=generator, graph=edges).fit(X, y)
     with pytest.raises(CausalMixError, match=r"knowledge given, but .*cpdag' takes none"):
         tiny(generator="tfm_conditional_cpdag", knowledge=knowledge).fit(X, y)
+    for name, value in (("graph", edges), ("knowledge", knowledge)):
+        with pytest.raises(CausalMixError, match=f"{name} given, but config has no synthetic rows"):
+            tiny(generator="causal", synthetic_tasks=0, **{name: value}).fit(X, y)
+    plain = tiny(generator="causal", synthetic_tasks=0).fit(X, y)
+    assert "No generator was fitted: config has no synthetic rows." in plain.report_.reason
     assert takes("tfm_conditional_drawn", "knowledge")
     assert takes("causal_permuted", "graph")
 

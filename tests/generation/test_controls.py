@@ -12,7 +12,7 @@ import pytest
 
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.knowledge import BackgroundKnowledge
-from causalmix.errors import CausalMixError, UnknownNameError
+from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.generation import causal
 from causalmix.generation.causal import CausalGenerator
 from causalmix.generation.registry import GENERATORS, make_generator
@@ -193,6 +193,18 @@ def test_an_intervention_has_the_effects_of_the_graph_and_no_others(known):
     rows, labels = shares.sample(100, 0)
     assert (rows["b"] == 0.3).all()
     assert labels.value_counts()["low"] == 20
+
+
+def test_a_level_that_a_resample_lacks_is_refused_before_any_row_is_drawn():
+    X, y = chain()
+    X["kind"] = np.where(np.arange(len(X)) == 5, "seldom", np.where(X["a"] > 0, "up", "down"))
+    options = {"graph": [*KNOWN, ("kind", "b")], "noise": "stacked", "do": {"kind": "seldom"}}
+    rows, _ = CausalGenerator(**options).fit(X, y).sample(10, 0)
+    assert (rows["kind"] == "seldom").all()
+    with pytest.raises(
+        DataError, match=r"resample of model \d of 4: .*no level 'seldom'.*resampled"
+    ):
+        CausalGenerator(**options, resampled=True, n_dags=4).fit(X, y)
 
 
 ISOLATED = nx.DiGraph([("a", "b")])

@@ -88,6 +88,8 @@ def test_kmtvd_equals_a_count_of_every_cell(mixed):
         distances.append(0.5 * real.sub(synthetic, fill_value=0).abs().sum())
     assert k_marginal_tvd(mixed, made) == pytest.approx(np.mean(distances))
     assert k_marginal_tvd(mixed, mixed.iloc[::-1]) == 0
+    with pytest.raises(DataError, match="pairs of columns; these tables have 1"):
+        k_marginal_tvd(mixed.iloc[:, :1], made.iloc[:, :1])
 
 
 def test_nnaa_is_half_for_one_distribution_zero_for_copies_and_one_far_away(mixed):
