@@ -32,7 +32,8 @@ def improvements(scores: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         A row per dataset and arm other than zero-shot: ``improvement`` (mean over seeds of the
         normalised improvement), ``auc_change`` (mean change of ROC-AUC) and ``minmax`` (mean
-        over seeds of the ROC-AUC scaled so that the worst arm is 0 and the best is 1).
+        over seeds of the ROC-AUC scaled so that the worst arm is 0 and the best is 1; where all
+        are equal, to six digits, it is 0.5).
 
     Raises
     ------
@@ -44,7 +45,7 @@ def improvements(scores: pd.DataFrame) -> pd.DataFrame:
         raise CausalMixError("Improvements need the arm 'zero_shot' among the arms that were run.")
     if wide.shape[1] == 1:
         raise CausalMixError("Improvements need an arm besides 'zero_shot'.")
-    spread = (wide.max(axis=1) - wide.min(axis=1)).replace(0, float("nan"))
+    spread = (wide.max(axis=1) - wide.min(axis=1)).round(6).replace(0, float("nan"))
     before, least = wide["zero_shot"], wide.min(axis=1)
     parts = []
     for arm in wide.columns.drop("zero_shot"):

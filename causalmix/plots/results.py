@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +18,7 @@ from causalmix.errors import CausalMixError, check_name
 from causalmix.plots.style import REAL_COLOUR, label, legend_below
 
 _CURVES = {"gap_auc": "ROC-AUC", "gap_log_loss": "log-loss"}
+_DASHES = ((), (4, 1.5), (1, 1), (6, 1, 1, 1))
 METRIC_LABELS = {"auc": "ROC-AUC", "log_loss": "log-loss (nats)"}
 
 
@@ -60,8 +62,9 @@ def plot_histories(
     Returns
     -------
     sequence of Axes
-        A thick line is the mean over seeds of the change since step 0, a thin one a run. Runs that
-        stopped early keep their last value, so that all steps average the same runs.
+        A thick line is the mean over seeds of the change since step 0, a thin one a run, whose
+        dashes tell the seed. Runs that stopped early keep their last value, so that all steps
+        average the same runs.
 
     Raises
     ------
@@ -75,6 +78,8 @@ def plot_histories(
         raise CausalMixError("No history to draw: among the arms there is none that fine-tunes.")
     if axes is None:
         axes = plt.subplots(1, 2, figsize=(6.6, 3.8), layout="constrained")[1]
+    seeds = sorted(histories["seed"].unique())
+    dashes = dict(zip(seeds, cycle(_DASHES), strict=False))
     for ax, part in zip(axes, ("val", "test"), strict=True):
         values = f"{part}_{metric}"
         wide = histories.pivot_table(values, index="step", columns=["arm", "seed"]).ffill()
@@ -83,7 +88,8 @@ def plot_histories(
         look = {"x": "step", "y": "change", "ax": ax, "errorbar": None}
         look |= {"hue": "arm", "hue_order": _arms_of(tidy), "palette": ARM_COLOURS}
         sns.lineplot(tidy, lw=2.5, legend=part == "test", **look)
-        sns.lineplot(tidy, lw=0.9, units="seed", estimator=None, legend=False, **look)
+        run = {"units": "seed", "style": "seed", "dashes": dashes, "estimator": None}
+        sns.lineplot(tidy, lw=0.9, legend=False, **run, **look)
         ax.axhline(0, color=REAL_COLOUR, lw=1, ls=":")
         better = "lower" if metric == "log_loss" else "higher"
         rows = "Validation" if part == "val" else "Test"
@@ -94,6 +100,14 @@ def plot_histories(
     axes[0].set_ylabel(f"Change of {METRIC_LABELS[metric]}")
     axes[1].get_legend().remove()
     legend_below(axes[1], 3, labels=ARM_LABELS)
+    if len(seeds) > 1:
+        styles = [
+            plt.Line2D(
+                [], [], color=REAL_COLOUR, lw=0.9, dashes=dashes[seed], label=f"split {seed}"
+            )
+            for seed in seeds
+        ]
+        axes[0].legend(handles=styles, loc="best", fontsize="small", handlelength=3)
     return axes
 
 

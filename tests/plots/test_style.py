@@ -165,6 +165,13 @@ def test_histories_average_the_change_since_step_zero_over_seeds():
     (legend,) = test.figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["Default fine-tuning"]
     assert "nats" in validation.get_ylabel()
+    named = [text.get_text() for text in validation.get_legend().get_texts()]
+    assert named == ["split 0", "split 1"]
+    told = [line.get_linestyle() for line in validation.get_legend().get_lines()]
+    for ax in (validation, test):  # each of the two runs has the dashes that the legend says
+        runs = [line for line in ax.lines if line.get_linewidth() == 0.9 and len(line.get_xdata())]
+        ends = {line.get_ydata()[-1].round(6): line.get_linestyle() for line in runs}
+        assert ends == {-0.4: told[0], 0.0: told[1]}
 
 
 def test_gains_stand_on_their_lines_with_their_intervals():
