@@ -76,7 +76,7 @@ _SEARCH = (
     *("options", "orientation", "possible_dsep", "score_search", "search", "skeleton"),
 )
 _DISCOVERY = (
-    *("data/codec", "data/columns", "benchmarks/discovery", "benchmarks/plain_discovery"),
+    *("data", "benchmarks/discovery", "benchmarks/plain_discovery"),
     *(f"discovery/{name}" for name in _SEARCH),
 )
 _GENERATION = ("data", "tfm", "discovery", "scm", "generation")

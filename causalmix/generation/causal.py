@@ -294,7 +294,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         replace = partial(
             control_dag,
             graph="discovered" if known else self.graph,
-            rng=np.random.default_rng([self.seed, 1]),
+            rng=np.random.default_rng([self.seed, 1]),  # also that of the search's bootstrap 1
             target=self.target_,
             moved=self.target_parents != "all",
             apart=edges.identifiers,
