@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "analysis": [
+            "gains_over",
             "harm_by_arm",
             "normalised_by_arm",
             "paired_differences",
@@ -38,7 +39,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "fitting_speed": ["tabulate_fitting"],
         "results": ["describe_base_model", "load_record", "load_result", "load_store"],
         "search_comparison": ["compare_searches", "tabulate_comparisons"],
-        "sensitivity": ["at_last_step", "contrasts_by_tables", "decisive_tables"],
+        "sensitivity": [
+            "at_last_step",
+            "contrasts_by_tables",
+            "decisive_tables",
+            "harm_falls",
+        ],
         "stopping_rules": ["benchmark_rules"],
         "store_analysis": ["analyse_store", "describe_store", "judges_claims"],
         "structure": ["compare_known_models", "structure_contrasts"],

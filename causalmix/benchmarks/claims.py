@@ -231,22 +231,41 @@ def bootstrap(cube: Cube, statistic: Statistic) -> Interval:
     Interval
         Percentiles of `N_BOOTSTRAP` resamples; NaN where the statistic is not defined.
     """
-    counts = (~np.isnan(cube.values[:, :, 0])).sum(axis=1)
-    n_tables, n_splits, n_arms = cube.values.shape
-    drawn, chosen = _resamples(N_BOOTSTRAP, tuple(counts), n_splits)
-    sums = np.zeros((N_BOOTSTRAP, n_tables, n_arms))
-    for s in range(n_splits):
-        kept = s < counts[drawn, None]
-        sums += np.where(kept, cube.values[drawn, chosen[:, :, s]], 0.0)
-    found = np.array([statistic(means) for means in sums / counts[drawn, None]])
+    found = np.array([statistic(means) for means in resampled_means(cube, N_BOOTSTRAP)])
     value = statistic(np.nanmean(cube.values, axis=1))
     low, high = np.nan, np.nan
     if not np.isnan(found).all():
         low, high = np.nanquantile(found, [0.025, 0.975])
-    splits = int(counts.sum())
-    return Interval(
-        float(value), float(low), float(high), n_tables, splits, splits * len(cube.arms)
-    )
+    splits = int(_counts(cube).sum())
+    runs = splits * len(cube.arms)
+    return Interval(float(value), float(low), float(high), len(cube.tables), splits, runs)
+
+
+def resampled_means(cube: Cube, n: int) -> np.ndarray:
+    """Redraw tables, then splits within them, and take the means over splits.
+
+    Parameters
+    ----------
+    cube : Cube
+    n : int
+        Number of resamples.
+
+    Returns
+    -------
+    ndarray of float, shape (n, n_tables, n_arms)
+    """
+    counts = _counts(cube)
+    n_tables, n_splits, n_arms = cube.values.shape
+    drawn, chosen = _resamples(n, tuple(counts), n_splits)
+    sums = np.zeros((n, n_tables, n_arms))
+    for s in range(n_splits):
+        kept = s < counts[drawn, None]
+        sums += np.where(kept, cube.values[drawn, chosen[:, :, s]], 0.0)
+    return sums / counts[drawn, None]
+
+
+def _counts(cube: Cube) -> np.ndarray:
+    return (~np.isnan(cube.values[:, :, 0])).sum(axis=1)
 
 
 @lru_cache(maxsize=8)  # intervals of one store are all of the same resamples
@@ -353,7 +372,7 @@ def quantities_of(
         return float((high - low)[default] - (high - low)[ours])
 
     def rank_lead(means: np.ndarray, arm: int = ours, others: Sequence[int] = ()) -> float:
-        ranks = rankdata(-means, axis=1).mean(axis=0)
+        ranks = rankdata(-means.round(6), axis=1).mean(axis=0)  # equal scores tie
         others = others or [i for i in range(len(ranks)) if i != arm]
         return float(min(ranks[list(others)]) - ranks[arm])
 

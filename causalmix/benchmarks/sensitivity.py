@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from causalmix.benchmarks.analysis import paired_differences, planned_contrasts
+from causalmix.benchmarks.analysis import (
+    paired_differences,
+    planned_contrasts,
+    t_interval,
+)
 from causalmix.benchmarks.arms import KIND
+from causalmix.benchmarks.candidates import harm
 from causalmix.benchmarks.claims import (
     BEFORE,
+    CLAIMS,
     DEFAULT,
     PAPER,
     Cube,
     Interval,
     bootstrap,
     normalised,
+    resampled_means,
 )
-from causalmix.benchmarks.comparison import COMPARED, verdicts
+from causalmix.benchmarks.comparison import COMPARED, GAINS, verdicts
 from causalmix.benchmarks.curve_analysis import LEAST_POINTS, curve_facts
 from causalmix.benchmarks.store import Store
 
 N_PERMUTATIONS = 2000
+N_NULL = 300  # permutations, and resamples of each, behind the verdicts that chance gives
 
 
 def at_last_step(store: Store) -> pd.DataFrame:
@@ -103,6 +112,34 @@ def decisive_tables(runs: pd.DataFrame, arm: str, reference: str, score: str) ->
         for table in sorted(set(pair["dataset"]))
         if verdict(pair[pair["dataset"] != table]) != found
     ]
+
+
+def harm_falls(gains: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Say by how much fewer runs are harmed with one arm than with another.
+
+    Parameters
+    ----------
+    gains : DataFrame
+        As :func:`causalmix.benchmarks.analysis.gains_over` returns them, of zero-shot.
+    pairs : sequence of (str, str)
+        An arm and its reference; those without runs are passed over.
+
+    Returns
+    -------
+    DataFrame
+        A row a pair: ``arm``, ``reference``, ``tables``, the ``fall`` of the share of runs harmed
+        (`causalmix.benchmarks.candidates.harm`), averaged over tables, and its 95 % t interval over
+        tables, ``t_low`` to ``t_high``.
+    """
+    shares = gains.groupby(["dataset", "arm"])[GAINS].apply(harm).unstack("arm")
+    rows = []
+    for arm, reference in pairs:
+        if {arm, reference} <= set(shares):
+            fall = (shares[reference] - shares[arm]).dropna().to_numpy()
+            ends = dict(zip(("t_low", "t_high"), t_interval(fall), strict=True))
+            names = {"arm": arm, "reference": reference, "tables": len(fall)}
+            rows.append({**names, "fall": fall.mean(), **ends})
+    return pd.DataFrame(rows, columns=["arm", "reference", "tables", "fall", "t_low", "t_high"])
 
 
 def levels_by_arm(store: Store, cube: Cube) -> pd.DataFrame:
@@ -189,3 +226,46 @@ def chance_of_rank_lead(cube: Cube, arm: str, set_aside: str | None = None) -> f
     rng = np.random.default_rng(0)
     drawn = [lead(rng.permuted(ranks, axis=1)) for _ in range(N_PERMUTATIONS)]
     return float(np.mean(np.array(drawn) <= lead(ranks) + 1e-9))
+
+
+def rank_verdicts_by_chance(cube: Cube) -> pd.Series:
+    """Say how often the rule of the claim on mean ranks gives each verdict where no arm differs.
+
+    The best of several equally good arms is ahead of one of them, in the runs and, again, in every
+    resample of them: the rule is hard on an arm that is held against it.
+
+    Parameters
+    ----------
+    cube : Cube
+        As :func:`causalmix.benchmarks.audit.compared_cube` returns it, with an arm besides those
+        that claims are about.
+
+    Returns
+    -------
+    Series
+        Share of `N_NULL` draws, indexed by verdict. In each, arms are permuted within every table,
+        all its splits alike, and the rule takes `N_NULL` resamples.
+    """
+    (claim,) = (claim for claim in CLAIMS if "rank_lead" in claim.quantities)
+    ours, default = cube.of(PAPER), cube.of(DEFAULT)
+    others = [i for i in range(len(cube.arms)) if i not in (ours, default)]
+    rng = np.random.default_rng(0)
+    arms = np.tile(np.arange(len(cube.arms)), (len(cube.tables), 1))
+    found = []
+    for _ in range(N_NULL):
+        order = rng.permuted(arms, axis=1)[:, None]
+        drawn = replace(cube, values=np.take_along_axis(cube.values, order, axis=2))
+        means = resampled_means(drawn, N_NULL).round(6)
+        ranks = stats.rankdata(-means, axis=2).mean(axis=1)
+        best = ranks[:, others].min(axis=1)
+        leads = {
+            "rank_lead": np.minimum(best, ranks[:, default]) - ranks[:, ours],
+            "default_rank_lead": best - ranks[:, default],
+        }
+        ends = {name: np.quantile(lead, [0.025, 0.975]) for name, lead in leads.items()}
+        found.append(
+            claim.verdict(
+                {name: Interval(np.nan, *each, len(cube.tables)) for name, each in ends.items()}
+            )
+        )
+    return pd.Series(found).value_counts(normalize=True)

@@ -8,11 +8,12 @@ import pandas as pd
 
 from causalmix.benchmarks import analysis, curve_analysis, variance
 from causalmix.benchmarks.arms import FINETUNED, KIND
-from causalmix.benchmarks.audit import judge_claims
+from causalmix.benchmarks.audit import compared_cube, judge_claims
 from causalmix.benchmarks.candidates import CHOSEN
 from causalmix.benchmarks.claims import BEFORE, DEFAULT, PAPER
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.benchmarks.plan import read_plan
+from causalmix.benchmarks.sensitivity import rank_verdicts_by_chance
 from causalmix.benchmarks.store import Store, reason_of
 from causalmix.benchmarks.traits import correlate_traits, read_traits
 from causalmix.data.columns import counted
@@ -40,7 +41,8 @@ def analyse_store(store: Store, where: Collection[str] = ()) -> dict[str, pd.Dat
     dict of str to DataFrame
         ``contrasts`` that plans named, ``other_contrasts``, ``differences``, ``ranks``,
         ``improvements``, ``gains_by_table``, ``harm``, ``variance``, ``power``, ``traits``,
-        ``cost``, ``claims``; for figures ``means`` of tables by arm, and ``gains`` of fine-tuned
+        ``cost``, ``claims``, ``rank_rule`` (how often chance gives a verdict on mean ranks); for
+        figures ``means`` of tables by arm, and ``gains`` of fine-tuned
         runs; and where runs have curves of test rows ``facts``, ``gaps``, ``convergence`` and
         ``survival``. The functions that make them say what
         they hold: those of `causalmix.benchmarks.analysis`, `causalmix.benchmarks.variance`,
@@ -70,6 +72,7 @@ def analyse_store(store: Store, where: Collection[str] = ()) -> dict[str, pd.Dat
         "traits": correlate_traits(runs, read_traits(folder)),
         "cost": curve_analysis.cost_by_arm(chosen),
         "claims": judge_claims(chosen),
+        "rank_rule": _rank_rule(chosen),
         "means": analysis.table_means(analysis.common_cube(runs)),
         "gains": analysis.gains_over(runs[(runs["method"] == FINETUNED) | (runs["arm"] == BEFORE)]),
     }
@@ -80,6 +83,13 @@ def analyse_store(store: Store, where: Collection[str] = ()) -> dict[str, pd.Dat
         found["convergence"] = curve_analysis.convergence_by_arm(facts)
         found["survival"] = curve_analysis.survival_curves(facts)
     return found
+
+
+def _rank_rule(store: Store) -> pd.DataFrame:
+    cube = compared_cube(store)
+    known = len(cube.tables) and len(cube.arms) > 3
+    shares = rank_verdicts_by_chance(cube) if known else pd.Series(dtype=float)
+    return shares.rename_axis("verdict").rename("share").reset_index()
 
 
 def describe_store(store: Store) -> str:

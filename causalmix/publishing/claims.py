@@ -25,6 +25,7 @@ from causalmix.benchmarks.results import read_result
 from causalmix.benchmarks.sensitivity import (
     chance_of_rank_lead,
     levels_by_arm,
+    rank_verdicts_by_chance,
     sd_lead,
 )
 from causalmix.benchmarks.store import Store
@@ -32,7 +33,7 @@ from causalmix.benchmarks.store_analysis import describe_store, judges_claims
 from causalmix.data.columns import counted
 from causalmix.manifest import read_json
 from causalmix.publishing.blanks import fill_blanks, stored_runs
-from causalmix.publishing.headline import describe_progress
+from causalmix.publishing.headline import describe_progress, describe_rank_rule
 from causalmix.publishing.markdown import enumerated, markdown_table, signed, with_interval
 
 _JUDGES = ("finetuning/paper_generators", "finetuning/paper")
@@ -217,15 +218,17 @@ def _spreads(levels: pd.DataFrame, cube: Cube) -> str:
 def _ranks(levels: pd.DataFrame, cube: Cube) -> str:
     best = levels["mean_rank"].drop(_PAIR).idxmin()
     chance = chance_of_rank_lead(cube, PAPER), chance_of_rank_lead(cube, DEFAULT, PAPER)
+    shares = rank_verdicts_by_chance(cube).rename_axis("verdict").rename("share")
+    rule = describe_rank_rule(shares.reset_index())
     friedman = stats.friedmanchisquare(*np.nanmean(cube.values, axis=1).round(6).T).pvalue
     return (
         f"Mean ranks: {_level(levels, 'mean_rank', 2)}, {ARM_LABELS[best]} "
         f"{levels.loc[best, 'mean_rank']:.2f}. The rule holds an arm against the best of all "
         "others, and the best of several is ahead by chance alone. If the order of arms on each "
         f"table were random, the first would be as far behind as it is in {chance[0]:.0%} of "
-        f"cases, the second in {chance[1]:.0%}. Friedman's test does not ask for the best one: p = "
-        f"{friedman:.2f}. So *not reproduced* says that the two are not first and second here, and "
-        "not that another arm is better."
+        f"cases, the second in {chance[1]:.0%}. {rule} Friedman's test does not ask for the best "
+        f"one: p = {friedman:.2f}. So *not reproduced* says that the two are not first and second "
+        "here, and not that another arm is better."
     )
 
 

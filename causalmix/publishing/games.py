@@ -44,7 +44,12 @@ def describe_games(
         for row in overall.to_dict("records")
     ]
     head = ["Game", "Against plain continuation", "Difference", "Could be found", "Verdict"]
-    return f"{start}\n\n{markdown_table(head, rows)}\n\n{_moves(rounds)}\n\n{_regions(summary)}"
+    many = (
+        f"Intervals are not corrected for their number, {len(rows)} here and more below: one that "
+        "leaves out zero is what chance gives, the more so where seeds are few."
+    )
+    parts = (start, markdown_table(head, rows), many, _moves(rounds), _regions(summary))
+    return "\n\n".join(parts)
 
 
 _HEADLINES = {

@@ -74,7 +74,7 @@ def describe_evidence(found: Mapping[str, pd.DataFrame]) -> str:
         "Is fine-tuning worth it?": _worth(found),
         "Is one way better than another?": _compared(found),
         "Is it the causal structure?": _structure(found),
-        "The paper's claims": _claims(found["claims"]),
+        "The paper's claims": _claims(found["claims"], found["rank_rule"]),
         "Who is harmed?": _harmed(found["harm"]),
         "When does it help?": _helped(found),
         "What is not shown?": _not_shown(found),
@@ -143,7 +143,10 @@ def _worth(found: Mapping[str, pd.DataFrame]) -> str:
         gains = found["gains"].query("arm == @_OURS").groupby("dataset").mean(numeric_only=True)
         for score in own["score"][verdicts(own) == "better"]:
             share = share_of_three(gains[f"{score}_gain"])
-            text += f" Three tables make up {share:.0%} of the gain in {SCORE_NAMES[score]}."
+            text += (
+                f" Three tables make up {share:.0%} of the gain in {SCORE_NAMES[score]}; on how "
+                "many single ones the verdict hangs is said below."
+            )
     power = found["power"]
     power = power[(power["reference"] == BEFORE) & (power["score"] == "auc")]
     seen = power.set_index("arm")["detectable"].drop(NOISE, errors="ignore").dropna()
@@ -206,7 +209,7 @@ def _structure(found: Mapping[str, pd.DataFrame]) -> str:
     return " ".join(told) or "No runs with shuffled graphs were planned."
 
 
-def _claims(claims: pd.DataFrame) -> str:
+def _claims(claims: pd.DataFrame, rank_rule: pd.DataFrame) -> str:
     rows = claims[(claims["arm"] == PAPER) & (claims["claim"] > 0)]
     by_verdict = rows.groupby("verdict")["claim"].unique()
     told = [
@@ -217,9 +220,34 @@ def _claims(claims: pd.DataFrame) -> str:
         enumerated(claim.number for claim in CLAIMS if getattr(claim, what))
         for what in ("shown_by", "reason")
     )
-    return (
+    told = (
         f"On what {_name(PAPER)} is worth, {'; '.join(told)}. Claims {shown} say what the method "
-        f"is, and tests show them; claim {open_} cannot be tested."
+        f"is, and tests show them; claim {open_} cannot be tested. {describe_rank_rule(rank_rule)}"
+    )
+    return told.strip()
+
+
+def describe_rank_rule(shares: pd.DataFrame) -> str:
+    """Say what the rule of claim 3 says where no arm differs from any other.
+
+    Parameters
+    ----------
+    shares : DataFrame
+        As ``rank_rule`` of :func:`causalmix.benchmarks.store_analysis.analyse_store`.
+
+    Returns
+    -------
+    str
+        Empty where there are too few arms.
+    """
+    if shares.empty:
+        return ""
+    share = shares.set_index("verdict")["share"]
+    against, for_it = (share.get(name, 0.0) for name in ("not reproduced", "reproduced"))
+    return (
+        "Claim 3 holds an arm against the best of the others, which is hard on it: where no arm "
+        f"differs from any other, its rule says *not reproduced* in {against:.0%} of cases, and "
+        f"*reproduced* in {for_it:.0%}."
     )
 
 
@@ -280,7 +308,10 @@ def _helped(found: Mapping[str, pd.DataFrame]) -> str:
     ).replace("ρ = -", "ρ = −")
     if surest["p_holm"] < 0.05:
         return f"{text} What a table gains goes with {told}."
-    return f"{text} No trait of a table tells on which; the nearest to it is {told}."
+    return (
+        f"{text} No trait of a table is shown to tell on which, and so few tables would show a "
+        f"strong one only; the nearest to it is {told}."
+    )
 
 
 def _not_shown(found: Mapping[str, pd.DataFrame]) -> str:

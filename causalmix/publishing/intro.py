@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,10 @@ from causalmix.benchmarks.candidates import (
 )
 from causalmix.benchmarks.claims import BEFORE, DEFAULT
 from causalmix.benchmarks.comparison import GAINS, mean_and_interval, verdicts
-from causalmix.benchmarks.sensitivity import decisive_tables
+from causalmix.benchmarks.results import read_result
+from causalmix.benchmarks.sensitivity import decisive_tables, harm_falls
 from causalmix.benchmarks.store import Store
+from causalmix.benchmarks.traits import read_traits
 from causalmix.plots.analysis import plot_runs
 from causalmix.publishing.blanks import fill_blanks, stored_runs
 from causalmix.publishing.headline import (
@@ -35,6 +38,8 @@ from causalmix.publishing.headline import (
     describe_progress,
     share_of_three,
 )
+
+SMALL = 500  # tables of fewer rows are those that the first trials of fine-tuning ran on
 
 _SHOWN = {
     "The same model,\nother members": (NOISE, "", ""),
@@ -57,7 +62,7 @@ def fill_intro(page: Path, results: Path) -> None:
         "shuffled": lambda: f"{harm(of(('causal_shuffled_rehearsal', *CHOSEN[1:]))):.0%}",
         "gain": lambda: _gain(shown["CausalMix"]),
         "evidence": lambda: _evidence(
-            stored_runs(results, "finetuning/paper", page), *list(shown.values())[2:]
+            stored_runs(results, "finetuning/paper", page), results, *list(shown.values())[2:]
         ),
     }
     fill_blanks(page, texts, {"intro_runs.svg": lambda: plot_runs(shown, LOSS_HARM).figure})
@@ -74,8 +79,24 @@ def _pain(
         f"- {harm(asked):.0%} where, in addition, the validation rows could undo that;\n"
         f"- {harm(ours):.0%} with CausalMix's default, which asks the validation rows too;\n"
         f"- {harm(reseeded):.0%}, for scale, without fine-tuning: other members of the model's "
-        "ensemble read the columns in other orders, which changes every run."
+        "ensemble read the columns in other orders, which changes every run.\n\n"
+        f"{_fall(asked, ours)}"
     )
+
+
+def _fall(asked: pd.DataFrame, ours: pd.DataFrame) -> str:
+    """Say whether the share of harmed runs that the default was chosen for is more than chance."""
+    both = pd.concat([asked.assign(arm=DEFAULT), ours.assign(arm=CHOSEN[0])])
+    (row,) = harm_falls(both, [(CHOSEN[0], DEFAULT)]).itertuples()
+    chance = "more than chance explains" if row.t_low > 0 else "and may be chance already"
+    return (
+        f"From {harm(asked):.0%} to {harm(ours):.0%} is a fall of {100 * row.fall:.0f} points (95% "
+        f"interval by t over {row.tables} tables: {_points(row)}), {chance}."
+    )
+
+
+def _points(row: Any) -> str:
+    return f"{100 * row.t_low:+.1f} to {100 * row.t_high:+.1f}".replace("-", "−")
 
 
 def _gain(ours: pd.DataFrame) -> str:
@@ -89,7 +110,7 @@ def _gain(ours: pd.DataFrame) -> str:
     )
 
 
-def _evidence(store: Store, asked: pd.DataFrame, ours: pd.DataFrame) -> str:
+def _evidence(store: Store, results: Path, asked: pd.DataFrame, ours: pd.DataFrame) -> str:
     """Say what the default is worth on the tables of the benchmark, which did not choose it.
 
     `asked` and `ours` are runs that did choose it: of default fine-tuning, and its own.
@@ -97,20 +118,18 @@ def _evidence(store: Store, asked: pd.DataFrame, ours: pd.DataFrame) -> str:
     runs = store.runs(KIND)
     rows = paired_differences(runs[runs["arm"].isin([BEFORE, CHOSEN[0]])], [BEFORE])
     parts = [f"{describe_difference(rows)}.", *_resting_on(runs, rows)]
+    parts += _never_looked_at(runs, _looked_at(store, results))
     harmed = harm_by_arm(runs).set_index("arm")
     own = harmed.loc[CHOSEN[0]]
     parts.append(
-        f"There {own['runs_harmed']:.0%} of its runs got worse, by more than {AUC_HARM} ROC-AUC "
-        f"or {LOSS_HARM} nats, and "
+        f"On all {own['tables']:.0f} tables {own['runs_harmed']:.0%} of its runs got worse, by more than {AUC_HARM} "
+        f"ROC-AUC or {LOSS_HARM} nats, and "
         f"{harmed.loc[DEFAULT, 'runs_harmed']:.0%} of those of default fine-tuning"
     )
-    gains = gains_over(runs)
-    by_table = gains.groupby(["arm", "dataset"])[GAINS].apply(harm).unstack("arm")
-    low, high = t_interval((by_table[DEFAULT] - by_table[CHOSEN[0]]).dropna().to_numpy())
-    again = "seen again" if low > 0 else "not seen again"
-    parts[-1] += f": the fall from {harm(asked):.0%} to {harm(ours):.0%}, for which it was chosen, "
-    ends = f"{low:+.0%} to {high:+.0%}".replace("-", "−")
-    parts[-1] += f"is {again} (95% interval of the fall, by t: {ends})."
+    (fall,) = harm_falls(gains_over(runs), [(CHOSEN[0], DEFAULT)]).itertuples()
+    seen = "seen" if fall.t_low > 0 else "not seen"
+    parts[-1] += f": a fall like that from {harm(asked):.0%} to {harm(ours):.0%}, for which it was "
+    parts[-1] += f"chosen, is {seen} there (95% interval by t: {_points(fall)} points)."
     if not np.isnan(own["noise_floor"]):
         parts.append(
             f"Of the {own['runs_changed']:.0%} of its runs in which the weights moved, "
@@ -132,6 +151,25 @@ def _resting_on(runs: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
         )
         agrees = "agrees" if row.p < 0.05 else "does not agree"
         yield f"Wilcoxon's test {agrees} (p = {row.p:.2g})."
+
+
+def _looked_at(store: Store, results: Path) -> set[str]:
+    """Tables that earlier steps had looked at: the small ones, and those of the generators."""
+    traits = read_traits(store.folder)
+    utility = results / "generation" / "utility.csv"
+    compared = set(read_result(utility)["dataset"]) if utility.exists() else set()
+    return set(traits.loc[traits["rows"] < SMALL, "dataset"]) | compared
+
+
+def _never_looked_at(runs: pd.DataFrame, looked_at: Collection[str]) -> Iterator[str]:
+    """Say what the default is worth on tables that no earlier step had looked at."""
+    pair = runs[runs["arm"].isin([BEFORE, CHOSEN[0]])]
+    others = pair[~pair["dataset"].isin(looked_at)]
+    n = pair["dataset"].nunique() - others["dataset"].nunique()
+    if n and len(others):
+        told = describe_difference(paired_differences(others, [BEFORE]))
+        looked = f"Earlier steps of this work had looked at {n} of these tables."
+        yield f"{looked} On the others it is {told}."
 
 
 def _with_intervals(values: np.ndarray) -> str:

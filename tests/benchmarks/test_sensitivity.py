@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from made_stores import STEPS, made_row, made_store
+from scipy import stats
 
 from causalmix.benchmarks.audit import compared_cube
-from causalmix.benchmarks.claims import DEFAULT, PAPER
+from causalmix.benchmarks.claims import DEFAULT, PAPER, Cube
 from causalmix.benchmarks.sensitivity import (
     at_last_step,
     chance_of_rank_lead,
     contrasts_by_tables,
     decisive_tables,
+    harm_falls,
     levels_by_arm,
+    rank_verdicts_by_chance,
     sd_lead,
 )
 
@@ -85,6 +91,37 @@ def test_chance_alone_puts_any_arm_behind_the_best_of_many():
         lambda arm, table, split: {"auc": 0.8 - 0.1 * (arm == DEFAULT)}, ARMS, tables=12, splits=1
     )
     assert chance_of_rank_lead(compared_cube(last), DEFAULT, PAPER) < 0.001
+
+
+def test_a_rule_that_asks_for_the_best_of_many_refuses_arms_that_are_as_good():
+    rng = np.random.default_rng(0)
+    arms = [*ARMS, "ctgan", "mixup", "copula", "perturbation"]
+    alike = Cube(sorted(arms), [f"t{k}" for k in range(20)], rng.random((20, 2, 8)))
+    found = rank_verdicts_by_chance(alike)
+    assert found.sum() == pytest.approx(1)
+    assert found["not reproduced"] > 0.25  # nominally 5 % for both of its quantities together
+    assert found.get("reproduced", 0.0) < 0.02
+    few = replace(alike, arms=list(ARMS), values=alike.values[:, :, :4])
+    assert rank_verdicts_by_chance(few)["not reproduced"] < found["not reproduced"] / 2
+    equal = replace(alike, values=np.full((20, 2, 8), 0.7))
+    assert rank_verdicts_by_chance(equal).to_dict() == {"undecided": 1.0}
+
+
+def test_a_fall_of_harm_is_that_of_shares_a_table():
+    harmed = {"default": (2, 1, 0, 1), "causal": (0, 1, 1, 0)}  # of two splits
+    rows = [
+        {"dataset": f"t{k}", "split": s, "arm": arm, "auc_gain": -0.1 * (s < n), "log_loss_gain": 0}
+        for arm, each in harmed.items()
+        for k, n in enumerate(each)
+        for s in range(2)
+    ]
+    (found,) = harm_falls(pd.DataFrame(rows), [("causal", "default"), ("causal", "none")]).to_dict(
+        "records"
+    )
+    falls = np.array([1.0, 0.0, -0.5, 0.5])
+    reach = stats.ttest_1samp(falls, 0).confidence_interval()
+    assert (found["tables"], found["fall"]) == (4, falls.mean())
+    assert (found["t_low"], found["t_high"]) == pytest.approx((reach.low, reach.high))
 
 
 def test_contrasts_are_made_of_the_tables_of_each_group(store):

@@ -62,6 +62,7 @@ def test_the_first_page_counts_the_runs(tmp_path, results):
         "0.0200 [0.0200, 0.0200] (by t [0.0200, 0.0200]) nats on average. Three tables make up "
         "30% of the first and 30% of the second; on the others hardly anything changed."
     )
+    assert "a fall of 30 points (95% interval by t over 10 tables: −4.6 to +64.6), and may" in pain
     assert page.with_name("intro_runs.svg").exists()
 
 
@@ -74,9 +75,9 @@ def test_a_store_without_the_other_members_has_no_figure_of_them(tmp_path, resul
     page = tmp_path / "intro.md"
     page.write_text("{{ evidence }}")
     said = filled(page, results)
-    assert "There 0% of its runs got worse, by more than 0.005" in said
-    assert "and 50% of those of default fine-tuning: the fall from 30% to 0%" in said
-    assert "is not seen again (95% interval of the fall, by t: −7% to +107%)." in said
+    assert "On all 6 tables 0% of its runs got worse, by more than 0.005" in said
+    assert "and 50% of those of default fine-tuning: a fall like that from 30% to 0%" in said
+    assert "is not seen there (95% interval by t: −7.5 to +107.5 points)." in said
     assert "nan" not in said
     store.add(made_row("zero_shot_reseeded", "t0", 0, 0.7))
     store.flush()
