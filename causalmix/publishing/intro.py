@@ -122,8 +122,8 @@ def _evidence(store: Store, results: Path, asked: pd.DataFrame, ours: pd.DataFra
     harmed = harm_by_arm(runs).set_index("arm")
     own = harmed.loc[CHOSEN[0]]
     parts.append(
-        f"On all {own['tables']:.0f} tables {own['runs_harmed']:.0%} of its runs got worse, by more than {AUC_HARM} "
-        f"ROC-AUC or {LOSS_HARM} nats, and "
+        f"On all {own['tables']:.0f} tables {own['runs_harmed']:.0%} of its runs got worse, by "
+        f"more than {AUC_HARM} ROC-AUC or {LOSS_HARM} nats, and "
         f"{harmed.loc[DEFAULT, 'runs_harmed']:.0%} of those of default fine-tuning"
     )
     (fall,) = harm_falls(gains_over(runs), [(CHOSEN[0], DEFAULT)]).itertuples()
