@@ -31,8 +31,9 @@ def sample_dags(
     probabilities nearly exactly, and directions are distorted little (less than if cycles lost
     their least probable edge). No graph has an edge that knowledge forbids.
 
-    Drawn like the other nodes, a target has no parents in about half of the graphs, whose rows
-    then have labels without signal. `target_parents` says what is done about it:
+    Drawn like the other nodes, a target has no parents in many of the graphs: labels are then drawn
+    first, and how they go with features rests on the mechanisms of its children, not on one
+    classifier. `target_parents` says what is done about it:
 
     - ``"adjacent"``: the target is a sink; its parents in every graph are all nodes that can be
       adjacent to it (P > 0), or those of ``"all"`` where there are none.
