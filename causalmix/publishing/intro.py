@@ -124,7 +124,8 @@ def _evidence(store: Store, results: Path, asked: pd.DataFrame, ours: pd.DataFra
     parts.append(
         f"On all {own['tables']:.0f} tables {own['runs_harmed']:.0%} of its runs got worse, by "
         f"more than {AUC_HARM} ROC-AUC or {LOSS_HARM} nats, and "
-        f"{harmed.loc[DEFAULT, 'runs_harmed']:.0%} of those of default fine-tuning"
+        f"{harmed.loc[DEFAULT, 'runs_harmed']:.0%} with fine-tuning on real rows alone, which "
+        "validation rows could undo too (*default fine-tuning*)"
     )
     (fall,) = harm_falls(gains_over(runs), [(CHOSEN[0], DEFAULT)]).itertuples()
     seen = "seen" if fall.t_low > 0 else "not seen"

@@ -76,7 +76,7 @@ def test_a_store_without_the_other_members_has_no_figure_of_them(tmp_path, resul
     page.write_text("{{ evidence }}")
     said = filled(page, results)
     assert "On all 6 tables 0% of its runs got worse, by more than 0.005" in said
-    assert "and 50% of those of default fine-tuning: a fall like that from 30% to 0%" in said
+    assert "could undo too (*default fine-tuning*): a fall like that from 30% to 0%" in said
     assert "is not seen there (95% interval by t: −7.5 to +107.5 points)." in said
     assert "nan" not in said
     store.add(made_row("zero_shot_reseeded", "t0", 0, 0.7))
