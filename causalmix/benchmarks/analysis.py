@@ -406,7 +406,8 @@ def normalised_by_table(runs: pd.DataFrame) -> pd.DataFrame:
     if BEFORE not in means:
         raise CausalMixError(f"The store has no runs of the arm {BEFORE!r} to compare with.")
     before, worst = means[BEFORE], means.min(axis=1)
-    spread = (means.max(axis=1) - worst).round(6).replace(0.0, math.nan)
+    spread = means.max(axis=1) - worst
+    spread = spread.where(spread.round(6) > 0)  # equal but for rounding
     gain = means.drop(columns=BEFORE).sub(before, axis=0)
     tidy = gain.rename_axis(columns="arm").stack().rename("gain").reset_index()
     tidy["error"] = 1.0 - tidy["dataset"].map(before)

@@ -45,7 +45,8 @@ def improvements(scores: pd.DataFrame) -> pd.DataFrame:
         raise CausalMixError("Improvements need the arm 'zero_shot' among the arms that were run.")
     if wide.shape[1] == 1:
         raise CausalMixError("Improvements need an arm besides 'zero_shot'.")
-    spread = (wide.max(axis=1) - wide.min(axis=1)).round(6).replace(0, float("nan"))
+    spread = wide.max(axis=1) - wide.min(axis=1)
+    spread = spread.where(spread.round(6) > 0)  # equal but for rounding
     before, least = wide["zero_shot"], wide.min(axis=1)
     parts = []
     for arm in wide.columns.drop("zero_shot"):

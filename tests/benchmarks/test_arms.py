@@ -363,6 +363,8 @@ def test_improvements_average_splits_then_datasets(scores):
     assert table.loc[("a", "default"), "minmax"] == 1
     assert table.loc[("b", "default"), "minmax"] == 0
     assert table.loc[("b", "causal"), "auc_change"] == pytest.approx(0.025)
+    alike = scores.assign(auc=0.8 + 1e-9 * scores["arm"].map({"default": 1.0}).fillna(0.0))
+    assert (improvements(alike)["minmax"] == 0.5).all()  # equal, as ranks have it
 
 
 def test_ranks_are_of_the_mean_over_splits(scores):
