@@ -50,7 +50,7 @@ class MissingnessModel:
 
         After the deadline (on the clock of `time.perf_counter`) no further regression starts.
         """
-        until = _Deadline(deadline)
+        until = Deadline(deadline)
         self.filled = fill_gaps(coded, categorical, until)
         self._encoding = _Encoding(self.filled, categorical)
         share = coded.isna().mean().sort_values(ascending=False, kind="stable")
@@ -121,20 +121,27 @@ class MissingnessModel:
 
 
 @dataclass
-class _Deadline:
-    """A time, on the clock of `time.perf_counter`, after which no further work starts.
+class Deadline:
+    """A time after which no further work starts.
 
-    Attributes
+    Parameters
     ----------
-    missed : bool
-        Whether any work was left out for it.
+    end : float
+        On the clock of `time.perf_counter`.
+    missed : bool, default=False
+        Whether any work was left out for it so far.
     """
 
     end: float
     missed: bool = False
 
     def passed(self) -> bool:
-        """Whether work that is to start now is left out."""
+        """Say whether work that is to start now is left out.
+
+        Returns
+        -------
+        bool
+        """
         self.missed = self.missed or time.perf_counter() > self.end
         return self.missed
 
@@ -142,7 +149,7 @@ class _Deadline:
 def fill_gaps(
     coded: pd.DataFrame,
     categorical: tuple[str, ...] = (),
-    deadline: _Deadline | None = None,
+    deadline: Deadline | None = None,
 ) -> pd.DataFrame:
     """Draw the missing numbers of a table from what it knows of their rows.
 
@@ -157,7 +164,7 @@ def fill_gaps(
         As `TableCodec.encode` gives it.
     categorical : tuple of str
         Columns of codes, in which "missing" is a level.
-    deadline : optional
+    deadline : Deadline, optional
         After it no further regression starts: gaps are then as they were drawn last, at first from
         the known numbers of their column. By default there is none.
 
@@ -170,7 +177,7 @@ def fill_gaps(
     ----------
     van Buuren (2018), "Flexible Imputation of Missing Data", 2nd edition.
     """
-    deadline = deadline or _Deadline(math.inf)
+    deadline = deadline or Deadline(math.inf)
     rng = np.random.default_rng(0)
     filled, gaps = coded.copy(), coded.isna()
     incomplete = gaps.sum()[gaps.any()].sort_values(kind="stable").index
