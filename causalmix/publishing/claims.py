@@ -57,6 +57,7 @@ def fill_claims(page: Path, results: Path) -> None:
         "elsewhere": lambda: _elsewhere(results, name),
         "verdicts": lambda: _verdicts(judged),
         "question": lambda: _question(judged),
+        "by_bootstrap": lambda: _by_bootstrap(judged),
         "audit": lambda: describe_audit_file(results / "finetuning/paper_audit.csv"),
     }
     texts |= {f"claim_{claim.number}": partial(_found, claim, judged) for claim in CLAIMS}
@@ -180,6 +181,19 @@ def _question(judged: pd.DataFrame) -> str:
         text += f" There are no runs yet of {', '.join(missing)}."
     head = ["Arm", "Against", "What", "Verdict", "Difference", "Tables"]
     return f"{text}\n\n{markdown_table(head, rows)}" if rows else text
+
+
+def _by_bootstrap(judged: pd.DataFrame) -> str:
+    """Say how many answers to the question the bootstrap alone would give another verdict."""
+    asked = judged[(judged["claim"] == 0) & (judged["tables"] > 0)]
+    apart = asked[(asked["verdict"] == "undecided") & ((asked["low"] > 0) | (asked["high"] < 0))]
+    told = [
+        f"{ARM_LABELS[row.arm]} against {ARM_LABELS[row.against[0]]} in {row.quantity} "
+        f"({_figure(row)})"
+        for row in apart.itertuples()
+    ]
+    text = f"By that alone {len(told) or 'none'} of {len(asked)} answers to the research question"
+    return f"{text} would not be *undecided* where they are{': ' if told else ''}{', '.join(told)}."
 
 
 def _no_levels(levels: pd.DataFrame, cube: Cube) -> str:

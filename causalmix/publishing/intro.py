@@ -157,9 +157,8 @@ def _resting_on(runs: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
 def _looked_at(store: Store, results: Path) -> set[str]:
     """Tables that earlier steps had looked at: the small ones, and those of the generators."""
     traits = read_traits(store.folder)
-    utility = results / "generation" / "utility.csv"
-    compared = set(read_result(utility)["dataset"]) if utility.exists() else set()
-    return set(traits.loc[traits["rows"] < SMALL, "dataset"]) | compared
+    compared = read_result(results / "generation" / "utility.csv")["dataset"]
+    return set(traits.loc[traits["rows"] < SMALL, "dataset"]) | set(compared)
 
 
 def _never_looked_at(runs: pd.DataFrame, looked_at: Collection[str]) -> Iterator[str]:

@@ -117,6 +117,9 @@ def test_the_committed_page_has_every_claim_and_no_blank(filled):
     assert len(re.findall(r"^\*\*The paper:\*\*", text, re.M)) == len(CLAIMS)
     assert len(re.findall(r"^\*\*Where:\*\*", text, re.M)) == len(CLAIMS) + 1
     assert "TabMWP" in text
+    rows = re.findall(r"\| undecided \| \S+ \[(\S+), (\S+)\] \|", text.replace("−", "-"))
+    apart = [low for low, high in rows if low[0] == high[0] and (float(low) or float(high))]
+    assert f"By that alone {len(apart) or 'none'} of " in text
 
 
 def test_the_tests_that_show_a_claim_are_there():

@@ -38,6 +38,9 @@ def results(tmp_path) -> Path:
             row = made_row(arm, f"t{k}", 0, auc, 0.5 - 0.02 * (arm == ARMS[-1]), **rule)
             store.add(row | {"curves": None})
     store.flush()
+    utility = tmp_path / "results" / "generation" / "utility.csv"
+    utility.parent.mkdir()
+    utility.write_text("dataset\nt0\n")  # whose generators were compared
     return tmp_path / "results"
 
 
@@ -79,6 +82,7 @@ def test_a_store_without_the_other_members_has_no_figure_of_them(tmp_path, resul
     assert "could undo too (*default fine-tuning*): a fall like that from 30% to 0%" in said
     assert "is not seen there (95% interval by t: −7.5 to +107.5 points)." in said
     assert "nan" not in said
+    assert "had looked at 1 of these tables. On the others it is undecided in ROC-AUC" in said
     store.add(made_row("zero_shot_reseeded", "t0", 0, 0.7))
     store.flush()
     page.write_text("{{ evidence }}")
@@ -93,6 +97,8 @@ def test_the_committed_page_is_filled_from_the_committed_runs(tmp_path):
     assert "{{" not in text
     assert not MISSING.search(text)
     assert "Of 50 runs on the 10 tables" in text
+    assert "had looked at 20 of these tables." in text
+    assert "Ten are left that no such step" in (ROOT / "book" / "tables.md").read_text()
     told = re.search(
         r"the same default is ((?:un)?\w+) in ROC-AUC \((\S+) \[.*?, on 30 tables\.", text
     )
