@@ -26,7 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "csuite_data": ["load_csuite", "load_published"],
         "curve_analysis": ["convergence_by_arm", "cost_by_arm", "curve_facts", "gaps_by_arm"],
         "discovery": ["run_discovery_benchmark"],
-        "factors": ["by_validation_rows", "effects_by"],
+        "factors": ["beside_usual", "by_training_rows", "by_validation_rows", "effects_by"],
         "findings": [
             "compare_ways",
             "csuite_wins",

@@ -1,18 +1,58 @@
-"""What becomes of the arms where one setting is another: how many rows validate, or train.
+"""What becomes of the arms where one setting is another: rows, seeds, what is trained.
 
 Functions take runs as :meth:`causalmix.benchmarks.store.Store.runs` returns them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandas as pd
 
-from causalmix.benchmarks.analysis import harm_by_arm, paired_differences
+from causalmix.benchmarks.analysis import COMPARED, harm_by_arm, paired_differences
 from causalmix.benchmarks.candidates import SPLIT
 from causalmix.benchmarks.claims import BEFORE
-from causalmix.errors import check_name
+from causalmix.errors import check_name, check_names
 
 _ALL_ROWS = "_all_rows"
+_SHARES = ["runs_changed", "runs_harmed", "changed_harmed"]
+
+VARIED = ("n_train", "n_val", "all_rows", "seed", "config.trained")
+"""Settings that plans of the benchmark vary."""
+
+
+def beside_usual(
+    usual: pd.DataFrame, other: pd.DataFrame, settings: Collection[str]
+) -> pd.DataFrame:
+    """Put runs with other values of some settings beside those with the usual ones.
+
+    Parameters
+    ----------
+    usual : DataFrame
+        Runs of a plan.
+    other : DataFrame
+        Runs of plans that differ from it, each in its own setting.
+    settings : collection of str
+        Those of `VARIED` that may differ.
+
+    Returns
+    -------
+    DataFrame
+        Of `other`, runs whose other settings of `VARIED` are those of a usual run on the split; of
+        `usual`, runs that have such beside them. A run that both have is there once.
+
+    Raises
+    ------
+    UnknownNameError
+        If one of `settings` is not varied.
+    """
+    check_names(settings, VARIED, "varied setting")
+    varied = [name for name in VARIED if name in usual and name in other]
+    same = [*SPLIT, *(name for name in varied if name not in settings)]
+    other = other.merge(usual[same].drop_duplicates())
+    usual = usual.merge(other[[name for name in same if name != "split"]].drop_duplicates())
+    runs = pd.concat([usual, other], ignore_index=True)
+    return runs.drop_duplicates([*SPLIT, "arm", *varied], ignore_index=True)
 
 
 def by_validation_rows(usual: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
@@ -29,11 +69,10 @@ def by_validation_rows(usual: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame
     Returns
     -------
     DataFrame
-        Runs with ``n_val`` of 0 where none were left, and with arms by the names that they have
-        otherwise. Of `usual` only tables and training rows that `other` has.
+        As of `beside_usual`, with ``n_val`` of 0 where none were left, and with arms by the names
+        that they have otherwise.
     """
-    usual = usual.merge(other[["dataset", "n_train"]].drop_duplicates())
-    runs = pd.concat([usual, other], ignore_index=True)
+    runs = beside_usual(usual, other, ["n_val", "all_rows"])
     trained = runs["all_rows"].eq(True)
     place = [*SPLIT, "n_train", "n_val"]
     # The untouched model reads the same rows, whether they validate or not.
@@ -44,6 +83,26 @@ def by_validation_rows(usual: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame
     return found.assign(arm=arms).drop_duplicates([*place, "arm", "seed"], ignore_index=True)
 
 
+def by_training_rows(usual: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Put runs with other numbers of training rows beside those with the usual number.
+
+    Parameters
+    ----------
+    usual : DataFrame
+        Runs of a plan.
+    other : DataFrame
+        Runs of plans that differ from it in ``n_train``, and as a rule in ``n_val`` with it.
+
+    Returns
+    -------
+    DataFrame
+        As of `beside_usual`.
+    """
+    usual = usual[usual["dataset"].isin(other["dataset"])]
+    other = other[~other["n_train"].isin(usual["n_train"])]
+    return beside_usual(usual, other, ["n_train", "n_val"])
+
+
 def effects_by(runs: pd.DataFrame, factor: str) -> pd.DataFrame:
     """Compare arms that were run with several values of a setting with zero-shot, by its values.
 
@@ -51,7 +110,7 @@ def effects_by(runs: pd.DataFrame, factor: str) -> pd.DataFrame:
     ----------
     runs : DataFrame
     factor : str
-        Its column of numbers.
+        Its column. Where zero-shot runs lack it, they count with each value.
 
     Returns
     -------
@@ -60,7 +119,7 @@ def effects_by(runs: pd.DataFrame, factor: str) -> pd.DataFrame:
         ``tables`` and ``splits``; ``auc_gain`` and ``log_loss_gain`` (nats), means over tables,
         with 95 % intervals ``auc_low`` to ``auc_high`` and so on; ``runs_changed``,
         ``runs_harmed`` and ``changed_harmed`` as `causalmix.benchmarks.analysis.harm_by_arm` has
-        them.
+        them. Empty where no arm has two values on a split.
 
     Raises
     ------
@@ -72,14 +131,17 @@ def effects_by(runs: pd.DataFrame, factor: str) -> pd.DataFrame:
     # Arms that lack a value are compared where they have the others.
     most = values.groupby(runs["arm"]).transform("max")
     runs, found = runs[((values == most) & (most > 1)) | (runs["arm"] == BEFORE)], []
-    for value, own in runs.groupby(factor):
+    untouched = runs[(runs["arm"] == BEFORE) & runs[factor].isna()]
+    tuned = runs["arm"] != BEFORE
+    for value, own in runs.groupby(factor) if tuned.any() else ():
+        own = pd.concat([own, untouched], ignore_index=True)
         pairs = paired_differences(own, [BEFORE])
         wide = pairs[["arm", "tables", "splits"]].drop_duplicates("arm").set_index("arm")
         for score, each in pairs.set_index("arm").groupby("score"):
             figures = each[["difference", "low", "high"]].rename(columns={"difference": "gain"})
             wide = wide.join(figures.add_prefix(f"{score}_"))
-        shares = ["runs_changed", "runs_harmed", "changed_harmed"]
-        wide = wide.join(harm_by_arm(own).set_index("arm")[shares])
+        wide = wide.join(harm_by_arm(own).set_index("arm")[_SHARES])
         found.append(wide.reset_index().assign(**{factor: value}))
-    table = pd.concat(found, ignore_index=True)
-    return table[["arm", factor, *(name for name in table if name not in ("arm", factor))]]
+    figures = [f"{score}_{each}" for score in COMPARED for each in ("gain", "low", "high")]
+    columns = ["arm", factor, "tables", "splits", *figures, *_SHARES]
+    return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)

@@ -57,7 +57,7 @@ def label(text: object, length: int = 24) -> str:
 
 def colours_of(n: int) -> list:
     """Return `n` colours: what others are held against in grey, then the book's palette."""
-    return [REAL_COLOUR, *sns.color_palette("colorblind", n - 1)]
+    return [REAL_COLOUR, *sns.color_palette("colorblind", max(n - 1, 0))][:n]
 
 
 def make_panels(
