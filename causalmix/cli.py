@@ -478,7 +478,6 @@ def compare_published_discovery(csuite: Path, out: Path, **options: object) -> N
 @click.option("--datasets", multiple=True, help="Of --data: names of tables; all by default.")
 @click.option("--mixings", multiple=True, help="Of --data: ways of mixing: real causal.")
 @click.option("--rules", multiple=True, help="Of --data: rules to judge by; all by default.")
-@click.option("--set", "settings", multiple=True, help="Of --data: settings, as steps=60.")
 @_takes(_COMPUTING)
 @click.option("--steps", type=int, help="Of --speed: steps that are timed: 10.")
 @click.option("--repeats", type=int, help="Of --speed: measurements of a step: 3.")
@@ -492,7 +491,7 @@ def benchmark_finetuning(
     """
     if speed == (data is not None):
         raise CausalMixError("Give either --data FOLDER or --speed.")
-    of_data = {"data", "datasets", "mixings", "rules", "settings", *_RUNNING}
+    of_data = {"data", "datasets", "mixings", "rules", *_RUNNING}
     names = {"out", "tfm", "n_train", "seeds"} | (
         {"speed", "steps", "repeats"} if speed else of_data
     )
@@ -503,9 +502,9 @@ def benchmark_finetuning(
 
         click.echo(describe(write_finetuning_speed(tfm, out, **given)))
     else:
-        from causalmix.benchmarks.stopping_rules import benchmark_rules, config_of
+        from causalmix.benchmarks.stopping_rules import benchmark_rules
 
-        given = {"workers": None, "config": config_of(given.pop("settings", ()))} | given
+        given = {"workers": None} | given
         summary = benchmark_rules(data, out, tfm=tfm, progress=True, **given)
         click.echo(summary.round(4).to_string(index=False))
     click.echo(_shown(out))
@@ -592,9 +591,6 @@ def analyse(store: Path, out: Path, **options: object) -> None:
 @click.option("--device", default="cpu", show_default=True, help="Of the foundation model.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Fresh processes.")
 @click.option("--out", type=_PATH, help="CSV file for the comparison; a manifest lies beside it.")
-@click.option(
-    "--ours", default="causal", show_default=True, help="Of --claims: beside the paper's."
-)
 @_WHERE
 def audit(
     store: Path,
@@ -602,7 +598,6 @@ def audit(
     seed: int | None,
     data: Path | None,
     out: Path | None,
-    ours: str,
     where: tuple[str, ...],
     **options: object,
 ) -> None:
@@ -615,15 +610,11 @@ def audit(
     from causalmix.benchmarks.analysis import select
     from causalmix.benchmarks.store import Store
 
-    of_claims = (
-        {"ours"} if claims else {"sample", "seed", "data", "tfm", "device", "workers", "out"}
-    )
-    _check_goes(
-        {"store", "claims", "where", *of_claims}, "--claims" if claims else "a sample of runs"
-    )
+    if claims:
+        _check_goes({"store", "claims", "where"}, "--claims")
     chosen = select(Store(store), where)
     if claims:
-        click.echo(audit.describe_claims(audit.judge_claims(chosen, ours)))
+        click.echo(audit.describe_claims(audit.judge_claims(chosen)))
         return
     seed = secrets.randbelow(2**32) if seed is None else seed
     if out is not None:

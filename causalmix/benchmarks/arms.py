@@ -39,10 +39,9 @@ from causalmix.finetuning.metrics import score
 from causalmix.finetuning.report import make_report
 from causalmix.finetuning.run import finetune
 from causalmix.finetuning.stopping import UNTESTED
+from causalmix.generation.base import WrappingGenerator
 from causalmix.generation.causal import CausalGenerator
-from causalmix.generation.purification import Purified
 from causalmix.generation.registry import Generator
-from causalmix.generation.relabelling import Relabelled
 from causalmix.manifest import make_manifest, write_json
 from causalmix.quality.baselines import BASELINES, fit_predict_proba
 from causalmix.tfm.device import device_name
@@ -534,7 +533,7 @@ def _rows(settings: Mapping[str, Any]) -> Rows:
 
 def _causal(generator: Generator | None) -> CausalGenerator | None:
     """Return the causal generator within a generator, if there is one."""
-    while isinstance(generator, Purified | Relabelled):
+    while isinstance(generator, WrappingGenerator):
         generator = generator.generator
     return generator if isinstance(generator, CausalGenerator) else None
 

@@ -257,15 +257,15 @@ def compared_cube(store: Store, arm: str = PAPER) -> Cube:
     return common_cube(judged, (arm, DEFAULT, BEFORE))
 
 
-def judge_claims(store: Store, ours: str = OURS) -> pd.DataFrame:
+def judge_claims(store: Store) -> pd.DataFrame:
     """Judge the claims and the research question by their rules.
+
+    `PAPER` decides, `OURS` is shown beside it. Each is compared with zero-shot, default fine-tuning
+    and `RIVALS`, on the tables and splits that all of these have.
 
     Parameters
     ----------
     store : Store
-    ours : str, default="causal"
-        The arm that is shown beside `PAPER`, which alone decides. Each is compared with zero-shot,
-        default fine-tuning and `RIVALS`, on the tables and splits that all of these have.
 
     Returns
     -------
@@ -276,7 +276,7 @@ def judge_claims(store: Store, ours: str = OURS) -> pd.DataFrame:
         set aside, because they have no runs on some of the tables, or none at all.
     """
     runs, rows = store.runs(KIND), []
-    for arm in dict.fromkeys((PAPER, ours)):
+    for arm in (PAPER, OURS):
         intervals, arms, lacking = {}, [], []
         if len(runs):
             cube = compared_cube(store, arm)
@@ -292,13 +292,13 @@ def judge_claims(store: Store, ours: str = OURS) -> pd.DataFrame:
                 )
     figures = Interval.__dataclass_fields__
     names = ["claim", "arm", "verdict", "quantity", *figures, "against", "lacking"]
-    return pd.DataFrame(rows + _question(store, ours), columns=names)
+    return pd.DataFrame(rows + _question(store), columns=names)
 
 
-def _question(store: Store, ours: str) -> list[tuple[object, ...]]:
+def _question(store: Store) -> list[tuple[object, ...]]:
     """Compare both with each way of traditional augmentation; positive is better."""
     facts, rows = curve_facts(store), []
-    for arm, rival in product(dict.fromkeys((PAPER, ours)), TRADITIONAL):
+    for arm, rival in product((PAPER, OURS), TRADITIONAL):
         pair = facts[facts["arm"].isin([arm, rival])] if len(facts) else facts
         for name, (score, larger_is_better) in _ASKED.items():
             found, verdict = _UNKNOWN, "not testable here"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,13 +176,33 @@ def load_published(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     path = path / "published.csv" if path.is_dir() else path
+    return read_scores(path, PUBLISHED_COLUMNS)
+
+
+def read_scores(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read columns of a table of published scores.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of str
+        All but ``dataset`` and ``algorithm`` hold numbers.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    DataError
+        As `load_published`.
+    """
     frame = read_table(path).frame
-    if missing := [name for name in PUBLISHED_COLUMNS if name not in frame]:
+    if missing := [name for name in columns if name not in frame]:
         raise DataError(f"{path} lacks the columns {', '.join(missing)}.")
-    frame = frame[list(PUBLISHED_COLUMNS)]
-    numeric = [name for name in frame if name not in ("dataset", "algorithm")]
+    numeric = [name for name in columns if name not in ("dataset", "algorithm")]
     try:
-        return frame.assign(**{name: pd.to_numeric(frame[name]) for name in numeric})
+        return frame[[*columns]].assign(**{name: pd.to_numeric(frame[name]) for name in numeric})
     except ValueError as error:
         raise DataError(f"{path} holds text where numbers belong: {error}.") from error
 

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 
 from causalmix.benchmarks.comparison import mean_and_interval
-from causalmix.benchmarks.csuite_data import CSuiteDataset, load_csuite_folder
+from causalmix.benchmarks.csuite_data import CSuiteDataset, load_csuite_folder, read_scores
 from causalmix.benchmarks.engine import Outcome, Run
 from causalmix.benchmarks.plain_discovery import PlainSearcher, integer_codes
 from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
-from causalmix.data.files import read_table
 from causalmix.discovery.bootstrap import discover
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.discovery.graph_comparison import compare_graphs
@@ -92,7 +91,8 @@ def compare_with_published(
     out, folder = csv_path(out), Path(csuite)
     check_counts(20, n_rows=n_rows)
     check_counts(draws=draws)
-    published = _read_published(folder / "published_discovery.csv")
+    columns = ["dataset", "train_size", *PUBLISHED.values()]
+    published = read_scores(folder / "published_discovery.csv", columns)
     datasets = load_csuite_folder(folder)
     hashes = {name: file_hash(folder / name / "train.parquet") for name in datasets}
     for name, dataset in datasets.items():
@@ -168,14 +168,3 @@ def summarise(rows: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
             record["published"] = averages.loc[(n, dataset), score] if known else np.nan
             records.append(record)
     return pd.DataFrame(records)
-
-
-def _read_published(path: Path) -> pd.DataFrame:
-    frame = read_table(path).frame
-    wanted = ["dataset", "train_size", *PUBLISHED.values()]
-    if missing := [name for name in wanted if name not in frame]:
-        raise DataError(f"{path} lacks the columns {', '.join(missing)}.")
-    try:
-        return frame[wanted].assign(**{name: pd.to_numeric(frame[name]) for name in wanted[1:]})
-    except ValueError as error:
-        raise DataError(f"{path} holds text where numbers belong: {error}.") from error

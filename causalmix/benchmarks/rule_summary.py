@@ -65,8 +65,8 @@ def judge_runs(
     rules : sequence of str
         Of `causalmix.finetuning.stopping.RULES`.
     steps : sequence of int
-        Lengths at which a run is judged besides its own. A shorter run is the beginning of a
-        longer one, unless the share of synthetic rows follows a schedule.
+        Lengths at which a run is judged besides its own: a shorter run is the beginning of a
+        longer one.
     patience : int
         Validations without a larger gain after which a rule stops.
 
@@ -102,8 +102,6 @@ def judge_runs(
 
 
 def _beginnings(history: pd.DataFrame, steps: Sequence[int]) -> list[pd.DataFrame]:
-    if history["synthetic_share"].iloc[1:].nunique() > 1:
-        return [history]
     wanted = history["step"].isin(steps) | (history["step"] == history["step"].iloc[-1])
     return [history.iloc[: end + 1] for end in np.flatnonzero(wanted)]
 

@@ -8,7 +8,6 @@ step each of them keeps.
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from copy import copy
@@ -24,7 +23,7 @@ from causalmix.benchmarks.zero_shot import load_variant
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import Split, low_data_split
-from causalmix.errors import CausalMixError, DataError, check_name, check_names
+from causalmix.errors import DataError, check_name, check_names
 from causalmix.finetuning.config import MIXED_ROWS, FinetuneConfig
 from causalmix.finetuning.run import finetune
 from causalmix.finetuning.stopping import RULES
@@ -35,15 +34,11 @@ from causalmix.tfm.model import load_tfm
 MIXINGS: dict[str, dict[str, object]] = {
     "real": MIXED_ROWS | {"synthetic_share": 0.0},
     "causal": MIXED_ROWS,
-    "causal_decaying": MIXED_ROWS | {"schedule": "decaying"},
-    "causal_first": MIXED_ROWS | {"schedule": "synthetic_first"},
-    "causal_context": MIXED_ROWS | {"synthetic_query_share": 0.0},
-    "causal_fresh": MIXED_ROWS | {"fresh_rows": True},
     "causal_tasks": MIXED_ROWS | {"synthetic_share": 0.0, "synthetic_tasks": 0.5},
 }
 """Ways of mixing by name: what they set in the `FinetuneConfig`.
 
-All but ``"real"`` and ``"causal_tasks"`` mix real and synthetic rows within every task.
+``"causal"`` mixes real and synthetic rows within every task.
 """
 
 _KEY = ("dataset", "n_train", "seed", "mixing")
@@ -216,33 +211,3 @@ class _FittedOnce(CausalGenerator):
             super().fit(X, y)
             self._X = X
         return self
-
-
-def config_of(settings: Sequence[str]) -> FinetuneConfig:
-    """Make a config of settings as a command line has them.
-
-    Parameters
-    ----------
-    settings : sequence of str
-        Each ``name=value``, a parameter of `FinetuneConfig`.
-
-    Returns
-    -------
-    FinetuneConfig
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such parameter.
-    CausalMixError
-        If a value makes no sense for it.
-    """
-    defaults = dataclasses.asdict(FinetuneConfig())
-    values: dict[str, object] = {}
-    for name, _, text in (setting.partition("=") for setting in settings):
-        kind = type(defaults[check_name(name, defaults, "setting")])
-        try:
-            values[name] = text if kind is str else json.loads(text)
-        except json.JSONDecodeError:
-            raise CausalMixError(f"{name} takes a number, true or false, not {text!r}.") from None
-    return FinetuneConfig(**values)

@@ -23,6 +23,8 @@ from causalmix.benchmarks.analysis import (
     gains_over,
 )
 
+_RESAMPLES = 2000
+
 POWER_SPLITS = (5, 10, 20)
 """Splits of a table for which `power` says how many tables are needed."""
 
@@ -40,23 +42,45 @@ def variance_parts(runs: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         A row per ``arm`` and ``score``: ``tables``, ``splits`` and ``runs``; SDs of the gain
         between splits of a table, ``sd_splits``, and between seeds of a split, ``sd_seeds``; and
-        ``seed_share``, the seeds' share of the variance of a single run about its table's mean.
+        ``seed_share``, the seeds' share of the variance of a single run about its table's mean,
+        with its 95 % percentile interval ``share_low`` to ``share_high``, by redrawing tables.
         Arms without a second seed, or a second split, are left out.
     """
-    rows = []
+    rows, rng = [], np.random.default_rng(0)
     for arm, own in gains_over(runs).groupby("arm"):
         for score in COMPARED:
             gains = own.groupby(SPLIT)[f"{score}_gain"]
             n, splits = gains.size(), gains.mean().groupby("dataset")
             if (n < 2).all() or (splits.size() < 2).all():
                 continue
-            seeds = _pooled(gains.var(), n - 1)
-            between = max(0.0, _pooled(splits.var(), splits.size() - 1) - seeds * (1 / n).mean())
-            share = seeds / (seeds + between) if seeds + between else math.nan
+            of_seeds = [gains.var().fillna(0) * (n - 1), n - 1, 1 / n]
+            freedom = splits.size() - 1
+            of_tables = [each.groupby("dataset").sum() for each in of_seeds]
+            of_tables += [splits.var().fillna(0) * freedom, freedom, splits.size()]
+            sums = np.stack([each.to_numpy(float) for each in of_tables])
+            between, seeds, share = _split_and_seed(sums.sum(axis=1))
+            drawn = rng.integers(len(freedom), size=(_RESAMPLES, len(freedom)))
+            redrawn = _split_and_seed(sums[:, drawn].sum(axis=2))[2]
+            low, high = np.nanquantile(redrawn, [0.025, 0.975])
             counts = (splits.ngroups, len(n), len(own))
-            rows.append((arm, score, *counts, math.sqrt(between), math.sqrt(seeds), share))
-    columns = ["tables", "splits", "runs", "sd_splits", "sd_seeds", "seed_share"]
-    return pd.DataFrame(rows, columns=["arm", "score", *columns])
+            rows.append((arm, score, *counts, between**0.5, seeds**0.5, share, low, high))
+    columns = ["tables", "splits", "runs", "sd_splits", "sd_seeds"]
+    shares = ["seed_share", "share_low", "share_high"]
+    return pd.DataFrame(rows, columns=["arm", "score", *columns, *shares])
+
+
+def _split_and_seed(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Variances between splits and between seeds, and the seeds' share, from sums over tables.
+
+    `sums` are the squares about the means of splits, their degrees of freedom and the sum of 1 over
+    the number of seeds; the squares about the means of tables, their degrees of freedom and the
+    number of splits. Shape (6, ...).
+    """
+    of_seeds, seed_freedom, inverse, of_splits, split_freedom, splits = sums
+    with np.errstate(invalid="ignore"):  # a resample may have no second seed
+        seeds = of_seeds / seed_freedom
+        between = np.maximum(0.0, of_splits / split_freedom - seeds * inverse / splits)
+        return between, seeds, seeds / (seeds + between)
 
 
 def _pooled(variances: pd.Series, freedom: pd.Series) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
+from copy import copy
 from typing import Protocol, Self
 
 import numpy as np
@@ -106,6 +107,39 @@ class TableGenerator(ABC):
     @abstractmethod
     def _sample(self, n: int, seed: int) -> pd.DataFrame:
         """Draw `n` rows of the table, target included."""
+
+
+class WrappingGenerator(TableGenerator):
+    """One that changes what another generator draws: the one in its field ``generator``."""
+
+    def dag_of_rows(self, n: int, seed: int) -> np.ndarray:
+        """Which model of the generator each row of ``sample(n, seed)`` comes from.
+
+        See `causalmix.generation.causal.CausalGenerator.dag_of_rows`.
+
+        Parameters
+        ----------
+        n, seed : int
+            As given to `sample`.
+
+        Returns
+        -------
+        numpy.ndarray of int, shape (n,)
+            All 0 for a generator that has no several models.
+        """
+        if not hasattr(self.generator, "dag_of_rows"):
+            return np.zeros(n, dtype=int)
+        return self.generator.dag_of_rows(n, seed)
+
+    def detached(self) -> Self:
+        """Return this with its generator's rows starting from no training row, where they do.
+
+        See `causalmix.generation.causal.CausalGenerator.detached`.
+        """
+        other = copy(self)
+        if hasattr(self.generator, "detached"):
+            other.generator = self.generator.detached()
+        return other
 
 
 class ByClassGenerator(TableGenerator):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import field
@@ -15,13 +14,13 @@ from causalmix.data.backing import numpy_backed
 from causalmix.data.gower import distance_to_closest_record
 from causalmix.data.own_settings import own_settings
 from causalmix.errors import GenerationWarning, check_range, check_whole, checked_options
-from causalmix.generation.base import Generator, TableGenerator, with_target
+from causalmix.generation.base import Generator, WrappingGenerator, with_target
 
 _EQUAL = 1e-12  # a distance that is one by rounding only
 
 
 @checked_options
-class Purified(TableGenerator):
+class Purified(WrappingGenerator):
     """A generator whose implausible rows, near-copies and impossible rows are drawn anew.
 
     A synthetic row is dropped if
@@ -110,34 +109,18 @@ class Purified(TableGenerator):
     def dag_of_rows(self, n: int, seed: int) -> np.ndarray:
         """Which model of the generator each row of ``sample(n, seed)`` comes from.
 
-        See `causalmix.generation.causal.CausalGenerator.dag_of_rows`.
-
-        Parameters
-        ----------
-        n, seed : int
-            As given to `sample`. Others than those of its last call draw the rows again.
-
-        Returns
-        -------
-        numpy.ndarray of int, shape (n,)
-            All 0 for a generator that has no several models.
+        Others than the `n` and `seed` of the last call of `sample` draw the rows again.
         """
-        if not hasattr(self.generator, "dag_of_rows"):
-            return np.zeros(n, dtype=int)
         if self._kept is None or self._kept[:2] != (n, seed):
             self.sample(n, seed)
         _, _, seeds, kept = self._kept
-        return np.concatenate([self.generator.dag_of_rows(n, each) for each in seeds])[kept]
+        of_round = super().dag_of_rows
+        return np.concatenate([of_round(n, each) for each in seeds])[kept]
 
     def detached(self) -> Self:
-        """Return this with its generator's rows starting from no training row, where they do.
-
-        See `causalmix.generation.causal.CausalGenerator.detached`.
-        """
-        other = copy.copy(self)
+        """Return this with its generator's rows starting from no training row, where they do."""
+        other = super().detached()
         other._kept = None
-        if hasattr(self.generator, "detached"):
-            other.generator = self.generator.detached()
         return other
 
     def _draw(self, n: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:

@@ -24,7 +24,12 @@ from causalmix.errors import (
     check_whole,
     checked_options,
 )
-from causalmix.generation.base import ByClassGenerator, Generator, TableGenerator
+from causalmix.generation.base import (
+    ByClassGenerator,
+    Generator,
+    TableGenerator,
+    WrappingGenerator,
+)
 from causalmix.generation.by_column import (
     ORDERS,
     TFMConditionalGenerator,
@@ -257,7 +262,7 @@ def limit_time(generator: Generator, seconds: float) -> Generator:
     -------
     Generator
     """
-    if isinstance(generator, Purified | Relabelled):
+    if isinstance(generator, WrappingGenerator):
         return replace(generator, generator=limit_time(generator.generator, seconds))
     if getattr(generator, "time_limit", seconds) is not None:
         return generator
@@ -266,18 +271,13 @@ def limit_time(generator: Generator, seconds: float) -> Generator:
     return limited
 
 
-def make_generator(
-    name: str, *, labels: str | None = None, purified: bool = False, **options: Any
-) -> Generator:
+def make_generator(name: str, *, purified: bool = False, **options: Any) -> Generator:
     """Return a new generator.
 
     Parameters
     ----------
     name : str
         A key of `GENERATORS`.
-    labels : {"base", "permuted"}, optional
-        Other labels than the generator's own, as `causalmix.generation.relabelling.Relabelled` has
-        them.
     purified : bool, default=False
         Whether implausible rows and near-copies are drawn anew, as
         `causalmix.generation.purification.Purified` does by default.
@@ -290,6 +290,4 @@ def make_generator(
         If the name or an option is unknown.
     """
     made = GENERATORS[check_name(name, GENERATORS, "generator")](**options)
-    if labels is not None:
-        made = Relabelled(made, labels=labels)
     return Purified(made) if purified else made

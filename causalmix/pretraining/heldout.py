@@ -16,25 +16,18 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from sklearn.datasets import load_breast_cancer, load_iris, load_wine
-from sklearn.model_selection import train_test_split
 from torch.nn.functional import cross_entropy
 
 from causalmix.atomic import replace_file
 from causalmix.errors import CausalMixError, CheckpointError, naming
-from causalmix.finetuning.metrics import roc_auc
 from causalmix.manifest import file_hash
-from causalmix.prior.columns import squash
 from causalmix.prior.tasks import NO_CLASS, TaskBatch
 from causalmix.tfm.model import EMBEDDED_CHECKPOINT, load_tfm
 
 HELD_OUT_TASKS = Path(__file__).with_name("held_out_tasks.safetensors")
 HELD_OUT_HASH = "7d497ffd2e9e078d46a6a288aa861ccaf9e38b3645aa79c5a52f5bfb539e1cb9"
-
-_N_LABELLED = 60  # rows of a real table
 
 
 def read_tasks(path: Path = HELD_OUT_TASKS, content: str = HELD_OUT_HASH) -> list[TaskBatch]:
@@ -166,38 +159,6 @@ def held_out_loss(network: torch.nn.Module, batches: Sequence[TaskBatch]) -> flo
         n_known = (targets != NO_CLASS).sum(0)
         means.append((losses.sum(0) / n_known)[n_known > 0])
     return torch.cat(means).double().mean().item()
-
-
-@torch.no_grad()
-def evaluate_real_tables(network: torch.nn.Module) -> dict[str, float]:
-    """ROC-AUC on scikit-learn's small tables, with 60 labelled rows, for the log only.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Architecture of TabPFN in evaluation mode.
-
-    Returns
-    -------
-    dict
-        Table name → ROC-AUC (one-vs-one macro), mean of three splits.
-    """
-    device = next(network.parameters()).device
-    aucs = {}
-    for load in (load_breast_cancer, load_iris, load_wine):
-        x, y = load(return_X_y=True)
-        scores = []
-        for seed in range(3):
-            context, query = train_test_split(
-                np.arange(len(y)), train_size=_N_LABELLED, stratify=y, random_state=seed
-            )
-            table = torch.from_numpy(x[np.r_[context, query]]).float()[None]  # (1, R, C)
-            rows = squash(table, _N_LABELLED).transpose(0, 1).to(device)
-            codes = torch.from_numpy(y[context])[:, None].float().to(device)
-            probability = network(rows, codes)[:, 0].double().softmax(dim=1).cpu().numpy()
-            scores.append(roc_auc(y[query], probability))
-        aucs[load.__name__.removeprefix("load_")] = float(np.mean(scores))
-    return aucs
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

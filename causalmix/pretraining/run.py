@@ -3,10 +3,9 @@
 The network is TabPFN's own third architecture, made small, from `tabpfn.architectures`. It sees
 synthetic tables only (`causalmix.prior.tasks`), which other processes make ahead on the CPU; the
 checkpoint that is kept is the one with the lowest log-loss on held-out synthetic tasks
-(`causalmix.pretraining.heldout`). Three small tables of scikit-learn are evaluated for the log and
-select nothing. A run that was killed, or ran out of the time it was given, goes on from its last
-saved state when it is started again with the same configuration, on another machine too if the
-folder is taken along.
+(`causalmix.pretraining.heldout`). A run that was killed, or ran out of the time it was given, goes
+on from its last saved state when it is started again with the same configuration, on another
+machine too if the folder is taken along.
 
 Reads the configuration, the held-out tasks, and the checkpoint to start from if there is one.
 Writes to the folder given: ``state.pt`` (to resume), ``log.csv`` (one row an evaluation),
@@ -44,7 +43,6 @@ from causalmix.pretraining.config import (
 )
 from causalmix.pretraining.heldout import (
     HELD_OUT_TASKS,
-    evaluate_real_tables,
     held_out_loss,
     logits_and_targets,
     read_tasks,
@@ -95,9 +93,9 @@ def pretrain(
     -------
     pandas.DataFrame
         The log: one row an evaluation, with `step`, `train_loss` (mean cross-entropy since the
-        last one), `learning_rate`, `held_out_loss`, one AUC column for each real table, `seconds`
-        of training so far, how many of them the trainer `waited` for tasks, and `best` (lowest
-        held-out loss yet). Empty if time ran out before the first evaluation.
+        last one), `learning_rate`, `held_out_loss`, `seconds` of training so far, how
+        many of them the trainer `waited` for tasks, and `best` (lowest held-out loss yet). Empty if
+        time ran out before the first evaluation.
 
     Raises
     ------
@@ -210,7 +208,6 @@ class TrainingRun:
             "train_loss": torch.stack(self.losses).mean().item() if self.losses else float("nan"),
             "learning_rate": self.optimisers[0].param_groups[0]["lr"],
             "held_out_loss": loss,
-            **{f"{name}_auc": auc for name, auc in evaluate_real_tables(self.network).items()},
             "seconds": self.seconds,
             "waited": self.waited,
             "best": self.log.empty or bool(loss < self.log["held_out_loss"].min()),

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import networkx as nx
 import numpy as np
 import pandas as pd
 
 from causalmix.errors import check_seed, check_whole
 
 _NOTES = ("stable overnight", "no complaints", "short of breath on exertion", "wound dry")
-
-
-def patients_dag() -> nx.DiGraph:
-    """Return the causes in `patients_table`, without what stands for no cause (dates, notes).
-
-    Returns
-    -------
-    networkx.DiGraph
-    """
-    return nx.DiGraph(
-        [
-            *(("age", each) for each in ("creatinine", "ward", "outcome")),
-            *(("crp_mg_l", each) for each in ("ward", "antibiotics", "outcome")),
-            *(("creatinine", "outcome"), ("antibiotics", "outcome")),
-        ]
-    )
 
 
 def patients_table(n: int = 240, seed: int = 0) -> pd.DataFrame:

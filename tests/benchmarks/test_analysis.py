@@ -279,6 +279,8 @@ def test_splits_and_seeds_are_taken_apart_as_they_were_simulated():
     assert auc["sd_splits"] == pytest.approx(0.01, rel=0.15)
     assert auc["sd_seeds"] == pytest.approx(0.02, rel=0.05)
     assert auc["seed_share"] == pytest.approx(0.8, abs=0.05)
+    assert auc["share_low"] < 0.8 < auc["share_high"]
+    assert auc["share_high"] - auc["share_low"] < 0.2
     assert variance_parts(runs[runs["split"] == 0]).empty
 
 

@@ -83,7 +83,6 @@ def test_the_command_refuses_what_makes_no_sense(tmp_path, options, message):
         ("evaluate-tfm --speed --seeds 2", "--seeds does not go with --speed alone"),
         ("benchmark-discovery --table wine", "--table and --target are of --speed"),
         ("audit . --claims --sample 3", "--sample does not go with --claims"),
-        ("audit . --ours default", "--ours does not go with a sample of runs"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(tmp_path, command, message):

@@ -286,7 +286,6 @@ SMALL = GameConfig(
 @pytest.fixture(autouse=True)
 def small_surroundings(tmp_path_factory, monkeypatch):
     """No real tables, few held-out tasks, one knob of tiny tasks."""
-    monkeypatch.setattr(run_module, "evaluate_real_tables", lambda network: {})
     path = tmp_path_factory.mktemp("held_out") / "tasks.safetensors"
     assert write_tasks(path, HELD_OUT) == TINY.held_out
     monkeypatch.setitem(play.__kwdefaults__, "held_out", path)
@@ -305,9 +304,7 @@ def tiny_knobs(monkeypatch):
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
     run = run_module.TrainingRun(TINY, None, torch.device("cpu"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "evaluate_real_tables", lambda network: {})
-        run.evaluate(HELD_OUT)
+    run.evaluate(HELD_OUT)
     run.write_results(folder)
     return folder / "model.safetensors"
 

@@ -33,11 +33,6 @@ TIMES = ["seconds", "waited"]
 
 
 @pytest.fixture(autouse=True)
-def no_real_tables(monkeypatch):
-    monkeypatch.setattr(module, "evaluate_real_tables", lambda network: {})
-
-
-@pytest.fixture(autouse=True)
 def few_held_out_tasks(tmp_path_factory, monkeypatch):
     """Two batches of small tasks, because a tiny network is slow on those of the package."""
     path = tmp_path_factory.mktemp("held_out") / "tasks.safetensors"
