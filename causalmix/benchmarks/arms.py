@@ -368,7 +368,7 @@ def make_run(
     CausalMixError
         If the arm trains on all rows and its rule asks the validation rows.
     """
-    seed += _RESEEDED if arm.reseeded else 0
+    seed += RESEEDED if arm.reseeded else 0
     own = replace(config, **arm.config)
     if arm.all_rows and (own.rule, own.level) != ("last", UNTESTED):
         raise CausalMixError(
@@ -548,7 +548,8 @@ def _search(causal: CausalGenerator) -> dict[str, Any] | None:
 
 _NO_RESULT = ("n_jobs", "progress", "time_limit", "knowledge")  # arms have none of the last two
 
-_RESEEDED = 1_000_000
+RESEEDED = 1_000_000
+"""Added to the seeds of arms with other members."""
 
 _NO_MODELS = 10  # times the training rows is the pool of a generator without causal models
 

@@ -7,12 +7,12 @@ from collections.abc import Collection
 import pandas as pd
 
 from causalmix.benchmarks import analysis, curve_analysis, variance
-from causalmix.benchmarks.arms import FINETUNED, KIND
+from causalmix.benchmarks.arms import FINETUNED, KIND, RESEEDED
 from causalmix.benchmarks.audit import compared_cube, judge_claims
 from causalmix.benchmarks.candidates import CHOSEN
 from causalmix.benchmarks.claims import BEFORE, DEFAULT, PAPER
 from causalmix.benchmarks.labels import ARM_LABELS
-from causalmix.benchmarks.plan import read_plan
+from causalmix.benchmarks.plan import Plan, read_plan
 from causalmix.benchmarks.sensitivity import rank_verdicts_by_chance
 from causalmix.benchmarks.store import Store, reason_of
 from causalmix.benchmarks.traits import correlate_traits, read_traits
@@ -152,23 +152,32 @@ def plan_progress(store: Store) -> dict[str, tuple[int, int, int]]:
         Runs that are finished, runs that failed, and runs of the plan, by its name and version.
     """
     run, found = ["dataset", "split", "arm", "seed"], {}
-    columns = [*run, "n_train", "n_val", "status"]
-    runs = pd.concat(
-        [
-            store.runs(KIND, status=status).assign(status=status).reindex(columns=columns)
-            for status in ("ok", "failed")
-        ]
-    ).drop_duplicates(columns[:-1])
+    statuses = ("ok", "failed")
+    parts = [store.runs(KIND, status=each).assign(status=each) for each in statuses]
+    runs = pd.concat([each.astype(object) for each in parts])  # columns may be empty in one
+    runs = runs.reindex(columns=[*dict.fromkeys([*run, "n_train", "n_val", "status", *runs])])
     for path in sorted(store.folder.glob("*.yml")) if store.folder else []:
         plan = read_plan(path)
         tables = plan.tables or list(plan.data) or list(read_traits(store.folder)["dataset"])
         rows = runs.set_index(["n_train", "n_val"]).index
-        own = runs["arm"].isin(list(plan.arms)) & runs["dataset"].isin(tables)
+        own = _as_planned(runs, plan) & runs["dataset"].isin(tables)
         own &= (runs["split"] < plan.splits) & rows.isin(list(map(tuple, plan.sizes)))
         n = len(plan.arms) * len(tables) * plan.splits * plan.seeds
-        statuses = runs.loc[own, [*run, "status"]].drop_duplicates(run)["status"]
-        found[path.stem] = ((statuses == "ok").sum(), (statuses == "failed").sum(), n)
+        ended = runs.loc[own, [*run, "status"]].drop_duplicates(run)["status"]
+        found[path.stem] = (*((ended == each).sum() for each in statuses), n)
     return found
+
+
+def _as_planned(runs: pd.DataFrame, plan: Plan) -> pd.Series:
+    """Whether runs are of arms of a plan with its seeds and settings, which others may vary."""
+    settings = {name: {**plan.config, **arm.config} for name, arm in plan.arms_by_name.items()}
+    own = runs["arm"].isin(list(settings))
+    own &= runs["seed"] % RESEEDED // plan.seeds == runs["split"]
+    for arm, config in settings.items():
+        for name in config.keys() & {each.removeprefix("config.") for each in runs}:
+            value = runs[f"config.{name}"]
+            own &= (runs["arm"] != arm) | value.isna() | (value == config[name])
+    return own
 
 
 def judges_claims(store: Store) -> bool:

@@ -206,7 +206,10 @@ def test_failed_runs_are_announced_where_they_are_made_again(tmp_path):
 
 def test_progress_counts_each_run_of_a_plan_once(tmp_path):
     (tmp_path / "plan-1.yml").write_text(
-        yaml.safe_dump({"arms": {"default": None}, "splits": 2, "version": 1, "sizes": [[60, 20]]})
+        yaml.safe_dump(
+            {"arms": {"default": None}, "splits": 2, "version": 1, "sizes": [[60, 20]]}
+            | {"config": {"steps": 8}}
+        )
     )
     store = Store(tmp_path)
     assert plan_progress(store) == {"plan-1": (0, 0, 0)}  # no tables yet
@@ -227,6 +230,12 @@ def test_progress_counts_each_run_of_a_plan_once(tmp_path):
         store.add(made_row("default", "t0", 0, 0.8, n_test=n_test))
     store.add(made_row("default", "t1", 0, 0.8) | {"status": "failed", "error": "ValueError: no"})
     assert plan_progress(store) == {"plan-1": (1, 1, 4)}
+    # Runs of other plans in the same store: another setting, another seed.
+    store.add(made_row("default", "t1", 1, 0.8, config={"steps": 9}))
+    store.add(made_row("default", "t1", 1, 0.8, seed=5))
+    assert plan_progress(store) == {"plan-1": (1, 1, 4)}
+    store.add(made_row("default", "t1", 1, 0.8, config={"steps": 8}))
+    assert plan_progress(store) == {"plan-1": (2, 1, 4)}
 
 
 def test_a_frozen_plan_stays_with_its_runs_and_is_not_replaced_by_another(tmp_path):
