@@ -113,19 +113,10 @@ class WrappingGenerator(TableGenerator):
     """One that changes what another generator draws: the one in its field ``generator``."""
 
     def dag_of_rows(self, n: int, seed: int) -> np.ndarray:
-        """Which model of the generator each row of ``sample(n, seed)`` comes from.
+        """Which model of the generator each row of ``sample(n, seed)`` comes from, shape (n,).
 
-        See `causalmix.generation.causal.CausalGenerator.dag_of_rows`.
-
-        Parameters
-        ----------
-        n, seed : int
-            As given to `sample`.
-
-        Returns
-        -------
-        numpy.ndarray of int, shape (n,)
-            All 0 for a generator that has no several models.
+        As `causalmix.generation.causal.CausalGenerator.dag_of_rows`; all 0 for a generator that has
+        no several models.
         """
         if not hasattr(self.generator, "dag_of_rows"):
             return np.zeros(n, dtype=int)

@@ -93,9 +93,9 @@ def pretrain(
     -------
     pandas.DataFrame
         The log: one row an evaluation, with `step`, `train_loss` (mean cross-entropy since the
-        last one), `learning_rate`, `held_out_loss`, `seconds` of training so far, how
-        many of them the trainer `waited` for tasks, and `best` (lowest held-out loss yet). Empty if
-        time ran out before the first evaluation.
+        last one), `learning_rate`, `held_out_loss`, `seconds` of training so
+        far, how many of them the trainer `waited` for tasks, and `best` (lowest held-out loss yet).
+        Empty if time ran out before the first evaluation.
 
     Raises
     ------

@@ -6,7 +6,12 @@ import pandas as pd
 import pytest
 from made_stores import made_row
 
-from causalmix.benchmarks.factors import beside_usual, by_validation_rows, effects_by
+from causalmix.benchmarks.factors import (
+    beside_usual,
+    by_training_rows,
+    by_validation_rows,
+    effects_by,
+)
 from causalmix.benchmarks.store import Store
 from causalmix.errors import UnknownNameError
 
@@ -81,6 +86,16 @@ def test_only_what_differs_in_the_named_settings_stands_beside_the_usual_runs():
         assert not found[other].isin(changed[other][other]).any()
     with pytest.raises(UnknownNameError, match="rows"):
         beside_usual(usual, both, ["rows"])
+
+
+def test_other_numbers_of_training_rows_leave_out_what_validates_otherwise():
+    usual = runs(("zero_shot", 30), ("default", 30), tables=3, splits=2)
+    more = runs(("zero_shot", 30), ("default", 30), tables=2, splits=1, n_train=300)
+    validated = runs(("zero_shot", 10), ("default", 10), tables=2, splits=1)
+    found = by_training_rows(usual, pd.concat([more, validated]))
+    assert set(found["dataset"]) == {"t0", "t1"}
+    assert set(found.loc[found["n_train"] == 60, "n_val"]) == {30}
+    assert effects_by(found, "n_train")["n_train"].tolist() == [60, 300]
 
 
 def test_a_model_as_it_was_counts_with_every_value_where_it_has_none():

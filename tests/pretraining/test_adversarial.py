@@ -285,7 +285,7 @@ SMALL = GameConfig(
 
 @pytest.fixture(autouse=True)
 def small_surroundings(tmp_path_factory, monkeypatch):
-    """No real tables, few held-out tasks, one knob of tiny tasks."""
+    """Few held-out tasks, one knob of tiny tasks."""
     path = tmp_path_factory.mktemp("held_out") / "tasks.safetensors"
     assert write_tasks(path, HELD_OUT) == TINY.held_out
     monkeypatch.setitem(play.__kwdefaults__, "held_out", path)
