@@ -393,9 +393,8 @@ def normalised_by_table(runs: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         A row per ``dataset`` and ``arm`` of `common_cube` but zero-shot: ``gain`` over zero-shot,
-        its ``error`` (1 - ROC-AUC), the ``improvement`` (gain / error; NaN where the error is below
-        `causalmix.benchmarks.claims.LEAST_ERROR`), and ``minmax``: the table's worst arm is 0, its
-        best 1, and .5 all where they are equal.
+        its ``error`` (1 - ROC-AUC), and the ``improvement`` (gain / error; NaN where the error is
+        below `causalmix.benchmarks.claims.LEAST_ERROR`).
 
     Raises
     ------
@@ -405,15 +404,12 @@ def normalised_by_table(runs: pd.DataFrame) -> pd.DataFrame:
     means = table_means(common_cube(runs))
     if BEFORE not in means:
         raise CausalMixError(f"The store has no runs of the arm {BEFORE!r} to compare with.")
-    before, worst = means[BEFORE], means.min(axis=1)
-    spread = means.max(axis=1) - worst
-    spread = spread.where(spread.round(6) > 0)  # equal but for rounding
+    before = means[BEFORE]
     gain = means.drop(columns=BEFORE).sub(before, axis=0)
     tidy = gain.rename_axis(columns="arm").stack().rename("gain").reset_index()
     tidy["error"] = 1.0 - tidy["dataset"].map(before)
     tidy["improvement"] = (tidy["gain"] / tidy["error"]).where(tidy["error"] >= LEAST_ERROR)
-    above = tidy["gain"] + tidy["dataset"].map(before - worst)
-    return tidy.assign(minmax=(above / tidy["dataset"].map(spread)).fillna(0.5))
+    return tidy
 
 
 def normalised_by_arm(runs: pd.DataFrame) -> pd.DataFrame:
@@ -427,8 +423,8 @@ def normalised_by_arm(runs: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         A row an arm, the largest first: ``median`` with its 95 % interval ``low`` to ``high``,
-        ``iqr``, ``mad`` (median absolute deviation) and ``sd`` over ``tables``; the mean of
-        ``minmax`` over all; and ``set_aside``, the names of tables with too little to gain.
+        ``iqr``, ``mad`` (median absolute deviation) and ``sd`` over ``tables``; and
+        ``set_aside``, the names of tables with too little to gain.
     """
     cube, rows = common_cube(runs), []
     for arm, own in normalised_by_table(runs).groupby("arm"):
@@ -442,7 +438,7 @@ def normalised_by_arm(runs: pd.DataFrame) -> pd.DataFrame:
         spread = (stats.iqr(values), stats.median_abs_deviation(values), values.std())
         aside = ", ".join(own["dataset"][own["improvement"].isna()])
         middle = (found.value, found.low, found.high)
-        rows.append((arm, *middle, *spread, own["minmax"].mean(), len(values), aside))
-    columns = ["median", "low", "high", "iqr", "mad", "sd", "minmax", "tables", "set_aside"]
+        rows.append((arm, *middle, *spread, len(values), aside))
+    columns = ["median", "low", "high", "iqr", "mad", "sd", "tables", "set_aside"]
     table = pd.DataFrame(rows, columns=["arm", *columns])
     return table.sort_values("median", ascending=False, ignore_index=True)

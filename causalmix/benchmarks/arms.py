@@ -194,6 +194,11 @@ class Rows:
     n_test: int | None
     split: int
 
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Rows:
+        """Pick them from the settings of a run."""
+        return cls(**{name: settings[name] for name in cls.__dataclass_fields__})
+
     def draw(self, table: TabularDataset) -> Split:
         """Draw them as `causalmix.data.splitting.low_data_split` does."""
         return low_data_split(table, self.n_train, self.n_val, self.split, n_test=self.n_test)
@@ -422,7 +427,7 @@ def prepare(run: Run, table: TabularDataset) -> dict[str, object] | None:
     if settings["search"] is None:
         return None
     start = time.perf_counter()
-    train = _rows(settings).draw(table).train
+    train = Rows.of(settings).draw(table).train
     generator = seeded_generator(settings["generator"], settings["options"], settings["seed"])
     edges = _causal(generator).discover(train.X, train.y)
     return {"edges": edges, "seconds": time.perf_counter() - start}
@@ -453,7 +458,7 @@ def perform(
         If the model at the place that the run names is another one.
     """
     settings = run.settings
-    rows, seed, method = _rows(settings), settings["seed"], settings["method"]
+    rows, seed, method = Rows.of(settings), settings["seed"], settings["method"]
     split = rows.draw(table)
     y = split.test.y.cat.codes.to_numpy()
     if method in BASELINES:
@@ -525,10 +530,6 @@ def raise_failures(store: Store, runs: Sequence[Run]) -> None:
         last = store.why(failed[0].key)
         others = f" So did {len(failed) - 1} others." if len(failed) > 1 else ""
         raise CausalMixError(f"The run {failed[0].label} failed: {last}{others}")
-
-
-def _rows(settings: Mapping[str, Any]) -> Rows:
-    return Rows(**{name: settings[name] for name in Rows.__dataclass_fields__})
 
 
 def _causal(generator: Generator | None) -> CausalGenerator | None:

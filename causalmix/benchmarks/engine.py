@@ -95,7 +95,7 @@ KINDS: dict[str, Kind] = {
             *(*_ROOMS, "benchmarks/arms", "benchmarks/checkpoints"),
             *("benchmarks/csuite_data", "benchmarks/known_models"),
         ),
-        "causalmix.benchmarks.known_models:prepare",
+        "causalmix.benchmarks.arms:prepare",
         _SPLIT,
     ),
     "zero_shot": Kind(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -165,37 +164,15 @@ def _certain(dag: nx.DiGraph, names: tuple[str, ...]) -> EdgeProbabilities:
     return EdgeProbabilities(names, nx.to_numpy_array(dag, nodelist=names), pd.DataFrame())
 
 
-def prepare(run: Run, table: KnownTable) -> EdgeProbabilities | None:
-    """Search the graph that all arms of a split with the same search share.
-
-    Parameters
-    ----------
-    run : Run
-        One of those arms.
-    table : KnownTable
-
-    Returns
-    -------
-    EdgeProbabilities or None
-        None where nothing is searched.
-    """
-    settings = run.settings
-    if settings["search"] is None:
-        return None
-    train = _rows(settings).draw(table).train
-    generator = seeded_generator(settings["generator"], settings["options"], settings["seed"])
-    return generator.discover(train.X, train.y)
-
-
-def perform(run: Run, table: KnownTable, edges: EdgeProbabilities | None = None) -> Outcome:
+def perform(run: Run, table: KnownTable, prepared: Mapping[str, object] | None = None) -> Outcome:
     """Make a run of `causalmix.benchmarks.structure.compare_known_models`.
 
     Parameters
     ----------
     run : Run
     table : KnownTable
-    edges : EdgeProbabilities, optional
-        What `prepare` found.
+    prepared : mapping, optional
+        As `causalmix.benchmarks.arms.prepare` returns it.
 
     Returns
     -------
@@ -206,15 +183,15 @@ def perform(run: Run, table: KnownTable, edges: EdgeProbabilities | None = None)
     """
     settings, values = run.settings, {}
     seed, model = settings["seed"], load_checkpoint(run_hash=settings["weights"], **run.places)
-    rows = _rows(settings)
+    rows = Rows.of(settings)
     split = rows.draw(table)
     if settings["method"] == FINETUNED:
         options = dict(settings["options"])
         if settings["known_graph"]:
             true = sink_graph(table.dag, table.y.name)
             options["edges"] = _certain(true, (*table.X, table.y.name))
-        elif edges is not None:
-            options["edges"] = edges
+        elif prepared:
+            options["edges"] = prepared["edges"]
         generator = seeded_generator(settings["generator"], options, seed)
         config = FinetuneConfig(**settings["config"])
         model = finetune(model, split, generator=generator, config=config, seed=seed).tfm
@@ -226,10 +203,6 @@ def perform(run: Run, table: KnownTable, edges: EdgeProbabilities | None = None)
         scores = score(test.y.cat.codes.to_numpy(), proba)
         values |= {f"{prefix}{name}": value for name, value in scores.items()}
     return Outcome(values, device=device_name(model.device))
-
-
-def _rows(settings: Mapping[str, Any]) -> Rows:
-    return Rows(**{name: settings[name] for name in Rows.__dataclass_fields__})
 
 
 def _wrong_edges(generator: CausalGenerator, table: KnownTable) -> dict[str, float]:

@@ -47,9 +47,6 @@ COLUMNS = {
 }
 """Columns of a store; settings, outcome, curves, timings and versions are JSON."""
 
-PLACES = ("device", "seconds", "timings", "versions", "commit", "finished")
-"""Columns that say where and when a row was made; equal stores may differ in them."""
-
 FLUSH_SECONDS = 5.0
 """How long a finished row may wait in memory for others to share a file with."""
 
@@ -251,13 +248,6 @@ class Store:
         ]
         frame = pd.concat(found, ignore_index=True) if found else pd.DataFrame({"key": []})
         return frame[["key", *frame.columns.drop("key")]]
-
-    def equals(self, other: Store) -> bool:
-        """Say whether both hold the same rows, apart from `PLACES`."""
-        named = [name for name in COLUMNS if name not in PLACES]
-        return self._rows.keys() == other._rows.keys() and all(
-            row[name] == other[key][name] for key, row in self._rows.items() for name in named
-        )
 
     # ---- files -----------------------------------------------------------------------------------
 
