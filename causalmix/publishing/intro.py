@@ -117,27 +117,46 @@ def _evidence(store: Store, results: Path, asked: pd.DataFrame, ours: pd.DataFra
     """
     runs = store.runs(KIND)
     rows = paired_differences(runs[runs["arm"].isin([BEFORE, CHOSEN[0]])], [BEFORE])
-    parts = [f"{describe_difference(rows)}.", *_resting_on(runs, rows)]
-    parts += _never_looked_at(runs, _looked_at(store, results))
+    parts = {
+        "Gain": f"{describe_difference(rows)}. {_by_t(rows)}",
+        "What it rests on": " ".join(_resting_on(runs, rows)),
+        "Tables not seen before": _never_looked_at(runs, _looked_at(store, results)),
+        "Harm": _harm(runs, asked, ours),
+        "Runs": describe_progress(store),
+    }
+    shown = {name: text[0].upper() + text[1:] for name, text in parts.items() if text}
+    return "\n".join(f"- **{name}.** {text}" for name, text in shown.items())
+
+
+def _by_t(rows: pd.DataFrame) -> str:
+    shown = (
+        f"{SCORE_NAMES[row.score]} [{row.t_low:+.4f}, {row.t_high:+.4f}]".replace("[-", "[−")
+        for row in rows.itertuples()
+    )
+    return f"By t: {', '.join(shown)}.".replace(", -", ", −")
+
+
+def _harm(runs: pd.DataFrame, asked: pd.DataFrame, ours: pd.DataFrame) -> str:
+    """Say how many runs got worse, beside the runs that chose the default."""
     harmed = harm_by_arm(runs).set_index("arm")
     own = harmed.loc[CHOSEN[0]]
-    parts.append(
+    (fall,) = harm_falls(gains_over(runs), [(CHOSEN[0], DEFAULT)]).itertuples()
+    seen = "seen" if fall.t_low > 0 else "not seen"
+    said = (
         f"On all {own['tables']:.0f} tables {own['runs_harmed']:.0%} of its runs got worse, by "
         f"more than {AUC_HARM} ROC-AUC or {LOSS_HARM} nats, and "
         f"{harmed.loc[DEFAULT, 'runs_harmed']:.0%} with fine-tuning on real rows alone, which "
-        "validation rows could undo too (*default fine-tuning*)"
+        "validation rows could undo too (*default fine-tuning*). On the tables it was chosen on "
+        f"the share fell from {harm(asked):.0%} to {harm(ours):.0%}; such a fall is {seen} here "
+        f"(95% interval by t: {_points(fall)} points)."
     )
-    (fall,) = harm_falls(gains_over(runs), [(CHOSEN[0], DEFAULT)]).itertuples()
-    seen = "seen" if fall.t_low > 0 else "not seen"
-    parts[-1] += f": a fall like that from {harm(asked):.0%} to {harm(ours):.0%}, for which it was "
-    parts[-1] += f"chosen, is {seen} there (95% interval by t: {_points(fall)} points)."
     if not np.isnan(own["noise_floor"]):
-        parts.append(
-            f"Of the {own['runs_changed']:.0%} of its runs in which the weights moved, "
+        said += (
+            f" Of the {own['runs_changed']:.0%} of its runs in which the weights moved, "
             f"{own['changed_harmed']:.0%} got worse; other ensemble members alone, which change "
             f"every run, make {own['noise_floor']:.0%} worse."
         )
-    return " ".join([*parts, describe_progress(store)])
+    return said
 
 
 def _resting_on(runs: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
@@ -161,15 +180,15 @@ def _looked_at(store: Store, results: Path) -> set[str]:
     return set(traits.loc[traits["rows"] < SMALL, "dataset"]) | set(compared)
 
 
-def _never_looked_at(runs: pd.DataFrame, looked_at: Collection[str]) -> Iterator[str]:
+def _never_looked_at(runs: pd.DataFrame, looked_at: Collection[str]) -> str:
     """Say what the default is worth on tables that no earlier step had looked at."""
     pair = runs[runs["arm"].isin([BEFORE, CHOSEN[0]])]
     others = pair[~pair["dataset"].isin(looked_at)]
     n = pair["dataset"].nunique() - others["dataset"].nunique()
-    if n and len(others):
-        told = describe_difference(paired_differences(others, [BEFORE]))
-        looked = f"Earlier steps of this work had looked at {n} of these tables."
-        yield f"{looked} On the others it is {told}."
+    if not (n and len(others)):
+        return ""
+    told = describe_difference(paired_differences(others, [BEFORE]))
+    return f"Earlier steps of this work had looked at {n} of these. On the others it is {told}."
 
 
 def _with_intervals(values: np.ndarray) -> str:
