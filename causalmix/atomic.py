@@ -140,20 +140,22 @@ def stage_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
+def sole_writer(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep other processes from writing into a folder.
 
     Parameters
     ----------
     folder : Path
         It exists.
+    wait : bool, default=False
+        Whether to wait until nobody else is its sole writer.
 
     Raises
     ------
     CausalMixError
-        If another process, or another caller in this one, is the sole writer.
+        Without `wait`, if another process, or another caller in this one, is the sole writer.
     """
-    with _held(folder, wait=False):
+    with _held(folder, wait=wait):
         yield
 
 

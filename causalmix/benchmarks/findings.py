@@ -12,6 +12,7 @@ import pandas as pd
 from causalmix.benchmarks.comparison import mean_and_interval, verdicts
 from causalmix.benchmarks.csuite import MEASURE_LABELS, MEASURES, WAYS
 from causalmix.benchmarks.discovery import BOOTSTRAP, LABELS
+from causalmix.benchmarks.tabulate import UNBROKEN
 
 _SOURCES = {"csuite": "CSuite", "random": "random models"}
 _PARTS = {"skeleton_f1": "pairs", "arrow_f1": "arrows"}
@@ -210,9 +211,8 @@ def _of_all_tables(summary: pd.DataFrame) -> pd.DataFrame:
 
 def _with_intervals(wide: pd.DataFrame, prefix: str) -> pd.DataFrame:
     values, low, high = (wide[f"{prefix}{what}"] for what in ("difference", "low", "high"))
-    shown = (
-        values.map("{:+.3f} ".format) + low.map("[{:+.3f}, ".format) + high.map("{:+.3f}]".format)
-    )
+    ends = low.map("[{:+.3f},".format) + UNBROKEN + high.map("{:+.3f}]".format)
+    shown = values.map("{:+.3f} ".format) + ends
     return shown.map(lambda cell: cell.replace("-", "−"))
 
 

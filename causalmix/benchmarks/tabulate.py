@@ -13,6 +13,9 @@ from causalmix.benchmarks.labels import ARM_LABELS
 LEAST_TABLES = 10
 """Tables below which the p of a correlation, that of a large sample, says nothing."""
 
+UNBROKEN = "\N{NO-BREAK SPACE}"
+"""Between the ends of an interval, which stay on one line of a narrow cell."""
+
 _SCORES = {"auc": "ROC-AUC", "log_loss": "log-loss"}
 _OF_ARMS = ("arm", "reference", "better", "than")
 
@@ -53,7 +56,7 @@ def tabulate(table: pd.DataFrame) -> pd.DataFrame:
         elif stem != name and f"{stem}high" in table:
             value = list(shown)[-1]
             ends = table[[name, f"{stem}high"]].map(_kind_of(value, table)).astype(object)
-            shown[value] = shown[value] + " [" + ends.iloc[:, 0] + ", " + ends.iloc[:, 1] + "]"
+            shown[value] += " [" + ends.iloc[:, 0] + f",{UNBROKEN}" + ends.iloc[:, 1] + "]"
         elif not (name.endswith("high") and f"{name.removesuffix('high')}low" in table):
             shown[name] = table[name].map(_kind_of(name, table)).astype(object)
     found = pd.DataFrame(shown, index=table.index)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from causalmix.atomic import make_folder, replace_file
+from causalmix.atomic import make_folder, replace_file, sole_writer
 from causalmix.benchmarks.analysis import gains_over, holm, over_seeds
 from causalmix.benchmarks.claims import BEFORE
 from causalmix.data.dataset import TabularDataset
@@ -53,11 +53,12 @@ def write_traits(folder: str | Path, new: pd.DataFrame) -> None:
     folder : str or Path
     new : DataFrame
     """
-    old = read_traits(folder)
-    both = pd.concat([old, new]) if len(old) else new
-    both = both.drop_duplicates("dataset", keep="last").sort_values("dataset")
     make_folder(Path(folder))
-    replace_file(Path(folder) / _FILE, partial(both.to_csv, index=False))
+    with sole_writer(Path(folder), wait=True):  # another benchmark may begin in the same moment
+        old = read_traits(folder)
+        both = pd.concat([old, new]) if len(old) else new
+        both = both.drop_duplicates("dataset", keep="last").sort_values("dataset")
+        replace_file(Path(folder) / _FILE, partial(both.to_csv, index=False))
 
 
 def read_traits(folder: str | Path | None) -> pd.DataFrame:

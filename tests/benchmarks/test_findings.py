@@ -25,6 +25,7 @@ from causalmix.benchmarks import (
 )
 from causalmix.benchmarks.candidates import CHOSEN, NOISE
 from causalmix.benchmarks.csuite import WAYS
+from causalmix.benchmarks.tabulate import UNBROKEN
 from causalmix.benchmarks.utility import CTGAN_EPOCHS, SCORES, SOURCES
 
 INTERVALS = {"fci": {200: (0.1, 0.3), 1000: (-0.1, 0.3)}, "pc": {200: (-0.3, -0.1)}}
@@ -97,7 +98,7 @@ def test_ways_are_compared_on_the_same_draws_of_the_same_graphs():
 def test_tables_hold_differences_with_their_intervals(searches, uses):
     table = tabulate_searches(searches, ["pc"])
     assert table.shape == (2, 4)
-    assert set(table.to_numpy().ravel()) == {"−0.200 [−0.300, −0.100]"}
+    assert set(table.to_numpy().ravel()) == {f"−0.200 [−0.300,{UNBROKEN}−0.100]"}
     table = tabulate_uses(uses, ["smote_nc"])
     assert table.shape == (4, 2)
     assert set(table["1000 training rows"]) == {"+0.100 [−0.100, +0.300]"}
