@@ -101,7 +101,7 @@ def test_tables_hold_differences_with_their_intervals(searches, uses):
     assert set(table.to_numpy().ravel()) == {f"−0.200 [−0.300,{UNBROKEN}−0.100]"}
     table = tabulate_uses(uses, ["smote_nc"])
     assert table.shape == (4, 2)
-    assert set(table["1000 training rows"]) == {"+0.100 [−0.100, +0.300]"}
+    assert set(table["1000 training rows"]) == {f"+0.100 [−0.100,{UNBROKEN}+0.300]"}
 
 
 def test_what_chapter_two_says_of_the_ways_to_fill_in_cells_holds():
