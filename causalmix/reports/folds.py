@@ -144,15 +144,18 @@ class Folds:
         return np.mean([counts @ values[part] / len(part) for part, counts in parts], axis=0)
 
     def _resampled_auc(self, proba: np.ndarray) -> np.ndarray:
-        """Means over folds of the ROC-AUC of resamples (N_AUC,)."""
+        """Means over folds of the ROC-AUC of resamples (N_AUC,), without folds of one class."""
         parts = zip(self._folds(), self._counts, strict=True)
-        return np.mean(
-            [_auc_of_counts(self.y[part], proba[part], c[:N_AUC]) for part, c in parts], axis=0
+        return _mean_of_known(
+            [_auc_of_counts(self.y[part], proba[part], c[:N_AUC]) for part, c in parts], N_AUC
         )
 
 
 def _auc_of_counts(y: np.ndarray, proba: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """ROC-AUC (n_resamples,), one-vs-one, of rows that are in resamples so often."""
+    """ROC-AUC (n_resamples,), one-vs-one, of rows that are in resamples so often.
+
+    NaN of a resample in which all rows are of one class.
+    """
     found = []
     for a, b in permutations(np.unique(y), 2):
         of_a, of_b = y == a, y == b
@@ -161,10 +164,12 @@ def _auc_of_counts(y: np.ndarray, proba: np.ndarray, counts: np.ndarray) -> np.n
         pairs = counts[:, of_a].sum(axis=1) * counts[:, of_b].sum(axis=1)
         won = ((counts[:, of_a] @ wins) * counts[:, of_b]).sum(axis=1)
         found.append(np.where(pairs > 0, won / np.maximum(pairs, 1), np.nan))
-    if not found:  # a single class
-        return np.full(len(counts), np.nan)
-    known = np.isfinite(found)
-    return np.where(known, found, 0).sum(axis=0) / known.sum(axis=0).clip(1)
+    return _mean_of_known(found, len(counts))
+
+
+def _mean_of_known(values: list[np.ndarray], n: int) -> np.ndarray:
+    """Means (n,) over arrays (n,), leaving out what is NaN; NaN where all is."""
+    return pd.DataFrame(values, columns=range(n)).mean().to_numpy()
 
 
 def evaluate_folds(

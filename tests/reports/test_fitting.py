@@ -358,6 +358,15 @@ def test_the_interval_of_an_auc_is_of_the_rows_as_often_as_they_are_drawn():
         np.testing.assert_allclose(_auc_of_counts(y, proba, counts), expected)
 
 
+@pytest.mark.parametrize("rarer", [[1] * 5, [2, 0, 2, 2, 2]])
+def test_a_resample_without_the_rarer_class_is_left_out(rarer):
+    fold = np.repeat(np.arange(5), 20)
+    y = np.concatenate([np.arange(20) < n for n in rarer]).astype(int)
+    proba = np.column_stack([0.9 - 0.8 * y, 0.1 + 0.8 * y])  # ranks them without a mistake
+    scores = Folds(("n", "y"), y, fold, {TUNED: proba, BEFORE: proba}, 5).scores()
+    assert scores.loc[TUNED, ["auc", "auc_low", "auc_high"]].tolist() == [1, 1, 1]
+
+
 def test_the_verdict_is_that_of_the_interval(patients):
     fit = fit_table(patients, "home", config={"steps": 0}, time_limit=0.001)
     expected = {0.3: "helped", -0.3: "harmed", 0.0: "no difference found"}
