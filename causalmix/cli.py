@@ -155,6 +155,8 @@ def datasets(write: Path | None) -> None:
     if write is not None:
         from causalmix.scm.patients import patients_table
 
+        if write.exists():
+            raise CausalMixError(f"{write} is there already: name a new file, or delete it.")
         table = patients_table()
         replace_file(write, lambda path: table.to_csv(path, index=False))
         click.echo(f"{_shown(write)}: {len(table)} made patients; the target is outcome.")
@@ -344,7 +346,8 @@ def _number(option: str, text: str) -> float:
 def evaluate_tfm(data: Path | None, out: Path, tfm: str, speed: bool, **options: object) -> None:
     """Compare a checkpoint, zero-shot, with the usual classifiers on every table of a folder.
 
-    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder of its
+    name that ends in .runs.
     Options in the plural take several values: --n-train 64 128.
     """
     from causalmix.benchmarks.zero_shot import DEFAULT_METHODS, describe, evaluate_tfm
@@ -384,7 +387,8 @@ def benchmark_generation(
 ) -> None:
     """Score synthetic rows: on CSuite against the truth, or on tables by their use to learners.
 
-    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder of its
+    name that ends in .runs.
     With --speed, fitting models to sampled graphs is timed against DoWhy instead. Without --data,
     --datasets names embedded tables.
     """
@@ -433,7 +437,8 @@ def benchmark_discovery(
 ) -> None:
     """Compare bootstrap discovery with causal-learn's PC and FCI where the graph is known.
 
-    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder of its
+    name that ends in .runs.
     """
     from causalmix.benchmarks.discovery import describe, run_discovery_benchmark
 
@@ -441,13 +446,13 @@ def benchmark_discovery(
         raise CausalMixError("--speed needs a dataset to be measured on: --table NAME or FILE.")
     if not speed and (table or target):
         raise CausalMixError("--table and --target are of --speed.")
-    click.echo(describe(run_discovery_benchmark(out, progress=True, **options)))
-    click.echo(_shown(out))
     if speed:
         from causalmix.benchmarks.discovery_speed import write_discovery_speed
 
         path = out.with_name(f"{out.stem}_speed.json")
         click.echo(_shown(write_discovery_speed(table, path, target=target, progress=True)))
+    click.echo(describe(run_discovery_benchmark(out, progress=True, **options)))
+    click.echo(_shown(out))
 
 
 @main.command(cls=_ListOptions)
@@ -459,7 +464,8 @@ def benchmark_discovery(
 def compare_published_discovery(csuite: Path, out: Path, **options: object) -> None:
     """Hold edge probabilities beside published searches by PC: recall, precision, calibration.
 
-    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder of its
+    name that ends in .runs.
     """
     from causalmix.benchmarks.published_discovery import compare_with_published
 
@@ -486,7 +492,8 @@ def benchmark_finetuning(
 ) -> None:
     """Judge the rules that choose weights on a folder of tables, or time fine-tuning.
 
-    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder .runs.
+    Ctrl-C stops; the same command goes on with what is kept beside the CSV file, in a folder of its
+    name that ends in .runs.
     With --speed, CPU time is compared with tabpfn's own class: a step, and up to a log-loss.
     """
     if speed == (data is not None):

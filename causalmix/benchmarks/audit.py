@@ -39,7 +39,7 @@ from causalmix.benchmarks.store import Store, reason_of
 from causalmix.data.columns import counted
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.folder import read_tables
-from causalmix.errors import CausalMixError, check_whole
+from causalmix.errors import CausalMixError, check_seed, check_whole
 from causalmix.finetuning.metrics import SCORES
 from causalmix.manifest import make_manifest, write_json
 
@@ -125,6 +125,7 @@ def rerun_sample(
     """
     known = store.runs(KIND)
     check_whole(sample, 1, "sample")
+    check_seed(seed)
     if known.empty:
         raise CausalMixError("The store has no finished runs of fine-tuning.")
     chosen = np.random.default_rng(seed).choice(sorted(known.index), min(sample, len(known)), False)

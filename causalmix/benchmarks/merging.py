@@ -28,7 +28,7 @@ def merge_stores(
     Returns
     -------
     int
-        Runs that are new.
+        Runs that ended well and are new, those in the place of failed ones among them.
     list of Disagreement
         As :meth:`causalmix.benchmarks.store.Store.merge` returns them.
 
@@ -46,7 +46,7 @@ def merge_stores(
             raise CausalMixError(f"{store.folder} has no runs: name the folder of a benchmark.")
     plans = _plans([folder, *(store.folder for store in stores)])
     kept = Store(folder)
-    before, found = len(kept), []
+    before, found = len(kept.runs()), []
     for store in stores:
         found += kept.merge(store)
         write_traits(folder, read_traits(store.folder))
@@ -54,7 +54,7 @@ def merge_stores(
         if not (folder / name).exists():
             replace_file(folder / name, partial(shutil.copyfile, path))
     kept.compact()
-    return len(kept) - before, found
+    return len(kept.runs()) - before, found
 
 
 def _plans(folders: Iterable[Path]) -> dict[str, Path]:

@@ -205,7 +205,10 @@ def read_plan(source: str | Path) -> Plan:
         If it cannot be read, or a value makes no sense.
     """
     path = _path_of(source)
-    return Plan(**{"name": path.stem, **_read_keys(path)})
+    keys = _read_keys(path)
+    if "arms" not in keys:
+        raise CausalMixError(f"{path} names no arms: write arms: and under it a name a line.")
+    return Plan(**{"name": path.stem, **keys})
 
 
 def _read_keys(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
@@ -214,17 +217,18 @@ def _read_keys(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(read, dict):
             raise ValueError("it must hold names and their values")
-        if path in above:
+        if path.resolve() in above:
             raise ValueError("it extends itself")
     extended = read.pop("extends", None)
     for key in read:
         check_name(key, Plan.__dataclass_fields__, f"key of {path.name}")
     if extended is None:
         return read
+    check_type("extends", extended, "str")
     below = _path_of(extended)
     if below.parent != PRESETS:
         below = path.parent / below
-    return _read_keys(below, [*above, path]) | read
+    return _read_keys(below, [*above, path.resolve()]) | read
 
 
 def _path_of(source: str | Path) -> Path:

@@ -1,7 +1,7 @@
 """Rows of finished runs in a CSV file.
 
-Beside the file go ``.runs``, the store of the runs, which are not made again; the summary, in
-``_summary.csv``; and ``_manifest.json``.
+Beside ``scores.csv`` go ``scores.runs``, the store of the runs, which are not made again; the
+summary, ``scores_summary.csv``; and ``scores_manifest.json``.
 """
 
 from __future__ import annotations

@@ -268,6 +268,17 @@ def days_of(values: np.ndarray) -> np.ndarray:
     return days
 
 
+def moments_of(days: np.ndarray) -> np.ndarray:
+    """Return days since 1970-01-01 as datetime64[s] values, as `days_of` reads them.
+
+    Seconds are rounded. NaN is NaT, and what Python's dates do not reach (years 1 to 9999) is the
+    nearest that they do.
+    """
+    seconds = np.round(np.asarray(days, float) * _PER_DAY["s"])
+    first, last = (np.datetime64(day, "s") for day in ("0001-01-01", "9999-12-31T23:59:59"))
+    return np.clip(np.datetime64(0, "s") + seconds.astype("timedelta64[s]"), first, last)
+
+
 def epoch_days(value: float, furthest: float) -> float:
     """Read a number among dates as time since 1970-01-01, in days.
 

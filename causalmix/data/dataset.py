@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.data.backing import numpy_backed
-from causalmix.data.cells import all_whole, has_infinity, place
+from causalmix.data.cells import all_whole, has_infinity, moments_of, place
 from causalmix.data.columns import (
     as_category,
     check_column_sets,
@@ -251,13 +251,7 @@ class TabularDataset:
         pd.DataFrame
             A copy; the columns in `dates` are of type ``datetime64[s]``.
         """
-        shown = rows.copy()
-        for name in self.dates:
-            seconds = (shown[name].to_numpy(float) * 86_400).round()
-            gaps = np.isnan(seconds)
-            stamps = np.where(gaps, 0, seconds).astype("datetime64[s]")
-            shown[name] = np.where(gaps, np.datetime64("NaT", "s"), stamps)
-        return shown
+        return rows.assign(**{name: moments_of(rows[name]) for name in self.dates})
 
     def summary(self) -> pd.DataFrame:
         """Describe every column, the target last.
@@ -423,6 +417,25 @@ def find_table(name_or_path: str | Path) -> tuple[str, RawTable]:
     raise AssertionError("each name that check_name accepts is dealt with above")
 
 
+def check_target_stays(target: str, sets: Mapping[str, Sequence[str]]) -> None:
+    """Raise where the target is among columns that are numbers, dates or left out.
+
+    Parameters
+    ----------
+    target : str
+    sets : mapping of str to sequence of str
+        Columns by role: ``numeric``, ``date``, ``drop``.
+
+    Raises
+    ------
+    DataError
+        If it is; says where.
+    """
+    for option, must in (("numeric", "be classes"), ("date", "be classes"), ("drop", "stay")):
+        if target in sets[option]:
+            raise DataError(f"The target {quoted(target)} must {must}; take it out of {option}=.")
+
+
 def _clean(
     name: str, raw: RawTable, target: str, sets: Mapping[str, Sequence[str]]
 ) -> TabularDataset:
@@ -430,9 +443,7 @@ def _clean(
     frame = numpy_backed(raw.frame)
     check_name(target, frame.columns, "target column")
     check_column_sets(sets, frame.columns)
-    for option, must in (("numeric", "be classes"), ("date", "be classes"), ("drop", "stay")):
-        if target in sets[option]:
-            raise DataError(f"The target {quoted(target)} must {must}; take it out of {option}=.")
+    check_target_stays(target, sets)
     categorical = sets["categorical"]
     y = read_classes(frame[target], target in categorical, raw.decimal_comma)
     features = frame.drop(columns=[target, *sets["drop"]])

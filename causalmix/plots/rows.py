@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -88,7 +89,9 @@ def _dates(frame: pd.DataFrame) -> list[str]:
 
 
 def _show_dates(axis: Axis) -> None:
-    """Label days since 1970-01-01 as dates."""
+    """Label days since 1970-01-01 as dates; the margins end where dates do, in the year 9999."""
+    limits = np.clip(axis.get_view_interval(), *date2num([date.min, date.max]))
+    getattr(axis.axes, f"set_{axis.axis_name}lim")(limits)
     ticks = AutoDateLocator(minticks=2, maxticks=4)
     axis.set(major_locator=ticks, major_formatter=ConciseDateFormatter(ticks))
 

@@ -198,10 +198,10 @@ def _check_sense(parameter: Parameter, value: Any) -> None:
 def data_files(parameters: Mapping[str, Any]) -> list[Path]:
     """Return the files that string values of `parameters` name, themselves or in a list.
 
-    The files of a folder that holds runs are among them.
+    Of a folder that holds runs these are among them, with its plans and traits of tables.
     """
-    paths = _paths(parameters)
-    runs = [part for path in paths for part in sorted(path.glob("part-*.parquet"))]
+    paths, kinds = _paths(parameters), ("part-*.parquet", "*.yml", "tables.csv")
+    runs = [file for path in paths for kind in kinds for file in sorted(path.glob(kind))]
     return [path for path in paths if path.is_file()] + runs
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from causalmix.atomic import check_writable, make_folder, replace_file
+from causalmix.data.cells import moments_of
 from causalmix.data.columns import identifiers, listed
 from causalmix.data.dataset import TabularDataset, read_classes
 from causalmix.data.diagnosis import read
@@ -323,8 +324,9 @@ def generate_table(
     CausalMixError
         If the table cannot be used, or a parameter makes no sense.
     """
-    out = check_place_of_rows(out, table)
-    graph_out = None if graph_out is None else _check_place_of_graph(graph_out)
+    out = check_place_of_rows(out, table, graph, knowledge)
+    if graph_out is not None:
+        graph_out = _check_place_of_graph(graph_out, table, graph, knowledge, out)
     check_whole(n, 1, "n")
     check_range(keep_noise, "[0, 1]", "keep_noise")
     roles = {"categorical": categorical, "numeric": numeric, "date": date, "drop": drop}
@@ -455,12 +457,12 @@ def _days_ahead(days: float, text: str, like: pd.Series) -> float:
     zone = getattr(like.dtype, "tz", None)
     if zone is None or _WITH_ZONE.search(text):
         return 0.0
-    moment = (pd.Timestamp(0) + pd.Timedelta(days, "D")).round("s")
+    moment = pd.Timestamp(moments_of(np.array(days)).item())
     local = moment.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
     return local.utcoffset() / pd.Timedelta(1, "D")
 
 
-def _check_place_of_graph(path: str | Path) -> Path:
+def _check_place_of_graph(path: str | Path, *used: object) -> Path:
     path = Path(path)
     if path.suffix.lower() in _FIGURES:
         check_writable(path)
@@ -469,7 +471,7 @@ def _check_place_of_graph(path: str | Path) -> Path:
         raise CausalMixError(
             f"{path}: a graph is written to files of type .csv, .parquet, {', '.join(_FIGURES)}."
         )
-    return check_place_of_rows(path)
+    return check_place_of_rows(path, *used)
 
 
 def _write_graph(generator: Any, path: Path) -> None:

@@ -323,10 +323,12 @@ def fit_table(
             folds = evaluate_folds(
                 classifier, X, y, n_folds=n_folds, until=ends, seed=seed, report=report
             )
+            context = classifier.context_.X
+            dates = tuple(c for c in context if inspection.diagnoses[c].kind == "date")
             found = TableFit(
                 classifier,
                 inspection,
-                TabularDataset(inspection.name, classifier.context_.X, y, "given to fit"),
+                TabularDataset(inspection.name, context, y, "given to fit", dates=dates),
                 folds,
                 source,
                 seed,

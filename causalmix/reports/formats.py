@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.atomic import check_writable, make_folder, replace_file
-from causalmix.data.cells import is_gap, is_gap_among_measures, read_number, tidy
+from causalmix.data.cells import is_gap, is_gap_among_measures, moments_of, read_number, tidy
 from causalmix.data.columns import as_category
 from causalmix.data.diagnosis import Diagnosis
 from causalmix.data.files import SUFFIXES
@@ -32,14 +32,14 @@ _BELOW = (
 )  # how a bound from above begins
 
 
-def check_place_of_rows(path: str | Path, table: str | Path | None = None) -> Path:
+def check_place_of_rows(path: str | Path, *used: object) -> Path:
     """Raise unless a file of rows can be written there.
 
     Parameters
     ----------
     path : str or Path
-    table : str or Path, optional
-        What the rows are made from, which is not to be replaced.
+    *used : object
+        What else is read or written; files among it, by name, are not to be replaced.
 
     Returns
     -------
@@ -48,16 +48,23 @@ def check_place_of_rows(path: str | Path, table: str | Path | None = None) -> Pa
     Raises
     ------
     CausalMixError
-        If it cannot, it is the table, or the ending is not that of a CSV or Parquet file.
+        If it cannot, it is one of the others, or the ending is not that of a CSV or Parquet file.
     """
     path = Path(path)
-    source = None if table is None else Path(table)
-    if source and path.exists() and source.exists() and path.samefile(source):
-        raise CausalMixError(f"{path} is the table itself, which would be lost: name another file.")
+    for other in used:
+        if isinstance(other, str | Path) and _is_same_file(path, Path(other)):
+            raise CausalMixError(
+                f"{path} is named twice, and what is read from or written to it would be lost: "
+                "name another file."
+            )
     if path.suffix.lower() not in SUFFIXES:
         raise CausalMixError(f"{path}: rows are written to files of type {', '.join(SUFFIXES)}.")
     check_writable(path)
     return path
+
+
+def _is_same_file(a: Path, b: Path) -> bool:
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
 
 
 def write_rows(rows: pd.DataFrame, path: Path, **options: object) -> None:
@@ -248,10 +255,9 @@ def _is_below(bound: str) -> bool:
 
 
 def _moments(days: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Series:
-    moments = pd.to_timedelta(days, unit="D")
     if diagnosis.kind == "duration":
-        return _as(moments, like)
-    moments = (pd.Timestamp(0) + moments).dt.round("s")
+        return _as(pd.to_timedelta(days, unit="D"), like)
+    moments = pd.Series(moments_of(days), days.index, name=days.name)
     if is_text(like):
         return moments.dt.strftime(_date_format(like, diagnosis))
     if like.dtype == object:  # of dates without a time

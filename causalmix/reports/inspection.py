@@ -17,9 +17,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.tree import DecisionTreeClassifier
 
 from causalmix.data.backing import numpy_backed
-from causalmix.data.cells import all_whole
+from causalmix.data.cells import all_whole, moments_of
 from causalmix.data.columns import clean_columns, listed, notes_on
-from causalmix.data.dataset import find_table, read_classes
+from causalmix.data.dataset import check_target_stays, find_table, read_classes
 from causalmix.data.diagnosis import Diagnosis, diagnose
 from causalmix.data.files import RawTable, check_columns
 from causalmix.data.own_settings import own_settings
@@ -161,10 +161,12 @@ def inspect_table(
     name, raw = _raw(table)
     frame = numpy_backed(raw.frame)
     chosen = target or raw.target
+    columns = list(frame.columns)
     if chosen is not None:
-        check_name(chosen, list(frame.columns), "target column")
+        check_name(chosen, columns, "target column")
+        check_target_stays(chosen, {"numeric": numeric, "date": date, "drop": drop})
     for each in drop:
-        check_name(each, list(frame.columns), "column in drop=")
+        check_name(each, columns, "column in drop=")
     y = None
     if chosen is not None:
         y = read_classes(frame[chosen], chosen in categorical, raw.decimal_comma)
@@ -301,8 +303,7 @@ def _values(values: pd.Series, found: Diagnosis | None) -> str:
 def _measure(value: float, found: Diagnosis) -> str:
     if found.kind != "date":
         return f"{value:.6g}"
-    moment = np.datetime64(0, "s") + np.timedelta64(round(float(value) * 86_400), "s")
-    return str(moment.astype("datetime64[D]"))
+    return str(moments_of(np.array(value)).astype("datetime64[D]"))
 
 
 # What deserves a look --------------------------------------------------------------------------

@@ -276,20 +276,11 @@ def _rows(fit: TableFit) -> tuple[Figure, str] | None:
     if fit.generator is None:
         return None
     X, y = fit.generator.sample(N_SYNTHETIC, fit.seed)
-    real, made = (_with_dates(fit, rows) for rows in (fit.table.frame(), X.join(y)))
+    real, made = (fit.table.with_dates(rows) for rows in (fit.table.frame(), X.join(y)))
     shown = min(real.shape[1], _MOST_SHOWN)
     figure = plot_marginals(real, {fit.source.generator: made}, n_columns=shown)
     which = "" if shown == real.shape[1] else f" The first {shown - 1} and the target."
     return figure, f"{N_SYNTHETIC} rows of the generator beside the real ones.{which}"
-
-
-def _with_dates(fit: TableFit, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with dates in the place of days since 1970-01-01."""
-    rows = rows.copy()
-    for name, diagnosis in fit.inspection.diagnoses.items():
-        if diagnosis.kind == "date" and name in rows:
-            rows[name] = pd.Timestamp(0) + pd.to_timedelta(rows[name], unit="D").dt.round("s")
-    return rows
 
 
 _PARTS = {

@@ -63,7 +63,7 @@ def predict_table(
         proba = classifier.predict_proba_of_read(rows)
     scores = pd.DataFrame(proba, columns=[f"probability of {c}" for c in classifier.classes_])
     best = pd.Series(classifier.classes_[proba.argmax(axis=1)], name="class")
-    others = frame[[name for name in frame if name not in used]]
+    others = frame[[name for name in frame if name not in {*used, best.name, *scores}]]
     written = pd.concat([_identifying(others), best, scores], axis=1)
     write_rows(written, out, sep=raw.separator, float_format="%.6g")
     told = [str(each.message) for each in said if each.category is UserWarning]

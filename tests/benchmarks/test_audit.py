@@ -78,6 +78,8 @@ def test_the_sample_follows_from_its_seed(tiny):
     store = Store(tiny)
     one, same = (rerun_sample(store, 1, seed=3, workers=0)["key"].iloc[0] for _ in range(2))
     assert one == same
+    with pytest.raises(CausalMixError, match="seed"):
+        rerun_sample(store, 1, seed=-1, workers=0)
 
 
 def test_the_command_fails_for_one_altered_score_and_shows_which(tiny, tmp_path):

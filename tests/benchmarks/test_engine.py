@@ -358,6 +358,9 @@ def stored(folder: Path, *numbered: Run, plan: str = "splits: 2\n", traits: str 
 def test_stores_are_merged_with_their_plans_and_tables(tmp_path):
     runs = numbers(3)
     one, two = stored(tmp_path / "1", *runs[:2]), stored(tmp_path / "2", *runs[1:], traits="b")
+    failed = Store(tmp_path / "new")
+    failed.add(row_of(runs[0], status="failed", error="ValueError: no"))
+    failed.flush()
     assert merge_stores(tmp_path / "new", [one, two]) == (3, [])
     assert len(Store(tmp_path / "new")) == 3
     assert (tmp_path / "new" / "paper-1.yml").read_text() == "splits: 2\n"

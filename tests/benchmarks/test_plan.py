@@ -260,8 +260,17 @@ def test_a_plan_extends_another(tmp_path):
     assert plan == replace(parent, name="child", splits=2)
     child.write_text("extends: smoke\ntables: [iris]\n")
     assert read_plan(child) == replace(read_plan("smoke"), name="child", tables=["iris"])
-    child.write_text("extends: child.yml\n")
-    with pytest.raises(CausalMixError, match=r"child\.yml .*it extends itself"):
+    (tmp_path / "sub").mkdir()
+    for circle in ("child.yml", "sub/../child.yml"):
+        child.write_text(f"extends: {circle}\n")
+        with pytest.raises(CausalMixError, match=r"child\.yml .*it extends itself"):
+            read_plan(child)
+    for wrong in ("5", "[smoke]"):
+        child.write_text(f"extends: {wrong}\n")
+        with pytest.raises(CausalMixError, match="extends"):
+            read_plan(child)
+    child.write_text("tables: [wine]\n")
+    with pytest.raises(CausalMixError, match=r"child\.yml names no arms: write arms:"):
         read_plan(child)
 
 

@@ -480,7 +480,10 @@ def test_a_folder_of_runs_counts_with_its_files_and_is_named_by_its_place(projec
         (runs / f"part-{n}.parquet").write_text(str(n))
         found.append(execution.run_hash(source, {"file": "runs"}))
         names.add(variant(source, {"file": "runs"}))
-    assert len(set(found)) == 3
+    for name in ("paper-1.yml", "tables.csv"):  # are read with them
+        (runs / name).write_text("")
+        found.append(execution.run_hash(source, {"file": "runs"}))
+    assert len(set(found)) == 5
     assert len(names) == 1
 
 

@@ -410,13 +410,32 @@ def test_a_table_is_not_replaced_by_what_is_made_of_it(model, patients, tmp_path
     shutil.copy(patients, copied)
     commands = (
         ["predict", str(model[0]), str(copied)],
-        ["generate", str(copied), "--target", "home", "-n", "5"],
+        (generate := ["generate", str(copied), "--target", "home", "-n", "5"]),
     )
-    for command in commands:
-        done = CliRunner().invoke(main, [*command, "--out", str(copied)])
+    calls = [[*command, "--out", str(copied)] for command in commands]
+    graph, rows = tmp_path / "graph.csv", tmp_path / "rows.csv"
+    graph.write_text("cause,effect\nage,home\n")
+    for twice, out in ((copied, rows), (graph, rows), (rows, rows)):
+        calls.append([*generate, "--out", out, "--graph", graph, "--graph-out", twice])
+    for call in calls:
+        done = CliRunner().invoke(main, [str(each) for each in call])
         assert done.exit_code != 0
-        assert "is the table itself" in done.output
+        assert "is named twice" in done.output
     assert copied.read_bytes() == patients.read_bytes()
+    assert graph.read_text() == "cause,effect\nage,home\n"
+    assert not rows.exists()
+
+
+def test_columns_named_as_the_scores_are_not_written_twice(model, patients, tmp_path):
+    rows = pd.read_csv(patients, dtype=str, keep_default_na=False).head(2)
+    named = {"class": ["a", "b"], "probability of no": ["1", "2"]}
+    rows.assign(**named).to_csv(tmp_path / "new.csv", index=False)
+    command = ["predict", str(model[0]), str(tmp_path / "new.csv")]
+    done = CliRunner().invoke(main, [*command, "--out", str(tmp_path / "scores.parquet")])
+    assert done.exit_code == 0, done.output
+    scores = pd.read_parquet(tmp_path / "scores.parquet")
+    assert list(scores)[-3:] == ["class", "probability of no", "probability of yes"]
+    assert set(scores["class"]) <= {"no", "yes"}
 
 
 def test_rows_that_the_model_has_seen_are_counted(model, patients, tmp_path):

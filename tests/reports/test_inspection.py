@@ -100,6 +100,8 @@ def test_the_command_prints_it_and_mistakes_are_one_sentence(faulty, tmp_path):
     assert wrong.exit_code == 2
     assert "z" in wrong.output
     assert "Traceback" not in wrong.output
+    with pytest.raises(DataError, match="The target 'y' must stay; take it out of drop="):
+        inspect_table(faulty, "y", drop=["y"])
     with pytest.raises(UnknownNameError, match="drop="):
         inspect_table(faulty, "y", drop=["nothing"])
     with pytest.raises(DataError, match="no rows"):
