@@ -638,10 +638,10 @@ def _yaml(path: Path | None) -> dict[str, object] | None:
     """Read the settings in a YAML file."""
     if path is None:
         return None
-    import yaml
+    from causalmix.data.yaml_files import read_yaml
 
     with naming(path, "YAML settings", "Write NAME: VALUE lines."):
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        found = read_yaml(path) or {}
     if not isinstance(found, dict):
         raise CausalMixError(f"{path} has no settings by name; write NAME: VALUE lines.")
     return found

@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.timing import torch_threads
-from causalmix.errors import CausalMixError, check_name, check_whole
+from causalmix.errors import CausalMixError, check_name, check_range, check_whole
 from causalmix.manifest import git_commit, package_versions, processor_name
 
 
@@ -247,6 +247,8 @@ def compute(
         After Ctrl-C or SIGTERM; what is done is in the store then, and no worker is left.
     """
     workers = cpu_count() if workers is None else check_whole(workers, 0, "workers")
+    if hours is not None:
+        check_range(hours, "[0, inf)", "hours")
     wanted = {run.key: run for run in runs}
     missing = [run for key, run in wanted.items() if is_missing(store, key, retry)]
     if missing:

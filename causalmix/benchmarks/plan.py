@@ -15,7 +15,7 @@ import yaml
 from joblib import cpu_count
 
 from causalmix.atomic import check_writable, replace_file
-from causalmix.benchmarks.arms import ARMS, KIND, Arm, Rows, make_run
+from causalmix.benchmarks.arms import ARMS, FINETUNED, KIND, Arm, Rows, make_run
 from causalmix.benchmarks.engine import Progress, Run, compute, is_missing
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.traits import note_traits
@@ -23,12 +23,14 @@ from causalmix.data.columns import counted
 from causalmix.data.dataset import TabularDataset, dataset_names, load_dataset
 from causalmix.data.folder import read_tables
 from causalmix.data.own_settings import own_settings
+from causalmix.data.yaml_files import read_yaml
 from causalmix.errors import (
     CausalMixError,
     DataError,
     check_filled,
     check_list,
     check_name,
+    check_range,
     check_type,
     check_whole,
     naming,
@@ -98,8 +100,14 @@ class Plan:
     contrasts: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
+        for name in ("name", "tfm"):
+            check_type(name, getattr(self, name), "str")
+        if Path(self.name).name != self.name:
+            raise CausalMixError(f"name is {self.name!r}; it becomes a file's: leave folders out.")
         for name in ("arms", "config", "data"):
             check_type(name, getattr(self, name), "Mapping")
+        for arm in self.arms:
+            check_type("the name of an arm", arm, "str")
         check_type("record_blends", self.record_blends, "bool")
         check_filled(self.arms, "arms")
         _check_settings(self.config, "config")
@@ -123,25 +131,37 @@ class Plan:
         ------
         UnknownNameError
             If an arm, a setting or an option is unknown.
+        CausalMixError
+            If a value makes no sense, or the arm takes no such setting.
         """
         found = {}
         for name, changes in self.arms.items():
             check_type(f"arms: {name}", changes, "Mapping | None")
-            changes = dict(changes or {})
-            for key in changes:
-                check_name(key, _ARM_KEYS, f"key of the arm {name!r}")
-            arm = ARMS[check_name(changes.pop("arm", name), ARMS, "arm")]
-            for key in ("config", "options"):
-                check_type(f"{key} of the arm {name!r}", changes.setdefault(key, {}), "Mapping")
-            for key in ("members", "repeats"):
-                if changes.get(key) is not None:
-                    check_whole(changes[key], 1, f"{key} of the arm {name!r}")
-            _check_settings(changes["config"], f"the arm {name!r}")
-            config = {**arm.config, **changes["config"]}
-            options = {**arm.options, **changes["options"]}
-            seeded_generator(arm.generator, options, 0)
-            found[name] = replace(arm, **changes | {"config": config, "options": options})
+            found[name] = _changed_arm(name, dict(changes or {}))
         return found
+
+
+def _changed_arm(name: str, changes: dict[str, Any]) -> Arm:
+    for key in changes:
+        check_name(key, _ARM_KEYS, f"key of the arm {name!r}")
+    arm = ARMS[check_name(changes.pop("arm", name), ARMS, "arm")]
+    taken = () if arm.method in BASELINES else ("members",)
+    if arm.method != FINETUNED and (idle := [key for key in changes if key not in taken]):
+        raise CausalMixError(
+            f"The arm {name!r} has {', '.join(idle)}, but {arm.label} does not take that, as "
+            "it is not fine-tuned: leave it out."
+        )
+    for key in ("config", "options"):
+        check_type(f"{key} of the arm {name!r}", changes.setdefault(key, {}), "Mapping")
+    for key in ("members", "repeats"):
+        if changes.get(key) is not None:
+            check_whole(changes[key], 1, f"{key} of the arm {name!r}")
+    check_type(f"all_rows of the arm {name!r}", changes.get("all_rows", False), "bool")
+    _check_settings(changes["config"], f"the arm {name!r}")
+    config = {**arm.config, **changes["config"]}
+    options = {**arm.options, **changes["options"]}
+    seeded_generator(arm.generator, options, 0)
+    return replace(arm, **changes | {"config": config, "options": options})
 
 
 def _check_pairs(values: Iterable[object], name: str, shape: str, example: str) -> None:
@@ -214,7 +234,7 @@ def read_plan(source: str | Path) -> Plan:
 def _read_keys(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
     """Read the keys of a plan, on top of those of the plan that it extends."""
     with naming(path, "a plan of a benchmark", "See causalmix benchmark --help."):
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        read = read_yaml(path)
         if not isinstance(read, dict):
             raise ValueError("it must hold names and their values")
         if path.resolve() in above:
@@ -388,12 +408,14 @@ def benchmark(
     CausalMixError
         As `read_plan`, `plan_runs` and `compute` raise it.
     """
+    n = cpu_count() if workers is None else check_whole(workers, 0, "workers")
+    if hours is not None:
+        check_range(hours, "[0, inf)", "hours")
     if not dry_run:
         check_writable(Path(out), folder=True)
     plan, store = read_plan(source), Store(out)
     planned = plan_runs(plan, folder, device=device)
     missing = [run for run in planned.runs if is_missing(store, run.key, retry)]
-    n = cpu_count() if workers is None else workers
     seconds = sum(expected_seconds(missing, store))
     with_them = " of one core"
     if scheduler is None:

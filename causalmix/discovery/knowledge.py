@@ -10,9 +10,9 @@ from typing import Any, Self
 import networkx as nx
 import numpy as np
 import pandas as pd
-import yaml
 
 from causalmix.data.files import read_table
+from causalmix.data.yaml_files import read_yaml
 from causalmix.errors import CausalMixError, DataError, check_list, check_name, naming
 
 Edge = tuple[str, str]
@@ -124,7 +124,7 @@ class BackgroundKnowledge:
             "Write required: and forbidden: with pairs, as [[age, outcome]], and tiers: with lists."
         )
         with naming(path, "background knowledge", advice):
-            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+            found = read_yaml(path)
         try:
             return cls.read(found)
         except CausalMixError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from causalmix.data.yaml_files import read_yaml
 from causalmix.errors import CheckpointError, check_range, check_whole
 from causalmix.pretraining.heldout import HELD_OUT_HASH
 from causalmix.prior.tasks import PriorConfig
@@ -131,7 +132,7 @@ def read_config(path: Path = PRETRAINING) -> PretrainConfig:
 def read_as(kind: type, path: Path, what: str, advice: str = "") -> Any:
     """Read a configuration with a prior; an error says `what` it should be of, and the advice."""
     try:
-        settings = _with_tuples(yaml.safe_load(path.read_text(encoding="utf-8")))
+        settings = _with_tuples(read_yaml(path))
         prior = PriorConfig(**_with_tuples(settings.pop("prior", {})))
         return kind(prior=prior, **settings)
     except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:

@@ -98,6 +98,16 @@ def test_variants_of_an_arm_differ_in_what_they_say(tmp_path):
         ({"arms": {"default": {"members": "two"}}}, "members of the arm 'default'"),
         ({"arms": {"default": {"repeats": 0}}}, "repeats of the arm 'default' is 0"),
         ({"arms": {"default": {"config": ["steps"]}}}, "config of the arm 'default'"),
+        (
+            {"arms": {"zero_shot": {"repeats": 3}}},
+            "zero_shot' has repeats, but Zero-shot does",
+        ),
+        ({"arms": {"zero_shot": {"members": 2, "all_rows": True}}}, "has all_rows, but"),
+        ({"arms": {"random_forest": {"members": 2}}}, "has members, but .* is not fine-tuned"),
+        ({"arms": {"default": {"all_rows": "yes"}}}, "all_rows of the arm 'default'"),
+        ({"arms": {1: {"arm": "default"}}}, "the name of an arm must be a string, got 1"),
+        ({"name": "../out/x"}, "name is '../out/x'; .*leave folders out"),
+        ({"tfm": 5}, "tfm must be a string"),
         ({"contrasts": [["default"]]}, "contrasts holds .*pairs of arms"),
         ({"config": {"stpes": 3}}, "stpes"),
         ({"contrasts": [["default", "causal"]]}, "arm in contrasts 'causal'"),
@@ -252,6 +262,13 @@ def test_a_frozen_plan_stays_with_its_runs_and_is_not_replaced_by_another(tmp_pa
     assert len(Store(out)) == 2
 
 
+@pytest.mark.parametrize("wrong", [{"workers": -3}, {"hours": float("nan")}, {"hours": -1}])
+def test_a_benchmark_that_cannot_begin_leaves_nothing(tmp_path, wrong):
+    with pytest.raises(CausalMixError, match=next(iter(wrong))):
+        benchmark(made(tmp_path), tmp_path / "store", **wrong)
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_plan_extends_another(tmp_path):
     made(tmp_path, splits=3, config={"steps": 3})
     child = tmp_path / "child.yml"
@@ -269,6 +286,12 @@ def test_a_plan_extends_another(tmp_path):
         child.write_text(f"extends: {wrong}\n")
         with pytest.raises(CausalMixError, match="extends"):
             read_plan(child)
+    child.write_text("splits: 1\narms:\n  default:\nsplits: 3\n")
+    with pytest.raises(CausalMixError, match="'splits' stands there twice, again in line 4"):
+        read_plan(child)
+    child.write_text("arms: {no: {arm: default, config: {learning_rate: 1e-4}}}\n")
+    (arm,) = read_plan(child).arms_by_name.items()
+    assert (arm[0], arm[1].config["learning_rate"]) == ("no", 1e-4)
     child.write_text("tables: [wine]\n")
     with pytest.raises(CausalMixError, match=r"child\.yml names no arms: write arms:"):
         read_plan(child)
