@@ -7,7 +7,7 @@ from typing import TypeVar
 import pandas as pd
 import pyarrow as pa
 
-from causalmix.errors import DataError, quoted
+from causalmix.errors import DataError
 
 _WITH_GAPS = {"b": "boolean", "i": "Int", "u": "UInt"}  # by kind; else gaps would make floats
 
@@ -31,7 +31,7 @@ def numpy_backed(table: _Table) -> _Table:
     Raises
     ------
     DataError
-        If it is neither, or Arrow holds nested values; names the column.
+        If it is neither.
     """
     if not isinstance(table, pd.DataFrame | pd.Series):
         raise DataError(f"A table or column of pandas is needed, not {type(table).__name__}.")
@@ -71,10 +71,7 @@ def _convert(column: pd.Series) -> pd.Series:
         return column.astype(object)
     stored = dtype.pyarrow_dtype
     if pa.types.is_nested(stored):
-        raise DataError(
-            f"Column {quoted(column.name)} holds nested values ({stored}); every cell must be one "
-            "number, text or date. Expand the column or remove it."
-        )
+        return column.astype(object)  # refused where it is used, not where it is dropped
     if pa.types.is_decimal(stored):
         return column.astype(float)
     if dtype.kind in _WITH_GAPS and column.hasnans:

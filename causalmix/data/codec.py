@@ -58,7 +58,9 @@ class TableCodec:
         self.columns = frame.columns
         self.categorical = tuple(name for name in frame if not is_number(frame[name].dtype))
         self._dtypes = frame.dtypes
-        self._levels = {name: frame[name].astype("category").dtype for name in self.categorical}
+        levels = {name: frame[name].astype("category") for name in self.categorical}
+        self._levels = {name: column.dtype for name, column in levels.items()}
+        self._seen = {name: set(column.cat.codes) for name, column in levels.items()}
         numeric = frame.drop(columns=list(self.categorical)).astype(float)
         self.missing = numeric.isna().mean().to_dict()
         self._low, self._high = numeric.min(), numeric.max()
@@ -77,10 +79,11 @@ class TableCodec:
         return float(self._low[name]), float(self._high[name])
 
     def code(self, name: str, level: object) -> int:
-        """Return the code of a level of a categorical column."""
-        code = int(self._levels[name].categories.get_indexer([level])[0])
-        if code < 0:
-            levels = ", ".join(map(quoted, self._levels[name].categories))
+        """Return the code of a level that rows of a categorical column have."""
+        known = self._levels[name].categories
+        code = int(known.get_indexer([level])[0])
+        if code < 0 or code not in self._seen[name]:
+            levels = ", ".join(quoted(known[k]) for k in sorted(self._seen[name]) if k >= 0)
             raise DataError(f"Column {quoted(name)} has no level {quoted(level)}; it has {levels}.")
         return code
 

@@ -185,6 +185,8 @@ def diagnose(
         values = _plain_numbers(column)
         rounded = want == "label" and pd.api.types.is_integer_dtype(dtype) and _is_rounded(values)
         return _diagnose_cells(column, want, False) if rounded else (values, Diagnosis("number"))
+    if want == "date" and dtype.kind == "m":
+        raise DataError(f"Column {quoted(column.name)} is to be dates, but holds durations.")
     if dtype.kind in "mM" and want != "category":
         days = _days(column)
         kind = "date" if dtype.kind == "M" else "duration"
@@ -539,8 +541,9 @@ def _later_date(cell: object, diagnosis: Diagnosis, unread: Unread) -> float:
 
 
 def _later_duration(cell: object, diagnosis: Diagnosis, unread: Unread) -> float:
-    if isinstance(cell, Real | Decimal):
-        return np.nan  # of an unknown unit
+    number = cells.read_number(str(cell), ".")
+    if number and not number.unit:
+        return np.nan  # nothing says of what
     return float(pd.to_timedelta(cell, errors="coerce") / pd.Timedelta(days=1))
 
 

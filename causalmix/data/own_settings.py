@@ -16,8 +16,9 @@ def own_settings() -> Iterator[None]:
     """Run under the libraries' usual settings, and give the user's back afterwards.
 
     Also a decorator. scikit-learn's steps return arrays, PyTorch computes in single precision and
-    records gradients, NumPy's floating-point errors raise nothing, pandas' text is of dtype object.
-    PyTorch's global generator is where it was afterwards.
+    records gradients and makes tensors on the CPU unless told otherwise, NumPy's floating-point
+    errors raise nothing, pandas' text is of dtype object. PyTorch's global generators are where
+    they were afterwards.
     """
     with ExitStack() as stack:
         stack.enter_context(
@@ -30,7 +31,10 @@ def own_settings() -> Iterator[None]:
             torch.set_default_dtype(torch.float32)
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
-            stack.enter_context(torch.random.fork_rng(devices=[]))
+            if torch.get_default_device().type != "cpu":
+                stack.enter_context(torch.device("cpu"))
+            gpus = range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)
+            stack.enter_context(torch.random.fork_rng(devices=gpus))
             stack.enter_context(torch.autocast("cpu", enabled=False))
             if torch.cuda.is_available():
                 stack.enter_context(torch.autocast("cuda", enabled=False))

@@ -85,6 +85,8 @@ class TableSchema:
         for name, role in ((str(name), role) for name, role in (columns or {}).items()):
             check_name(name, list(frame.columns), "column in columns=")
             named[check_name(role, ROLES, f"role of the column {quoted(name)}")].append(name)
+        if len(named["drop"]) == frame.shape[1]:
+            raise DataError("columns= drops every column of the table: leave one to learn from.")
         cleaned, diagnoses = clean_columns(
             frame.drop(columns=named["drop"]),
             categorical=named["categorical"],

@@ -82,8 +82,8 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         All settings of fine-tuning: see :class:`causalmix.finetuning.config.FinetuneConfig`. A
         mapping has some of them by name, for example ``{"rule": "smoothed"}``; the others are as by
         default. `steps`, `learning_rate` and `time_limit` are as here where the arguments of that
-        name are None. One that is set in both places, to different values, is an error; of a
-        `FinetuneConfig`, what differs from the defaults counts as set.
+        name are None. One that is set in both places, to different values, is an error; what
+        equals the default in `config` counts as not set.
     device : str, default="auto"
         Where the network runs; ``"auto"`` takes a CUDA device where there is one.
     random_state : int, RandomState instance or None, default=None

@@ -275,8 +275,8 @@ def read_labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
             f"Input y contains NaN in {len(missing)} rows, the first at position {missing[0]}; "
             "remove those rows from X and y."
         )
-    check_classification_targets(labels)
     try:
+        check_classification_targets(labels)
         classes, codes = np.unique(labels, return_inverse=True)
     except TypeError as error:
         raise DataError(f"y mixes labels of several types ({error}); use one type.") from error
@@ -301,6 +301,10 @@ def as_labels(y: Any, *, warn: bool = False) -> np.ndarray:
     """
     if isinstance(y, pd.Series | pd.DataFrame):
         y = numpy_backed(y)
+        if any(map(pd.api.types.is_extension_array_dtype, pd.DataFrame(y).dtypes)):
+            y = y.astype(object)  # scikit-learn makes floats of nullable numbers and truth values
+    elif isinstance(y, list | tuple) and any(isinstance(label, str) for label in y):
+        y = np.array(y, dtype=object)  # NumPy would make text of numbers among it
     labels = column_or_1d(y, warn=warn)
     if labels.dtype == object:
         labels = pd.Series(labels).infer_objects().to_numpy()

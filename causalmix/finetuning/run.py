@@ -56,7 +56,7 @@ class FinetuneResult:
     history : DataFrame
         A row per validation: ``step``, ``train_loss`` (nats, mean since the last row; NaN at
         step 0), ``val_auc``, ``val_log_loss``, ``val_gain_se`` (standard error over validation
-        rows of the decrease since step 0), ``seconds`` since the first row, and the
+        rows of the decrease since step 0), ``seconds`` since just before the first row, and the
         ``synthetic_share`` of rows that the settings ask for in that step, of which whole tasks
         are a fraction more or less. Where the rule needs them, the loss and error
         of synthetic validation rows (``synthetic_val_…``) and over several splits

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.data.backing import numpy_backed
+from causalmix.data.codec import is_number
 from causalmix.data.gower import distance_to_closest_record
 from causalmix.data.own_settings import own_settings
 from causalmix.errors import GenerationWarning, check_range, check_whole, checked_options
@@ -221,8 +222,12 @@ def out_of_support(records: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
 
 
 def _categories(X: pd.DataFrame) -> pd.DataFrame:
-    categories = dict.fromkeys(X.select_dtypes(exclude="number"), "category")
-    return X.astype(categories).rename(columns=str)  # the model takes no names of several types
+    """Return columns that are no numbers as categories of text, all that the model takes."""
+    X = X.copy()
+    for name in X:
+        if not is_number(X[name].dtype):
+            X[name] = X[name].astype(object).map(str, na_action="ignore").astype("category")
+    return X.rename(columns=str)  # nor does it take names of several types
 
 
 def _least_bad(y: pd.Series, faults: pd.Series, wanted: pd.Series) -> np.ndarray:

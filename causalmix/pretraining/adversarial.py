@@ -300,6 +300,9 @@ class _Game:
         if not self.run.resume(self.folder / "state.pt"):
             check_empty(self.folder)
             self.run.evaluate(self.held_out)
+            # Without a state the next start would refuse a folder with results in it.
+            self._write_rounds()
+            self.run.write_state(self.folder / "state.pt")
             self._write()
             return
         advice = "Take a copy of the whole folder, or delete it to begin anew."
@@ -394,9 +397,12 @@ class _Game:
         """Return the configuration as JSON gives it back."""
         return json.loads(json.dumps(asdict(self.config)))
 
+    def _write_rounds(self) -> None:
+        write_json(self.folder / _GAME, {"config": self._settings(), "rounds": self.rounds})
+
     def _write(self) -> None:
         """Write results first and what resuming needs last."""
-        write_json(self.folder / _GAME, {"config": self._settings(), "rounds": self.rounds})
+        self._write_rounds()
         # The network is that of the last round that was not undone, or the one before all rounds.
         kept = [0, *(number for number, each in enumerate(self.rounds, 1) if each["kept"])]
         self.run.write_results(self.folder, row=kept[-1])

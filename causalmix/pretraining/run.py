@@ -191,7 +191,8 @@ class TrainingRun:
             logits, targets = logits_and_targets(self.network, moved(batch, self.device))
             loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=NO_CLASS)
             (loss / config.batches_per_step).backward()
-            self.losses.append(loss.detach())  # a number would make the CPU wait for the GPU
+            if (targets != NO_CLASS).any():  # else there is nothing to be lost
+                self.losses.append(loss.detach())  # a number would make the CPU wait for the GPU
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:

@@ -1,7 +1,7 @@
 """From nodes of a random structural causal model to columns of a table.
 
 What happens to real columns on their way into a file: units, rounding, category codes, gaps; and
-the scalings that inference applies. For many tasks at once on the training device.
+the scalings that inference applies. For many tasks at once.
 
 Shapes: R rows, C columns, B tasks.
 """

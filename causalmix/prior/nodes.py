@@ -1,4 +1,4 @@
-"""Nodes of random structural causal models, for many tasks at once on the training device.
+"""Nodes of random structural causal models, for many tasks at once.
 
 Each task has its own sparse graph, mechanisms, weights and noise; the tasks of a batch share the
 number of nodes and of levels, so that a level of all tasks is computed in one go. A node takes

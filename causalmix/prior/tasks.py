@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from causalmix.errors import CausalMixError, check_range, check_whole
 from causalmix.prior.columns import (
     EVENNESS,
     class_shares,
@@ -31,6 +32,9 @@ from causalmix.prior.nodes import MECHANISMS, Source, sample_nodes, standardise
 NO_CLASS = -100  # label of a query row whose class the context lacks (torch's `ignore_index`)
 
 _ROW_COST = 16  # cells
+
+_BETWEEN = ("rows", "context_share", "noise", "target_noise", "categorical", "evenness")
+_SHARES = ("binary_share", "observed_share", "missing_share", "one_hot_share", "component_share")
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,11 @@ class PriorConfig:
         Between which the share of categorical columns is uniform before it is clipped to [0, 1].
     evenness : tuple of float
         Smallest and largest power of the weights of classes; near 0 they are equally common.
+
+    Raises
+    ------
+    CausalMixError
+        If a number makes no sense.
     """
 
     rows: tuple[int, int] = (48, 1024)
@@ -103,6 +112,28 @@ class PriorConfig:
     # A third of the tasks is all numeric, some are all categorical, the rest is mixed.
     categorical: tuple[float, float] = (-0.6, 1.4)
     evenness: tuple[float, float] = EVENNESS
+
+    def __post_init__(self) -> None:
+        for name in _BETWEEN:
+            low, high = getattr(self, name)
+            if not low <= high:
+                raise CausalMixError(f"{name} is {(low, high)}: give the smaller number first.")
+        for name in ("min_features", "budget", "max_tasks", "max_used", "depth"):
+            check_whole(getattr(self, name), 1, name)
+        check_whole(self.max_classes, 2, "max_classes")
+        check_whole(self.rows[0], 2, "rows")
+        check_whole(self.max_features, self.min_features, "max_features")
+        for share in self.context_share:
+            check_range(share, "(0, 1)", "context_share")
+        for name in _SHARES:
+            check_range(getattr(self, name), "[0, 1]", name)
+        for name in ("mechanisms", "target_mechanisms"):
+            shares = getattr(self, name)
+            if len(shares) != len(MECHANISMS) or not np.isclose(sum(shares), 1):
+                raise CausalMixError(
+                    f"{name} is {shares}: give {len(MECHANISMS)} shares that sum to 1, those of "
+                    f"{', '.join(MECHANISMS)}."
+                )
 
 
 @dataclass(frozen=True)

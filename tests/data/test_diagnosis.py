@@ -298,8 +298,11 @@ def test_durations_are_not_confused_with_numbers():
     column = pd.Series(pd.to_timedelta([1, 2, 3], "D"))
     assert later(column, pd.to_timedelta([36], "h"))[0] == [1.5]
     assert later(column, ["2 days 12:00:00", dt.timedelta(1)])[0] == [2.5, 1]
-    with pytest.raises(DataError, match=r"'x' held durations .* now holds 86400000"):
-        later(column, [86_400_000])
+    for number in (86_400_000, "86400000"):
+        with pytest.raises(DataError, match=r"'x' held durations .* now holds '?86400000"):
+            later(column, [number])
+    with pytest.raises(DataError, match="'x' is to be dates, but holds durations"):
+        diagnose(column.rename("x"), want="date")
 
 
 def test_later_numbers():

@@ -46,6 +46,7 @@ from causalmix.finetuning.fit_input import (
     as_dataset,
     count_validation_rows,
     generator_options,
+    read_labels,
     takes,
 )
 from causalmix.finetuning.fit_parameters import check_parameters
@@ -592,6 +593,24 @@ def test_labels_of_every_type_survive(tmp_path, labels):
     assert again.classes_.dtype == narrow.dtype
     np.testing.assert_array_equal(again.predict(X), classifier.predict(X))
     assert (again.predict(X) == y).mean() > 0.8
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y")
+def test_labels_with_room_for_gaps_are_read_as_others_are():
+    large = [2**53, 2**53 + 1, 5] * 4
+    for labels, plain in (
+        (pd.Series(large, dtype="Int64"), np.array(large)),
+        (pd.Series([True, False] * 6, dtype="boolean"), np.array([True, False] * 6)),
+        (pd.Series(["a", "b"] * 6, dtype="string"), np.array(["a", "b"] * 6, dtype=object)),
+    ):
+        for each in (labels, labels.to_frame()):
+            classes, codes = read_labels(each)
+            assert classes.dtype == plain.dtype
+            np.testing.assert_array_equal(classes[codes], plain)
+    with pytest.raises(DataError, match="several types"):
+        read_labels(["a", 1] * 6)
+    with pytest.raises(DataError, match="columns= drops every column"):
+        tiny(columns={"x0": "drop"}).fit(np.ones((12, 1)), ["a", "b"] * 6)
 
 
 def test_saved_weights_are_a_checkpoint_of_their_own(fitted, tmp_path):

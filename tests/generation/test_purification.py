@@ -142,6 +142,24 @@ def test_support_of_every_kind_of_column():
     assert out_of_support(records, rows).tolist() == [False, True, False, True, True, True]
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pd.to_timedelta([1, 2, None] * 20, "D"),
+        pd.to_datetime(["2020-01-01", "2021-01-01", None] * 20),
+        pd.cut(np.arange(60.0), 3),
+        pd.period_range("2020", periods=5, freq="D").repeat(12),
+        pd.Series([1, "x", None] * 20, dtype=object),
+    ],
+    ids=["duration", "date", "interval", "period", "mixed"],
+)
+def test_columns_of_every_kind_are_judged(cells):
+    X, y = table()
+    X = X.iloc[:60].reset_index(drop=True).assign(cells=pd.Series(cells))
+    rows, _ = make_generator("mixup", purified=True).fit(X, y[:60]).sample(5, 0)
+    assert len(rows) == 5
+
+
 def test_errors_name_what_is_wrong():
     for option in ("least_lift", "copy_distance"):
         with pytest.raises(CausalMixError, match=f"{option} is -1"):

@@ -348,6 +348,21 @@ def test_an_interrupted_game_ends_like_an_uninterrupted_one(
     assert play(tmp_path / "parts", SMALL, start_from=checkpoint).equals(parts)  # it has ended
 
 
+@pytest.mark.parametrize("where", ["write_results", "write_state"])
+def test_a_game_that_was_killed_as_it_began_goes_on(
+    tmp_path, checkpoint, tiny_knobs, monkeypatch, where
+):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module.TrainingRun, where, killed)
+        with pytest.raises(KeyboardInterrupt):
+            play(tmp_path, SMALL, start_from=checkpoint, seconds=0)
+    play(tmp_path, SMALL, start_from=checkpoint, seconds=0)
+    assert (tmp_path / "model.safetensors").exists()
+
+
 def test_a_round_that_harms_ordinary_tasks_is_undone(tmp_path, checkpoint, tiny_knobs):
     strict = replace(SMALL, rounds=2, tolerance=0.0, learning_rate=5.0)  # far too large a rate
     play(tmp_path, strict, start_from=checkpoint)

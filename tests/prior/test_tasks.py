@@ -10,6 +10,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.preprocessing import StandardScaler
 from tabpfn.preprocessing.steps.squashing_scaler_transformer import SquashingScaler
 
+from causalmix.errors import CausalMixError
 from causalmix.finetuning.metrics import roc_auc
 from causalmix.prior.columns import (
     cut,
@@ -45,6 +46,24 @@ def test_a_batch_has_the_shapes_and_codes_a_network_takes():
             assert present.tolist() == list(range(len(present)))  # dense, none ignored
             assert 2 <= len(present) <= config.max_classes
             assert set(query.unique().tolist()) <= {*present.tolist(), NO_CLASS}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"rows": (100, 20)}, r"rows is \(100, 20\): give the smaller number first"),
+        ({"max_classes": 1}, "max_classes is 1"),
+        ({"min_features": 0}, "min_features is 0"),
+        ({"min_features": 9, "max_features": 8}, "max_features is 8"),
+        ({"context_share": (0.9, 1.5)}, "context_share is 1.5"),
+        ({"missing_share": -0.1}, "missing_share is -0.1"),
+        ({"mechanisms": (1.0,)}, "give 6 shares that sum to 1, those of linear"),
+        ({"target_mechanisms": (0.5,) * 6}, "target_mechanisms is"),
+    ],
+)
+def test_a_prior_that_makes_no_sense_is_refused(setting, message):
+    with pytest.raises(CausalMixError, match=message):
+        PriorConfig(**setting)
 
 
 def test_the_same_seed_gives_the_same_tasks():

@@ -313,6 +313,21 @@ def test_columns_may_be_named_by_numbers():
         model.sample(5, 0, do={7: 1})
 
 
+def test_a_level_without_a_row_has_no_effect():
+    """A category knows levels that no row has, as a part of a table does those of all of it."""
+    data = line()
+    data["group"] = pd.Categorical(data["group"], categories=["maybe", "no", "yes"])
+    model = StructuralCausalModel(LINE).fit(data)
+    refused = pytest.raises(DataError, match="'group' has no level 'maybe'; it has 'no', 'yes'")
+    with refused:
+        model.sample(5, 0, do={"group": "maybe"})
+    with refused:
+        model.average_treatment_effect("group", "maybe", "no", "y")
+    with refused:
+        model.average_treatment_effect("x", 1, 0, "group", outcome_class="maybe")
+    assert list(model.sample(5, 0)["group"].cat.categories) == ["maybe", "no", "yes"]
+
+
 def test_mistakes_in_interventions_are_named():
     model = StructuralCausalModel(LINE).fit(line())
     with pytest.raises(DataError, match="'group' has no level 'maybe'; it has 'no', 'yes'"):
