@@ -342,7 +342,8 @@ def check_range(value: float, within: str, option: str, *, hint: str = "") -> fl
     """
     low, high = within[1:-1].split(", ")
     bounds = ((*_BOUNDS[within[0]], low), (*_BOUNDS[within[-1]], high))
-    if not isinstance(value, Real) or not all(fits(value, float(b)) for fits, _, b in bounds):
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not all(fits(value, float(b)) for fits, _, b in bounds):
         valid = " and ".join(f"{words} {bound}" for _, words, bound in bounds if bound != "inf")
         raise CausalMixError(f"{option} is {value!r}; a number {valid} is needed. {hint}".strip())
     return value

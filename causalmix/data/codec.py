@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,10 @@ class TableCodec:
     def code(self, name: str, level: object) -> int:
         """Return the code of a level that rows of a categorical column have."""
         known = self._levels[name].categories
-        code = int(known.get_indexer([level])[0])
+        try:
+            code = int(known.get_indexer([level])[0])
+        except TypeError:  # of a dictionary, say
+            code = -1
         if code < 0 or code not in self._seen[name]:
             levels = ", ".join(quoted(known[k]) for k in sorted(self._seen[name]) if k >= 0)
             raise DataError(f"Column {quoted(name)} has no level {quoted(level)}; it has {levels}.")
@@ -103,10 +106,13 @@ class TableCodec:
         """Return a column with one value in all of its n rows, of the learned dtype if that can."""
         if name in self._levels:
             codes = np.full(n, self.code(name, value))
-            return self._decode_levels(name, pd.Series(codes))
+            return as_it_was(self._decode_levels(name, pd.Series(codes)), self._given[name])
         number, dtype = self.number(name, value), self._dtypes[name]
-        column = pd.Series(np.full(n, number))
-        return column.astype(dtype) if _holds(dtype, number) else column
+        if not _holds(dtype, number):
+            return pd.Series(np.full(n, number))
+        # A float would round whole numbers beyond 2**53.
+        exact = int(value) if isinstance(value, Integral) else number
+        return as_it_was(pd.Series(np.full(n, exact)).astype(dtype), self._given[name])
 
     def encode(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return `frame` as float64 columns of the same names, with a new index 0..n−1."""
@@ -192,6 +198,15 @@ def is_number(dtype: np.dtype) -> bool:
     return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
 
 
+def check_columns_differ(frame: pd.DataFrame) -> None:
+    """Raise DataError if this is no table, or has a name of a column twice."""
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(f"A pandas DataFrame is needed, not {type(frame).__name__}.")
+    if not frame.columns.is_unique:
+        name = frame.columns[frame.columns.duplicated()][0]
+        raise DataError(f"Column {quoted(name)} appears more than once; rename or drop one.")
+
+
 def check_table(frame: pd.DataFrame) -> None:
     """Check that a table can be learned.
 
@@ -202,17 +217,18 @@ def check_table(frame: pd.DataFrame) -> None:
     Raises
     ------
     DataError
-        If it is empty, repeats a column name, or holds complex numbers, nested cells, infinities,
-        or numbers too large or too alike to be computed with.
+        If it is no table, is empty, repeats a column name or has names of several levels, or holds
+        complex numbers, nested cells, infinities, or numbers too large or too alike to be computed
+        with.
     """
+    check_columns_differ(frame)
+    if frame.columns.nlevels > 1:
+        raise DataError("Columns have names of several levels; join each to one, as 'a b'.")
     if frame.empty:
         raise DataError(
             f"The table has {frame.shape[0]} rows and {frame.shape[1]} columns; "
             "at least one of each is needed."
         )
-    if not frame.columns.is_unique:
-        name = frame.columns[frame.columns.duplicated()][0]
-        raise DataError(f"Column {quoted(name)} appears more than once; rename or drop one.")
     for name, column in frame.items():
         refuse_complex(column)
         numeric = is_number(column.dtype)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
+from causalmix.data.codec import check_columns_differ
 from causalmix.data.columns import listed
 from causalmix.errors import DataError, quoted
 
@@ -92,13 +93,16 @@ def gower_distances(a: pd.DataFrame, b: pd.DataFrame, categorical: Sequence[str]
 
 def check_same_columns(a: pd.DataFrame, b: pd.DataFrame) -> None:
     """Raise DataError, which names them, if one of two tables has columns that the other lacks."""
+    for frame in (a, b):
+        check_columns_differ(frame)
     if different := list(a.columns.symmetric_difference(b.columns, sort=False)):
         raise DataError(
             f"Columns that only one of the tables has: {listed(different)}. Give both the same."
         )
 
 
-def _check_alike(records: pd.DataFrame, rows: pd.DataFrame) -> None:
+def check_alike(records: pd.DataFrame, rows: pd.DataFrame) -> None:
+    """Raise DataError, which names it, if a column is not of the same kind in two tables."""
     check_same_columns(records, rows)
     for name in records:
         kinds = {pd.api.types.is_numeric_dtype(table[name].dtype) for table in (records, rows)}
@@ -135,7 +139,7 @@ def distance_to_closest_record(
     """
     alone = rows is None
     if not alone:
-        _check_alike(records, rows)
+        check_alike(records, rows)
     (coded, others), categorical = code_columns([records, records if alone else rows], records)
     nearest = np.empty(len(others))
     step = max(1, _CHUNK // max(len(coded), 1))

@@ -6,8 +6,9 @@ A CPDAG is a networkx.DiGraph that has both edges between two nodes where the di
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -180,7 +181,7 @@ def discover_cpdag(
     data: pd.DataFrame,
     *,
     alpha: float = 0.05,
-    knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
+    knowledge: BackgroundKnowledge | Mapping[str, Any] = NO_KNOWLEDGE,
 ) -> nx.DiGraph:
     """Search a table once by PC: one graph, not the probabilities of many.
 
@@ -193,7 +194,7 @@ def discover_cpdag(
     data : pandas.DataFrame
     alpha : float, default=0.05
         Level of the tests.
-    knowledge : BackgroundKnowledge, optional
+    knowledge : BackgroundKnowledge or mapping, optional
 
     Returns
     -------
@@ -218,7 +219,7 @@ def discover_cpdag(
     categorical = np.isin(searched, [names.index(name) for name in codec.categorical])
     values = complete(codec.encode(data).to_numpy()[:, searched], categorical)
     test = DegenerateGaussian(values, np.flatnonzero(categorical), squares=True)
-    constraints = knowledge.constraints(names)
+    constraints = BackgroundKnowledge.read(knowledge).constraints(names)
     known = constraints.take(searched)
     skeleton = search_skeleton(test, known, alpha, _MAX_CONDITIONING)
     marks = orient_pc(skeleton, test, alpha, known)

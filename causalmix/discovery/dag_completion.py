@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from scipy.special import gammaln
 
 from causalmix.data.backing import numpy_backed
-from causalmix.data.codec import TableCodec
+from causalmix.data.codec import TableCodec, check_columns_differ
 from causalmix.data.columns import identifiers
 from causalmix.data.own_settings import own_settings
 from causalmix.discovery.citest import DegenerateGaussian
@@ -30,7 +31,7 @@ def complete_dags(
     *,
     alpha: float = 0.1,
     fixed: Sequence[str] = (),
-    knowledge: BackgroundKnowledge = NO_KNOWLEDGE,
+    knowledge: BackgroundKnowledge | Mapping[str, Any] = NO_KNOWLEDGE,
 ) -> list[nx.DiGraph]:
     """Add the edges without which graphs would imply independence that the data deny.
 
@@ -51,7 +52,7 @@ def complete_dags(
         Level of the tests; 0 adds nothing, 1 every edge that `MAX_PARENTS` allows.
     fixed : sequence of str, default=()
         Nodes that get no further edges.
-    knowledge : BackgroundKnowledge, optional
+    knowledge : BackgroundKnowledge or mapping, optional
         Its forbidden edges are not added.
 
     Returns
@@ -69,6 +70,7 @@ def complete_dags(
         If a graph, or `fixed`, has a node that is no column.
     """
     check_range(alpha, "[0, 1]", "alpha")
+    check_columns_differ(data)
     data = numpy_backed(data)
     names = tuple(data.columns)
     for name in fixed:
@@ -79,7 +81,7 @@ def complete_dags(
     categorical = np.array([name in codec.categorical for name in names])
     values = complete(codec.encode(data).to_numpy(), categorical)
     test = DegenerateGaussian(values, np.flatnonzero(categorical))
-    forbidden = knowledge.constraints(names).forbidden.copy()
+    forbidden = BackgroundKnowledge.read(knowledge).constraints(names).forbidden.copy()
     kept = [names.index(name) for name in fixed]
     forbidden[kept] = forbidden[:, kept] = True
     identifying = [names.index(name) for name in identifiers(data, besides=fixed)]

@@ -56,7 +56,8 @@ class BackgroundKnowledge:
             edges = check_list(getattr(self, field), field, "[[age, outcome]]")
             object.__setattr__(self, field, tuple(_pair(edge, field) for edge in edges))
         tiers = check_list(self.tiers, "tiers", "[[age, sex], [outcome]]")
-        object.__setattr__(self, "tiers", tuple(_tier(tier) for tier in tiers))
+        filled = (names for tier in tiers if (names := _tier(tier)))  # an empty one says nothing
+        object.__setattr__(self, "tiers", tuple(filled))
         found = list(self._contradictions())
         if found:
             raise CausalMixError(
@@ -348,9 +349,9 @@ def check_acyclic(graph: nx.DiGraph) -> None:
 
 def _pair(edge: Sequence[str], field: str) -> Edge:
     unordered = isinstance(edge, str | set | frozenset)
-    if unordered or not isinstance(edge, Iterable) or len(tuple(edge)) != 2:
+    if unordered or not isinstance(edge, Iterable) or len(names := _names(edge, field)) != 2:
         raise CausalMixError(f"{field} contains {edge!r}; an edge is a pair (cause, effect).")
-    return _names(edge, field)
+    return names
 
 
 def _tier(tier: Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from causalmix.discovery.edge_probabilities import MarkWeights, read_mark_weights
@@ -10,6 +10,7 @@ from causalmix.discovery.independence import BASIS_FUNCTION, MIXED_TESTS, TESTS
 from causalmix.discovery.knowledge import NO_KNOWLEDGE, BackgroundKnowledge
 from causalmix.errors import (
     CausalMixError,
+    check_filled,
     check_jobs,
     check_name,
     check_range,
@@ -70,16 +71,9 @@ class DiscoveryOptions:
         read_mark_weights(self.mark_weights)
 
     def _check_algorithms(self) -> None:
-        given = self.algorithms
-        if isinstance(given, str) or not isinstance(given, Iterable):
-            example = [given] if isinstance(given, str) else [*ALGORITHMS]
-            raise CausalMixError(f"algorithms is {given!r}; give a list, as {example}.")
+        given = check_filled(self.algorithms, "algorithms")
         for algorithm in given:
             check_name(algorithm, ALL_ALGORITHMS, "discovery algorithm")
-        if not given:
-            raise CausalMixError(
-                f"No discovery algorithm given. Valid: {', '.join(ALL_ALGORITHMS)}."
-            )
         check_name(self.test, TESTS, "independence test")
         if "boss" in given and self.test not in MIXED_TESTS:
             raise CausalMixError(

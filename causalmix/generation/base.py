@@ -89,16 +89,19 @@ class TableGenerator(ABC):
         CausalMixError
             If `n` is no whole number of at least 1, `seed` is none, or the generator is not fitted.
         """
-        if not hasattr(self, "target_"):
-            raise CausalMixError("The generator is not fitted; call fit(X, y) before sample.")
-        check_whole(n, 1, "n")
-        check_seed(seed)
+        self._check_draw(n, seed)
         rows = self._sample(n, seed)
         y = rows.pop(self.target_).astype(self._target_dtype).rename(self._target_name)
         drawn = rows.set_axis(self._dtypes.index, axis=1)
         for name, dtype in self._dtypes.items():
             drawn[name] = as_it_was(drawn[name], dtype)
         return drawn, y
+
+    def _check_draw(self, n: int, seed: int) -> None:
+        if not hasattr(self, "target_"):
+            raise CausalMixError("The generator is not fitted; call fit(X, y) before sample.")
+        check_whole(n, 1, "n")
+        check_seed(seed)
 
     @abstractmethod
     def _fit(self, table: pd.DataFrame) -> None:
@@ -118,6 +121,7 @@ class WrappingGenerator(TableGenerator):
         As `causalmix.generation.causal.CausalGenerator.dag_of_rows`; all 0 for a generator that has
         no several models.
         """
+        self._check_draw(n, seed)
         if not hasattr(self.generator, "dag_of_rows"):
             return np.zeros(n, dtype=int)
         return self.generator.dag_of_rows(n, seed)
@@ -181,11 +185,10 @@ def _check(X: pd.DataFrame, y: pd.Series) -> None:
         )
     if len(X) != len(y):
         raise DataError(f"X has {len(X)} rows and y {len(y)}; they must have the same.")
-    if X.columns.nlevels > 1:
-        raise DataError("X has column names of several levels; join each to one, as 'a b'.")
+    check_table(X)
+    check_table(y.to_frame("target" if y.name is None else y.name))
     if X.columns.hasnans:
         raise DataError("A column of X has no name; name it or drop it.")
-    check_table(X)
     if y.isna().any():
         raise DataError(
             f"The target {quoted(y.name)} is missing in {y.isna().sum()} rows; drop them."

@@ -426,6 +426,7 @@ class CausalGenerator(DiscoveryOptions, TableGenerator):
         -------
         numpy.ndarray of int, shape (n,)
         """
+        self._check_draw(n, seed)
         if self._shares is None:
             return _assign_models(n, len(self.models_), np.random.default_rng(seed))
         if self._last is None or self._last[:2] != (n, seed):

@@ -59,7 +59,7 @@ class CopulaGenerator(ByClassGenerator):
         columns = {}
         for name, level in zip(self._rows, norm.cdf(scores).T, strict=True):
             everything = self._rows[name].dropna().to_numpy()
-            known = self._rows.loc[own, name].dropna().to_numpy()
+            known = self._rows[name][own].dropna().to_numpy()
             if name in self._codec.categorical:
                 columns[name] = np.quantile(known, level, method="inverted_cdf")
             elif len(everything):

@@ -112,6 +112,7 @@ class Purified(WrappingGenerator):
 
         Others than the `n` and `seed` of the last call of `sample` draw the rows again.
         """
+        self._check_draw(n, seed)
         if self._kept is None or self._kept[:2] != (n, seed):
             self.sample(n, seed)
         _, _, seeds, kept = self._kept
@@ -144,6 +145,7 @@ class Purified(WrappingGenerator):
             label's lift falls short of `least_lift` (a share of it), and of how far the row is on
             its way from the least distance to a copy.
         """
+        self._check_draw(max(len(X), 1), 0)
         X, y = numpy_backed(X), numpy_backed(y)
         rows = with_target(X, y.astype(object), self.target_)
         faults = 4.0 * out_of_support(self._records, rows)
@@ -221,13 +223,20 @@ def out_of_support(records: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
     return outside
 
 
+_LEVELS = ("string", "boolean", "integer", "floating", "empty")  # others are written as text
+
+
 def _categories(X: pd.DataFrame) -> pd.DataFrame:
-    """Return columns that are no numbers as categories of text, all that the model takes."""
+    """Return columns that are no numbers as categories, with levels that the model takes."""
     X = X.copy()
     for name in X:
-        if not is_number(X[name].dtype):
-            X[name] = X[name].astype(object).map(str, na_action="ignore").astype("category")
-    return X.rename(columns=str)  # nor does it take names of several types
+        if is_number(X[name].dtype):
+            continue
+        column = X[name].astype("category")
+        if pd.api.types.infer_dtype(column.cat.categories) not in _LEVELS:
+            column = X[name].astype(object).map(str, na_action="ignore").astype("category")
+        X[name] = column
+    return X.rename(columns=str)  # it takes no names of several types either
 
 
 def _least_bad(y: pd.Series, faults: pd.Series, wanted: pd.Series) -> np.ndarray:

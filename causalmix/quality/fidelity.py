@@ -12,7 +12,8 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from causalmix.data.backing import numpy_backed
-from causalmix.data.gower import check_same_columns, code_columns
+from causalmix.data.codec import check_columns_differ
+from causalmix.data.gower import check_alike, check_same_columns, code_columns
 from causalmix.data.numpy_seed import numpy_seed
 from causalmix.data.own_settings import own_settings
 from causalmix.errors import DataError, check_seed, check_whole, quoted
@@ -39,8 +40,9 @@ def association_matrix(frame: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If a column is of another type, as text.
+        If a column is of another type, as text, or there twice.
     """
+    check_columns_differ(frame)
     frame = numpy_backed(frame)
     columns = [_values(frame[name]) for name in frame]
     matrix = np.eye(len(columns))
@@ -60,13 +62,12 @@ def _values(column: pd.Series) -> tuple[np.ndarray, bool]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         codes = column.cat.codes.to_numpy(float)
         return np.where(codes < 0, np.nan, codes), True
-    try:
-        return column.to_numpy(float), False
-    except (TypeError, ValueError) as error:
+    if not pd.api.types.is_numeric_dtype(column.dtype):
         raise DataError(
             f"Column {quoted(column.name)} is {column.dtype}; numbers or categories are needed. "
             "Make it a category: astype('category')."
-        ) from error
+        )
+    return column.to_numpy(float, na_value=np.nan), False
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
@@ -143,14 +144,17 @@ def k_marginal_tvd(real: pd.DataFrame, synthetic: pd.DataFrame, *, n_bins: int =
     Raises
     ------
     DataError
-        If the tables have different columns, or fewer than two.
+        If the tables have different columns, fewer than two, one that holds numbers in one table
+        only, or no rows.
 
     References
     ----------
     Tugnoli et al. (2026), arXiv 2603.10254.
     """
     check_whole(n_bins, 2, "n_bins")
-    check_same_columns(real, synthetic)
+    check_alike(real, synthetic)
+    if not (len(real) and len(synthetic)):
+        raise DataError(f"kMTVD needs rows of both tables, not {len(real)} and {len(synthetic)}.")
     if (n := real.shape[1]) < 2:
         raise DataError(f"kMTVD compares pairs of columns; these tables have {n}.")
     real, synthetic = numpy_backed(real), numpy_backed(synthetic)
@@ -207,7 +211,8 @@ def nearest_neighbour_adversarial_accuracy(
     Raises
     ------
     DataError
-        If the tables have different columns.
+        If the tables have different columns, one that holds numbers in one table only, or fewer
+        than two rows.
 
     References
     ----------
@@ -216,7 +221,9 @@ def nearest_neighbour_adversarial_accuracy(
     """
     check_seed(seed)
     check_whole(n_resample, 1, "n_resample")
-    check_same_columns(real, synthetic)
+    check_alike(real, synthetic)
+    if min(len(real), len(synthetic)) < 2:  # a row alone has no neighbour of its own kind
+        raise DataError(f"NNAA needs two rows of each table, not {len(real)} and {len(synthetic)}.")
     real, synthetic = numpy_backed(real), numpy_backed(synthetic)
     evaluate = _syntheval("metrics.privacy.metric_nn_adversarial_accuracy").evaluate_dataset_nnaa
     both = pd.concat([real, synthetic], ignore_index=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.data.backing import numpy_backed
+from causalmix.data.columns import listed
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.own_settings import own_settings
 from causalmix.errors import CausalMixError, DataError, check_name, check_seed
@@ -75,26 +76,34 @@ def transfer_auc(
     Returns
     -------
     float
-        ROC-AUC on the test rows; 0.5 where the rows hold one class only. A class that they lack
-        gets probability 0.
+        ROC-AUC on the test rows; 0.5 where the rows hold one class only, or no value. A class that
+        they lack gets probability 0.
 
     Raises
     ------
     UnknownNameError
         If there is no such learner.
     DataError
-        If the rows have a class that the test rows do not know.
+        If the rows have a class or a column that the test rows do not know, or lack a label.
     CausalMixError
         If the learner ``"tfm"`` has no model.
     """
     check_name(learner, LEARNERS, "learner")
     check_seed(seed)
     X, y = (numpy_backed(each) for each in rows)
+    if len(X) != len(y):
+        raise DataError(f"The features of the rows are {len(X)}, their labels {len(y)}.")
+    if unknown := [name for name in X if name not in test.X]:
+        raise DataError(f"The test rows lack columns that the rows have: {listed(unknown)}.")
+    if y.isna().any():
+        raise DataError(f"{y.isna().sum()} of the rows have no label; drop them.")
     y = _column_like(test.y, y, "rows", "test")
     codes = y.cat.codes.to_numpy(dtype=np.int64)
     if len(np.unique(codes)) < 2:
         return 0.5
     known = X.columns[X.notna().any()]
+    if not len(known):
+        return 0.5
     proba = np.zeros((test.n_rows, test.n_classes))
     if learner == "tfm":
         if tfm is None:
@@ -232,7 +241,7 @@ def _column_like(real: pd.Series, made: pd.Series, name: str, of: str = "trainin
         raise DataError(f"Column {real.name!r} of {name!r} is {made.dtype}, not {real.dtype}.")
     if numeric:
         return made
-    unknown = sorted(set(made.dropna()) - set(real.cat.categories))
+    unknown = sorted(set(made.dropna()) - set(real.cat.categories), key=str)
     if unknown:
         raise DataError(
             f"Column {real.name!r} of {name!r} has levels that the {of} rows do not know: "

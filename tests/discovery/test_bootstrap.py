@@ -310,9 +310,16 @@ def test_errors_name_what_is_wrong():
         discover(frame, algorithms=["pcc"])
     with pytest.raises(UnknownNameError, match=r"'n_bootstraps'.*Valid: algorithms, test, n"):
         discover(frame, n_bootstrap=5)
+    for given in (np.array(["pc", "fci"]), pd.Index(["pc"])):
+        assert discover(frame, algorithms=given, n_bootstraps=1).names
+    for empty in ([], iter(["pc"])):
+        with pytest.raises(CausalMixError, match="algorithms is"):
+            discover(frame, algorithms=empty)
+    with pytest.raises(CausalMixError, match="alpha is True"):
+        discover(frame, alpha=True)
     with pytest.raises(CausalMixError, match="alpha is 5"):
         discover(frame, alpha=5)
-    with pytest.raises(CausalMixError, match=r"algorithms is 'pc'; give a list, as \['pc'\]"):
+    with pytest.raises(CausalMixError, match=r"algorithms is 'pc'; a list is needed, as \['pc'\]"):
         discover(frame, algorithms="pc")
     for option, value in (
         ("n_bootstraps", 0),

@@ -196,6 +196,10 @@ def test_a_cycle_that_is_opened_keeps_what_is_forbidden():
     found = discover_cpdag(rows, alpha=0.2, knowledge=known)
     assert found.has_edge(cause, effect)
     assert not {(effect, cause), (before, after), (second, first)} & set(found.edges)
+    mapping = {"required": known.required, "forbidden": known.forbidden, "tiers": known.tiers}
+    assert set(discover_cpdag(rows, alpha=0.2, knowledge=mapping).edges) == set(found.edges)
+    with pytest.raises(DataError, match="DataFrame is needed, not Series"):
+        discover_cpdag(rows["a"])
 
 
 def test_what_causal_learn_writes_is_read(tmp_path):

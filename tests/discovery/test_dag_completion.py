@@ -121,5 +121,7 @@ def test_errors_name_what_is_wrong():
         complete_dags([graph("ab", "ba")], chain())
     with pytest.raises(DataError, match="no node for these columns: b, c, d, e"):
         complete_dags([nx.DiGraph({"a": []})], chain())
+    with pytest.raises(DataError, match="DataFrame is needed, not Series"):
+        complete_dags([graph()], chain()["a"])
     with pytest.raises(CausalMixError, match="alpha is 2"):
         complete_dags([graph()], chain(), alpha=2)

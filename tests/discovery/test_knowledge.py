@@ -213,6 +213,10 @@ def test_knowledge_comes_from_a_file_or_a_mapping(tmp_path):
     assert BackgroundKnowledge.read(expected) is expected
     assert expected.named == ["a", "b", "c"]
     assert expected.about(["a", "c"]) == BackgroundKnowledge((), [("c", "a")], [["a"], ["c"]])
+    assert expected.about(["z"]) == BackgroundKnowledge()  # empty tiers say nothing
+    lines = ["a, b", "b, y"]
+    edges = [map(str.strip, line.split(",")) for line in lines]  # which can be read once
+    assert list(read_graph(edges).edges) == [("a", "b"), ("b", "y")]
 
 
 @pytest.mark.parametrize(

@@ -156,8 +156,10 @@ def test_support_of_every_kind_of_column():
 def test_columns_of_every_kind_are_judged(cells):
     X, y = table()
     X = X.iloc[:60].reset_index(drop=True).assign(cells=pd.Series(cells))
-    rows, _ = make_generator("mixup", purified=True).fit(X, y[:60]).sample(5, 0)
-    assert len(rows) == 5
+    for names in (list(X), [k if k else (0, "a") for k in range(X.shape[1])]):
+        X = X.set_axis(pd.Index(names, tupleize_cols=False), axis=1)
+        rows, _ = make_generator("copula", purified=True).fit(X, y[:60]).sample(5, 0)
+        assert len(rows) == 5
 
 
 def test_errors_name_what_is_wrong():

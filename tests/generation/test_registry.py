@@ -310,6 +310,8 @@ def test_errors_name_what_is_wrong(name):
         quick(name).fit(X[:0], y[:0])
     with pytest.raises(DataError, match="'target' is missing in 1 rows"):
         quick(name).fit(X, y.where(np.arange(60) > 0))
+    with pytest.raises(DataError, match="'target' holds values of type list"):
+        quick(name).fit(X, pd.Series([[1], [2]] * 30))
     with pytest.raises(DataError, match="infinities"):
         quick(name).fit(X * np.inf, y)
     for dtype in (object, "category"):
@@ -352,6 +354,10 @@ def test_every_row_knows_its_graph():
     generator = CausalGenerator(n_dags=3, n_bootstraps=3).fit(X, y)
     dag_of_row = generator.dag_of_rows(90, seed=4)
     assert np.bincount(dag_of_row).tolist() == [30, 30, 30]
+    with pytest.raises(CausalMixError, match="n is -3"):
+        generator.dag_of_rows(-3, seed=4)
+    with pytest.raises(CausalMixError, match="not fitted"):
+        CausalGenerator().dag_of_rows(5, seed=4)
     rows, _ = generator.sample(90, seed=4)
     # the rows of one graph are those that its model alone draws
     rng = np.random.default_rng(4)

@@ -137,6 +137,23 @@ def test_tables_of_different_columns_or_types_are_refused(mixed):
             measure(mixed, other)
     with pytest.raises(DataError, match=r"Column 'group' is \w+; numbers or categories"):
         association_matrix(mixed.astype({"group": str}))
+    for cells in ("5", pd.Timestamp("2024-01-01"), pd.NaT):  # which NumPy takes for numbers
+        with pytest.raises(DataError, match=r"Column 'level' is .*; numbers or categories"):
+            association_matrix(mixed.assign(level=cells))
+    twice = pd.concat([mixed, mixed], axis=1)
+    with pytest.raises(DataError, match="'level' appears more than once"):
+        association_matrix(twice)
+    for measure in (k_marginal_tvd, nearest_neighbour_adversarial_accuracy):
+        with pytest.raises(DataError, match="Column 'level' holds numbers in one of"):
+            measure(mixed, mixed.astype({"level": str}))
+        with pytest.raises(DataError, match="not 300 and 0"):
+            measure(mixed, mixed[:0])
+        with pytest.raises(DataError, match="'level' appears more than once"):
+            measure(twice, twice)
+        with pytest.raises(DataError, match="DataFrame is needed, not Series"):
+            measure(mixed["level"], mixed["level"])
+    with pytest.raises(DataError, match="NNAA needs two rows of each table, not 300 and 1"):
+        nearest_neighbour_adversarial_accuracy(mixed, mixed[:1])
 
 
 def test_nnaa_bears_a_column_without_values_and_changes_no_figure_settings(mixed):

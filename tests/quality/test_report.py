@@ -175,5 +175,14 @@ def test_rows_that_do_not_fit_are_refused_by_name(mixed):
         report(X, ate_error={"min": 1.0})
     with pytest.raises(CausalMixError, match="names the reference"):
         quality_report(mixed.train, mixed.test, {REFERENCE: (X, y)})
+    for rows, message in (
+        ((X, y.where(y == y[0])), "of the rows have no label; drop them"),
+        ((X.assign(z=1.0), y), "lack columns that the rows have: 'z'"),
+        ((X, y[:-1]), "features of the rows are 100, their labels 99"),
+        ((X, pd.Series([1, "x"] * 50, dtype=object)), "has levels .*: 1, x"),
+    ):
+        with pytest.raises(DataError, match=message):
+            transfer_auc(rows, mixed.test)
+    assert transfer_auc((X.select_dtypes("number") * np.nan, y), mixed.test) == 0.5
     with pytest.raises(UnknownNameError, match="'forest'"):
         quality_report(mixed.train, mixed.test, {}, learners=["forest"])

@@ -210,7 +210,7 @@ def test_errors_name_what_is_wrong():
         CausalMixError, match=r"node_mechanisms must be a mapping, got \['linear'\]"
     ):
         StructuralCausalModel(CHAIN, node_mechanisms=["linear"])
-    with pytest.raises(DataError, match="data is a ndarray; a pandas DataFrame"):
+    with pytest.raises(DataError, match="A pandas DataFrame is needed, not ndarray"):
         StructuralCausalModel(CHAIN).fit(data.to_numpy())
     with pytest.raises(CausalMixError, match=r"do must be a mapping or None, got \['a'\]"):
         StructuralCausalModel(CHAIN).fit(data).sample(5, 0, do=["a"])
@@ -326,6 +326,21 @@ def test_a_level_without_a_row_has_no_effect():
     with refused:
         model.average_treatment_effect("x", 1, 0, "group", outcome_class="maybe")
     assert list(model.sample(5, 0)["group"].cat.categories) == ["maybe", "no", "yes"]
+
+
+def test_an_intervention_keeps_types_and_large_numbers():
+    data = line(60).assign(k=2**60 + np.arange(60) % 5)
+    data = data.astype({"x": "double[pyarrow]", "group": "string[pyarrow]"})
+    model = StructuralCausalModel(LINE).fit(data)
+    rows = model.sample(4, 0, do={"x": 0.5, "group": "no", "k": 2**60 + 3})
+    assert (rows["k"] == 2**60 + 3).all()
+    assert rows.dtypes.to_dict() == data.dtypes.to_dict()
+    for level in ({"no": 1}, ["no"]):
+        with pytest.raises(DataError, match="'group' has no level"):
+            model.sample(4, 0, do={"group": level})
+    several = data.set_axis(pd.MultiIndex.from_product([["a"], data.columns]), axis=1)
+    with pytest.raises(DataError, match="names of several levels"):
+        StructuralCausalModel(nx.DiGraph([(("a", "x"), ("a", "y"))])).fit(several)
 
 
 def test_mistakes_in_interventions_are_named():
