@@ -265,12 +265,17 @@ def _cells_of_any_size() -> Iterator[None]:
 
 
 def _has_decimal_comma(rows: list[list[str]], separator: str) -> bool:
-    """Say whether numbers have decimal commas, as the first rows or else the separator show."""
+    """Say whether numbers have decimal commas, as the first rows or else the separator show.
+
+    Between commas points are decimal where there are any: `1,3` is then a list of answers.
+    """
     shown = {
         mark: any(pattern.fullmatch(cell.strip()) for row in rows[:1000] for cell in row)
         for mark, pattern in _FRACTION.items()
     }
-    return shown[","] or (separator == ";" and not shown["[.]"])
+    if shown["[.]"]:
+        return shown[","] and separator != ","
+    return shown[","] or separator == ";"
 
 
 def _decode(path: Path) -> str:

@@ -30,6 +30,7 @@ from tabpfn import TabPFNClassifier
 from tabpfn.architectures import ARCHITECTURES
 from tabpfn.base import ModelSpecs
 from tabpfn.constants import ModelVersion
+from tabpfn.errors import TabPFNValidationError
 from tabpfn.inference_config import InferenceConfig
 from tabpfn.model_loading import resolve_model_path
 
@@ -320,7 +321,7 @@ class FoundationModel(ABC):
         Raises
         ------
         DataError
-            If the table exceeds the model's limits.
+            If the table exceeds the model's limits, or all columns have a single value.
         """
 
 
@@ -374,7 +375,16 @@ class TabPFNModel(FoundationModel):
         with warnings.catch_warnings():
             # Written for networks many times larger than the embedded one.
             warnings.filterwarnings("ignore", "Running on CPU with more than", UserWarning)
-            classifier.fit(X, codes)
+            try:
+                classifier.fit(X, codes)
+            except TabPFNValidationError as error:
+                if "constant" not in str(error):
+                    raise
+                raise DataError(
+                    f"Every column has a single value in the {len(X)} rows that the model gets; "
+                    "a part of a table with rare values may. Give more rows or columns, or draw "
+                    "that part by another seed (random_state)."
+                ) from error
         return TabPFNEncoder(classifier, codes, self.limits.max_classes)
 
 

@@ -291,6 +291,15 @@ def test_decimal_commas_between_tabs(tmp_path):
     assert dataset.X["b"].tolist() == [1.234, 2.345]
 
 
+@pytest.mark.filterwarnings("ignore:table")
+def test_points_between_commas_are_decimal_whatever_commas_are_quoted(tmp_path):
+    """Answers that were ticked, 1 and 3, do not make thousandths of incomes."""
+    rows = """1,445",1.3,"1,3",u\n962,2.3,2,v\n"2,116",3.3,"1,2",u\n"""
+    dataset = load_dataset(write(tmp_path, "income,bmi,ticked,target\n" + 4 * f'"{rows}'))
+    assert dataset.X["income"].tolist() == [1445, 962, 2116] * 4
+    assert dataset.X["bmi"].tolist() == [1.3, 2.3, 3.3] * 4
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from itertools import combinations, product
+
 import networkx as nx
 import numpy as np
 import pandas as pd
@@ -104,6 +107,39 @@ def test_equivalence_classes_are_those_of_causal_learn(seed):
     matrix = nx.to_numpy_array(dag) > 0
     found = orient_dag(matrix, NO_KNOWLEDGE.constraints(range(9)))
     np.testing.assert_array_equal(found, dag2cpdag(theirs).graph)
+
+
+def test_knowledge_directs_all_that_follows_from_it():
+    """Against all graphs with the skeleton and the colliders of one that have the known edges."""
+    pairs = np.array(np.triu_indices(4, 1)).T
+
+    def colliders(dag: np.ndarray) -> set[tuple[int, int, int]]:
+        return {
+            (a, b, c)
+            for b in range(4)
+            for a, c in combinations(np.flatnonzero(dag[:, b]), 2)
+            if not dag[a, c] and not dag[c, a]
+        }
+
+    class_of = defaultdict(list)
+    for ways in product((None, False, True), repeat=6):
+        dag = np.zeros((4, 4), dtype=bool)
+        for (i, j), turned in zip(pairs, ways, strict=True):
+            if turned is not None:
+                dag[(j, i) if turned else (i, j)] = True
+        if nx.is_directed_acyclic_graph(nx.from_numpy_array(dag, create_using=nx.DiGraph)):
+            class_of[(dag | dag.T).tobytes(), frozenset(colliders(dag))].append(dag)
+    needed = 0
+    for graphs in class_of.values():
+        for dag in graphs[:3]:
+            for edge in np.argwhere(dag):
+                fit = np.array([each for each in graphs if each[tuple(edge)]])
+                always = fit.all(axis=0)
+                known = BackgroundKnowledge(required=[tuple(map(int, edge))])
+                marks = orient_dag(dag, known.constraints(range(4)))
+                np.testing.assert_array_equal((marks == TAIL) & (marks.T == ARROW), always)
+                needed += len(fit) < len(graphs)
+    assert needed > 100
 
 
 def test_what_is_known_is_kept():

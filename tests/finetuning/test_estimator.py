@@ -595,6 +595,13 @@ def test_labels_of_every_type_survive(tmp_path, labels):
     assert (again.predict(X) == y).mean() > 0.8
 
 
+def test_a_part_of_the_rows_in_which_nothing_varies_is_named():
+    """The only row with another value is among those that validate."""
+    X = pd.DataFrame({"flag": np.arange(20) == 8}).astype(int)
+    with pytest.raises(DataError, match=r"single value in the \d+ rows .* \(random_state\)"):
+        tiny(random_state=0, generator=None).fit(X, np.repeat([0, 1], 10))
+
+
 @pytest.mark.filterwarnings("ignore:A column-vector y")
 def test_labels_with_room_for_gaps_are_read_as_others_are():
     large = [2**53, 2**53 + 1, 5] * 4
