@@ -9,9 +9,10 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from numbers import Real
 from typing import Any, Literal, NamedTuple, Self
 
@@ -40,6 +41,7 @@ _EXAMPLES = 3
 _MANY = 10  # distinct numbers or dates, of which a column of text is said to have almost been one
 _LEADING_ZERO = re.compile(r"0\d+")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
+_OTHER: dict[str, Decimals] = {".": ",", ",": "."}
 _TRUTH = {"true": True, "false": False}
 
 
@@ -91,6 +93,9 @@ class Diagnosis:
         none.
     assumed : bool
         Whether no cell settles that order.
+    grouped : bool
+        Whether a later cell may set off thousands by the mark that is not `decimal`; False if there
+        were fractions and no such mark.
     furthest : float
         Days from 1970-01-01 to the date furthest from it.
     odd : tuple of Odd
@@ -105,6 +110,7 @@ class Diagnosis:
     unit: str = ""
     day_first: bool | None = None
     assumed: bool = False
+    grouped: bool = True
     furthest: float = 0.0
     odd: tuple[Odd, ...] = ()
     dropped: str = ""
@@ -220,7 +226,7 @@ def read(column: pd.Series, diagnosis: Diagnosis) -> tuple[pd.Series, Unread]:
     """
     column, unread = _dense(column), Unread()
     if diagnosis.kind == "category":
-        return _read_levels(column, diagnosis.levels, unread), unread
+        return _read_levels(column, diagnosis, unread), unread
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object if column.hasnans else column.cat.categories.dtype)
     dtype = column.dtype
@@ -375,14 +381,25 @@ def _as_numbers(levels: _Levels, want: Want | None, decimal_comma: bool) -> _Att
     if settled:
         how[how == "thousands"] = ""
     _name_gaps(levels, values, how)
-    diagnosis = Diagnosis("number", decimal=decimal, unit=unit, odd=levels.odd(how, values))
     read = ~np.isnan(values)
+    texts = levels.texts[read]
+    diagnosis = Diagnosis(
+        "number",
+        decimal=decimal,
+        unit=unit,
+        grouped=_has(texts, _OTHER[decimal]) or not _has(texts, decimal),
+        odd=levels.odd(how, values),
+    )
     if levels.complete and read.all():
         values = _exact(levels.texts, values)
     fits = _numbers_fit(levels, values[read], how, want)
     if fits and want in (None, "label") and cells.all_whole(values[read]):
         fits = not any(_LEADING_ZERO.fullmatch(text) for text in levels.texts)  # codes
     return _Attempt(values, how, diagnosis, fits)
+
+
+def _has(texts: Iterable[object], mark: str) -> bool:
+    return any(mark in text for text in texts if isinstance(text, str))
 
 
 def _numbers_fit(levels: _Levels, known: np.ndarray, how: np.ndarray, want: Want | None) -> bool:
@@ -498,6 +515,9 @@ def _read_measures(column: pd.Series, diagnosis: Diagnosis, unread: Unread) -> p
     """Read a later column of objects as numbers, dates or durations."""
     codes, values = cells.distinct(column)
     later = _LATER[diagnosis.kind]
+    other = _OTHER[diagnosis.decimal]
+    # No cell has the decimal mark of the column, and some have another: 3.231 for 3,231, say.
+    changed = not (diagnosis.grouped or _has(values, diagnosis.decimal)) and _has(values, other)
     numbers = np.full(len(values) + 1, np.nan)  # the last one is that of missing cells
     counts = np.bincount(codes[codes >= 0], minlength=len(values))
     foreign = []
@@ -506,7 +526,8 @@ def _read_measures(column: pd.Series, diagnosis: Diagnosis, unread: Unread) -> p
         if cells.is_gap_among_measures(str(cell)):
             continue
         unread.known += int(count)
-        numbers[i] = later(cell, diagnosis, unread)
+        if not (changed and _has([cell], other)):
+            numbers[i] = later(cell, diagnosis, unread)
         if np.isnan(numbers[i]):
             foreign.append(value)
             unread.cells[str(cell)] += int(count)
@@ -557,6 +578,8 @@ def _foreign(column: pd.Series, value: object, diagnosis: Diagnosis) -> DataErro
     if diagnosis.kind == "date" and cells.date_separator(str(value)):
         order = {None: "none with the year last", True: "day first", False: "month first"}
         hint = f" Those were {order[diagnosis.day_first]}: write 2024-12-31 for 31 December."
+    elif _has([value], _OTHER[diagnosis.decimal]):
+        hint = f" Their decimal mark was {diagnosis.decimal!r}."
     elif diagnosis.unit:
         hint = f" Their unit was {diagnosis.unit!r}."
     return DataError(
@@ -565,13 +588,15 @@ def _foreign(column: pd.Series, value: object, diagnosis: Diagnosis) -> DataErro
     )
 
 
-def _read_levels(column: pd.Series, levels: Sequence[str], unread: Unread) -> pd.Series:
+def _read_levels(column: pd.Series, diagnosis: Diagnosis, unread: Unread) -> pd.Series:
     """Read a later column as categories."""
+    levels = diagnosis.levels
     if isinstance(column.dtype, pd.CategoricalDtype):
         codes, values = column.cat.codes.to_numpy(), list(column.cat.categories)
     else:
         codes, values = cells.distinct(column)
-    find, counts = _finder(levels), np.bincount(codes[codes >= 0], minlength=len(values))
+    find = _finder(levels, diagnosis.decimal)
+    counts = np.bincount(codes[codes >= 0], minlength=len(values))
     positions = np.full(len(values) + 1, -1)  # the last one is that of missing cells
     for i, (value, count) in enumerate(zip(values, counts, strict=True)):
         text = cells.name_of(value)
@@ -584,13 +609,13 @@ def _read_levels(column: pd.Series, levels: Sequence[str], unread: Unread) -> pd
     return pd.Series(cells_read, column.index, name=column.name)
 
 
-def _finder(levels: Sequence[str]) -> Callable[[str], int]:
+def _finder(levels: Sequence[str], decimal: Decimals) -> Callable[[str], int]:
     """Return a function that gives the position of a text among levels, -1 if it is none.
 
     A text is a level as it is; else without blanks around it; else as it looks; else as the truth
     value or the number that it says, where one level only says that too.
     """
-    keys = (str, str.strip, cells.tidy, _truth, _number)
+    keys = (str, str.strip, cells.tidy, _truth, _number, partial(_written_number, decimal=decimal))
     by_key = [_positions(levels, key) for key in keys]
     if not {True, False} <= by_key[3].keys():  # one truth value alone is a number
         by_key[3] = {}
@@ -619,3 +644,9 @@ def _number(text: str) -> int | float | None:
         return int(text) if text.lstrip("+-").isdecimal() else float(text)
     except ValueError:
         return None
+
+
+def _written_number(text: str, decimal: Decimals) -> float | None:
+    """Return the number of a text as a table writes it, ``2,00`` say; a level is named plainly."""
+    found = cells.read_number(cells.tidy(text), decimal)
+    return found.value if found and not (found.bound or found.unit) else None

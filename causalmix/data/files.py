@@ -226,6 +226,11 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
         except csv.Error as error:
             line = reader.line_num + n_before
             raise DataError(f"{path.name}, line {line}: {error}.") from error
+    if len(header) > 2 and sum(not tidy(name) for name in header) == len(header) - 1:
+        raise DataError(
+            f"{path.name}: the header names one of {len(header)} columns. If it is a title, remove "
+            "its line: names of columns come first."
+        )
     names = [tidy(name) or f"Unnamed: {i}" for i, name in enumerate(header)]
     columns = check_columns(names, path.name)
     frame = pd.DataFrame(rows, pd.Index(lines, name="line"), columns, dtype=object)
@@ -250,7 +255,8 @@ def _check_row(row: list[str], header: list[str], where: str, separator: str) ->
     if header and len(row) != len(header):
         raise DataError(
             f"{where}: {len(row)} cells, but the header has {len(header)} (separator "
-            f"{separator!r}). Add or remove cells, or quote those that contain the separator."
+            f"{separator!r}). Add or remove cells, or quote those that contain the separator. "
+            "If the first line is a title, remove it: names of columns come first."
         )
 
 

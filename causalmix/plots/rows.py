@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.dates import MONTHLY, AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
 from causalmix.data.backing import numpy_backed
@@ -93,6 +93,7 @@ def _show_dates(axis: Axis) -> None:
     limits = np.clip(axis.get_view_interval(), *date2num([date.min, date.max]))
     getattr(axis.axes, f"set_{axis.axis_name}lim")(limits)
     ticks = AutoDateLocator(minticks=2, maxticks=4)
+    ticks.intervald[MONTHLY] = [*ticks.intervald[MONTHLY], 12]  # of a range of two years
     axis.set(major_locator=ticks, major_formatter=ConciseDateFormatter(ticks))
 
 

@@ -81,7 +81,8 @@ class Folds:
         -------
         DataFrame
             A row a method, the least log-loss first: means over folds of `SCORES`, each with the
-            95 % interval ``_low`` to ``_high`` of a bootstrap of the rows within their folds.
+            95 % interval ``_low`` to ``_high`` of a bootstrap of the rows within their folds; for
+            ROC-AUC within folds and classes, so that no resample lacks a class.
         """
         rows = {}
         for name, proba in self.proba.items():
@@ -143,18 +144,29 @@ class Folds:
         parts = zip(self._folds(), self._counts, strict=True)
         return np.mean([counts @ values[part] / len(part) for part, counts in parts], axis=0)
 
+    @cached_property
+    def _counts_in_class(self) -> list[np.ndarray]:
+        """As `_counts`, each class with as many rows as it has: (N_AUC, n_fold) a fold."""
+        rng, found = np.random.default_rng(0), []
+        for part in self._folds():
+            counts = np.zeros((N_AUC, len(part)), dtype=np.int64)
+            for label in np.unique(self.y[part]):
+                own = np.flatnonzero(self.y[part] == label)
+                counts[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), N_AUC)
+            found.append(counts)
+        return found
+
     def _resampled_auc(self, proba: np.ndarray) -> np.ndarray:
         """Means over folds of the ROC-AUC of resamples (N_AUC,), without folds of one class."""
-        parts = zip(self._folds(), self._counts, strict=True)
-        return _mean_of_known(
-            [_auc_of_counts(self.y[part], proba[part], c[:N_AUC]) for part, c in parts], N_AUC
-        )
+        parts = zip(self._folds(), self._counts_in_class, strict=True)
+        values = [_auc_of_counts(self.y[part], proba[part], counts) for part, counts in parts]
+        return pd.DataFrame(values).mean().to_numpy()
 
 
 def _auc_of_counts(y: np.ndarray, proba: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """ROC-AUC (n_resamples,), one-vs-one, of rows that are in resamples so often.
 
-    NaN of a resample in which all rows are of one class.
+    Each class is in each resample. NaN where there is a single one.
     """
     found = []
     for a, b in permutations(np.unique(y), 2):
@@ -162,14 +174,8 @@ def _auc_of_counts(y: np.ndarray, proba: np.ndarray, counts: np.ndarray) -> np.n
         lead = proba[of_a, a][:, None] - proba[of_b, a]
         wins = (lead > 0) + 0.5 * (lead == 0)
         pairs = counts[:, of_a].sum(axis=1) * counts[:, of_b].sum(axis=1)
-        won = ((counts[:, of_a] @ wins) * counts[:, of_b]).sum(axis=1)
-        found.append(np.where(pairs > 0, won / np.maximum(pairs, 1), np.nan))
-    return _mean_of_known(found, len(counts))
-
-
-def _mean_of_known(values: list[np.ndarray], n: int) -> np.ndarray:
-    """Means (n,) over arrays (n,), leaving out what is NaN; NaN where all is."""
-    return pd.DataFrame(values, columns=range(n)).mean().to_numpy()
+        found.append(((counts[:, of_a] @ wins) * counts[:, of_b]).sum(axis=1) / pairs)
+    return np.mean(found, axis=0) if found else np.full(len(counts), np.nan)
 
 
 def evaluate_folds(
@@ -208,7 +214,9 @@ def evaluate_folds(
     counts = np.bincount(codes, minlength=len(y.cat.categories))
     alone = np.isin(codes, np.flatnonzero(counts == 1))
     others = np.flatnonzero(~alone)
-    n_folds = max(2, min(n_folds, int(counts[counts > 1].min())))
+    asked, least = n_folds, int(counts[counts > 1].min())
+    if (n_folds := max(2, min(asked, least))) < asked:
+        report(f"{n_folds} folds, not {asked}: the smallest class has {least} rows")
     fold = np.full(len(y), -1)
     proba = {
         name: np.full((len(y), len(counts)), np.nan)

@@ -18,7 +18,10 @@ from causalmix.data.diagnosis import Diagnosis
 from causalmix.data.files import SUFFIXES
 from causalmix.errors import CausalMixError
 
-_DATE = re.compile(r"(\d+)([-/.])\d+\2(\d+)(?:([ T])\d+:\d+(:\d+)?)?.*")
+_DATE = re.compile(
+    r"(\d+)([-/.])\d+\2(\d+)"
+    r"(?:([ T])\d+:\d+(:\d+)?.*?( ?(?:Z|UTC|GMT|([+-])(\d{2}):?(\d{2})?))?)?"
+)
 _MOST_DECIMALS = 6
 _BELOW = (
     "<",
@@ -204,11 +207,11 @@ def _written(
     if not is_text(like):
         whole = pd.api.types.is_integer_dtype(like.dtype)
         return _as(made.round().astype("Int64") if whole else made, like)
-    return _with_bounds(made, _decimals(like, diagnosis.decimal), cells, diagnosis, rng)
+    return _with_bounds(made, _number_format(like, diagnosis.decimal), cells, diagnosis, rng)
 
 
-def _numbers(made: pd.Series, decimals: int, diagnosis: Diagnosis) -> pd.Series:
-    text = made.map(lambda value: None if pd.isna(value) else f"{value:.{decimals}f}")
+def _numbers(made: pd.Series, form: str, diagnosis: Diagnosis) -> pd.Series:
+    text = made.map(lambda value: None if pd.isna(value) else format(value, form))
     if diagnosis.decimal == ",":
         text = text.str.replace(".", ",")
     if diagnosis.unit:
@@ -218,7 +221,7 @@ def _numbers(made: pd.Series, decimals: int, diagnosis: Diagnosis) -> pd.Series:
 
 def _with_bounds(
     made: pd.Series,
-    decimals: int,
+    form: str,
     cells: pd.Series,
     diagnosis: Diagnosis,
     rng: np.random.Generator,
@@ -227,12 +230,12 @@ def _with_bounds(
     counts = cells.dropna().map(lambda cell: tidy(str(cell))).value_counts()
     numbers = {cell: read_number(cell, diagnosis.decimal) for cell in counts.index}
     numbers = {cell: n for cell, n in numbers.items() if n and n.unit in ("", diagnosis.unit)}
-    plain = _numbers(made, decimals, diagnosis)
+    plain = _numbers(made, form, diagnosis)
     text = plain.copy()
     ends = {(n.value, _is_below(cell)) for cell, n in numbers.items() if n.bound}
     # Of "<5" and "<2", a 2 is the second.
     for value, below in sorted(ends, key=lambda end: -end[0] if end[1] else end[0]):
-        (measured,) = _numbers(pd.Series([value]), decimals, diagnosis)
+        (measured,) = _numbers(pd.Series([value]), form, diagnosis)
         shares = {
             cell: counts[cell]
             for cell, n in numbers.items()
@@ -259,7 +262,8 @@ def _moments(days: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Serie
         return _as(pd.to_timedelta(days, unit="D"), like)
     moments = pd.Series(moments_of(days), days.index, name=days.name)
     if is_text(like):
-        return moments.dt.strftime(_date_format(like, diagnosis))
+        form, ahead = _date_format(like, diagnosis)
+        return (moments + np.timedelta64(ahead, "m")).dt.strftime(form)
     if like.dtype == object:  # of dates without a time
         return moments.dt.date
     if isinstance(like.dtype, pd.DatetimeTZDtype):
@@ -267,16 +271,28 @@ def _moments(days: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Serie
     return _as(moments, like)
 
 
-def _decimals(like: pd.Series, decimal: str) -> int:
-    """Most digits behind the point that a cell has."""
-    digits = like.dropna().astype(str).str.extract(rf"\d{re.escape(decimal)}(\d+)")[0].dropna()
-    return min(int(digits.str.len().max()), _MOST_DECIMALS) if len(digits) else 0
+def _number_format(like: pd.Series, decimal: str) -> str:
+    """Format with the most digits that a cell has: behind the point, or of a power of ten."""
+    texts = like.dropna().astype(str)
+    digits = texts.str.extract(rf"{re.escape(decimal)}(\d+)")[0].fillna("")
+    powers = texts.str.contains(r"\d[eE][+-]?\d")
+    if len(texts) and powers.all():
+        return f".{digits.str.len().max()}e"
+    if powers.any():
+        known = texts.str.replace(r"[eE].*|\D", "", regex=True).str.lstrip("0")
+        return f".{max(known.str.len().max(), 1)}g"
+    # What is shown of a fraction that begins with zeros are the digits behind them.
+    zeros = (digits.str.len() - digits.str.lstrip("0").str.len()).where(digits.str.strip("0") != "")
+    most = _MOST_DECIMALS + int(zeros.max() if zeros.notna().any() else 0)
+    return f".{min(int(digits.str.len().max() or 0), most)}f"
 
 
-def _date_format(like: pd.Series, diagnosis: Diagnosis) -> str:
+def _date_format(like: pd.Series, diagnosis: Diagnosis) -> tuple[str, int]:
+    """Format of the first date, with its zone, and by how many minutes that is ahead of UTC."""
     found = next(m for cell in like.dropna() if (m := _DATE.fullmatch(str(cell).strip())))
-    first, separator, last, before_time, seconds = found.groups()
+    first, separator, last, before_time, seconds, zone, sign, hours, minutes = found.groups()
+    ahead = int(f"{sign or ''}{60 * int(hours or 0) + int(minutes or 0)}")
     parts = ["%d", "%m"] if diagnosis.day_first else ["%m", "%d"]
     parts = ["%Y", "%m", "%d"] if len(first) == 4 else [*parts, "%Y" if len(last) == 4 else "%y"]
-    time = f"{before_time}%H:%M{':%S' if seconds else ''}" if before_time else ""
-    return separator.join(parts) + time
+    time = f"{before_time}%H:%M{':%S' if seconds else ''}{zone or ''}" if before_time else ""
+    return separator.join(parts) + time, ahead

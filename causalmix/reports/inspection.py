@@ -81,7 +81,8 @@ class Inspection:
 
     def __str__(self) -> str:
         shown = self.shown()
-        lines = [list(shown), *shown.astype(str).itertuples(index=False)]
+        rows = [list(shown), *shown.astype(str).itertuples(index=False)]
+        lines = [[" ".join(cell.split()) for cell in row] for row in rows]  # a name may hold breaks
         widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
         table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
         head = f"{self.name}: {self.n_rows} rows, {len(self.columns)} columns"

@@ -305,6 +305,29 @@ def test_durations_are_not_confused_with_numbers():
         diagnose(column.rename("x"), want="date")
 
 
+def test_levels_are_found_as_the_table_writes_them():
+    for texts, comma in ((["1,00", "2,00"], True), (["1.00", "2.00"], False), (["1", "2"], False)):
+        column = pd.Series(texts * 9, name="x")
+        learned, diagnoses = clean_columns(
+            column.to_frame(), categorical=["x"], decimal_comma=comma
+        )
+        again, unread = read(column, diagnoses["x"])
+        assert not unread.cells
+        assert again.tolist() == learned["x"].tolist()
+        assert read(pd.Series([2.0, "2"], dtype=object), diagnoses["x"])[0].tolist() == ["2", "2"]
+
+
+def test_numbers_with_another_decimal_mark_are_not_multiplied():
+    commas, points = ["3,231", "0,701", "12,5"], ["3.231", "0.701", "12.5"]
+    for learned, new, mark in ((commas, points, ","), (points, commas, ".")):
+        with pytest.raises(DataError, match=f"Their decimal mark was '{mark}'"):
+            later(learned, new)
+        assert later(learned, learned)[0] == [3.231, 0.701, 12.5]
+    # The column's own mark beside them, or in the column that was learned: thousands.
+    assert later(commas, ["1.234", "0,5"])[0] == [1234, 0.5]
+    assert later(["1.234,5", "0,5"], ["1.234", "2"])[0] == [1234, 2]
+
+
 def test_later_numbers():
     column = ["1,5", "2,5", "3,5 kg"]
     cells = ["1.234", "2,5", 1.234, "<5", "7 kg", "n.a.", "#N/A", None]

@@ -40,6 +40,8 @@ def test_axes_of_dates_have_dates_for_ticks(visits):
     pair = plot_pairs(rows[["admitted", "stay"]], {"again": rows[["admitted", "stay"]]}).axes[0]
     dated = [axis for axis in (pair.xaxis, pair.yaxis) if axis.get_label_text() == "admitted"]
     assert isinstance(dated[0].get_major_formatter(), mdates.ConciseDateFormatter)
+    days = pd.DataFrame({"day": pd.date_range("2024-01-02", "2025-10-25", 40)})
+    plot_marginals(days, {"again": days}).canvas.draw()  # of two years, without a warning
     low, high = dated[0].get_view_interval()
     assert low < mdates.date2num(np.datetime64("2023-01-01")) < high
 

@@ -367,6 +367,15 @@ def test_a_resample_without_the_rarer_class_is_left_out(rarer):
     assert scores.loc[TUNED, ["auc", "auc_low", "auc_high"]].tolist() == [1, 1, 1]
 
 
+def test_the_interval_of_an_auc_is_of_the_mean_over_all_pairs_of_classes():
+    """Two classes are told apart, the third, of one row a fold, is not."""
+    y = np.tile(np.repeat([0, 1, 2], [19, 18, 1]), 2)
+    proba = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.45, 0.45, 0.1]])[y]
+    folds = Folds(("a", "b", "c"), y, np.repeat([0, 1], 38), {TUNED: proba, BEFORE: proba}, 2)
+    row = folds.scores().loc[TUNED]
+    assert row["auc_low"] <= row["auc"] <= row["auc_high"] < 0.9
+
+
 def test_the_verdict_is_that_of_the_interval(patients):
     fit = fit_table(patients, "home", config={"steps": 0}, time_limit=0.001)
     expected = {0.3: "helped", -0.3: "harmed", 0.0: "no difference found"}
