@@ -31,7 +31,8 @@ class DegenerateGaussianScore:
     It is c/2 (log det Σ_X + log det Σ_Z − log det Σ_XZ) − log(n)/2 dim(X) dim(Z), on the
     dimensions of the test: half of the statistic of X ⊥ Z, less the penalty. With n in the place
     of Bartlett's c = n − 1 − (dim(X) + dim(Z) + 1)/2, as the BIC has it, many parents explain
-    much by chance where rows are few, and graphs become far too dense.
+    much by chance where rows are few, and graphs become far too dense. Because of c the score is
+    not quite the same for graphs of one equivalence class.
 
     Parameters
     ----------

@@ -39,9 +39,9 @@ RATES = {"all": 3e-5, "columns": 1e-4, "vectors": 1e-3}
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "be at least 1": (
         lambda value: value >= 1,
-        "tasks_per_step rows_per_task n_synthetic n_synthetic_val validate_every patience",
+        "tasks_per_step rows_per_task n_synthetic validate_every patience",
     ),
-    "be at least 2": (lambda value: value >= 2, "n_splits"),
+    "be at least 2": (lambda value: value >= 2, "n_splits n_synthetic_val"),
     "be positive": (lambda value: value > 0, "learning_rate clip_norm time_limit"),
     "not be negative": (lambda value: value >= 0, "steps warmup_steps weight_decay"),
     "lie in (0, 1)": (lambda value: 0 < value < 1, "query_share"),
@@ -109,8 +109,8 @@ class FinetuneConfig:
         default what whole synthetic tasks leave of one half: a quarter with a generator, a half
         without.
     schedule : {"constant", "decaying", "synthetic_first"}, default="constant"
-        How the three shares go over the steps: as they are, falling linearly to nothing, or as
-        they are in the first half and real rows only in the second.
+        How the shares of synthetic rows and tasks, not `rehearsal`, go over the steps: as they
+        are, falling linearly to nothing, or as they are in the first half and none in the second.
     n_synthetic : int, default=1000
         Size of the pool of synthetic rows.
     fresh_rows : bool, default=False
@@ -130,7 +130,7 @@ class FinetuneConfig:
         goes by the sign of the gain and 1 tests nothing. See
         `causalmix.finetuning.stopping.choose`.
     n_synthetic_val : int, default=300
-        Synthetic validation rows of the rule ``"augmented"``.
+        Synthetic validation rows of the rule ``"augmented"``, 2 or more.
     n_splits : int, default=3
         Splits of the rule ``"repeated_splits"``; the time grows in proportion.
     time_limit : float, optional

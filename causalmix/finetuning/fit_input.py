@@ -20,7 +20,7 @@ from causalmix.data.columns import listed
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.files import check_columns
 from causalmix.data.splitting import holdout_split
-from causalmix.errors import CausalMixError, DataError, check_name, check_seed
+from causalmix.errors import CausalMixError, DataError, check_name, check_seed, check_type
 from causalmix.finetuning.config import FinetuneConfig
 from causalmix.generation.registry import GENERATORS, Generator, make_generator
 
@@ -143,6 +143,8 @@ def seeded_generator(
         If there are options for no generator.
     """
     options = dict(options or {})
+    for key in options:
+        check_type("a name in generator_options", key, "str")
     if name is None:
         if options:
             raise CausalMixError(
@@ -211,7 +213,10 @@ def read_frame(
         names = check_columns(list(X.columns), "X")
         if not reset:
             X = _in_order_of_fit(estimator, X, names, list(columns))
-        validate_data(estimator, X, skip_check_array=True, reset=reset)
+        named = all(isinstance(name, str) for name in X.columns)
+        # scikit-learn takes no names of several types, and remembers none that are no text.
+        seen = X if named else X.set_axis(range(X.shape[1]), axis=1)
+        validate_data(estimator, seen, skip_check_array=True, reset=reset)
         if X.empty:
             raise DataError(
                 f"X has {X.shape[0]} rows and {X.shape[1]} columns (shape={X.shape}); a "

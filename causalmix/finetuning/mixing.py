@@ -139,7 +139,7 @@ def task_shape(
     if made > 0:
         limits.append(int(n_made / made + 1e-9))
     size = max(min(limits), n_classes + 1)
-    query = max(round(size * config.query_share), 1)
+    query = min(max(round(size * config.query_share), 1), size - n_classes)
     query_made = min(round(query * in_query), n_made)
     context_real = round((size - query) * (1 - in_context))
     context_real = min(max(context_real, n_classes), n_real - 1)

@@ -122,10 +122,11 @@ def synthetic_weight(history: pd.DataFrame) -> float:
 
     On real rows the gain of a step is unbiased with standard error :math:`\sigma`; on synthetic
     rows it has little sampling error, but the bias of the model they come from. How large that
-    bias is shows in the discrepancy of the two curves: its mean square in units of
-    :math:`\sigma^2` is :math:`\rho`, about 1 if chance alone parts the curves. As the points of a
-    curve move together, :math:`\rho` has about one degree of freedom; it counts as much as one
-    more observation of size 1. With a bias of variance :math:`\rho\sigma^2` the weights inverse
+    bias is shows in the discrepancy of the two curves: its mean square in units of its own
+    variance, the sum of those of both gains, is :math:`\rho`, about 1 if chance alone parts the
+    curves. As the points of a curve move together, :math:`\rho` has about one degree of freedom; it
+    counts as much as one more observation of size 1. With a bias of variance
+    :math:`\rho\sigma^2` the weights inverse
     to the variances are :math:`1/(1+\rho)` for synthetic and :math:`\rho/(1+\rho)` for real rows.
 
     Parameters

@@ -271,7 +271,7 @@ def limit_time(generator: Generator, seconds: float) -> Generator:
     return limited
 
 
-def make_generator(name: str, *, purified: bool = False, **options: Any) -> Generator:
+def make_generator(name: str, /, *, purified: bool = False, **options: Any) -> Generator:
     """Return a new generator.
 
     Parameters

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from tabpfn.architectures import ARCHITECTURES
 from tabpfn.checkpoint import Checkpoint, save_as_safetensors
 
@@ -186,7 +185,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "it once with tabpfn.checkpoint.save_as_safetensors("
             "torch.load(FILE, weights_only=False), NEW_FILE) and load the new file."
         ) from error
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # whatever a reader stumbles over in a damaged file
         raise CheckpointError(
             f"{path.name} cannot be read as a checkpoint; it may be truncated. "
             f"Get the file again. ({str(error).splitlines()[0] if str(error) else 'empty file'})"
@@ -199,4 +198,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     missing = [key for key in ("state_dict", "config") if not isinstance(parts.get(key), Mapping)]
     if missing:
         raise CheckpointError(f"{path.name} is no checkpoint: it lacks {' and '.join(missing)}.")
+    weights = parts["state_dict"].items()
+    if not all(isinstance(k, str) and isinstance(w, torch.Tensor) for k, w in weights):
+        raise CheckpointError(f"{path.name} is no checkpoint: state_dict must hold named tensors.")
+    if not isinstance(parts.get("architecture_name", ""), str | None):
+        raise CheckpointError(f"{path.name} is no checkpoint: architecture_name must be text.")
     return checkpoint

@@ -752,6 +752,22 @@ def test_parameters_that_json_cannot_hold_are_named(table, tmp_path):
 # Columns at prediction
 
 
+@pytest.mark.parametrize("names", [["a", 1, 2.5], [True, "b", "c"], [("a", 1), "b", 0]])
+def test_names_of_several_types_are_found_by_their_text(names, tmp_path):
+    values = np.random.default_rng(0).normal(size=(30, 3))
+    X = pd.DataFrame(values, columns=pd.Index(names, dtype=object, tupleize_cols=False))
+    classifier = tiny(steps=0, generator=None).fit(X, values[:, 0] > 0)
+    expected = classifier.predict_proba(X)
+    again = CausalMixClassifier.load(classifier.save(tmp_path / "m"), device="cpu")
+    np.testing.assert_array_equal(again.predict_proba(X[X.columns[::-1]]), expected)
+
+
+@pytest.mark.parametrize("options", [{1: 1}, {"name": "copula"}])
+def test_names_of_options_are_checked(options, table):
+    with pytest.raises(CausalMixError, match=r"generator_options must be|option 'name'"):
+        tiny(generator="mixup", generator_options=options).fit(*table)
+
+
 def test_columns_are_found_by_name_and_others_ignored(fitted, table):
     X, _ = table
     expected = fitted.predict_proba(X)

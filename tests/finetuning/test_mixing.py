@@ -79,6 +79,15 @@ def test_no_more_synthetic_rows_are_asked_for_than_there_are():
     assert 70 < shape.context_made + shape.query_made <= 75
 
 
+@pytest.mark.parametrize(("size", "query", "n_classes"), [(5, 0.9, 3), (10, 0.25, 9), (4, 0.5, 2)])
+def test_tasks_have_no_more_rows_than_they_may(size, query, n_classes):
+    config = FinetuneConfig(rows_per_task=size, query_share=query, synthetic_tasks=0)
+    shape = task_shape(config, n_real=100, n_made=0, n_classes=n_classes, progress=0.0)
+    assert shape.context_real + shape.query_real == size
+    assert shape.context_real >= n_classes
+    assert shape.query_real >= 1
+
+
 def test_without_synthetic_rows_all_real_ones_are_used():
     shape = task_shape(FinetuneConfig(), n_real=40, n_made=0, n_classes=3, progress=0.0)
     assert shape.context_real + shape.query_real == 40

@@ -293,6 +293,24 @@ def test_damaged_files_are_named(suffix, tmp_path):
             load_tfm(path)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architecture_name": ["tabpfn_v2"]},
+        {"state_dict": {"weights": "x"}},
+        {"state_dict": {1: torch.zeros(1)}},
+    ],
+)
+def test_files_of_another_content_are_named(tmp_path, changes):
+    path = write_official("tabpfn_v2", tmp_path)
+    torch.save(torch.load(path, weights_only=True) | changes, path)
+    with pytest.raises(CheckpointError, match="is no checkpoint: "):
+        load_tfm(path)
+    path.write_bytes(b"hello world")
+    with pytest.raises(CheckpointError):
+        load_tfm(path)
+
+
 class _Intruder:
     """Writes a file when it is unpickled."""
 
