@@ -167,6 +167,10 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, bool]]:
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
     frame.columns = check_columns(list(frame.columns), path.name)
+    # Arrow keeps categories of text; that of numbers stands in pandas' own notes.
+    notes = (table.schema.pandas_metadata or {}).get("columns", [])
+    stated = {str(each["name"]) for each in notes if each["pandas_type"] == "categorical"}
+    frame = frame.astype(dict.fromkeys(stated & set(frame), "category"))
     typed = any(isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes)
     return frame.reset_index(drop=True), {"typed": typed}
 

@@ -311,23 +311,25 @@ def _measure(value: float, found: Diagnosis) -> str:
 
 
 def _sentinels(X: pd.DataFrame, diagnoses: Mapping[str, Diagnosis]) -> list[str]:
-    """Name numbers that look like a mark for a missing value."""
+    """Name numbers and dates that look like a mark for a missing value."""
     found = []
     for name in X.select_dtypes("number"):
         known = X[name].dropna()
-        if diagnoses[name].kind != "number" or known.nunique() < 3:
+        if (kind := diagnoses[name].kind) not in ("number", "date") or known.nunique() < 3:
             continue
         counts = known.value_counts()
         for end in (known.min(), known.max()):
             others = known[known != end]
             apart = np.abs(others - end).min() > np.ptp(others)
-            only_negative = end < 0 <= others.min()
-            if counts[end] > 1 and _SENTINEL.fullmatch(f"{end:g}") and (apart or only_negative):
-                found.append(f"{quoted(name)} ({end:g} in {counts[end]} rows)")
+            only_negative = kind == "number" and end < 0 <= others.min()
+            is_mark = kind == "date" or _SENTINEL.fullmatch(f"{end:g}")
+            if counts[end] > 1 and is_mark and (apart or only_negative):
+                shown = _measure(end, diagnoses[name])
+                found.append(f"{quoted(name)} ({shown} in {counts[end]} rows)")
     if not found:
         return []
     return [
-        "Numbers that may stand for missing values, far from the others: "
+        "Values that may stand for missing values, far from the others: "
         f"{', '.join(found)}. Leave those cells empty if they do."
     ]
 

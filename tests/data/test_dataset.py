@@ -239,12 +239,17 @@ def test_csv_and_parquet_without_categories_agree(tmp_path):
 
 def test_parquet_with_categories_states_its_types(tmp_path):
     frame = pd.DataFrame(
-        {3: [0, 1, 1, 0], "size": pd.Categorical(list("abba")), "target": [True, False, True, True]}
+        {
+            3: [0, 1, 1, 0],
+            "size": pd.Categorical(list("abba")),
+            "stage": pd.Categorical([1, 3, 2, 2]),
+            "target": [True, False, True, True],
+        }
     )
     frame.columns = frame.columns.astype(str)
     frame.to_parquet(tmp_path / "table.parquet")
     dataset = load_dataset(str(tmp_path / "table.parquet"))
-    assert dataset.categorical == ("size",)
+    assert dataset.categorical == ("size", "stage")
     assert dataset.class_names == ("False", "True")
 
 

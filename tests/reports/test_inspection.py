@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,3 +108,10 @@ def test_the_command_prints_it_and_mistakes_are_one_sentence(faulty, tmp_path):
         inspect_table(faulty, "y", drop=["nothing"])
     with pytest.raises(DataError, match="no rows"):
         inspect_table(faulty[:0])
+
+
+def test_dates_that_stand_for_none_and_broken_names_are_shown():
+    days = [*pd.date_range("2024-01-01", periods=30).strftime("%Y-%m-%d"), *["9999-12-31"] * 3]
+    found = inspect_table(pd.DataFrame({"valid\nuntil": days, "x": np.arange(33.0) % 7}))
+    assert "until' (9999-12-31 in 3 rows). Leave those cells empty" in str(found)
+    assert re.search(r"^valid until +date", str(found), re.M)
