@@ -314,6 +314,8 @@ class _Game:
             )
         # A kill may have come between a round's results and its state.
         self.rounds = game["rounds"][: self.run.step // self.config.steps_per_round]
+        if not (self.folder / "model.safetensors").exists():
+            self._write()
 
     def play_round(self, producers: int, workers: int) -> None:
         """Measure, move the prior, train, and keep the weights or not."""
