@@ -385,7 +385,7 @@ def compare_csuite(rows: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         the repetitions of each).
     """
     reference, records = _published_scores(published), []
-    scored = rows[rows["method"] != REAL]
+    scored = rows[rows["method"] != REAL].sort_values(["dataset", "repetition"], kind="stable")
     scored = scored.assign(nnaa_distance=(scored["nnaa"] - 0.5).abs())
     groups = ["n_train", "graph", "method"]
     for key, group in scored.groupby(groups):

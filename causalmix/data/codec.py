@@ -199,12 +199,14 @@ def is_number(dtype: np.dtype) -> bool:
 
 
 def check_columns_differ(frame: pd.DataFrame) -> None:
-    """Raise DataError if this is no table, or has a name of a column twice."""
+    """Raise DataError if this is no table, or names columns twice or by several levels."""
     if not isinstance(frame, pd.DataFrame):
         raise DataError(f"A pandas DataFrame is needed, not {type(frame).__name__}.")
     if not frame.columns.is_unique:
         name = frame.columns[frame.columns.duplicated()][0]
         raise DataError(f"Column {quoted(name)} appears more than once; rename or drop one.")
+    if frame.columns.nlevels > 1:
+        raise DataError("Columns have names of several levels; join each to one, as 'a b'.")
 
 
 def check_table(frame: pd.DataFrame) -> None:
@@ -222,8 +224,6 @@ def check_table(frame: pd.DataFrame) -> None:
         with.
     """
     check_columns_differ(frame)
-    if frame.columns.nlevels > 1:
-        raise DataError("Columns have names of several levels; join each to one, as 'a b'.")
     if frame.empty:
         raise DataError(
             f"The table has {frame.shape[0]} rows and {frame.shape[1]} columns; "

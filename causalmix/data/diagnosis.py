@@ -578,7 +578,7 @@ def _foreign(column: pd.Series, value: object, diagnosis: Diagnosis) -> DataErro
     if diagnosis.kind == "date" and cells.date_separator(str(value)):
         order = {None: "none with the year last", True: "day first", False: "month first"}
         hint = f" Those were {order[diagnosis.day_first]}: write 2024-12-31 for 31 December."
-    elif _has([value], _OTHER[diagnosis.decimal]):
+    elif diagnosis.kind == "number" and _has([value], _OTHER[diagnosis.decimal]):
         hint = f" Their decimal mark was {diagnosis.decimal!r}."
     elif diagnosis.unit:
         hint = f" Their unit was {diagnosis.unit!r}."

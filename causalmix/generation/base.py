@@ -97,9 +97,12 @@ class TableGenerator(ABC):
             drawn[name] = as_it_was(drawn[name], dtype)
         return drawn, y
 
-    def _check_draw(self, n: int, seed: int) -> None:
+    def _check_fitted(self) -> None:
         if not hasattr(self, "target_"):
             raise CausalMixError("The generator is not fitted; call fit(X, y) before sample.")
+
+    def _check_draw(self, n: int, seed: int) -> None:
+        self._check_fitted()
         check_whole(n, 1, "n")
         check_seed(seed)
 
@@ -186,7 +189,8 @@ def _check(X: pd.DataFrame, y: pd.Series) -> None:
     if len(X) != len(y):
         raise DataError(f"X has {len(X)} rows and y {len(y)}; they must have the same.")
     check_table(X)
-    check_table(y.to_frame("target" if y.name is None else y.name))
+    # As objects: classes may be numbers too large or too alike to be computed with.
+    check_table(y.astype(object).to_frame("target" if y.name is None else str(y.name)))
     if X.columns.hasnans:
         raise DataError("A column of X has no name; name it or drop it.")
     if y.isna().any():

@@ -145,7 +145,7 @@ class Purified(WrappingGenerator):
             label's lift falls short of `least_lift` (a share of it), and of how far the row is on
             its way from the least distance to a copy.
         """
-        self._check_draw(max(len(X), 1), 0)
+        self._check_fitted()
         X, y = numpy_backed(X), numpy_backed(y)
         rows = with_target(X, y.astype(object), self.target_)
         faults = 4.0 * out_of_support(self._records, rows)

@@ -38,6 +38,7 @@ from causalmix.publishing.headline import (
     describe_progress,
     share_of_three,
 )
+from causalmix.publishing.markdown import signed
 
 SMALL = 500  # tables of fewer rows are those that the first trials of fine-tuning ran on
 
@@ -130,10 +131,10 @@ def _evidence(store: Store, results: Path, asked: pd.DataFrame, ours: pd.DataFra
 
 def _by_t(rows: pd.DataFrame) -> str:
     shown = (
-        f"{SCORE_NAMES[row.score]} [{row.t_low:+.4f}, {row.t_high:+.4f}]".replace("[-", "[−")
+        f"{SCORE_NAMES[row.score]} [{signed(row.t_low, 4)}, {signed(row.t_high, 4)}]"
         for row in rows.itertuples()
     )
-    return f"By t: {', '.join(shown)}.".replace(", -", ", −")
+    return f"By t: {', '.join(shown)}."
 
 
 def _harm(runs: pd.DataFrame, asked: pd.DataFrame, ours: pd.DataFrame) -> str:

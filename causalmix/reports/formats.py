@@ -274,9 +274,11 @@ def _moments(days: pd.Series, like: pd.Series, diagnosis: Diagnosis) -> pd.Serie
 def _number_format(like: pd.Series, decimal: str) -> str:
     """Format with the most digits that a cell has: behind the point, or of a power of ten."""
     texts = like.dropna().astype(str)
+    if texts.empty:
+        return ".0f"
     digits = texts.str.extract(rf"{re.escape(decimal)}(\d+)")[0].fillna("")
     powers = texts.str.contains(r"\d[eE][+-]?\d")
-    if len(texts) and powers.all():
+    if powers.all():
         return f".{digits.str.len().max()}e"
     if powers.any():
         known = texts.str.replace(r"[eE].*|\D", "", regex=True).str.lstrip("0")
@@ -284,7 +286,7 @@ def _number_format(like: pd.Series, decimal: str) -> str:
     # What is shown of a fraction that begins with zeros are the digits behind them.
     zeros = (digits.str.len() - digits.str.lstrip("0").str.len()).where(digits.str.strip("0") != "")
     most = _MOST_DECIMALS + int(zeros.max() if zeros.notna().any() else 0)
-    return f".{min(int(digits.str.len().max() or 0), most)}f"
+    return f".{min(digits.str.len().max(), most)}f"
 
 
 def _date_format(like: pd.Series, diagnosis: Diagnosis) -> tuple[str, int]:

@@ -329,7 +329,7 @@ def _sentinels(X: pd.DataFrame, diagnoses: Mapping[str, Diagnosis]) -> list[str]
     if not found:
         return []
     return [
-        "Values that may stand for missing values, far from the others: "
+        "Numbers and dates that may stand for missing values, far from the others: "
         f"{', '.join(found)}. Leave those cells empty if they do."
     ]
 

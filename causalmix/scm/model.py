@@ -14,7 +14,7 @@ from dowhy import gcm
 from dowhy.gcm.causal_models import PARENTS_DURING_FIT
 from dowhy.graph import get_ordered_predecessors
 
-from causalmix.data.codec import TableCodec, check_table, names_as_text
+from causalmix.data.codec import TableCodec, check_columns_differ, names_as_text
 from causalmix.data.numpy_seed import numpy_seed
 from causalmix.data.own_settings import own_settings
 from causalmix.discovery.knowledge import check_acyclic
@@ -395,7 +395,7 @@ class StructuralCausalModel:
 
 
 def _check_columns(dag: nx.DiGraph, data: pd.DataFrame) -> None:
-    check_table(data)
+    check_columns_differ(data)
     no_column = [str(node) for node in dag if node not in data.columns]
     no_node = [str(name) for name in data.columns if name not in dag]
     if no_column:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import struct
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from tabpfn.architectures import ARCHITECTURES
 from tabpfn.checkpoint import Checkpoint, save_as_safetensors
 
@@ -30,6 +32,11 @@ OTHERS = {
 of the same name, and how the package is installed."""
 
 _MOST_BUCKETS = 10**6  # of a regression's distribution, which has 5,000
+# What readers stumble over in a damaged file.
+_UNREADABLE = (
+    *(SafetensorError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError),
+    *(AttributeError, struct.error),
+)
 _SPARE_BYTES = 2**28  # of tables that a network computes for itself
 
 
@@ -185,7 +192,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "it once with tabpfn.checkpoint.save_as_safetensors("
             "torch.load(FILE, weights_only=False), NEW_FILE) and load the new file."
         ) from error
-    except Exception as error:  # whatever a reader stumbles over in a damaged file
+    except _UNREADABLE as error:
         raise CheckpointError(
             f"{path.name} cannot be read as a checkpoint; it may be truncated. "
             f"Get the file again. ({str(error).splitlines()[0] if str(error) else 'empty file'})"

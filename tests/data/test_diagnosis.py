@@ -323,6 +323,11 @@ def test_numbers_with_another_decimal_mark_are_not_multiplied():
         with pytest.raises(DataError, match=f"Their decimal mark was '{mark}'"):
             later(learned, new)
         assert later(learned, learned)[0] == [3.231, 0.701, 12.5]
+    for kind, text in (("number", "many"), ("date", "March 3, 2024")):  # nor is it hinted at
+        column = {"number": points, "date": ["2024-01-01", "2024-02-02"]}[kind]
+        with pytest.raises(DataError, match="now holds") as told:
+            later(column, [text])
+        assert "decimal mark" not in str(told.value)
     # The column's own mark beside them, or in the column that was learned: thousands.
     assert later(commas, ["1.234", "0,5"])[0] == [1234, 0.5]
     assert later(["1.234,5", "0,5"], ["1.234", "2"])[0] == [1234, 2]

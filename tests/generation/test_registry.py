@@ -310,6 +310,10 @@ def test_errors_name_what_is_wrong(name):
         quick(name).fit(X[:0], y[:0])
     with pytest.raises(DataError, match="'target' is missing in 1 rows"):
         quick(name).fit(X, y.where(np.arange(60) > 0))
+    near = pd.Series(
+        np.where(y == y.iloc[0], 2**60, 2**60 + 1), name=("a", 1)
+    )  # classes, no numbers
+    assert set(quick(name).fit(X, near).sample(40, 0)[1]) <= {2**60, 2**60 + 1}
     with pytest.raises(DataError, match="'target' holds values of type list"):
         quick(name).fit(X, pd.Series([[1], [2]] * 30))
     with pytest.raises(DataError, match="infinities"):

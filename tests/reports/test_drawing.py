@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from causalmix.cli import main
-from causalmix.data.diagnosis import diagnose
+from causalmix.data.diagnosis import Diagnosis, diagnose
 from causalmix.errors import CausalMixError
 from causalmix.reports.drawing import generate_table
 from causalmix.reports.formats import written_like
@@ -207,6 +207,11 @@ def test_values_are_written_like_others(cells, made, written):
     if written is None:
         written = list(pd.to_datetime(["1970-01-01", "1970-01-02"]))
     assert [None if pd.isna(value) else value for value in result] == written
+
+
+def test_numbers_are_written_where_no_cell_shows_how():
+    like = pd.Series([None, None], dtype=object)
+    assert list(written_like(pd.Series([1.4, 2.6]), like, Diagnosis("number"))) == ["1", "3"]
 
 
 def test_a_bound_is_written_in_the_share_of_the_cells_at_it():
