@@ -68,6 +68,8 @@ _NOTES = {
     "month first": "Read dates month first (1/2 as 2 January), which no cell settles: {}. If "
     "the day comes first, write the year first, or points for slashes.",
     "odd": "Read odd cells of columns of numbers or dates: {}.",
+    "marker": "Took markers among categories for missing values: {}. If one is a category of its "
+    "own, write it in other words, such as 'none'.",
 }
 
 _ID_NAME = re.compile(
@@ -302,8 +304,15 @@ def notes_on(diagnoses: Mapping[str, Diagnosis]) -> list[str]:
         if each.assumed:
             said["day first" if each.day_first else "month first"].append(quoted(name))
         if each.odd:
-            said["unread" if each.odd[0].kind == "unread" else "odd"].append(odd)
+            said[_kind_of_note(each)].append(odd)
     return [_NOTES[kind].format(_joined(names)) for kind, names in said.items() if names]
+
+
+def _kind_of_note(diagnosis: Diagnosis) -> str:
+    kinds = {odd.kind for odd in diagnosis.odd}
+    if kinds == {"gap"} and diagnosis.kind == "category":
+        return "marker"
+    return "unread" if "unread" in kinds else "odd"
 
 
 def _wanted_types(
@@ -331,7 +340,7 @@ def _reason_to_drop(
     if want:
         return ""
     if diagnosis.kind == "text" and hardly_repeats(values):
-        return "mixed" if diagnosis.odd else "text"
+        return "mixed" if any(odd.kind == "unread" for odd in diagnosis.odd) else "text"
     if diagnosis.kind == "number" and numbers_rows(values, first=first):
         return "identifier"
     return ""

@@ -41,13 +41,14 @@ _EXAMPLES = 3
 _MANY = 10  # distinct numbers or dates, of which a column of text is said to have almost been one
 _LEADING_ZERO = re.compile(r"0\d+")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
+_WORDS = {"na", "n/a"}  # missing, but of a region or a garage perhaps a category
 _OTHER: dict[str, Decimals] = {".": ",", ",": "."}
 _TRUTH = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
 class Odd:
-    """Cells of a column of numbers or dates that are not simply that.
+    """Cells of a column that are not simply numbers, dates or categories.
 
     Attributes
     ----------
@@ -55,7 +56,8 @@ class Odd:
         A bound (``<5``); a number with a unit, a percent or a currency sign; a negative number as
         in ledgers (``(5)``, ``5-``); a number of which no
         cell of the column says whether a comma sets off thousands or a fraction; a missing marker
-        or an error code; anything else; anything else in a column that is text because of it.
+        or an error code (of text, a marker that may be meant as a category); anything else;
+        anything else in a column that is text because of it.
     count : int
         Such cells.
     examples : dict of str to (float or None)
@@ -99,7 +101,7 @@ class Diagnosis:
     furthest : float
         Days from 1970-01-01 to the date furthest from it.
     odd : tuple of Odd
-        Cells that are not simply numbers or dates, by what they were taken as.
+        Cells that are not simply numbers, dates or categories, by what they were taken as.
     dropped : str
         Why the column is not used, in a word; "" if it is.
     """
@@ -364,14 +366,16 @@ def _diagnose_cells(
 def _text(levels: _Levels, attempts: list[_Attempt]) -> Diagnosis:
     """Diagnose a column of text; name what keeps it from being numbers or dates if that is little.
 
-    A few numbers among names are codes.
+    A few numbers among names are codes. Else name missing markers that may be meant as a category.
     """
     for attempt in attempts:
         other, n_read = attempt.how == "other", len(np.unique(attempt.values))
         if other.any() and levels.share(other) < 0.5 and n_read > _MANY:
             kept = [odd for odd in attempt.diagnosis.odd if odd.kind == "other"]
             return Diagnosis("text", odd=tuple(replace(odd, kind="unread") for odd in kept))
-    return Diagnosis("text")
+    words = np.array([text.lower() in _WORDS for text in levels.texts], dtype=bool)
+    how = np.where(words, "gap", "").astype(object)
+    return Diagnosis("text", odd=levels.odd(how, np.full(len(how), np.nan)))
 
 
 def _as_numbers(levels: _Levels, want: Want | None, decimal_comma: bool) -> _Attempt:

@@ -99,6 +99,21 @@ def test_odd_cells_are_named_once_with_what_they_were_taken_as():
     assert found.odd[0] == Odd("bound", 2, {"<5": 5.0})
 
 
+def test_markers_that_may_be_a_category_are_named():
+    cells = pd.Series(["EU", "NA", "Asia", "n/a", "NA", ""] * 10)
+    column, notes, found = cleaned(cells)
+    assert list(column.cat.categories) == ["Asia", "EU"]
+    said = "'x' ('NA' as missing, 'n/a' as missing in 30 cells)"
+    assert notes == [
+        f"Took markers among categories for missing values: {said}. If one is a category of its "
+        "own, write it in other words, such as 'none'."
+    ]
+    assert Diagnosis.from_json(found.as_json()) == found
+    assert not cleaned(cells.replace({"NA": "", "n/a": "?"}))[1]
+    numbers = pd.Series(["1", "NA", "2.5", "3", "n/a", "4"] * 10)
+    assert not cleaned(numbers)[1]
+
+
 def test_other_cells_are_gaps_up_to_a_twentieth():
     column, _, _ = cleaned(with_cells(["see note", "ill"], every=20))
     assert column.isna().sum() == 10
