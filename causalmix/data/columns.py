@@ -39,7 +39,7 @@ from causalmix.data.cells import (
     name_of,
 )
 from causalmix.data.codec import is_number
-from causalmix.data.diagnosis import Diagnosis, Kind, Want, diagnose
+from causalmix.data.diagnosis import Diagnosis, Kind, Want, diagnose, read_part
 from causalmix.errors import DataError, check_name, quoted
 
 MAX_CODES = 5
@@ -184,6 +184,7 @@ def clean_columns(
     date: Sequence[str] = (),
     typed: bool = False,
     decimal_comma: bool = False,
+    known: Mapping[str, Diagnosis] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Diagnosis]]:
     """Give every feature column its type and drop the columns that say nothing.
 
@@ -200,6 +201,9 @@ def clean_columns(
     decimal_comma : bool, default=False
         Whether ``1,234`` means 1.234 where no cell of its column settles it, as in files separated
         by semicolons.
+    known : mapping of str to Diagnosis, optional
+        What columns mean, where these are some rows of a table that was diagnosed; they mean
+        nothing else then, whatever their share of odd cells is here.
 
     Returns
     -------
@@ -223,12 +227,16 @@ def clean_columns(
     infinite = []
     for position, (name, column) in enumerate(frame.items()):
         want = wanted.get(name)
-        values, found = diagnose(column, want=want, decimal_comma=decimal_comma)
+        given = known.get(name) if known else None
+        if given:
+            values, found = read_part(column, given)
+        else:
+            values, found = diagnose(column, want=want, decimal_comma=decimal_comma)
         if found.kind == "number" and has_infinity(values):
             infinite.append(name)
             continue
-        reason = _reason_to_drop(values, found, want=want, first=position == 0)
-        if not reason and _is_category(values, found.kind, want=want, typed=typed):
+        reason = _reason_to_drop(values, found, declared=bool(want or given), first=position == 0)
+        if not reason and not given and _is_category(values, found.kind, want=want, typed=typed):
             values = as_category(values)
             found = replace(found, kind="category", levels=tuple(values.cat.categories))
         diagnoses[name] = replace(found, dropped=reason)
@@ -331,13 +339,11 @@ def _is_category(values: pd.Series, kind: Kind, *, want: str | None, typed: bool
     return kind in ("text", "category") or (kind == "number" and not typed and is_code(values))
 
 
-def _reason_to_drop(
-    values: pd.Series, diagnosis: Diagnosis, *, want: str | None, first: bool
-) -> str:
+def _reason_to_drop(values: pd.Series, diagnosis: Diagnosis, *, declared: bool, first: bool) -> str:
     """Return why a column is dropped, or "" if it is kept."""
     if values.nunique() < 2:
         return "constant"
-    if want:
+    if declared:
         return ""
     if diagnosis.kind == "text" and hardly_repeats(values):
         return "mixed" if any(odd.kind == "unread" for odd in diagnosis.odd) else "text"

@@ -202,7 +202,9 @@ def diagnose(
     return _diagnose_cells(column, want, decimal_comma)
 
 
-def read(column: pd.Series, diagnosis: Diagnosis) -> tuple[pd.Series, Unread]:
+def read(
+    column: pd.Series, diagnosis: Diagnosis, *, decimal_comma: bool = False
+) -> tuple[pd.Series, Unread]:
     """Read a later column as the one that was diagnosed, cell by cell.
 
     Parameters
@@ -211,6 +213,9 @@ def read(column: pd.Series, diagnosis: Diagnosis) -> tuple[pd.Series, Unread]:
         Of any dtype.
     diagnosis : Diagnosis
         Of numbers, dates, durations or categories.
+    decimal_comma : bool, default=False
+        Whether the column's source has decimal commas: where the one that was diagnosed had points,
+        a comma is then not taken for one of thousands.
 
     Returns
     -------
@@ -238,7 +243,36 @@ def read(column: pd.Series, diagnosis: Diagnosis) -> tuple[pd.Series, Unread]:
         return _plain_numbers(column).astype(np.float64), unread
     if dtype.kind == {"date": "M", "duration": "m"}.get(diagnosis.kind):
         return _days(column), unread
-    return _read_measures(column, diagnosis, unread), unread
+    return _read_measures(column, diagnosis, unread, decimal_comma), unread
+
+
+def read_part(column: pd.Series, diagnosis: Diagnosis) -> tuple[pd.Series, Diagnosis]:
+    """Read some rows of the column that was diagnosed, as `diagnose` reads all.
+
+    Parameters
+    ----------
+    column : pd.Series
+        Of any dtype.
+    diagnosis : Diagnosis
+        Of numbers, dates, durations or categories.
+
+    Returns
+    -------
+    values : pd.Series
+        As `diagnose` returns them; a category with those levels that these rows have.
+    diagnosis : Diagnosis
+        The same, but for the levels.
+    """
+    if diagnosis.kind == "number" and pd.api.types.is_bool_dtype(column.dtype):
+        column = column.astype("Int8")
+    values, _ = read(column, diagnosis)
+    if diagnosis.kind == "category":
+        values = values.cat.remove_unused_categories()
+        return values, replace(diagnosis, levels=tuple(values.cat.categories))
+    if diagnosis.kind == "number" and not values.isna().any():
+        texts = np.array([str(cell).strip() for cell in column], dtype=object)
+        values = pd.Series(_exact(texts, values.to_numpy()), values.index, name=values.name)
+    return values, diagnosis
 
 
 def _dense(column: pd.Series) -> pd.Series:
@@ -454,7 +488,8 @@ def _decimal(levels: _Levels, decimal_comma: bool) -> tuple[Decimals, bool]:
         )
     pointed = [i for i in np.flatnonzero(plain & levels.written) if "." in levels.texts[i]]
     grouped = bool(pointed) and all(_THOUSANDS.fullmatch(levels.texts[i]) for i in pointed)
-    is_open |= grouped
+    silent = not unread and not pointed  # a later cell may have a mark
+    is_open |= grouped or silent
     comma = for_comma > for_point or (decimal_comma and is_open and for_comma == for_point)
     return "," if comma else ".", bool(for_comma != for_point)
 
@@ -515,13 +550,16 @@ def _as_dates(levels: _Levels) -> _Attempt:
 # Later cells -------------------------------------------------------------------------------
 
 
-def _read_measures(column: pd.Series, diagnosis: Diagnosis, unread: Unread) -> pd.Series:
+def _read_measures(
+    column: pd.Series, diagnosis: Diagnosis, unread: Unread, decimal_comma: bool
+) -> pd.Series:
     """Read a later column of objects as numbers, dates or durations."""
     codes, values = cells.distinct(column)
     later = _LATER[diagnosis.kind]
     other = _OTHER[diagnosis.decimal]
     # No cell has the decimal mark of the column, and some have another: 3.231 for 3,231, say.
     changed = not (diagnosis.grouped or _has(values, diagnosis.decimal)) and _has(values, other)
+    changed |= decimal_comma and other == ","
     numbers = np.full(len(values) + 1, np.nan)  # the last one is that of missing cells
     counts = np.bincount(codes[codes >= 0], minlength=len(values))
     foreign = []

@@ -51,6 +51,7 @@ class TableSchema:
         columns: Mapping[str, str] | None = None,
         *,
         decimal_comma: bool = False,
+        known: Mapping[str, Diagnosis] | None = None,
     ) -> tuple[Self, pd.DataFrame, list[str]]:
         """Give every column its type and drop those that say nothing.
 
@@ -63,8 +64,8 @@ class TableSchema:
             Feature columns with distinct string names.
         columns : mapping of str to str, optional
             What columns are, by name: one of `ROLES`.
-        decimal_comma : bool, default=False
-            As `clean_columns` takes it.
+        decimal_comma, known
+            As `clean_columns` takes them.
 
         Returns
         -------
@@ -94,16 +95,20 @@ class TableSchema:
             date=named["date"],
             typed=True,
             decimal_comma=decimal_comma,
+            known=known,
         )
         return cls({name: diagnoses[name] for name in cleaned}), cleaned, notes_on(diagnoses)
 
-    def read(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def read(self, frame: pd.DataFrame, *, decimal_comma: bool = False) -> pd.DataFrame:
         """Read the used columns of another table, every cell for itself.
 
         Parameters
         ----------
         frame : DataFrame
             Has the used columns, in any order and with others among them.
+        decimal_comma : bool, default=False
+            Whether the table's source has decimal commas. A column that has points then holds no
+            number with a comma.
 
         Returns
         -------
@@ -125,7 +130,7 @@ class TableSchema:
         """
         columns, unread = {}, {}
         for name, diagnosis in self.columns.items():
-            columns[name], unread[name] = read(frame[name], diagnosis)
+            columns[name], unread[name] = read(frame[name], diagnosis, decimal_comma=decimal_comma)
         numbers = [name for name, levels in self.levels.items() if levels is None]
         if infinite := [name for name in numbers if has_infinity(columns[name])]:
             raise DataError(

@@ -115,8 +115,10 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
     categories are categories. Columns with one value, row numbers, identifiers and free text are
     left out, with a warning; the rules are those of `causalmix.data.columns`. Where the DataFrame's
     ``attrs`` have a true ``"decimal_comma"``, text such as ``1,234`` is 1.234 if nothing in its
-    column says otherwise. NaN, None and the
-    usual markers are missing values. A category that `fit` has not seen counts as missing.
+    column says otherwise; where they have ``"diagnoses"``, columns mean what these say (a mapping
+    of names to `causalmix.data.diagnosis.Diagnosis`, of a table that these rows are part of). NaN,
+    None and the usual markers are missing values. A category that `fit` has not seen counts as
+    missing.
 
     `set_params` and searches over parameters reach a setting in `config` as ``config__NAME``, for
     example ``config__query_share``, whatever kind of value `config` has.
@@ -272,7 +274,9 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
             As `predict_proba`.
         """
         check_is_fitted(self, "classes_")
-        return self._schema.read(fit_input.read_frame(self, X, columns=self._fitted.columns))
+        comma = bool(getattr(X, "attrs", {}).get("decimal_comma", False))
+        frame = fit_input.read_frame(self, X, columns=self._fitted.columns)
+        return self._schema.read(frame, decimal_comma=comma)
 
     @own_settings()
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -462,8 +466,13 @@ class CausalMixClassifier(ClassifierMixin, BaseEstimator):
         frame = fit_input.read_frame(self, X)
         classes, codes = fit_input.read_labels(y)
         check_consistent_length(frame, codes)
-        comma = bool(getattr(X, "attrs", {}).get("decimal_comma", False))
-        schema, features, notes = TableSchema.learn(frame, self.columns, decimal_comma=comma)
+        said = getattr(X, "attrs", {})
+        schema, features, notes = TableSchema.learn(
+            frame,
+            self.columns,
+            decimal_comma=bool(said.get("decimal_comma", False)),
+            known=said.get("diagnoses"),
+        )
         dataset = fit_input.as_dataset(features, classes, codes, getattr(y, "name", None))
         train, val, more = fit_input.split_rows(dataset, self.n_val, seed, steps=config.steps)
         for warning in [*notes, *more]:

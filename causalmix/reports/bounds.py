@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -9,6 +11,7 @@ from causalmix.data.cells import all_whole
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.diagnosis import read
 from causalmix.data.schema import TableSchema
+from causalmix.errors import quoted
 from causalmix.reports.formats import written_like
 from causalmix.scm.density import observed_quantiles
 
@@ -72,6 +75,39 @@ def with_bounds(
                 X[name].dtype
             )
     return X
+
+
+def cut_off(X: pd.DataFrame, real: pd.DataFrame, *, besides: Collection[str]) -> list[str]:
+    """Say where the effects of an intervention would leave the table's range, and are cut off.
+
+    Parameters
+    ----------
+    X : DataFrame, shape (n, n_features)
+        Rows that were drawn with an intervention.
+    real : DataFrame, shape (n_rows, n_features)
+        The table, as it was read.
+    besides : collection of str
+        Columns that were set.
+
+    Returns
+    -------
+    list of str
+        One sentence, with the columns that have their least or greatest value in a share of the
+        rows that is larger than the table's by `LEAST_SHARE` or more; none where there are none.
+    """
+    found = []
+    for name in real.select_dtypes("number").columns.difference(list(besides), sort=False):
+        known, drawn = real[name].dropna(), X[name].dropna()
+        for end, value in (("least", known.min()), ("greatest", known.max())):
+            share = (drawn == value).mean()
+            if share - (known == value).mean() >= LEAST_SHARE:
+                found.append(f"{quoted(name)} at its {end} in {share:.0%} of the rows")
+    if not found:
+        return []
+    return [
+        f"Rows stay within the range of the table, so effects are cut off: {', '.join(found)}. "
+        "Take no means of these columns, or set a value nearer to those of the table."
+    ]
 
 
 def _weights(drawn: pd.Series, real: pd.Series) -> np.ndarray:

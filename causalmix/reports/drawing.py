@@ -6,7 +6,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +21,7 @@ from causalmix.atomic import check_writable, make_folder, replace_file
 from causalmix.data.cells import moments_of
 from causalmix.data.columns import identifiers, listed
 from causalmix.data.dataset import TabularDataset, read_classes
-from causalmix.data.diagnosis import read
+from causalmix.data.diagnosis import Diagnosis, read
 from causalmix.data.schema import TableSchema
 from causalmix.data.splitting import holdout_split
 from causalmix.errors import (
@@ -40,7 +40,7 @@ from causalmix.generation.base import Generator
 from causalmix.plots.style import plot_graph
 from causalmix.quality.privacy import MembershipAttack, membership_attack
 from causalmix.quality.report import quality_report
-from causalmix.reports.bounds import with_bounds
+from causalmix.reports.bounds import cut_off, with_bounds
 from causalmix.reports.formats import (
     check_place_of_rows,
     is_text,
@@ -86,6 +86,9 @@ class RowSource:
         Its seed, where it has one.
     separator : str
         Between cells of a CSV file.
+    known : dict of str to dict
+        What the used columns mean, by all rows of the source: each as
+        `causalmix.data.diagnosis.Diagnosis.as_json` has it.
     """
 
     rows: pd.DataFrame
@@ -99,6 +102,7 @@ class RowSource:
     options: dict[str, Any]
     seed: int
     separator: str = ","
+    known: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -132,6 +136,7 @@ class RowSource:
             dict(options or {}),
             seed,
             X.attrs["separator"],
+            {name: each.as_json() for name, each in X.attrs["diagnoses"].items()},
         )
 
     @cached_property
@@ -140,7 +145,10 @@ class RowSource:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the inspection has said it
             schema, X, _ = TableSchema.learn(
-                self.rows.drop(columns=self.target), self.roles, decimal_comma=self.decimal_comma
+                self.rows.drop(columns=self.target),
+                self.roles,
+                decimal_comma=self.decimal_comma,
+                known={name: Diagnosis.from_json(each) for name, each in self.known.items()},
             )
         y = read_classes(self.rows[self.target], self.declared, self.decimal_comma)
         return schema, TabularDataset("table", X, y, "given")
@@ -364,7 +372,10 @@ def generate_table(
     X, y, said = sample_in_order(fitted, n, seed, do=do or (), **dates)
     for line in said:
         report(line)
-    if not do:
+    if do:
+        for line in cut_off(X, whole.X, besides=do):
+            report(line)
+    else:
         X = with_bounds(X, y, whole, like=source.rows, schema=schema, seed=seed)
     rows = source.written(X, y, seed, do)
     if out.suffix.lower() not in (".csv", ".tsv") and _all_text(source.rows):
@@ -446,8 +457,8 @@ def _read_do(
         found[name] = value
         if not known.min() <= value <= known.max():
             report(
-                f"do sets {quoted(name)} to {text}, outside of what the table has: the effects are "
-                "extrapolated."
+                f"do sets {quoted(name)} to {text}, outside of what the table has: no row shows "
+                "what follows."
             )
     return found
 

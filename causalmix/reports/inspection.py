@@ -237,8 +237,8 @@ def source_rows(
     rows : DataFrame
         All columns.
     X : DataFrame
-        Those that are used, without the target; its ``attrs`` say of a decimal comma and the
-        separator.
+        Those that are used, without the target; its ``attrs`` say of a decimal comma, the
+        separator, and what columns of the whole table mean.
     y : Series of dtype category
     columns : dict of str to str
         What the used columns are, as `causalmix.data.schema.ROLES` has it.
@@ -261,10 +261,10 @@ def source_rows(
     rows = frame[y.notna().to_numpy()].reset_index(drop=True)
     used = list(columns.loc[columns["use"] == "feature", "column"])
     X = rows[used].copy()
-    X.attrs |= {"decimal_comma": raw.decimal_comma, "separator": raw.separator}
+    known = {each: inspection.diagnoses[each] for each in used}
+    X.attrs |= {"decimal_comma": raw.decimal_comma, "separator": raw.separator, "diagnoses": known}
     roles = {"category": "categorical", "number": "numeric", "date": "date"}
-    kinds = {each: inspection.diagnoses[each].kind for each in used}
-    said = {each: roles[kind] for each, kind in kinds.items() if kind in roles}
+    said = {name: roles[each.kind] for name, each in known.items() if each.kind in roles}
     return rows, X, y.dropna().reset_index(drop=True), said
 
 

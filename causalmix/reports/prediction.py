@@ -50,6 +50,7 @@ def predict_table(
     classifier = CausalMixClassifier.load(model, device=device)
     raw = find_table(table)[1]
     frame = raw.frame.reset_index(drop=True)
+    frame.attrs["decimal_comma"] = raw.decimal_comma
     used = list(classifier.context_.X.columns)
     if missing := [name for name in used if name not in frame]:
         raise DataError(

@@ -330,6 +330,56 @@ def test_levels_are_found_as_the_table_writes_them():
         assert not unread.cells
         assert again.tolist() == learned["x"].tolist()
         assert read(pd.Series([2.0, "2"], dtype=object), diagnoses["x"])[0].tolist() == ["2", "2"]
+    _, diagnoses = clean_columns(
+        pd.DataFrame({"x": ["1", "2", "3", "3"] * 9, "other": range(36)}), decimal_comma=True
+    )
+    assert read(pd.Series(["2,00", "3"]), diagnoses["x"])[0].tolist() == ["2", "3"]
+
+
+def test_a_column_without_a_mark_has_that_of_its_table():
+    whole = pd.Series(["150", "989", "312"] * 9, name="x")
+    new = ["1.250", "300,125", "1.250,5", "7,5", "12"]
+    _, _, found = cleaned(whole, decimal_comma=True)
+    assert read(pd.Series(new), found)[0].tolist() == [1250, 300.125, 1250.5, 7.5, 12]
+    _, _, found = cleaned(whole)
+    assert read(pd.Series(["1,250", "7.5"]), found)[0].tolist() == [1250, 7.5]
+    with pytest.raises(DataError, match=r"now holds '300,125'. Their decimal mark was '\.'"):
+        read(pd.Series(["300,125", "310,500"]), found, decimal_comma=True)
+
+
+def test_some_rows_are_read_as_all_of_them():
+    rng, n = np.random.default_rng(0), 90
+    frame = pd.DataFrame(
+        {
+            "odd": np.where(np.arange(n) < 4, "see note", rng.normal(0, 1, n).round(2).astype(str)),
+            "whole": rng.integers(100, 999, n).astype(str),
+            "gappy": np.where(np.arange(n) == 50, "", rng.integers(0, 50, n).astype(str)),
+            "numbers": rng.integers(0, 50, n),
+            "share": rng.normal(0, 1, n),
+            "code": rng.integers(1, 5, n),
+            "text": rng.choice(["b", "a", "10", "9"], n),
+            "ordered": pd.Categorical(rng.choice(["low", "mid", "top"], n), ["top", "mid", "low"]),
+            "day": rng.choice(["3.4.2024", "13.4.2024"], n),
+            "stay": pd.to_timedelta(rng.integers(1, 9, n), "D"),
+        }
+    )
+    whole, known = clean_columns(frame)
+    assert known["odd"].kind == "number"
+    for rows in (slice(0, 30), slice(30, 60), slice(60, 90)):
+        part, found = clean_columns(frame.iloc[rows], known=known)
+        assert {name: part[name].dtype.kind for name in ("whole", "numbers", "share")} == {
+            "whole": "i",
+            "numbers": "i",
+            "share": "f",
+        }
+        for name in part:
+            expected = whole[name].iloc[rows]
+            if found[name].levels is not None:
+                expected = expected.cat.remove_unused_categories()
+                assert found[name].levels == tuple(expected.cat.categories)
+            pd.testing.assert_series_equal(part[name], expected, check_dtype=name != "gappy")
+    with pytest.raises(DataError, match="'odd' is listed in numeric=, but 'see note'"):
+        clean_columns(frame.iloc[:30], numeric=["odd"])
 
 
 def test_numbers_with_another_decimal_mark_are_not_multiplied():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.schema import TableSchema
-from causalmix.reports.bounds import with_bounds
+from causalmix.reports.bounds import cut_off, with_bounds
 from causalmix.reports.drawing import generate_table
 
 
@@ -123,3 +125,25 @@ def test_generated_rows_are_at_the_bound_as_often(tmp_path, generator, ending):
     assert older > 5  # what depends on the number still does
     below = (rows["crp"] == "<5").sum() / rows["crp"].isin(["<5", "5.0"]).sum()
     assert 0.6 < below < 0.95
+
+
+def test_effects_that_are_cut_off_are_named(tmp_path):
+    rng = np.random.default_rng(0)
+    a = rng.normal(0, 1, 300).round(3)
+    b = (2 * a + rng.normal(0, 0.3, 300)).round(3)
+    table = pd.DataFrame({"a": a, "b": b, "floor": a.clip(0), "y": np.where(a > 0, "u", "v")})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    within, beyond, said = tmp_path / "within.csv", tmp_path / "beyond.csv", []
+    how = {"report": said.append, "graph": [("a", "b"), ("a", "y"), ("a", "floor")]}
+    generate = partial(generate_table, tmp_path / "table.csv", "y", n=400, **how)
+    generate(out=within, do={"a": "0"})
+    assert not [line for line in said if "cut off" in line]
+    generate(out=beyond, do={"a": str(a.max() + 1)})
+    (line,) = (line for line in said if "cut off" in line)
+    rows = pd.read_csv(beyond)
+    share = (rows["b"] == b.max()).mean()
+    assert share > 0.9
+    assert f"'b' at its greatest in {share:.0%} of the rows" in line
+    assert any("no row shows what follows" in line for line in said)
+    rare = pd.DataFrame({"a": a, "b": b, "floor": a.clip(0)})
+    assert not cut_off(rare.sample(300, replace=True, random_state=0), rare, besides=[])

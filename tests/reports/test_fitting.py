@@ -20,6 +20,7 @@ from causalmix.errors import CausalMixError
 from causalmix.finetuning.estimator import CausalMixClassifier
 from causalmix.finetuning.metrics import roc_auc
 from causalmix.generation.causal import CausalGenerator
+from causalmix.reports.drawing import generate_table
 from causalmix.reports.fitting import VERDICTS, TableFit, _moved, fit_table
 from causalmix.reports.folds import BEFORE, GUESS, TUNED, Folds, _auc_of_counts
 from causalmix.reports.given import read_structure
@@ -273,6 +274,27 @@ def test_what_cannot_be_learned_is_one_sentence(patients, tmp_path, change, mess
     assert re.search(message, done.output)
     assert "Traceback" not in done.output
     assert not (tmp_path / "model").exists()
+
+
+def test_odd_cells_of_the_whole_table_are_odd_cells_of_every_part(tmp_path):
+    rng, n = np.random.default_rng(0), 60
+    x = rng.normal(0, 1, n).round(2)
+    frame = pd.DataFrame({"x": x.astype(str), "z": rng.normal(0, 1, n), "out": "a"})
+    frame.loc[x + rng.normal(0, 1, n) > 0, "out"] = "b"
+    frame.loc[[5, 25, 45], "x"] = "see note"  # 5% of the rows, and more of some folds
+    rest = frame.assign(out=None).iloc[6:24]  # with them fewer than 4%
+    frame.to_csv(tmp_path / "all.csv", index=False)
+    pd.concat([frame, rest]).to_csv(tmp_path / "some.csv", index=False)
+    how = {"generator": None, "config": {"steps": 0}}
+    for name in ("all.csv", "some.csv"):
+        found = fit_table(tmp_path / name, "out", **how)
+        assert found.folds.finished == 5
+        read = found.classifier.context_.X["x"]
+        assert read.isna().sum() == 3
+        np.testing.assert_array_equal(read.dropna(), np.delete(x, [5, 25, 45]))
+    drawn = tmp_path / "rows.csv"
+    generate_table(tmp_path / "some.csv", "out", drawn, 20, generator="smote_nc")
+    assert pd.read_csv(drawn)["x"].dtype == np.float64
 
 
 def test_few_rows_are_fitted_and_said_to_be_few(patients, tmp_path):
