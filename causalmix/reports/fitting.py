@@ -120,13 +120,16 @@ class TableFit:
             said += f"On {report.n_val} validation rows its log-loss is {moved} zero-shot's. "
         else:
             said += "No step was taken. "
-        return [f"{said}There was no time for a held-out fold, which would decide: {self._use()}"]
+        failed = self.folds.failed
+        why = "No fold could be held out" if failed else "There was no time for a held-out fold"
+        return [f"{said}{why}, which would decide: {self._use()}"]
 
     def _on_fine_tuning(self) -> str:
         folds = "1 fold" if self.folds.finished == 1 else f"{self.folds.finished} folds"
         where = f"on {len(self.folds.rows)} rows held out in {folds}"
         if self.folds.finished < self.folds.asked:
-            where += f" of {self.folds.asked}, for which there was time"
+            which = "without which the others could be fitted" if self.folds.failed else ""
+            where += f" of {self.folds.asked}, {which or 'for which there was time'}"
         where += ". One fold decides nothing: " if self.folds.finished < LEAST_FOLDS else "; "
         return (
             f"Fine-tuning: {self.verdict}. Its log-loss is {_moved(*self.folds.difference())} "
@@ -139,7 +142,8 @@ class TableFit:
             return "the model predicts as without it."
         used = f"the {self.used} model is used."
         if self.folds.finished < LEAST_FOLDS:
-            return f"{used} More time holds more folds out."
+            more = "More rows hold" if self.folds.failed else "More time holds"
+            return f"{used} {more} more folds out."
         if self.verdict == "helped":
             against = (
                 " In the fit on all rows the validation rows were not better predicted; another "

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
 from causalmix.data.dataset import TabularDataset
-from causalmix.errors import FinetuningWarning
+from causalmix.errors import DataError, FinetuningWarning
 from causalmix.finetuning.estimator import CausalMixClassifier
 from causalmix.finetuning.metrics import SCORES, row_losses, score
 from causalmix.quality.baselines import BASELINES, fit_predict_proba
@@ -46,7 +46,9 @@ class Folds:
     proba : dict of str to ndarray of float, shape (n_rows, n_classes)
         By method: `TUNED`, `BEFORE`, those of `USUAL`, and `GUESS`, the shares of the classes.
     asked : int
-        Folds that were asked for; fewer were finished where time ran out.
+        Folds that were asked for; fewer were finished where time ran out, or one failed.
+    failed : int
+        Folds without which the other rows cannot be fitted, as where a class has a single one left.
     last : CausalMixClassifier or None
         Of the last fold.
     last_rows : ndarray of int
@@ -60,6 +62,7 @@ class Folds:
     fold: np.ndarray
     proba: dict[str, np.ndarray]
     asked: int
+    failed: int = 0
     last: CausalMixClassifier | None = None
     last_rows: np.ndarray = field(default_factory=lambda: np.array([], int))
     last_X: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -204,7 +207,7 @@ def evaluate_folds(
     seed : int, default=0
         Of the folds.
     report : callable, optional
-        Takes a line on each fold.
+        Takes a line on each fold, also on one without which the other rows cannot be fitted.
 
     Returns
     -------
@@ -222,30 +225,37 @@ def evaluate_folds(
         name: np.full((len(y), len(counts)), np.nan)
         for name in (TUNED, BEFORE, GUESS, *(BASELINES[name].label for name in USUAL))
     }
-    last, tested = None, np.array([], int)
+    last, last_rows, failed = None, np.array([], int), 0
     split = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(others, codes[others])
     took = 0.0
     for k, (train, test) in enumerate(split):
         if until is not None and time.monotonic() + _LIKE_A_FOLD * took > until:
-            report(f"time is over: {k} of {n_folds} folds were held out")
+            report(f"time is over: {k - failed} of {n_folds} folds were held out")
             break
         started = time.monotonic()
         rows = np.sort(np.concatenate([others[train], np.flatnonzero(alone)]))
         tested = others[test]
-        last = _fit(clone(classifier), X.iloc[rows], y.iloc[rows])
-        before = _fit(without_steps(classifier), X.iloc[rows], y.iloc[rows])
-        for name, model in ((TUNED, last), (BEFORE, before)):
+        try:
+            tuned = _fit(clone(classifier), X.iloc[rows], y.iloc[rows])
+            before = _fit(without_steps(classifier), X.iloc[rows], y.iloc[rows])
+        except DataError as error:
+            report(f"without fold {k + 1} of {n_folds} the rows cannot be fitted: {error}")
+            failed += 1
+            continue
+        for name, model in ((TUNED, tuned), (BEFORE, before)):
             places = y.cat.categories.get_indexer(model.classes_)
             found = np.zeros((len(tested), len(counts)))
             found[:, places] = model.predict_proba(X.iloc[tested])
             proba[name][tested] = found
         proba[GUESS][tested] = np.bincount(codes[rows], minlength=len(counts)) / len(rows)
         for name in USUAL:
-            proba[BASELINES[name].label][tested] = _usual(name, last, y, X.iloc[tested], seed)
-        fold[tested] = k
+            proba[BASELINES[name].label][tested] = _usual(name, tuned, y, X.iloc[tested], seed)
+        fold[tested] = k - failed
+        last, last_rows = tuned, tested
         took = time.monotonic() - started
         report(f"fold {k + 1} of {n_folds} held out; about {took * (n_folds - k - 1):.0f} s to go")
-    return Folds(tuple(y.cat.categories), codes, fold, proba, n_folds, last, tested, X.iloc[tested])
+    of_last = {"last": last, "last_rows": last_rows, "last_X": X.iloc[last_rows]}
+    return Folds(tuple(y.cat.categories), codes, fold, proba, n_folds, failed, **of_last)
 
 
 def without_steps(classifier: CausalMixClassifier) -> CausalMixClassifier:

@@ -297,6 +297,23 @@ def test_odd_cells_of_the_whole_table_are_odd_cells_of_every_part(tmp_path):
     assert pd.read_csv(drawn)["x"].dtype == np.float64
 
 
+@pytest.mark.parametrize("n_rare", [2, 3])
+def test_a_class_too_small_for_a_fold_loses_no_work(tmp_path, n_rare):
+    rng, said = np.random.default_rng(0), []
+    frame = pd.DataFrame({"x": rng.normal(0, 1, 40), "out": ["a"] * (40 - n_rare) + ["b"] * n_rare})
+    how = {"generator": None, "config": {"steps": 1, "tasks_per_step": 1}, "report": said.append}
+    found = fit_table(frame, "out", out=tmp_path / "model", **how)
+    failed = [line for line in said if "the rows cannot be fitted: Classes with one row" in line]
+    assert len(failed) == found.folds.failed == (2 if n_rare == 2 else 0)
+    assert found.folds.finished == (0 if n_rare == 2 else 3)
+    sentences = " ".join(found.sentences())
+    assert ("No fold could be held out, which would decide: " in sentences) == (n_rare == 2)
+    assert ("More rows hold more folds out" in sentences) == (n_rare == 2)
+    assert found.used == BEFORE or n_rare == 3
+    loaded = CausalMixClassifier.load(tmp_path / "model")
+    assert loaded.report_.kept == found.classifier.report_.kept
+
+
 def test_few_rows_are_fitted_and_said_to_be_few(patients, tmp_path):
     said = []
     found = fit_table(
