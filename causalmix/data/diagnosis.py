@@ -431,7 +431,7 @@ def _as_numbers(levels: _Levels, want: Want | None, decimal_comma: bool) -> _Att
     if levels.complete and read.all():
         values = _exact(levels.texts, values)
     fits = _numbers_fit(levels, values[read], how, want)
-    if fits and want in (None, "label") and cells.all_whole(values[read]):
+    if fits and want != "number" and cells.all_whole(values[read]):
         fits = not any(_LEADING_ZERO.fullmatch(text) for text in levels.texts)  # codes
     return _Attempt(values, how, diagnosis, fits)
 

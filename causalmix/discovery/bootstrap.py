@@ -164,7 +164,6 @@ def discover(data: pd.DataFrame, *, target: str | None = None, **options: Any) -
     wanted = None if target is None else names.index(target)
     if len(searched) > how.max_columns:
         searched = _most_dependent(values, categorical, searched, wanted, how.max_columns)
-        _warn_of_width(len(names) - len(identifying), how.max_columns, target)
 
     reductions: list[str] = []
     deadlines = _deadlines(start, how.time_limit)
@@ -180,16 +179,13 @@ def discover(data: pd.DataFrame, *, target: str | None = None, **options: Any) -
             reductions = [f"a search of {len(searched)} of {d} columns"]
             deadlines = _deadlines(time.monotonic(), how.time_limit / 2)
     _warn_of_timeouts(late, how)
+    n_wanted = d - len(identifying)
+    if len(searched) < n_wanted and not reductions:
+        _warn_of_width(n_wanted, how.max_columns, target)
     n_done = max(counts.n_graphs.values())
     if n_done < how.n_bootstraps:
         reductions.append(f"{n_done} of {how.n_bootstraps} bootstraps")
-    if reductions:
-        warnings.warn(
-            f"To end within {how.time_limit:.3g} s (time_limit), discovery made do with "
-            f"{' and '.join(reductions)}.",
-            TimeLimitWarning,
-            stacklevel=2,
-        )
+    _warn_of_reductions(reductions, how)
     return EdgeProbabilities.from_counts(
         names,
         counts,
@@ -222,7 +218,7 @@ def _search(
     """
     # The first skeleton shows whether the columns are too many; later ones may take their time.
     jobs = (
-        delayed(search_bootstrap)(*table, how, b, math.inf if b else skeleton)
+        delayed(search_bootstrap)(*table, how, b, math.inf if b else skeleton, end)
         for b in range(how.n_bootstraps)
     )
     counts, late = MarkCounts(table[0].shape[1]), []
@@ -258,12 +254,24 @@ def _warn_of_timeouts(found: Sequence[set[str]], options: DiscoveryOptions) -> N
     ):
         late = sum(algorithm in timed_out for timed_out in found)
         if late:
-            seconds = getattr(options, limit)
+            given = f"{limit}={getattr(options, limit):g}"
+            if options.time_limit is not None:
+                given += f" and time_limit={options.time_limit:g}"
             warnings.warn(
                 f"{name} ran out of time in {late} of {len(found)} bootstraps, and {instead}. Give "
-                f"it more than {limit}={seconds:g}, or fewer columns (max_columns).",
+                f"it more than {given}, or fewer columns (max_columns).",
                 stacklevel=4,
             )
+
+
+def _warn_of_reductions(reductions: Sequence[str], options: DiscoveryOptions) -> None:
+    if reductions:
+        warnings.warn(
+            f"To end within {options.time_limit:.3g} s (time_limit), discovery made do with "
+            f"{' and '.join(reductions)}.",
+            TimeLimitWarning,
+            stacklevel=4,
+        )
 
 
 def _warn_of_identifiers(names: Sequence[Hashable]) -> None:

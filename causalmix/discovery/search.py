@@ -52,6 +52,7 @@ def search_bootstrap(
     options: DiscoveryOptions,
     bootstrap: int,
     deadline: float = math.inf,
+    end: float = math.inf,
 ) -> Findings:
     """Search one resample with each algorithm.
 
@@ -67,6 +68,8 @@ def search_bootstrap(
         The resample and the permutation of the columns depend on it and the options' seed alone.
     deadline : float, optional
         Of the search for the skeleton, on the clock of `time.monotonic`.
+    end : float, optional
+        Of BOSS and of the search for sets that bound FCI, where their own seconds end later.
 
     Returns
     -------
@@ -84,18 +87,22 @@ def search_bootstrap(
     with threadpool_limits(1):  # the sums of several threads differ in their last bits
         test = make_test(options.test, sample, categorical[order])
         known = known.take(order)
-        graphs, late = _search_by_tests(test, known, options, deadline)
+        graphs, late = _search_by_tests(test, known, options, deadline, end)
         timed_out = {"bounded_fci"} if late else set()
         if "boss" in options.algorithms:
-            deadline = time.monotonic() + options.boss_seconds
-            graphs["boss"], ended = search_orders(test, known, rng, deadline)
+            boss_end = min(time.monotonic() + options.boss_seconds, end)
+            graphs["boss"], ended = search_orders(test, known, rng, boss_end)
             timed_out |= set() if ended else {"boss"}
         back = np.ix_(np.argsort(order), np.argsort(order))
         return Findings({name: graphs[name][back] for name in options.algorithms}, timed_out)
 
 
 def _search_by_tests(
-    test: IndependenceTest, known: Constraints, options: DiscoveryOptions, deadline: float
+    test: IndependenceTest,
+    known: Constraints,
+    options: DiscoveryOptions,
+    deadline: float,
+    end: float,
 ) -> tuple[dict[str, np.ndarray], bool]:
     """Return the graphs of PC and FCI, and whether there was no time to bound FCI's."""
     algorithms = [name for name in options.algorithms if name != "boss"]
@@ -104,7 +111,7 @@ def _search_by_tests(
     skeleton = search_skeleton(test, known, options.alpha, options.max_conditioning, deadline)
     starts, late = dict.fromkeys(algorithms, skeleton), False
     if "bounded_fci" in algorithms:
-        deadline = time.monotonic() + options.possible_dsep_seconds
+        deadline = min(time.monotonic() + options.possible_dsep_seconds, end)
         try:
             starts["bounded_fci"] = remove_by_possible_dsep(
                 skeleton, test, options.alpha, known, options.max_conditioning, deadline

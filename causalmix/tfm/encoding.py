@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any, Self
@@ -41,6 +41,8 @@ _TIMED_ROWS = 100
 # Cells of a batch of tasks from which a step computes layers anew on its way back: that takes some
 # more time, and about half of the memory.
 _RECOMPUTED_CELLS = 40_000
+
+_LEAST_DEVIATION, _LARGEST = 1e-4, 1e30  # of numbers that single precision does not blur
 
 _QUERY_ROWS = 2048  # in one forward pass; rows do not see each other, so this only bounds memory
 
@@ -314,10 +316,18 @@ class TabPFNEncoder(Encoder):
         The class codes that it was fitted on.
     n_classes : int
         As many as the network knows.
+    scales : mapping of hashable to (float, float), optional
+        As `blurred_columns` gives it; the classifier was fitted on rows that are scaled so.
     """
 
-    def __init__(self, classifier: TabPFNClassifier, y: np.ndarray, n_classes: int) -> None:
-        self._classifier = classifier
+    def __init__(
+        self,
+        classifier: TabPFNClassifier,
+        y: np.ndarray,
+        n_classes: int,
+        scales: Mapping[Hashable, tuple[float, float]] | None = None,
+    ) -> None:
+        self._classifier, self._scales = classifier, scales or {}
         members = [
             TabPFNMember(member, np.asarray(classifier.classes_), n_classes)
             for member in classifier.executor_.ensemble_members
@@ -327,7 +337,7 @@ class TabPFNEncoder(Encoder):
     @own_settings()
     def transform(self, X: pd.DataFrame) -> list[torch.Tensor]:
         """Transform rows for every member; see `Encoder.transform`."""
-        classifier = self._classifier
+        classifier, X = self._classifier, scaled(X, self._scales)
         check_input_shape_matches(X, estimator=classifier)
         schema = classifier.inferred_feature_schema_
         with warnings.catch_warnings():
@@ -342,6 +352,38 @@ class TabPFNEncoder(Encoder):
         rows = np.concatenate([cleaned] * 2) if len(X) == 1 else cleaned
         made = (member.transform(rows) for member in self.members)
         return [each[: len(X)].to(self._device) for each in made]
+
+
+def blurred_columns(X: pd.DataFrame) -> dict[Hashable, tuple[float, float]]:
+    """Find the columns of numbers that single precision would blur.
+
+    Some of an ensemble's members see numbers as they are, and a network adds about 1e-6 to a
+    deviation before it divides by it.
+
+    Parameters
+    ----------
+    X : pandas.DataFrame
+        Context rows.
+
+    Returns
+    -------
+    dict of hashable to (float, float)
+        Mean and deviation, where this is below 1e-4, or 1e-4 of the largest number, or where a
+        number is beyond 1e30. Tables seldom have such columns; all others stay as they are.
+    """
+    numbers = X.select_dtypes("number").astype(np.float64)
+    largest, deviation = numbers.abs().max(), numbers.std()
+    blurred = (deviation < _LEAST_DEVIATION * np.maximum(largest, 1.0)) | (largest > _LARGEST)
+    names = deviation.index[blurred & (deviation > 0)]
+    return {name: (float(numbers[name].mean()), float(deviation[name])) for name in names}
+
+
+def scaled(X: pd.DataFrame, scales: Mapping[Hashable, tuple[float, float]]) -> pd.DataFrame:
+    """Return rows with some columns less a mean, divided by a deviation."""
+    X = X.copy(deep=False)
+    for name, (mean, deviation) in scales.items():
+        X[name] = (X[name] - mean) / deviation
+    return X
 
 
 class ShuffledMember(Member):

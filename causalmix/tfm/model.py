@@ -46,7 +46,7 @@ from causalmix.tfm.checkpoint import (
     write_checkpoint,
 )
 from causalmix.tfm.device import find_device
-from causalmix.tfm.encoding import Encoder, TabPFNEncoder
+from causalmix.tfm.encoding import Encoder, TabPFNEncoder, blurred_columns, scaled
 
 EMBEDDED_CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "causalmix-tfm.safetensors"
 
@@ -321,7 +321,8 @@ class FoundationModel(ABC):
         Raises
         ------
         DataError
-            If the table exceeds the model's limits, or all columns have a single value.
+            If the table exceeds the model's limits; of some models, if all columns have a single
+            value.
         """
 
 
@@ -368,10 +369,16 @@ class TabPFNModel(FoundationModel):
         n_estimators: int | None = None,
         random_state: int = 0,
     ) -> Encoder:
-        """Fit TabPFN's preprocessing; see `FoundationModel.encoder`."""
+        """Fit TabPFN's preprocessing; see `FoundationModel.encoder`.
+
+        Columns that single precision would blur are scaled before
+        (`causalmix.tfm.encoding.blurred_columns`), which TabPFN's own classifier does not do.
+        """
         codes = np.asarray(y, dtype=np.int64)  # pandas counts categories in int8
         self.check(len(X), X.shape[1], codes.max() + 1)
         classifier = _classifier(self, n_estimators, random_state)
+        scales = blurred_columns(X)
+        X = scaled(X, scales)
         with warnings.catch_warnings():
             # Written for networks many times larger than the embedded one.
             warnings.filterwarnings("ignore", "Running on CPU with more than", UserWarning)
@@ -385,7 +392,7 @@ class TabPFNModel(FoundationModel):
                     "a part of a table with rare values may. Give more rows or columns, or draw "
                     "that part by another seed (random_state)."
                 ) from error
-        return TabPFNEncoder(classifier, codes, self.limits.max_classes)
+        return TabPFNEncoder(classifier, codes, self.limits.max_classes, scales)
 
 
 @own_settings()

@@ -154,7 +154,7 @@ class TabDPTModel(FoundationModel):
         coded = make_column_transformer(
             (coder, make_column_selector(dtype_include="category")), remainder="passthrough"
         )
-        scaler = make_pipeline(coded, SimpleImputer(), StandardScaler())
+        scaler = make_pipeline(coded, SimpleImputer(keep_empty_features=True), StandardScaler())
         context = scaler.fit_transform(X)
 
         n_members = n_estimators or self.inference_config.N_ESTIMATORS

@@ -10,6 +10,7 @@ import pytest
 
 from causalmix.data.cells import read_date
 from causalmix.data.columns import clean_columns, notes_on
+from causalmix.data.dataset import read_classes
 from causalmix.data.diagnosis import Diagnosis, Odd, diagnose, read
 from causalmix.errors import DataError
 
@@ -334,6 +335,17 @@ def test_levels_are_found_as_the_table_writes_them():
         pd.DataFrame({"x": ["1", "2", "3", "3"] * 9, "other": range(36)}), decimal_comma=True
     )
     assert read(pd.Series(["2,00", "3"]), diagnoses["x"])[0].tolist() == ["2", "3"]
+
+
+def test_a_declared_category_keeps_its_zeros():
+    codes = pd.Series(["01067", "1067", "04109", "7", "07"] * 9, name="x")
+    for options in ({}, {"categorical": ["x"]}):
+        column, notes, _ = cleaned(codes, **options)
+        assert set(column.cat.categories) == set(codes)
+        assert not notes
+    for declared in (False, True):
+        assert set(read_classes(codes, declared, False).cat.categories) == set(codes)
+    assert cleaned(codes, numeric=["x"])[0].tolist()[:2] == [1067, 1067]
 
 
 def test_a_column_without_a_mark_has_that_of_its_table():

@@ -243,6 +243,12 @@ def test_wide_tables_are_screened_with_a_warning():
     assert edges.matrix.shape == (13, 13)
     touched = {edges.names[i] for i in np.flatnonzero(edges.matrix.sum(0) + edges.matrix.sum(1))}
     assert touched == {"x3", "x7", "y"}
+    wide = pd.concat([frame, frame.add_suffix("'").drop(columns="y'")], axis=1)
+    with pytest.warns(UserWarning) as said:  # of the columns that were searched in the end alone
+        discover(wide, target="y", max_columns=20, n_bootstraps=2, time_limit=1e-9)
+    told = " ".join(str(each.message) for each in said)
+    assert "made do with a search of 5 of 25 columns" in told
+    assert "most dependent" not in told
 
 
 def test_copies_and_sums_of_columns_keep_their_edges():

@@ -152,6 +152,26 @@ def test_embedded_checkpoint_predicts_as_tabpfn_predicts(embedded, table):
         torch.testing.assert_close(again, member.context, equal_nan=True)
 
 
+@pytest.mark.parametrize("unit", [1e-7, 1e-12, 1e35])
+def test_another_unit_changes_little(embedded, unit):
+    """In single precision products of small numbers vanish, and large ones are infinite."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(200, 3)), columns=list("abc")).assign(
+        far=rng.normal(size=200)
+    )
+    y = (X.a + X.b * X.c + X.far + 0.3 * rng.normal(size=200) > 0).to_numpy(np.int64)
+
+    def predicted(table: pd.DataFrame) -> np.ndarray:
+        encoder = embedded.encoder(table.head(100), y[:100])
+        queries = encoder.transform(table.tail(100))
+        return encoder.predict_proba(embedded.network, queries, 2)[:, 1]
+
+    other = predicted((X * unit).assign(far=1e12 + X.far))
+    assert np.abs(other - predicted(X)).mean() < 0.02
+    again = predicted((X * unit * 8).assign(far=1e12 + X.far))
+    np.testing.assert_allclose(again, other, atol=1e-5)
+
+
 def test_default_ensemble_is_the_checkpoints(embedded, table):
     X, y = table
     classifier = embedded.classifier().fit(X[:60], y[:60])

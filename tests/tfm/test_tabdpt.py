@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,22 @@ def test_predictions_are_those_of_the_package(path, split, n_estimators):
     assert_allclose(got, expected, atol=2e-6)
     alone = encoder.predict_proba(tfm.network.train(), encoder.transform(queries[:1]), 3)
     assert_allclose(alone, expected[:1], atol=2e-6)  # queries have no part in the scaling
+
+
+def test_a_column_without_a_known_cell_is_as_good_as_none(path, split):
+    X, y, queries = split.train.X, codes_of(split.train.y), split.test.X
+    tfm = load_tfm(path)
+
+    def predicted(change):
+        encoder = tfm.encoder(change(X), y, n_estimators=1)
+        return encoder.predict_proba(tfm.network, encoder.transform(change(queries)), 3)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        void = predicted(lambda rows: rows.assign(void=np.nan))
+        constant = predicted(lambda rows: rows.assign(void=3.0))
+        assert np.isfinite(predicted(lambda rows: rows[["count"]] * np.nan)).all()
+    assert_allclose(void, constant)
 
 
 def test_a_step_moves_a_copy_that_can_be_saved(path, split, tmp_path):
