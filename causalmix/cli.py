@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import sys
 import time
@@ -280,14 +281,14 @@ def generate(
     """
     from causalmix.reports.drawing import generate_table
 
-    shares = _pairs("--class-shares", class_shares.split(",") if class_shares else [])
+    shares = _pairs("--class-shares", _listed_pairs(class_shares or ""))
     drawn = generate_table(
         table,
         target,
         out,
         n,
         class_shares={name: _number("--class-shares", text) for name, text in shares.items()},
-        do=_pairs("--do", do),
+        do=_pairs("--do", do, str.partition),
         report=_clocked(),
         **options,
     )
@@ -313,12 +314,22 @@ def _clocked(limit: float | None = None) -> Callable[[str], None]:
     return say
 
 
-def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
-    """Split NAME=VALUE at the last sign."""
+def _listed_pairs(text: str) -> list[str]:
+    """Split A=0.5,B=0.5 at the commas behind numbers: names may have some."""
+    parts = re.split(r"(=[^=,]*)(?:,|$)", text)
+    return list(filter(None, map("".join, zip(parts[::2], [*parts[1::2], ""], strict=True))))
+
+
+def _pairs(
+    option: str,
+    given: Sequence[str],
+    split: Callable[[str, str], tuple[str, str, str]] = str.rpartition,
+) -> dict[str, str]:
+    """Split NAME=VALUE at the last sign, or as `split` does."""
     for each in given:
-        if not all(each.rpartition("=")):
+        if not all(split(each, "=")):
             raise CausalMixError(f"{option} is {each!r}; give NAME=VALUE.")
-    pairs = [each.rpartition("=") for each in given]
+    pairs = [split(each, "=") for each in given]
     return _once([(name.strip(), text.strip()) for name, _, text in pairs], option)
 
 

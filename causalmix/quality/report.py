@@ -62,8 +62,8 @@ def transfer_auc(
     Parameters
     ----------
     rows : tuple of DataFrame and Series
-        Features and target to learn from. Classes go by their names in the test rows, whatever
-        their order.
+        Features and target to learn from. Classes and categories go by their names in the test
+        rows, whatever their order or type.
     test : TabularDataset
         Real rows that neither the learner nor a generator has seen.
     learner : {"linear", "boosting", "tfm"}, default="linear"
@@ -84,7 +84,8 @@ def transfer_auc(
     UnknownNameError
         If there is no such learner.
     DataError
-        If the rows have a class or a column that the test rows do not know, or lack a label.
+        If the rows have a class, a level or a column that the test rows do not know, a column of
+        another kind, or lack a label.
     CausalMixError
         If the learner ``"tfm"`` has no model.
     """
@@ -97,6 +98,7 @@ def transfer_auc(
         raise DataError(f"The test rows lack columns that the rows have: {listed(unknown)}.")
     if y.isna().any():
         raise DataError(f"{y.isna().sum()} of the rows have no label; drop them.")
+    X = pd.DataFrame({name: _column_like(test.X[name], X[name], "rows", "test") for name in X})
     y = _column_like(test.y, y, "rows", "test")
     codes = y.cat.codes.to_numpy(dtype=np.int64)
     if len(np.unique(codes)) < 2:

@@ -47,9 +47,10 @@ from causalmix.reports.formats import (
     levels_like,
     typed,
     write_rows,
+    written_as_asked,
     written_like,
 )
-from causalmix.reports.given import Graph, Knowledge, read_structure
+from causalmix.reports.given import Graph, Knowledge, freeing_target, read_structure
 from causalmix.reports.inspection import REASONS, Inspection, inspect_table, source_rows
 from causalmix.reports.order import check_dates, date_order, sample_in_order
 from causalmix.reports.stages import heard
@@ -170,7 +171,8 @@ class RowSource:
         seed : int, default=0
             Of the choice which values at a bound are written as one.
         do : mapping of str to str, optional
-            Columns that were set, and to what: a bound is written only where it was asked for.
+            Columns that were set, and to what: with all digits, and a bound only where it was asked
+            for.
 
         Returns
         -------
@@ -182,15 +184,13 @@ class RowSource:
         columns = {name: pd.Series([None] * len(y), dtype=object) for name in self.columns}
         first = self.rows.iloc[np.zeros(len(y), dtype=int)].reset_index(drop=True)
         columns |= {name: first[name] for name in self.rows if _has_one_value(self.rows[name])}
-        asked = {name: pd.Series([text]) for name, text in (do or {}).items()}
+        asked = do or {}
         for k, (name, column) in enumerate(X.items()):
-            columns[name] = written_like(
-                column,
-                self.rows[name],
-                schema.columns[name],
-                cells=asked.get(name),
-                seed=[seed, k],
-            )
+            how = self.rows[name], schema.columns[name]
+            if name in asked:
+                columns[name] = written_as_asked(column, asked[name], *how)
+            else:
+                columns[name] = written_like(column, *how, seed=[seed, k])
         columns[self.target] = levels_like(y, self.rows[self.target])
         columns |= {name: np.arange(1, len(y) + 1) for name in self.numbered}
         return pd.DataFrame(columns)
@@ -309,7 +309,8 @@ def generate_table(
         Shares of the classes, which sum to 1; by default as in the table.
     do : mapping of str to str, optional
         Columns that are set to a value, as the table writes it, with the effects that follow in the
-        causal generator's graphs. Dates that are not set stay in their order with one that is.
+        causal generator's graphs. Of ``{"a": "b=c"}``, where there is no column ``a``, it may be
+        ``a=b`` that is set. Dates that are not set stay in their order with one that is.
     graph, knowledge
         As :func:`causalmix.reports.given.read_structure` takes them.
     options : mapping, optional
@@ -335,7 +336,7 @@ def generate_table(
     out = check_place_of_rows(out, table, graph, knowledge)
     if graph_out is not None:
         graph_out = _check_place_of_graph(graph_out, table, graph, knowledge, out)
-    check_whole(n, 1, "n")
+    check_whole(n, 2 if quality else 1, "n (with quality)" if quality else "n")
     check_range(keep_noise, "[0, 1]", "keep_noise")
     roles = {"categorical": categorical, "numeric": numeric, "date": date, "drop": drop}
     given = {"target": target, "generator": generator, "graph": graph, "knowledge": knowledge}
@@ -346,14 +347,17 @@ def generate_table(
         report("reading the table")
         inspection = inspect_table(table, target, **roles)
         structure = read_structure(inspection, graph, knowledge)
+        generator = generator or "causal"
+        freed = freeing_target(inspection, structure, generator, report)
         source = RowSource.of(
             table,
             inspection,
             categorical=categorical,
-            generator=generator or "causal",
-            options=dict(options or {}) | structure,
+            generator=generator,
+            options=freed | dict(options or {}) | structure,
             seed=seed,
         )
+    do = _named(do or {}, source.columns)
     own = {"keep_noise": keep_noise, "class_shares": class_shares, "do": do, "graph_out": graph_out}
     own |= {"graph": graph, "knowledge": knowledge}
     _check_taken(source.generator, [name for name, value in own.items() if value])
@@ -426,6 +430,18 @@ def _all_text(rows: pd.DataFrame) -> bool:
     return all(is_text(rows[name]) for name in rows)
 
 
+def _named(do: Mapping[str, str], columns: Sequence[str]) -> dict[str, str]:
+    """Find columns whose names have an equals sign, where the text was split at the first one."""
+    found = {}
+    for given, value in do.items():
+        name, text = given, value
+        while name not in columns and "=" in text:
+            more, _, text = text.partition("=")
+            name = f"{name}={more}"
+        found |= {name: text} if name in columns else {given: value}
+    return found
+
+
 def _read_do(
     source: RowSource, do: Mapping[str, str], report: Callable[[str], object]
 ) -> dict[str, Any]:
@@ -438,7 +454,12 @@ def _read_do(
                 f"do sets the target {quoted(name)}, which causes nothing: no other column would "
                 "change. Ask for rows of a class by --class-shares."
             )
-        check_name(name, list(schema.columns), "column in --do:")
+        check_name(name, source.columns, "column in --do:")
+        if name not in schema.columns:
+            raise DataError(
+                f"do sets {quoted(name)}, which is left out of the table. Take it out of --do, or "
+                "keep the column by --categorical, --numeric or --date."
+            )
         diagnosis, known = schema.columns[name], table.X[name].dropna()
         is_level = diagnosis.levels is not None
         try:

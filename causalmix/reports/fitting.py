@@ -23,7 +23,7 @@ from causalmix.generation.base import Generator
 from causalmix.generation.registry import limit_time
 from causalmix.reports.drawing import RowSource
 from causalmix.reports.folds import BEFORE, GUESS, TUNED, Folds, evaluate_folds, without_steps
-from causalmix.reports.given import Graph, Knowledge, read_structure
+from causalmix.reports.given import Graph, Knowledge, freeing_target, read_structure
 from causalmix.reports.inspection import Inspection, inspect_table, source_rows
 from causalmix.reports.stages import heard
 
@@ -286,6 +286,8 @@ def fit_table(
     roles = {"categorical": categorical, "numeric": numeric, "date": date, "drop": drop}
     inspection = inspect_table(table, target, **roles)
     structure = read_structure(inspection, graph, knowledge)
+    freed = freeing_target(inspection, structure, generator, report)
+    generator_options = (freed | dict(generator_options or {})) or None
     source = RowSource.of(
         table,
         inspection,

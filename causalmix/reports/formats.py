@@ -14,7 +14,7 @@ import pandas as pd
 from causalmix.atomic import check_writable, make_folder, replace_file
 from causalmix.data.cells import is_gap, is_gap_among_measures, moments_of, read_number, tidy
 from causalmix.data.columns import as_category
-from causalmix.data.diagnosis import Diagnosis
+from causalmix.data.diagnosis import Diagnosis, read
 from causalmix.data.files import SUFFIXES
 from causalmix.errors import CausalMixError
 
@@ -184,6 +184,39 @@ def written_like(
     if is_text(like) and written.hasnans and (gap := _gap(like, diagnosis)):
         written = written.astype(object).fillna(gap)
     return written
+
+
+def written_as_asked(
+    made: pd.Series, text: str, like: pd.Series, diagnosis: Diagnosis
+) -> pd.Series:
+    """Write a column that was set to a value, as another one is written where that holds it.
+
+    Parameters
+    ----------
+    made : Series
+        As `written_like` takes it, of one value.
+    text : str
+        What was asked for: a number of more digits than the column has, say, is written as here.
+    like, diagnosis
+        As `written_like` takes them.
+
+    Returns
+    -------
+    Series
+    """
+    written = written_like(made, like, diagnosis, cells=pd.Series([text]))
+    if diagnosis.kind not in ("number", "date"):
+        return written
+    says, _ = read(written.iloc[:1].astype(written.dtype), diagnosis)
+    if np.allclose(says, made.iloc[:1].astype(float), rtol=1e-9, atol=0):
+        return written
+    if not is_text(like):
+        return made if diagnosis.kind == "number" else written
+    cell = tidy(text)
+    number = read_number(cell, diagnosis.decimal) if diagnosis.kind == "number" else None
+    if number and diagnosis.unit and not number.unit:
+        cell = f"{cell} {diagnosis.unit}"
+    return pd.Series([cell] * len(made), made.index, dtype=object)
 
 
 def _gap(like: pd.Series, diagnosis: Diagnosis) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import networkx as nx
+import numpy as np
 
 from causalmix.data.columns import listed
 from causalmix.discovery.knowledge import BackgroundKnowledge, load_graph, read_graph
 from causalmix.errors import CausalMixError, DataError, check_name, quoted
+from causalmix.finetuning.fit_input import takes
 from causalmix.reports.inspection import Inspection
 
 Graph = str | Path | nx.DiGraph | Iterable[tuple[str, str]]
@@ -58,6 +60,45 @@ def read_structure(
     _check_used(inspection, [name for edge in known.required for name in edge], "A required edge")
     columns = inspection.columns
     return {"knowledge": known.about(list(columns.loc[columns["use"] != "left out", "column"]))}
+
+
+def freeing_target(
+    inspection: Inspection,
+    structure: Mapping[str, Any],
+    generator: str | None,
+    report: Callable[[str], object],
+) -> dict[str, str]:
+    """Make the target a node like the others where knowledge has effects of it, or no cause.
+
+    Parameters
+    ----------
+    inspection : Inspection
+        Of the table.
+    structure : mapping
+        As `read_structure` gives it.
+    generator : str or None
+        Key of `causalmix.generation.registry.GENERATORS`.
+    report : callable
+        Takes a line where it is made so.
+
+    Returns
+    -------
+    dict
+        ``target_parents`` of the generator, or nothing: a target is a sink by default.
+    """
+    if "knowledge" not in structure or not takes(generator, "target_parents"):
+        return {}
+    use = inspection.columns.set_index("column")["use"]
+    names = list(use.index[use != "left out"])
+    if not (use == "target").any():
+        return {}
+    t = names.index(use.index[use == "target"].item())
+    known = structure["knowledge"].constraints(names)
+    others = np.arange(len(names)) != t
+    if not known.required[t].any() and not known.forbidden[others, t].all():
+        return {}
+    report(f"the knowledge gives {quoted(names[t])} effects, or no cause: it may have effects")
+    return {"target_parents": "free"}
 
 
 def _check_used(inspection: Inspection, names: list[str], what: str) -> None:

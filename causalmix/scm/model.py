@@ -221,7 +221,8 @@ class StructuralCausalModel:
         do : mapping of str to value, optional
             Interventions: these columns are set to a value, whatever their parents are, and their
             effects follow. A number may lie outside the observed range; a fraction makes a column
-            of whole numbers one of floats.
+            of whole numbers one of floats. Gaps of other columns, where they are modelled, stay
+            where they are without it.
         noise_correlation : float, default=0.0
             Above 0, rows start from training rows, and their noise has this correlation with that
             of those rows (`causalmix.scm.counterfactual.move_noise`); so has what decides on their
@@ -244,14 +245,17 @@ class StructuralCausalModel:
         """
         check_range(noise_correlation, "[0, 1]", "noise_correlation")
         check_type("do", do, "Mapping | None")
-        rows = self._draw(n, seed, dict(do or {}), noise_correlation)
+        do = dict(do or {})
+        rows = self._draw(n, seed, do, noise_correlation)
         rng = np.random.default_rng(seed)
         if self.missing == "modelled":
             again = np.random.default_rng(seed)  # for the training rows that `_draw` has drawn
             start = self._training_rows(n, again) if noise_correlation else None
-            rows = self._gaps.mask(rows, rng, start=start, correlation=noise_correlation)
+            without = self._draw(n, seed, {}, noise_correlation) if do else rows
+            masked = self._gaps.mask(without, rng, start=start, correlation=noise_correlation)
+            rows = rows.mask(masked.isna())
         table = self.codec_.decode(rows, rng if self.missing == "random" else None)
-        for name, value in (do or {}).items():
+        for name, value in do.items():
             table[name] = self.codec_.constant(name, value, n)
         return table
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from causalmix.data.dataset import load_dataset
+from causalmix.data.dataset import TabularDataset, load_dataset
 from causalmix.data.splitting import Split, low_data_split
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.quality.fidelity import correlation_matrix_difference, k_marginal_tvd
@@ -56,6 +56,20 @@ def test_absent_classes_and_values_are_borne(learner, tfm):
     assert 0.5 < transfer_auc((X[~first], y[~first]), split.test, **options) < 1
     blank = X.assign(**{X.columns[0]: np.nan})
     assert transfer_auc((blank, y), split.test, **options) > 0.9
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_categories_go_by_their_names_whatever_their_type(learner, tfm):
+    rng, n = np.random.default_rng(0), 120
+    level = pd.Series(rng.choice(["u", "v"], n), dtype="category")
+    X = pd.DataFrame({"a": rng.normal(size=n), "c": level})
+    y = pd.Series(np.where(level == "u", "p", "q"), name="y")
+    test = TabularDataset("made", X, y.astype("category"), "made here")
+    options = {"learner": learner, "tfm": tfm}
+    for kind in ("category", "object", "string"):
+        assert transfer_auc((X.astype({"c": kind}), y), test, **options) == 1
+    with pytest.raises(DataError, match="'c' of 'rows' is bool, not category"):
+        transfer_auc((X.assign(c=level == "u"), y), test, **options)
 
 
 @pytest.mark.parametrize("learner", LEARNERS)

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from causalmix.cli import main
-from causalmix.data.diagnosis import Diagnosis, diagnose
+from causalmix.data.diagnosis import Diagnosis, diagnose, read
 from causalmix.errors import CausalMixError
 from causalmix.reports.drawing import generate_table
-from causalmix.reports.formats import written_like
+from causalmix.reports.formats import written_as_asked, written_like
 
 
 @pytest.fixture
@@ -151,6 +151,79 @@ def test_rows_of_an_intervention_in_shares_on_a_known_graph(shop, tmp_path):
         *[("pieces", "price"), ("price", "back"), ("kind", "weight")]
     }
     assert (found[["probability", "share of models"]] == 1).all(axis=None)
+
+
+def test_names_with_signs_are_found_in_what_is_set_and_shared(tmp_path):
+    rng, n = np.random.default_rng(0), 60
+    frame = pd.DataFrame({"stage": rng.choice([">=3", "<=2"], n), "dose=mg": rng.integers(0, 9, n)})
+    frame["end"] = np.where(rng.random(n) < 0.5, "dead, sadly", "home=ok")
+    frame["same"], out = 1, tmp_path / "rows.csv"
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    command = ["generate", str(tmp_path / "table.csv"), "--target", "end", "-n", "40"]
+    command += ["--generator", "causal_complete", "--out", str(out)]
+    command += ["--class-shares", "dead, sadly=0.25,home=ok=0.75"]
+    done = CliRunner().invoke(main, [*command, "--do", "stage=>=3", "dose=mg=2.5"])
+    assert done.exit_code == 0, done.output
+    rows = pd.read_csv(out)
+    assert set(rows["stage"]) == {">=3"}
+    assert set(rows["dose=mg"]) == {2.5}
+    assert rows["end"].value_counts().to_dict() == {"home=ok": 30, "dead, sadly": 10}
+    for wrong, message in (
+        (["--do", "same=1"], "do sets 'same', which is left out of the table"),
+        (["--do", "dose=kg=1"], "Unknown column in --do: 'dose'"),
+        (["--class-shares", "home"], "--class-shares is 'home'; give NAME=VALUE"),
+        (["--quality", "-n", "1"], "n (with quality) is 1; a whole number, at least 2"),
+    ):
+        done = CliRunner().invoke(main, [*command, *wrong])
+        assert done.exit_code == 2
+        assert message in done.output, done.output
+
+
+def test_knowledge_of_effects_makes_the_target_a_node_like_others(tmp_path):
+    rng, n = np.random.default_rng(0), 120
+    ill = rng.random(n) < 0.5
+    frame = pd.DataFrame({"age": rng.normal(50, 9, n), "sign": ill + rng.normal(0, 0.3, n)})
+    frame["ill"] = np.where(ill, "yes", "no")
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    how = {"options": {"n_bootstraps": 2, "n_dags": 2}, "graph_out": tmp_path / "edges.csv"}
+    for knowledge in ({"required": [("ill", "sign")]}, {"tiers": [["ill"], ["age", "sign"]]}):
+        said = []
+        more = {"knowledge": knowledge, "report": said.append} | how
+        generate_table(tmp_path / "table.csv", "ill", tmp_path / "rows.csv", 40, **more)
+        assert "the knowledge gives 'ill' effects, or no cause: it may have effects" in said
+        edges = pd.read_csv(tmp_path / "edges.csv")
+        if "required" in knowledge:
+            edge = edges.query("cause == 'ill' and effect == 'sign'")
+            assert edge["share of models"].item() == 1
+        else:
+            assert "ill" not in set(edges["effect"])
+
+
+@pytest.mark.parametrize(
+    ("cells", "asked", "written"),
+    [
+        (["3", "4", "39"], "2.5", "2.5"),
+        (["3", "4", "39"], " 2 ", "2"),
+        (["0,50", "1,25", "2,75"], "0,004", "0,004"),
+        (["0,50", "1,25", "2,75"], "0,5", "0,50"),
+        (["71.3 kg", "68.0 kg", "80.5 kg"], "70.25", "70.25 kg"),
+        (["71.3 kg", "68.0 kg", "80.5 kg"], "70.25 kg", "70.25 kg"),
+        (["12 %", "98 %", "1 %"], "0.5", "0.5 %"),
+        (["01.02.2024", "13.02.2024"], "03.05.2024 14:30", "03.05.2024 14:30"),
+        (["01.02.2024", "13.02.2024"], "2024-05-03", "03.05.2024"),
+        ([3, 4, 39], "2.5", 2.5),
+        ([3, 4, 39], "2", 2),
+        ([0.5, 4, 39], "2.25", 2.25),
+    ],
+)
+def test_what_is_set_is_written_with_all_its_digits(cells, asked, written):
+    like = pd.Series(cells * 9, name="x")
+    decimal_comma = "," in str(cells[0])
+    _, found = diagnose(like, decimal_comma=decimal_comma)
+    (value,), _ = read(pd.Series([asked]), found)
+    result = written_as_asked(pd.Series([value] * 4), asked, like, found)
+    assert list(result) == [written] * 4
+    np.testing.assert_allclose(read(result, found)[0], value)
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,19 @@ def test_an_intervention_has_its_effect_and_leaves_the_causes_alone(mechanism):
     pd.testing.assert_series_equal(done.dtypes, data.dtypes)
 
 
+@pytest.mark.parametrize("correlation", [0.0, 0.5])
+def test_an_intervention_moves_no_gaps(correlation):
+    data = line(300)
+    data.loc[data.y > data.y.quantile(0.7), "x"] = np.nan  # gaps of a cause, told by its effect
+    model = StructuralCausalModel(LINE).fit(data)
+    how = {"n": 500, "seed": 0, "noise_correlation": correlation}
+    without = model.sample(**how)
+    assert 0.2 < without.x.isna().mean() < 0.4
+    for value in (-9.0, 9.0):
+        done = model.sample(**how, do={"y": value})
+        pd.testing.assert_frame_equal(done[["x", "group"]], without[["x", "group"]])
+
+
 def test_average_treatment_effects_are_those_of_the_equations():
     model = StructuralCausalModel(LINE).fit(line())
     effect = model.average_treatment_effect("x", 1.5, 0.5, "y", seed=0)
