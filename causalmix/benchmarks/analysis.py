@@ -24,6 +24,7 @@ from causalmix.benchmarks.candidates import (
     SPLIT,
     check_promise,
     harm,
+    paired_scores,
 )
 from causalmix.benchmarks.claims import (
     BEFORE,
@@ -133,7 +134,8 @@ def gains_over(runs: pd.DataFrame, reference: str = BEFORE) -> pd.DataFrame:
     ----------
     runs : DataFrame
     reference : str, default="zero_shot"
-        The arm; its seeds are averaged.
+        The arm; of several seeds the same one, or the mean where that is not there
+        (`causalmix.benchmarks.candidates.paired_scores`).
 
     Returns
     -------
@@ -141,12 +143,14 @@ def gains_over(runs: pd.DataFrame, reference: str = BEFORE) -> pd.DataFrame:
         A row a run of another arm: ``dataset``, ``split``, ``arm``, ``auc_gain``,
         ``log_loss_gain`` (nats) and ``accuracy_gain``.
     """
-    before = over_seeds(runs[runs["arm"] == reference]).set_index(SPLIT)[list(SCORES)]
-    others = runs[runs["arm"] != reference].join(before, on=SPLIT, rsuffix="_before", how="inner")
-    found = others[[*SPLIT, "arm"]].copy()
+    is_reference = runs["arm"] == reference
+    own, others = runs[is_reference], runs[~is_reference]
+    before = over_seeds(own).set_index(SPLIT)
+    others = others[pd.MultiIndex.from_frame(others[SPLIT]).isin(before.index)]
+    before, found = paired_scores(others, own, SCORES), others[[*SPLIT, "arm"]].copy()
     for score in SCORES:
         sign = -1.0 if score == "log_loss" else 1.0
-        found[f"{score}_gain"] = sign * (others[score] - others[f"{score}_before"])
+        found[f"{score}_gain"] = sign * (others[score] - before[score])
     return found.reset_index(drop=True)
 
 

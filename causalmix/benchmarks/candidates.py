@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from causalmix.benchmarks.arms import KIND
+from causalmix.benchmarks.arms import KIND, RESEEDED
 from causalmix.benchmarks.claims import BEFORE
 from causalmix.benchmarks.comparison import COMPARED, GAINS, mean_and_interval
 from causalmix.benchmarks.labels import ARM_LABELS
@@ -43,6 +43,38 @@ SPLIT = ["dataset", "split"]
 _CANDIDATE = ["arm", "view", "rule"]
 
 
+def paired_scores(
+    runs: pd.DataFrame, reference: pd.DataFrame, scores: Sequence[str]
+) -> pd.DataFrame:
+    """Find what each run is to be compared with.
+
+    Runs of one seed on a split share their ensemble: what that changes is no gain.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As :meth:`causalmix.benchmarks.store.Store.runs` returns them.
+    reference : DataFrame
+        Those of another arm; several of one seed on a split are averaged.
+    scores : sequence of str
+        Columns of both.
+
+    Returns
+    -------
+    DataFrame
+        With the index of `runs`: the scores of the reference on the same split with the same seed;
+        where there are none, the mean over its seeds; NaN where it lacks the split.
+    """
+    own = reference.assign(seed=reference["seed"] % RESEEDED)
+    same = own.groupby([*SPLIT, "seed"])[list(scores)].mean()
+    places = pd.MultiIndex.from_frame(runs[[*SPLIT, "seed"]].assign(seed=runs["seed"] % RESEEDED))
+    found = same.reindex(places).set_index(runs.index)
+    mean = runs[SPLIT].join(own.groupby(SPLIT)[list(scores)].mean(), on=SPLIT)[list(scores)]
+    absent = ~places.isin(same.index)
+    found[absent] = mean[absent]
+    return found
+
+
 def candidate_gains(store: Store) -> pd.DataFrame:
     """Compare every candidate with the model as it was, on the same splits.
 
@@ -66,20 +98,17 @@ def candidate_gains(store: Store) -> pd.DataFrame:
     runs = store.runs(KIND)
     if runs.empty or BEFORE not in set(runs["arm"]):
         raise CausalMixError(f"The store has no runs of the arm {BEFORE!r} to compare with.")
-    before = runs[runs["arm"] == BEFORE].groupby(SPLIT)[COMPARED].mean()
-    rows = []
-    for key, run in runs[runs["arm"] != BEFORE].iterrows():
-        split = tuple(run[SPLIT])
-        if split not in before.index:
-            continue
+    others, rows = runs[runs["arm"] != BEFORE], []
+    before = paired_scores(others, runs[runs["arm"] == BEFORE], COMPARED).dropna()
+    for key, run in others.loc[before.index].iterrows():
         found = _of_curves(store.curves([key]), int(run["n_val"])) if store[key]["curves"] else []
         if not found:
             rule = _rule_of(json.loads(store[key]["settings"]))
             found = [{"view": "", "rule": rule, **run[COMPARED]}]
-        auc, log_loss = before.loc[split]
+        auc, log_loss = before.loc[key]
         rows += [
             {
-                **dict(zip(SPLIT, split, strict=True)),
+                **run[SPLIT],
                 "arm": run["arm"],
                 "view": each["view"],
                 "rule": each["rule"],

@@ -24,6 +24,7 @@ from causalmix.benchmarks.analysis import (
     rank_arms,
     select,
 )
+from causalmix.benchmarks.candidates import candidate_gains
 from causalmix.benchmarks.curve_analysis import (
     convergence_by_arm,
     cost_by_arm,
@@ -104,6 +105,25 @@ def test_seeds_of_a_split_are_averaged_and_other_seeds_pair_with_them():
     assert found.set_index("arm")["difference"].to_dict() == pytest.approx(
         {"default": 0.02, "zero_shot_reseeded": 0.01}
     )
+
+
+def test_a_run_is_held_against_that_of_its_own_seed():
+    made = [
+        *[("zero_shot", "t0", 0.80, 0), ("default", "t0", 0.80, 0)],
+        *[("zero_shot", "t0", 0.90, 1), ("default", "t0", 0.92, 1)],
+        ("default", "t0", 0.86, 2),  # a seed that zero-shot lacks: its mean
+        ("zero_shot_reseeded", "t0", 0.89, 1_000_001),
+        ("default", "t1", 0.86, 0),  # a table that zero-shot lacks
+    ]
+    store = Store()
+    for arm, table, auc, seed in made:
+        store.add(made_row(arm, table, 0, auc, seed=seed) | {"curves": "{}"})
+    for gains in (gains_over(store.runs()), candidate_gains(store)):
+        found = gains.groupby("arm")["auc_gain"].apply(list)
+        assert found["default"] == pytest.approx([0.0, 0.02, 0.01])
+        assert found["zero_shot_reseeded"] == pytest.approx([-0.01])
+    harmed = harm_by_arm(store.runs()).set_index("arm").loc["default"]
+    assert harmed["runs_changed"] == pytest.approx(2 / 3)
 
 
 def test_runs_that_differ_in_more_than_their_seed_are_refused_until_some_are_chosen():
@@ -267,11 +287,13 @@ def test_splits_and_seeds_are_taken_apart_as_they_were_simulated():
     rows = []
     for table in range(60):
         for split in range(5):
-            rows.append((f"t{table}", split, 0, "zero_shot", 0.7))
+            luck = 0.7 + 0.05 * rng.normal(size=3)  # of a seed's ensemble, which all arms share
             gain = 0.05 + 0.01 * rng.normal()
             made = [(seed, "default", gain + 0.02 * rng.normal()) for seed in range(3)]
-            made += [(0, "once", gain)]
-            rows += [(f"t{table}", split, seed, arm, 0.7 + value) for seed, arm, value in made]
+            made += [(0, "once", gain), *((seed, "zero_shot", 0.0) for seed in range(3))]
+            rows += [
+                (f"t{table}", split, seed, arm, luck[seed] + value) for seed, arm, value in made
+            ]
     runs = pd.DataFrame(rows, columns=["dataset", "split", "seed", "arm", "auc"])
     runs = runs.assign(log_loss=1.0, accuracy=0.0)
     found = variance_parts(runs).set_index(["arm", "score"])
