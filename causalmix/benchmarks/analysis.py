@@ -36,7 +36,7 @@ from causalmix.benchmarks.claims import (
     cube_of,
     normalised,
 )
-from causalmix.benchmarks.comparison import COMPARED, GAINS
+from causalmix.benchmarks.comparison import COMPARED, GAINS, t_interval
 from causalmix.benchmarks.store import Store
 from causalmix.errors import CausalMixError, check_name, check_names
 from causalmix.finetuning.metrics import SCORES
@@ -200,14 +200,6 @@ def paired_differences(
     counts = ["wins", "ties", "losses", "tables", "splits"]
     table = pd.DataFrame(rows, columns=[*PAIR, *values, *counts, "p"])
     return table.assign(p_holm=table.groupby(["reference", "score"])["p"].transform(holm))
-
-
-def t_interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the ends of the 95 % t interval of a mean; NaN of fewer than two values."""
-    if len(values) < 2:
-        return math.nan, math.nan
-    reach = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return values.mean() - reach, values.mean() + reach
 
 
 def _wilcoxon(values: np.ndarray) -> float:

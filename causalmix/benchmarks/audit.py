@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.atomic import make_folder, replace_file
-from causalmix.benchmarks.analysis import common_cube, t_interval
+from causalmix.benchmarks.analysis import common_cube
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.claims import (
     BEFORE,
@@ -31,7 +31,7 @@ from causalmix.benchmarks.claims import (
     cube_of,
     quantities_of,
 )
-from causalmix.benchmarks.comparison import verdicts
+from causalmix.benchmarks.comparison import t_interval, verdicts
 from causalmix.benchmarks.curve_analysis import curve_facts
 from causalmix.benchmarks.engine import Run, compute
 from causalmix.benchmarks.labels import ARM_LABELS

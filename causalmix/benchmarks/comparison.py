@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from causalmix.finetuning.metrics import N_BINS, SCORES
 
@@ -122,8 +123,9 @@ def bootstrap_interval(
     *,
     statistic: Callable[..., np.ndarray] = np.mean,
     clusters: Sequence[Hashable] | None = None,
+    references: Mapping[Hashable, float] | None = None,
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a mean, or of another statistic.
+    """95 % interval of a mean, or of another statistic: percentile bootstrap.
 
     Parameters
     ----------
@@ -132,8 +134,12 @@ def bootstrap_interval(
     statistic : callable, default=numpy.mean
         Takes an array and `axis`, as NumPy's reductions do.
     clusters : sequence of hashable, optional
-        What each value belongs to, as the graph that its table was drawn from. Clusters are
-        redrawn, then the values within them; the statistic is the mean.
+        What each value belongs to, as the graph that its table was drawn from. The interval is of
+        the mean over clusters of the statistic within them. Clusters are redrawn, then the values
+        in them. That of few clusters is too narrow, so the t interval over clusters (Student's,
+        each counting once) widens it where it is the wider one.
+    references : mapping of hashable to float, optional
+        What is taken off the statistic of each cluster, as a published one.
 
     Returns
     -------
@@ -141,29 +147,54 @@ def bootstrap_interval(
         Both the value itself where there is only one.
     """
     differences, rng = np.asarray(differences, dtype=float), np.random.default_rng(0)
-    if clusters is None or len(set(clusters)) in (1, len(differences)):
-        drawn = rng.integers(len(differences), size=(N_BOOTSTRAP, len(differences)))
-        found = statistic(differences[drawn], axis=1)
+    if references is not None or _are_clustered(clusters, differences):
+        parts = _parts(differences, clusters, references)
+        found = _clustered(parts, statistic, rng)
+        low, high = t_interval(np.array([statistic(own, axis=0) - less for own, less in parts]))
     else:
-        found = _clustered_means(differences, clusters, rng)
+        drawn = rng.integers(len(differences), size=(N_BOOTSTRAP, len(differences)))
+        found, low, high = statistic(differences[drawn], axis=1), np.inf, -np.inf
     tail = (1 - 0.95) / 2
-    low, high = np.quantile(found, [tail, 1 - tail])
-    return float(low), float(high)
+    ends = np.quantile(found, [tail, 1 - tail])
+    return float(np.fmin(low, ends[0])), float(np.fmax(high, ends[1]))
 
 
-def _clustered_means(
-    values: np.ndarray, clusters: Sequence[Hashable], rng: np.random.Generator
-) -> np.ndarray:
-    """Mean of the values of `N_BOOTSTRAP` resamples of clusters, and of values within these."""
+def t_interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the 95 % t interval of a mean; NaN of fewer than two values."""
+    if len(values) < 2:
+        return np.nan, np.nan
+    reach = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return values.mean() - reach, values.mean() + reach
+
+
+def _are_clustered(clusters: Sequence[Hashable] | None, values: np.ndarray) -> bool:
+    return clusters is not None and len(set(clusters)) not in (1, len(values))
+
+
+def _parts(
+    values: np.ndarray,
+    clusters: Sequence[Hashable],
+    references: Mapping[Hashable, float] | None,
+) -> list[tuple[np.ndarray, float]]:
+    """Values of each cluster, and what is taken off their statistic."""
     codes, names = pd.factorize(np.asarray(clusters))
-    own = [values[codes == code] for code in range(len(names))]
-    sizes = np.array([len(each) for each in own])
-    table = np.array([np.resize(each, sizes.max()) for each in own])
-    cluster = rng.integers(len(own), size=(N_BOOTSTRAP, len(own)))
-    size = sizes[cluster][..., None]
-    place = (rng.random((*cluster.shape, sizes.max())) * size).astype(int)
-    kept = np.arange(sizes.max()) < size
-    return np.sum(table[cluster[..., None], place] * kept, (1, 2)) / kept.sum((1, 2))
+    less = [0.0 if references is None else references[name] for name in names]
+    return [(values[codes == code], less[code]) for code in range(len(names))]
+
+
+def _clustered(
+    parts: Sequence[tuple[np.ndarray, float]],
+    statistic: Callable[..., np.ndarray],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Means over clusters of a statistic, in resamples of them and of the values in them."""
+    cluster = rng.integers(len(parts), size=(N_BOOTSTRAP, len(parts)))
+    found = np.empty(cluster.shape)
+    for code, (own, less) in enumerate(parts):
+        here = cluster == code
+        places = rng.integers(len(own), size=(int(here.sum()), len(own)))
+        found[here] = statistic(own[places], axis=1) - less
+    return found.mean(axis=1)
 
 
 def verdicts(rows: pd.DataFrame, prefix: str = "") -> np.ndarray:
@@ -197,8 +228,9 @@ def mean_and_interval(
     *,
     statistic: Callable[..., np.ndarray] = np.mean,
     clusters: Sequence[Hashable] | None = None,
+    references: Mapping[Hashable, float] | None = None,
 ) -> dict[str, float]:
-    """Return a mean, or another statistic, with its 95 % bootstrap interval as cells of a table.
+    """Return a mean, or another statistic, with its 95 % interval as cells of a table.
 
     Parameters
     ----------
@@ -207,7 +239,7 @@ def mean_and_interval(
         Column of the mean.
     prefix : str, default=""
         Before ``low`` and ``high``, the columns of the interval.
-    statistic, clusters
+    statistic, clusters, references
         As in `bootstrap_interval`.
 
     Returns
@@ -215,8 +247,13 @@ def mean_and_interval(
     dict
         By column.
     """
-    low, high = bootstrap_interval(values, statistic=statistic, clusters=clusters)
-    return {name: statistic(values), f"{prefix}low": low, f"{prefix}high": high}
+    low, high = bootstrap_interval(
+        values, statistic=statistic, clusters=clusters, references=references
+    )
+    clustered = references is not None or _are_clustered(clusters, values)
+    parts = _parts(values, clusters, references) if clustered else [(values, 0.0)]
+    value = np.mean([statistic(own, axis=0) - less for own, less in parts])
+    return {name: value, f"{prefix}low": low, f"{prefix}high": high}
 
 
 def _differences(values: dict[str, pd.DataFrame], reference: str) -> pd.DataFrame:

@@ -139,8 +139,9 @@ def compare_ways(rows: pd.DataFrame, way: tuple[str, str], n_train: int) -> pd.D
     -------
     DataFrame
         A row another way (``graph`` and ``method``) and ``measure``: by how much `way` is above it,
-        the mean ``difference`` with its interval ``low`` to ``high`` (bootstrap over datasets, then
-        over the draws of each). Less is better.
+        the mean ``difference`` with its interval ``low`` to ``high``
+        (`causalmix.benchmarks.comparison.bootstrap_interval`, over datasets and the draws of each).
+        Less is better. A measure that no dataset has is left out.
     """
     scored = rows[rows["n_train"] == n_train]
     scored = scored.assign(nnaa_distance=(scored["nnaa"] - 0.5).abs())
@@ -149,13 +150,14 @@ def compare_ways(rows: pd.DataFrame, way: tuple[str, str], n_train: int) -> pd.D
     records = []
     for other in WAYS:
         if other != way and other in scored.index:
-            found = (scored.loc[way] - scored.loc[other]).dropna()
-            graphs = found.index.get_level_values("dataset")
-            records += [
-                {"graph": other[0], "method": other[1], "measure": measure}
-                | mean_and_interval(found[measure].to_numpy(), "difference", clusters=graphs)
-                for measure in MEASURE_LABELS
-            ]
+            differences = scored.loc[way] - scored.loc[other]
+            for measure in MEASURE_LABELS:
+                found = differences[measure].dropna()
+                graphs = found.index.get_level_values("dataset")
+                record = {"graph": other[0], "method": other[1], "measure": measure}
+                if len(found):
+                    record |= mean_and_interval(found.to_numpy(), "difference", clusters=graphs)
+                    records.append(record)
     return pd.DataFrame(records)
 
 

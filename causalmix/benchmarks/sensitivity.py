@@ -13,7 +13,6 @@ from scipy import stats
 from causalmix.benchmarks.analysis import (
     paired_differences,
     planned_contrasts,
-    t_interval,
 )
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.candidates import harm
@@ -28,7 +27,7 @@ from causalmix.benchmarks.claims import (
     normalised,
     resampled_means,
 )
-from causalmix.benchmarks.comparison import COMPARED, GAINS, verdicts
+from causalmix.benchmarks.comparison import COMPARED, GAINS, t_interval, verdicts
 from causalmix.benchmarks.curve_analysis import LEAST_POINTS, curve_facts
 from causalmix.benchmarks.store import Store
 

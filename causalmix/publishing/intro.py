@@ -13,7 +13,6 @@ from causalmix.benchmarks.analysis import (
     gains_over,
     harm_by_arm,
     paired_differences,
-    t_interval,
 )
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.candidates import (
@@ -25,7 +24,7 @@ from causalmix.benchmarks.candidates import (
     harm,
 )
 from causalmix.benchmarks.claims import BEFORE, DEFAULT
-from causalmix.benchmarks.comparison import GAINS, mean_and_interval, verdicts
+from causalmix.benchmarks.comparison import GAINS, mean_and_interval, t_interval, verdicts
 from causalmix.benchmarks.results import read_result
 from causalmix.benchmarks.sensitivity import decisive_tables, harm_falls
 from causalmix.benchmarks.store import Store

@@ -16,6 +16,7 @@ from causalmix.benchmarks.csuite import (
     WAYS,
     _fitted,
     benchmark_csuite,
+    compare_csuite,
     summarise_csuite,
 )
 from causalmix.benchmarks.csuite_data import PUBLISHED_COLUMNS
@@ -160,13 +161,39 @@ def test_nnaa_is_held_against_a_half():
             "arms_error": np.nan,
         }
     )
-    published = pd.DataFrame([["d", 20, "dag", 1.5, 0.2, 0.55, 0.1]], columns=PUBLISHED_COLUMNS)
+    published = pd.DataFrame([["d", 20, "dag", 1.5, 0.2, 0.56, 0.1]], columns=PUBLISHED_COLUMNS)
     summary = summarise_csuite(rows, published).set_index("measure")
     assert summary.loc["cmd", "median"] == 2.0
     assert summary.loc["nnaa_distance", ["median", "published"]].tolist() == pytest.approx(
-        [0.1, 0.05]
+        [0.05, 0.06]  # of the medians, 0.45 and 0.56: only these are published
     )
-    assert summary["better"].tolist() == [False, True, False, False]
+    assert summary["better"].tolist() == [False, True, True, False]
+
+
+def test_a_method_does_not_differ_from_its_own_medians():
+    """Errors are skewed, so that their mean is above their median."""
+    rng, rows = np.random.default_rng(0), []
+    for k in range(6):
+        for r in range(20):
+            values = {"cmd": rng.lognormal(k / 3, 1), "kmtvd": rng.lognormal(-2, 0.3)}
+            values |= {"nnaa": 0.5 + rng.normal(0, 0.1), "ate_error": rng.lognormal(0, 1)}
+            named = {"dataset": f"d{k}", "n_train": 20, "repetition": r, "graph": "true"}
+            rows.append({**named, "method": "gp", **values, "arms_error": np.nan})
+    rows = pd.DataFrame(rows)
+    medians = rows.groupby("dataset")[["cmd", "kmtvd", "nnaa", "ate_error"]].median()
+    shown = [[d, 20, "dag", *own] for d, own in zip(medians.index, medians.to_numpy(), strict=True)]
+    found = compare_csuite(rows, pd.DataFrame(shown, columns=PUBLISHED_COLUMNS))
+    assert found["difference"].tolist() == pytest.approx([0.0] * 4)
+    assert (found["wins"] == 0).all()
+    assert ((found["low"] <= 0) & (found["high"] >= 0)).all()
+    better = rows.assign(cmd=rows["cmd"] - 0.1)
+    found = compare_csuite(better, pd.DataFrame(shown, columns=PUBLISHED_COLUMNS))
+    assert found.set_index("measure").loc["cmd", ["wins", "difference"]].tolist() == pytest.approx(
+        [6, -0.1]
+    )
+    one = rows[rows["dataset"] == "d0"].assign(cmd=lambda each: each["cmd"] + 1)
+    alone = compare_csuite(one, pd.DataFrame(shown, columns=PUBLISHED_COLUMNS))
+    assert alone.set_index("measure").loc["cmd", "difference"] == pytest.approx(1)
 
 
 def test_mixup_is_compared_as_any_generator_is(tmp_path):
