@@ -127,6 +127,30 @@ def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.groupby([*SPLIT, "arm"])[list(SCORES)].mean().reset_index().assign(seed=0)
 
 
+def check_rows(runs: pd.DataFrame) -> None:
+    """Raise unless all arms on a split of a table were run on the same rows.
+
+    Parameters
+    ----------
+    runs : DataFrame
+
+    Raises
+    ------
+    CausalMixError
+        If two differ in the table's content or in numbers of rows; names both.
+    """
+    which = [name for name in ("data", "n_train", "n_val", "n_test") if name in runs]
+    for name in which:
+        values = runs.dropna(subset=[name]).groupby(SPLIT)[name].unique()
+        if len(mixed := values[values.map(len) > 1]):
+            (dataset, split), found = next(iter(mixed.items()))
+            shown = ", ".join(sorted(map(_shown, found)))
+            raise CausalMixError(
+                f"Arms on {dataset}, split {split}, had other rows: {name} is {shown}. Choose "
+                f"some, as --where {name}={_shown(found[0])}."
+            )
+
+
 def gains_over(runs: pd.DataFrame, reference: str = BEFORE) -> pd.DataFrame:
     """Compare every run with an arm on the same split.
 
@@ -143,6 +167,7 @@ def gains_over(runs: pd.DataFrame, reference: str = BEFORE) -> pd.DataFrame:
         A row a run of another arm: ``dataset``, ``split``, ``arm``, ``auc_gain``,
         ``log_loss_gain`` (nats) and ``accuracy_gain``.
     """
+    check_rows(runs)
     is_reference = runs["arm"] == reference
     own, others = runs[is_reference], runs[~is_reference]
     before = over_seeds(own).set_index(SPLIT)
@@ -157,11 +182,12 @@ def gains_over(runs: pd.DataFrame, reference: str = BEFORE) -> pd.DataFrame:
 def each_pair(
     runs: pd.DataFrame, references: Sequence[str], scores: Sequence[str] = COMPARED
 ) -> Iterator[tuple[str, str, str, pd.Series]]:
-    """Yield arm, reference, score, and the differences by table and split."""
+    """Yield arm, reference, score, and the differences by table and split, where both have it."""
     for reference in references:
         for arm, gains in gains_over(runs, reference).groupby("arm"):
             for score in scores:
-                yield arm, reference, score, gains.groupby(SPLIT)[f"{score}_gain"].mean()
+                if len(known := gains.groupby(SPLIT)[f"{score}_gain"].mean().dropna()):
+                    yield arm, reference, score, known
 
 
 def paired_differences(
@@ -294,7 +320,7 @@ def harm_by_arm(runs: pd.DataFrame) -> pd.DataFrame:
         of harmed runs of `NOISE`; and ``worse_tables``, the names of those that fall by more than
         chance over splits explains, among tables of `SPLITS_OF_A_TABLE` or more.
     """
-    gains, rows = gains_over(runs), []
+    gains, rows = gains_over(runs).dropna(subset=GAINS), []
     floor = harm(gains[gains["arm"] == NOISE])
     for arm, own in gains.groupby("arm"):
         tables = own.groupby("dataset")[GAINS].mean()
@@ -329,6 +355,7 @@ def common_cube(runs: pd.DataFrame, core: Sequence[str] = ()) -> Cube:
     Cube
         Empty where one of `core` has no runs.
     """
+    check_rows(runs)
     scores = over_seeds(runs)
     tables = {arm: set(own["dataset"]) for arm, own in scores.groupby("arm")}
     if not core:

@@ -294,8 +294,11 @@ def contrast(rows: pd.DataFrame, arm: str, other: str, score: str) -> Interval:
     Returns
     -------
     Interval
+        NaN where one of the two has no scores.
     """
     cube = cube_of(rows[rows["arm"].isin([arm, other])], score)
+    if len(cube.arms) < 2:
+        return Interval(np.nan, np.nan, np.nan, 0)
     sign = -1.0 if score == "log_loss" else 1.0
     a, b = cube.of(arm), cube.of(other)
     return bootstrap(cube, lambda means: sign * float((means[:, a] - means[:, b]).mean()))

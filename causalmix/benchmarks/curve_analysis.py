@@ -121,7 +121,8 @@ def convergence_by_arm(facts: pd.DataFrame) -> pd.DataFrame:
         half = curve.surv_times[curve.surv_prob <= 0.5 + 1e-9]
         row |= {"median": half[0] if len(half) else math.nan, "low": low, "high": high}
         pair = facts[facts["arm"].isin([arm, DEFAULT])]
-        if arm != DEFAULT and len(cube_of(pair, unit).tables):
+        cube = cube_of(pair, unit)
+        if arm != DEFAULT and len(cube.arms) == 2 and cube.tables:
             found = contrast(pair, DEFAULT, arm, unit)
             row |= {"saved": found.value, "saved_low": found.low, "saved_high": found.high}
         rows.append(row)

@@ -299,7 +299,8 @@ def plan_runs(plan: Plan, folder: str | Path | None = None, *, device: str = "au
             if not fits:
                 raise DataError(f"{table.n_rows} rows leave fewer than {plan.least_test} to test.")
             rows = Rows(*fits[0], plan.n_test, 0)
-            rows.draw(table)
+            if rows.draw(table).test.y.nunique() < 2:
+                raise DataError("its test rows hold a single class, of which there is no ROC-AUC.")
             sizes[name] = rows
         except DataError as error:
             skipped[name] = str(error)

@@ -15,7 +15,7 @@ from causalmix.benchmarks.analysis import (
     planned_contrasts,
 )
 from causalmix.benchmarks.arms import KIND
-from causalmix.benchmarks.candidates import harm
+from causalmix.benchmarks.candidates import SPLIT, harm
 from causalmix.benchmarks.claims import (
     BEFORE,
     CLAIMS,
@@ -27,7 +27,13 @@ from causalmix.benchmarks.claims import (
     normalised,
     resampled_means,
 )
-from causalmix.benchmarks.comparison import COMPARED, GAINS, t_interval, verdicts
+from causalmix.benchmarks.comparison import (
+    COMPARED,
+    GAINS,
+    TABLES_OF_A_TEST,
+    t_interval,
+    verdicts,
+)
 from causalmix.benchmarks.curve_analysis import LEAST_POINTS, curve_facts
 from causalmix.benchmarks.store import Store
 
@@ -97,20 +103,19 @@ def decisive_tables(runs: pd.DataFrame, arm: str, reference: str, score: str) ->
     Returns
     -------
     list of str
-        In alphabetical order.
+        In alphabetical order; none where there are too few for a verdict.
     """
     pair = runs[runs["arm"].isin([arm, reference])]
 
     def verdict(rows: pd.DataFrame) -> str:
-        told = verdicts(paired_differences(rows, [reference], [score]))
+        # By the intervals: that one table less is too few for a verdict is not the table's doing.
+        told = verdicts(paired_differences(rows, [reference], [score]).drop(columns="tables"))
         return told[0] if len(told) else "undecided"  # of a pair or table without runs
 
-    found = verdict(pair)
-    return [
-        table
-        for table in sorted(set(pair["dataset"]))
-        if verdict(pair[pair["dataset"] != table]) != found
-    ]
+    found, tables = verdict(pair), sorted(set(pair["dataset"]))
+    if len(tables) < TABLES_OF_A_TEST:
+        return []
+    return [table for table in tables if verdict(pair[pair["dataset"] != table]) != found]
 
 
 def harm_falls(gains: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
@@ -127,14 +132,16 @@ def harm_falls(gains: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.Data
     -------
     DataFrame
         A row a pair: ``arm``, ``reference``, ``tables``, the ``fall`` of the share of runs harmed
-        (`causalmix.benchmarks.candidates.harm`), averaged over tables, and its 95 % t interval over
-        tables, ``t_low`` to ``t_high``.
+        (`causalmix.benchmarks.candidates.harm`) on the splits that both have, averaged over tables,
+        and its 95 % t interval over tables, ``t_low`` to ``t_high``.
     """
-    shares = gains.groupby(["dataset", "arm"])[GAINS].apply(harm).unstack("arm")
     rows = []
     for arm, reference in pairs:
-        if {arm, reference} <= set(shares):
-            fall = (shares[reference] - shares[arm]).dropna().to_numpy()
+        own = gains[gains["arm"].isin([arm, reference])]
+        own = own[own.groupby(SPLIT)["arm"].transform("nunique") == 2]
+        if len(own):
+            shares = own.groupby(["dataset", "arm"])[GAINS].apply(harm).unstack("arm")
+            fall = (shares[reference] - shares[arm]).to_numpy()
             ends = dict(zip(("t_low", "t_high"), t_interval(fall), strict=True))
             names = {"arm": arm, "reference": reference, "tables": len(fall)}
             rows.append({**names, "fall": fall.mean(), **ends})

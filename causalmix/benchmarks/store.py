@@ -311,7 +311,8 @@ def compare_outcomes(
     Returns
     -------
     list of Disagreement
-        The value that differs most, or none.
+        The value that differs most, or none. Texts, as the reason why weights were kept, say the
+        same numbers in words, and do not count.
     """
     one, other = (json.loads(row["outcome"]) for row in (first, second))
     apart = {name: _apart(one.get(name), other.get(name)) for name in one.keys() | other.keys()}
@@ -322,7 +323,8 @@ def compare_outcomes(
 
 
 def _apart(a: object, b: object) -> float:
-    if a == b or (a != a and b != b):  # both NaN
+    both_texts = isinstance(a, str) and isinstance(b, str)
+    if a == b or both_texts or (a != a and b != b):  # both NaN
         return 0.0
     numbers = all(isinstance(value, int | float) and value == value for value in (a, b))
     return abs(a - b) if numbers else math.inf

@@ -77,7 +77,8 @@ def read_traits(folder: str | Path | None) -> pd.DataFrame:
     if folder is None or not (path := Path(folder) / _FILE).exists():
         return pd.DataFrame(columns=_COLUMNS)
     with naming(path, "a table of traits", "Delete it; the benchmark writes it again."):
-        return pd.read_csv(path)[_COLUMNS]
+        texts = {"dataset": str, "data": str}  # a table may be called 31, or NA
+        return pd.read_csv(path, dtype=texts, keep_default_na=False)[_COLUMNS]
 
 
 def correlate_traits(runs: pd.DataFrame, traits: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.data.columns import counted
 from causalmix.plots.results import ARM_COLOURS, METRIC_LABELS
-from causalmix.plots.style import REAL_COLOUR, colours_of, label, legend_below
+from causalmix.plots.style import REAL_COLOUR, colours_of, distinct, label, legend_below
 
 _LINES = ("-", "--", ":", "-.")
 _TIMES = {"step": "Optimiser step", "seconds": "Seconds, search and generator included"}
@@ -54,7 +54,8 @@ def plot_differences(
         face = colour if row["p_holm"] < 0.05 else "white"
         ax.plot([row["low"], row["high"]], [place, place], color=colour, lw=2)
         ax.plot(row["difference"], place, "o", color=colour, markerfacecolor=face)
-    names = [f"{_name(row.arm)} ({counted(row.tables, 'table')})" for row in rows.itertuples()]
+    shown = _names(rows["arm"])
+    names = [f"{shown[row.arm]} ({counted(row.tables, 'table')})" for row in rows.itertuples()]
     ax.set_yticks(rows.index, names)
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
     ax.set(xlabel=f"{METRIC_LABELS[score]} better than {_name(reference)} by")
@@ -80,8 +81,9 @@ def plot_critical_differences(means: pd.DataFrame, ax: Axes | None = None) -> Ax
     """
     import scikit_posthocs
 
-    colours = {_name(arm): colour for arm, colour in _colours(means).items()}
-    means = means.round(6).rename(columns=_name)
+    shown, colours = _names(means), _colours(means)
+    colours = {shown[arm]: colours[arm] for arm in means}
+    means = means.round(6).rename(columns=shown)
     ax = ax or _new_axes(len(means.columns) / 2)
     ax.grid(visible=False)
     drawn = scikit_posthocs.critical_difference_diagram(
@@ -116,9 +118,9 @@ def plot_table_gains(gains: pd.DataFrame, ax: Axes | None = None) -> Axes:
     means = gains.pivot_table("auc_gain", "dataset", "arm")
     means = means.loc[means.mean(axis=1).sort_values().index]
     ax = ax or _new_axes(len(means) + 2)
-    colours, places = _colours(means), range(len(means))
+    colours, shown, places = _colours(means), _names(means), range(len(means))
     for arm, mark in zip(means, cycle("osD^v")):  # arms are told apart in print too
-        ax.plot(means[arm], places, mark, color=colours[arm], alpha=0.8, label=_name(arm))
+        ax.plot(means[arm], places, mark, color=colours[arm], alpha=0.8, label=shown[arm])
     ax.set_yticks(range(len(means)), [label(table) for table in means.index])
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
     ax.set(xlabel="ROC-AUC better than zero-shot by (mean over splits)")
@@ -146,9 +148,9 @@ def plot_survival(curves: pd.DataFrame, unit: str = "step", ax: Axes | None = No
     ax = ax or _new_axes(12)
     curves, colours = curves[curves["unit"] == unit], sns.color_palette("colorblind", 6)
     # The arms' own colours are too alike where lines cross.
-    looks = cycle(product(_LINES, colours))
+    looks, shown = cycle(product(_LINES, colours)), _names(curves["arm"].unique())
     for (arm, own), (line, colour) in zip(curves.groupby("arm"), looks, strict=False):
-        look = {"color": colour, "ls": line, "label": _name(arm)}
+        look = {"color": colour, "ls": line, "label": shown[arm]}
         ax.step(own["time"], own["share"], where="post", **look)
     ax.set(xlabel=_TIMES[unit], ylabel="Share of runs not converged", ylim=(0, 1.02))
     legend_below(ax, 2)
@@ -237,6 +239,11 @@ def _new_axes(n_lines: float) -> Axes:
 
 def _name(arm: str) -> str:
     return ARM_LABELS.get(arm) or label(arm)  # a plan names arms as it likes
+
+
+def _names(arms: Iterable[str]) -> dict[str, str]:
+    """Return how arms are shown, no two alike."""
+    return distinct({arm: _name(arm) for arm in arms})
 
 
 def _colours(arms: Iterable[str]) -> dict[str, tuple[float, ...]]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from causalmix.benchmarks.arms import ARMS, PURIFIED
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.errors import CausalMixError, check_name
-from causalmix.plots.style import REAL_COLOUR, label, legend_below
+from causalmix.plots.style import REAL_COLOUR, distinct, label, legend_below
 
 _CURVES = {"gap_auc": "ROC-AUC", "gap_log_loss": "log-loss"}
 _DASHES = ((), (4, 1.5), (1, 1), (6, 1, 1, 1))
@@ -131,7 +131,8 @@ def plot_improvements(per_dataset: pd.DataFrame, ax: Axes | None = None) -> Axes
     shown = per_dataset[per_dataset["arm"].isin(order)]
     place, names = pd.factorize(shown["dataset"])
     line = shown["arm"].map(order.index) + np.linspace(-0.2, 0.2, len(names))[place]
-    named = shown.assign(dataset=[label(name) for name in shown["dataset"]], line=line)
+    named = distinct({name: label(name) for name in names})
+    named = shown.assign(dataset=shown["dataset"].map(named), line=line)
     look = {"hue": "dataset", "style": "dataset", "s": 60, "alpha": 0.85}
     sns.scatterplot(named, x="improvement", y="line", ax=ax, **look)
     medians = per_dataset.groupby("arm")["improvement"].median()

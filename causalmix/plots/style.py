@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from itertools import combinations
 
 import matplotlib.pyplot as plt
@@ -53,6 +54,27 @@ def label(text: object, length: int = 24) -> str:
         line = f"{line[: length - 1 - tail]}…{line[len(line) - tail :]}"
     hidden = line.startswith("_")  # Matplotlib's mark of what a legend leaves out
     return (" " if hidden else "") + line.replace("$", r"\$")
+
+
+def distinct(shown: Mapping[Hashable, str]) -> dict[Hashable, str]:
+    """Tell names apart that are shown alike.
+
+    Parameters
+    ----------
+    shown : mapping of hashable to str
+        How each is shown, as `label` does.
+
+    Returns
+    -------
+    dict of hashable to str
+        The first of those that are alike as it was, the others with a number behind.
+    """
+    seen: Counter[str] = Counter()
+    found = {}
+    for name, text in shown.items():
+        seen[text] += 1
+        found[name] = f"{text} ({seen[text]})" if seen[text] > 1 else text
+    return found
 
 
 def colours_of(n: int) -> list:

@@ -33,6 +33,7 @@ NO_CLASS = -100  # label of a query row whose class the context lacks (torch's `
 
 _ROW_COST = 16  # cells
 
+_BY_LOGARITHM = ("noise", "target_noise", "evenness")
 _BETWEEN = ("rows", "context_share", "noise", "target_noise", "categorical", "evenness")
 _SHARES = ("binary_share", "observed_share", "missing_share", "one_hot_share", "component_share")
 
@@ -115,9 +116,7 @@ class PriorConfig:
 
     def __post_init__(self) -> None:
         for name in _BETWEEN:
-            low, high = getattr(self, name)
-            if not low <= high:
-                raise CausalMixError(f"{name} is {(low, high)}: give the smaller number first.")
+            _check_ends(name, getattr(self, name))
         for name in ("min_features", "budget", "max_tasks", "max_used", "depth"):
             check_whole(getattr(self, name), 1, name)
         check_whole(self.max_classes, 2, "max_classes")
@@ -129,11 +128,21 @@ class PriorConfig:
             check_range(getattr(self, name), "[0, 1]", name)
         for name in ("mechanisms", "target_mechanisms"):
             shares = getattr(self, name)
-            if len(shares) != len(MECHANISMS) or not np.isclose(sum(shares), 1):
+            wrong = len(shares) != len(MECHANISMS) or min(shares) < 0
+            if wrong or not np.isclose(sum(shares), 1):
                 raise CausalMixError(
                     f"{name} is {shares}: give {len(MECHANISMS)} shares that sum to 1, those of "
                     f"{', '.join(MECHANISMS)}."
                 )
+
+
+def _check_ends(name: str, given: Sequence[float]) -> None:
+    """Check the ends between which something is drawn."""
+    if len(given) != 2 or not given[0] <= given[1]:
+        raise CausalMixError(f"{name} is {given}: give two numbers, the smaller one first.")
+    if name in _BY_LOGARITHM:
+        for end in given:
+            check_range(end, "(0, inf)", name)
 
 
 @dataclass(frozen=True)

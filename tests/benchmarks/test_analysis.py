@@ -87,6 +87,28 @@ def test_differences_are_those_of_scipy_over_means_of_tables(runs):
     assert set(found["splits"]) == {24}
 
 
+def test_a_table_without_a_score_counts_in_nothing(runs):
+    lacking = runs.copy()
+    lacking.loc[lacking["dataset"] == "t1", "auc"] = np.nan
+    found = paired_differences(lacking, ["zero_shot"])
+    without = paired_differences(runs[runs["dataset"] != "t1"], ["zero_shot"])
+    ask = "score == 'auc'"
+    pd.testing.assert_frame_equal(found.query(ask), without.query(ask))
+    assert set(found.query("score == 'log_loss'")["tables"]) == {8}
+    none = runs.assign(auc=runs["auc"].where(runs["arm"] != "causal"))
+    assert set(paired_differences(none, ["zero_shot"]).query(ask)["arm"]) == {"default", "smote_nc"}
+    shares = harm_by_arm(lacking).set_index("arm")
+    assert set(shares["tables"]) == {7}
+
+
+def test_arms_on_other_rows_are_not_compared(runs):
+    for name, values in (("n_train", (60, 20)), ("data", ("a hash", "another"))):
+        mixed = runs.assign(**{name: np.where(runs["arm"] == "causal", *values[::-1])})
+        for compared in (paired_differences, gains_over, rank_arms, harm_by_arm):
+            with pytest.raises(CausalMixError, match=f"Arms on t0, split 0, .*{name} is .*--where"):
+                compared(mixed)
+
+
 def test_equal_arms_do_not_differ():
     runs = made_store(lambda *_: {"auc": 0.8}, ARMS).runs()
     found = paired_differences(runs)
@@ -388,6 +410,13 @@ def test_benchmarks_that_begin_together_lose_no_traits(tmp_path, monkeypatch):
     assert read_traits(tmp_path)["dataset"].tolist() == names
 
 
+def test_tables_may_be_called_by_numbers(tmp_path):
+    table = load_dataset("wine")
+    for _ in range(2):  # the second time beside those that the file has
+        note_traits(tmp_path, {"31": table, "007": table, "NA": table})
+    assert read_traits(tmp_path)["dataset"].tolist() == ["007", "31", "NA"]
+
+
 def test_traits_are_correlated_as_scipy_does(runs, tmp_path):
     tables = dict(zip(("t0", "t1", "t2", "t3"), map(load_dataset, TRAITED), strict=True))
     note_traits(tmp_path, {"t0": tables["t1"], "t3": tables["t3"]})
@@ -427,6 +456,13 @@ def test_cost_has_the_search_that_splits_share():
     assert found.loc["default", ["runs", "seconds", "search_seconds"]].tolist() == [3, 21, 1]
     assert found.loc["default", "hours"] == pytest.approx(93 / 3600)
     assert found.loc["zero_shot", "seconds"] == 1
+
+
+def test_convergence_needs_no_default_arm():
+    store = with_curves(causal=[converging(2), converging(4)])
+    found = convergence_by_arm(curve_facts(store))
+    assert set(found["arm"]) == {"causal"}
+    assert "saved" not in found or found["saved"].isna().all()
 
 
 def test_a_store_without_curves_has_no_facts():

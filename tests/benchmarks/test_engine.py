@@ -26,7 +26,7 @@ from causalmix.benchmarks import engine
 from causalmix.benchmarks import store as store_module
 from causalmix.benchmarks.engine import Kind, Run, code_hash, compute
 from causalmix.benchmarks.merging import merge_stores
-from causalmix.benchmarks.store import COLUMNS, Store
+from causalmix.benchmarks.store import COLUMNS, Store, compare_outcomes
 from causalmix.benchmarks.traits import read_traits
 from causalmix.cli import main
 from causalmix.data.dataset import TabularDataset
@@ -371,6 +371,15 @@ def test_stores_are_merged_with_their_plans_and_tables(tmp_path):
     said = CliRunner().invoke(main, ["merge", str(one), str(tmp_path / "3")])
     assert said.exit_code == 1
     assert f"{runs[0].key} differs in square: None was kept, not 7." in said.output
+    rows = [
+        row_of(runs[0], outcome=json.dumps(each))
+        for each in (
+            {"auc": 0.7002, "reason": "from 0.5183"},
+            {"auc": 0.7001, "reason": "from 0.5185"},
+        )
+    ]
+    assert compare_outcomes(*rows, 1e-3) == []  # the reason says numbers in words
+    assert [each.name for each in compare_outcomes(*rows, 1e-6)] == ["auc"]
 
 
 def test_stores_of_different_benchmarks_are_kept_apart(tmp_path):

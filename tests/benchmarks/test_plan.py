@@ -139,8 +139,11 @@ def test_tables_that_cannot_be_used_are_left_out_with_the_reason(tmp_path):
     frame.to_csv(folder / "good.csv", index=False)
     frame.head(40).to_csv(folder / "short.csv", index=False)
     frame.rename(columns={"target": "y"}).to_csv(folder / "none.csv", index=False)
+    rare = frame.assign(target=["b", "b", *["a"] * 198])  # one to train on, one to validate
+    rare.to_csv(folder / "rare.csv", index=False)
     planned = plan_runs(read_plan(made(tmp_path, tables=[])), folder)
     assert set(planned.tables) == {"good"}
+    assert "its test rows hold a single class" in planned.skipped["rare"]
     assert "40 rows leave fewer than 20" in planned.skipped["short"]
     assert "target" in planned.skipped["none"]
 

@@ -6,6 +6,7 @@ import json
 from itertools import combinations
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
 from made_stores import STEPS
@@ -67,6 +68,16 @@ def test_ours_and_the_papers_are_told_apart():
     assert ARM_LABELS["causal"] == "CausalMix"
     assert ARM_LABELS["causal_paper"] == "CausalMixFT (paper)"
     assert not [name for name in ARM_LABELS if "FT" in ARM_LABELS[name] and "paper" not in name]
+
+
+def test_arms_that_are_shown_alike_are_numbered():
+    arms = [f"causal_learning_rate_1e-{k}_rehearsal_half" for k in (5, 6)] + ["causal", "CausalMix"]
+    means = pd.DataFrame(np.random.default_rng(0).random((6, 4)), columns=arms)
+    ax = plot_critical_differences(means)
+    shown = " ".join(text.get_text() for text in ax.texts)
+    for name in ("CausalMix", "causal_learn…earsal_half"):
+        assert shown.count(name) == 2
+        assert shown.count(f"{name} (2)") == 1
 
 
 def draw_means(made: pd.DataFrame) -> None:

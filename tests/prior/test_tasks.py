@@ -51,7 +51,12 @@ def test_a_batch_has_the_shapes_and_codes_a_network_takes():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"rows": (100, 20)}, r"rows is \(100, 20\): give the smaller number first"),
+        ({"rows": (100, 20)}, r"rows is \(100, 20\): give two numbers, the smaller one first"),
+        ({"rows": (20, 50, 100)}, r"rows is \(20, 50, 100\): give two numbers"),
+        ({"noise": (0.0, 1.0)}, "noise is 0.0; a number above 0"),
+        ({"target_noise": (0.1, np.inf)}, "target_noise is inf"),
+        ({"evenness": (-1.0, 1.0)}, "evenness is -1.0; a number above 0"),
+        ({"mechanisms": (-1.0, 2.0, 0.0, 0.0, 0.0, 0.0)}, "mechanisms is .* sum to 1"),
         ({"max_classes": 1}, "max_classes is 1"),
         ({"min_features": 0}, "min_features is 0"),
         ({"min_features": 9, "max_features": 8}, "max_features is 8"),
