@@ -289,14 +289,19 @@ def differences_by(runs: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     CausalMixError
         If no run has a value of one of them.
     """
-    check_names(factors, list(runs), "setting")
-    known = [runs[name].dropna().unique() for name in factors]
+    compared = {*PAIR, *SPLIT, *SCORES, *(f"{score}_gain" for score in SCORES), "run_seconds"}
+    check_names(factors, [name for name in runs if name not in compared], "setting")
+    if len(set(factors)) < len(factors):
+        raise CausalMixError(f"A setting is named twice: {', '.join(factors)}.")
+    settings = runs[[*factors]]
+    texts = settings.select_dtypes(exclude="number").columns  # lists among them
+    settings = settings.assign(
+        **{n: settings[n].map(str).where(settings[n].notna()) for n in texts}
+    )
     parts = {}
-    for values in product(*map(sorted, known)):
-        own = [
-            runs[name].isna() | (runs[name] == v) for name, v in zip(factors, values, strict=True)
-        ]
-        parts[values] = paired_differences(runs[np.logical_and.reduce(own)])
+    for values in product(*(sorted(settings[name].dropna().unique()) for name in factors)):
+        own = (settings.isna() | (settings == values)).all(axis=1)
+        parts[values] = paired_differences(runs[own])
     if not parts:
         raise CausalMixError(f"No run has a value of {' and of '.join(factors)}.")
     return pd.concat(parts, names=list(factors)).droplevel(-1).reset_index()

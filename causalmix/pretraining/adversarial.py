@@ -56,7 +56,7 @@ from causalmix.pretraining.gaps import (
     optimality_gaps,
 )
 from causalmix.pretraining.heldout import HELD_OUT_TASKS, read_tasks
-from causalmix.pretraining.regions import KNOBS, PriorMixture, Probabilities, uniform
+from causalmix.pretraining.regions import KNOBS, PriorMixture, Probabilities
 from causalmix.pretraining.run import TrainingRun, check_empty, moved
 from causalmix.pretraining.tasks import task_stream
 from causalmix.prior.tasks import PriorConfig, TaskBatch
@@ -108,7 +108,8 @@ def bandit_rule(gaps: pd.DataFrame) -> Probabilities:
         Knob → region → probability.
     """
     best = gaps.loc[(gaps["gap"] + _BOUND * gaps["error"].fillna(0)).idxmax()]
-    probabilities = uniform()
+    measured = gaps.groupby("knob", sort=False)["region"].unique()  # others may have no tasks
+    probabilities = {knob: dict.fromkeys(own, 1 / len(own)) for knob, own in measured.items()}
     probabilities[best["knob"]] = {best["region"]: 1.0}
     return probabilities
 

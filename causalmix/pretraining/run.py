@@ -100,9 +100,9 @@ def pretrain(
     Raises
     ------
     CheckpointError
-        If the folder holds a run with another configuration or a damaged state, or results without
-        one, or `start_from` or `held_out` is not the file that the configuration names, or is
-        missing.
+        If the folder holds a run with another configuration or a damaged state, results without
+        one, or a state without the best weights, or `start_from` or `held_out` is not the file that
+        the configuration names, or is missing.
     CausalMixError
         If the device is unknown or absent, a number makes no sense, or the folder cannot be
         written, or is being written by another process.
@@ -116,7 +116,9 @@ def pretrain(
     where = find_device(device)
     with sole_writer(folder), own_settings(), tensor_cores(where):
         run = TrainingRun(config, start_from, where)
-        if not run.resume(folder / "state.pt"):
+        if run.resume(folder / "state.pt"):
+            _check_best(run.log, folder)
+        else:
             check_empty(folder)
             run.write_state(folder / "state.pt")  # from here on the folder's results are this run's
         tasks = [moved(batch, run.device) for batch in read_tasks(Path(held_out), config.held_out)]
@@ -128,6 +130,16 @@ def pretrain(
         ):
             _train(run, stream, tasks, folder, seconds, bar)
     return run.log
+
+
+def _check_best(log: pd.DataFrame, folder: Path) -> None:
+    """Raise if an evaluation was the best yet, but its weights are not there any more."""
+    if len(log) and not (folder / "model.safetensors").is_file():
+        step = int(log.loc[log["best"].astype(bool), "step"].iloc[-1])
+        raise CheckpointError(
+            f"{folder} has no model.safetensors: the weights of its best evaluation, at step "
+            f"{step}, are gone. Put a copy back, or choose an empty folder to begin anew."
+        )
 
 
 def _train(

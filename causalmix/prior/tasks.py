@@ -119,11 +119,16 @@ class PriorConfig:
             _check_ends(name, getattr(self, name))
         for name in ("min_features", "budget", "max_tasks", "max_used", "depth"):
             check_whole(getattr(self, name), 1, name)
-        check_whole(self.max_classes, 2, "max_classes")
+        check_range(check_whole(self.max_classes, 2, "max_classes"), "[2, 10]", "max_classes")
         check_whole(self.rows[0], 2, "rows")
         check_whole(self.max_features, self.min_features, "max_features")
         for share in self.context_share:
             check_range(share, "(0, 1)", "context_share")
+            if not 0 < round(self.rows[0] * share) < self.rows[0]:
+                raise CausalMixError(
+                    f"context_share is {share}: of {self.rows[0]} rows that leaves none for "
+                    "context or none to predict. Give more rows, or another share."
+                )
         for name in _SHARES:
             check_range(getattr(self, name), "[0, 1]", name)
         for name in ("mechanisms", "target_mechanisms"):

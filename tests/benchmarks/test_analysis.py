@@ -167,6 +167,15 @@ def test_runs_that_differ_in_more_than_their_seed_are_refused_until_some_are_cho
     assert by.query("score == 'auc' and arm == 'default'")["difference"].tolist() == pytest.approx(
         [0.01]
     )
+    rows["lists"] = [["pc", "fci"] if n == 60 else ["boss"] for n in rows["n_train"]]
+    by = differences_by(rows, ["lists"]).query("score == 'auc' and arm == 'default'")
+    assert by["lists"].tolist() == ["['boss']", "['pc', 'fci']"]
+    assert by["difference"].tolist() == pytest.approx([0.03, 0.01])
+    with pytest.raises(CausalMixError, match="A setting is named twice: rate, rate"):
+        differences_by(rows, ["rate", "rate"])
+    for name in ("arm", "split", "auc"):  # what is compared
+        with pytest.raises(UnknownNameError, match=f"Unknown setting '{name}'"):
+            differences_by(rows, [name])
     with pytest.raises(CausalMixError, match="No run has a value of members"):
         differences_by(rows, ["members"])
     with pytest.raises(UnknownNameError, match=r"setting 'n_trian'.*'n_train'"):

@@ -245,15 +245,18 @@ def test_the_softmax_is_that_of_the_gaps():
 def test_the_bandit_hopes_for_two_errors_more():
     gaps = pd.DataFrame(
         {
-            "knob": ["classes", "rows"],
-            "region": ["two", "few"],
-            "gap": [0.02, 0.0],
-            "error": [0.0, 0.02],
+            "knob": ["classes", "classes", "rows", "missing"],
+            "region": ["two", "more", "few", "none"],  # of the last knob one was measured
+            "gap": [0.02, 0.0, 0.0, 0.0],
+            "error": [0.0, 0.0, 0.02, 0.0],
         }
     )
     found = bandit_rule(gaps)
-    assert found["rows"] == {"few": 1.0}
-    assert found["classes"] == uniform()["classes"]
+    assert found == {
+        "classes": uniform()["classes"],
+        "rows": {"few": 1.0},
+        "missing": {"none": 1.0},
+    }
 
 
 def test_the_mass_moves_to_a_planted_weakness():

@@ -122,6 +122,10 @@ def test_a_finished_run_is_not_run_again(tmp_path, monkeypatch):
     log = pretrain(tmp_path, TINY)
     monkeypatch.setattr(module.TrainingRun, "train_step", None)
     pd.testing.assert_frame_equal(pretrain(tmp_path, TINY), log)
+    (tmp_path / "model.safetensors").unlink()
+    best = log.loc[log["best"], "step"].iloc[-1]
+    with pytest.raises(CheckpointError, match=f"weights of its best evaluation, at step {best}"):
+        pretrain(tmp_path, TINY)
 
 
 def test_another_configuration_does_not_take_over_a_run(tmp_path):
