@@ -220,8 +220,9 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         ``n_rows`` and ``method``: ``tables`` (how many), ``failed`` (how many of them without a
         result), means over the others of the `SCORES`, median of ``seconds``, and for methods
         other than ours, over the tables on which they finished, the mean paired difference ours
-        minus theirs of each score with its 95 % interval ``_low`` to ``_high`` (percentile
-        bootstrap over graphs, then over the tables drawn from each).
+        minus theirs of each score with its 95 % interval ``_low`` to ``_high``
+        (`causalmix.benchmarks.comparison.bootstrap_interval` over graphs and the tables drawn from
+        each).
     """
     both = pd.concat([rows.assign(group="all"), rows.assign(group=name_groups(rows, "nodes"))])
     found = []

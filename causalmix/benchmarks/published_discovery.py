@@ -145,8 +145,9 @@ def summarise(rows: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row per ``n_rows``, ``dataset`` (and ``all`` of them), ``method`` and ``score``: ``draws``
-        that ended, the ``mean`` with its 95 % interval ``low`` to ``high`` (percentile bootstrap
-        over graphs, then over the draws of each), and ``published``, the mean of the published
+        that ended, the ``mean`` with its 95 % interval ``low`` to ``high``
+        (`causalmix.benchmarks.comparison.bootstrap_interval` over graphs and the draws of each;
+        of all datasets the mean over these), and ``published``, the mean of the published
         searches, or the mean of that over datasets. Precision without any find counts as 0 in ours,
         and is left out of theirs; PC has for probabilities what the marks of its graph add to them.
     """
