@@ -54,14 +54,15 @@ def variance_parts(runs: pd.DataFrame) -> pd.DataFrame:
             if (n < 2).all() or (splits.size() < 2).all():
                 continue
             of_seeds = [gains.var().fillna(0) * (n - 1), n - 1, 1 / n]
-            freedom = splits.size() - 1
-            of_tables = [each.groupby("dataset").sum() for each in of_seeds]
-            of_tables += [splits.var().fillna(0) * freedom, freedom, splits.size()]
+            freedom, of_tables = splits.size() - 1, [e.groupby("dataset").sum() for e in of_seeds]
+            of_tables[2] *= freedom / splits.size()
+            of_tables += [splits.var().fillna(0) * freedom, freedom]
             sums = np.stack([each.to_numpy(float) for each in of_tables])
             between, seeds, share = _split_and_seed(sums.sum(axis=1))
             drawn = rng.integers(len(freedom), size=(_RESAMPLES, len(freedom)))
             redrawn = _split_and_seed(sums[:, drawn].sum(axis=2))[2]
-            low, high = np.nanquantile(redrawn, [0.025, 0.975])
+            known = redrawn[np.isfinite(redrawn)] if len(freedom) > 1 else []  # one: no interval
+            low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
             counts = (splits.ngroups, len(n), len(own))
             rows.append((arm, score, *counts, between**0.5, seeds**0.5, share, low, high))
     columns = ["tables", "splits", "runs", "sd_splits", "sd_seeds"]
@@ -72,14 +73,14 @@ def variance_parts(runs: pd.DataFrame) -> pd.DataFrame:
 def _split_and_seed(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Variances between splits and between seeds, and the seeds' share, from sums over tables.
 
-    `sums` are the squares about the means of splits, their degrees of freedom and the sum of 1 over
-    the number of seeds; the squares about the means of tables, their degrees of freedom and the
-    number of splits. Shape (6, ...).
+    `sums` are the squares about the means of splits, their degrees of freedom, and how often the
+    seeds' variance is in the squares about the means of tables, which follow with their degrees of
+    freedom. Shape (5, ...).
     """
-    of_seeds, seed_freedom, inverse, of_splits, split_freedom, splits = sums
+    of_seeds, seed_freedom, times, of_splits, split_freedom = sums
     with np.errstate(invalid="ignore"):  # a resample may have no second seed
         seeds = of_seeds / seed_freedom
-        between = np.maximum(0.0, of_splits / split_freedom - seeds * inverse / splits)
+        between = np.maximum(0.0, (of_splits - seeds * times) / split_freedom)
         return between, seeds, seeds / (seeds + between)
 
 

@@ -337,6 +337,13 @@ def test_splits_and_seeds_are_taken_apart_as_they_were_simulated():
     assert auc["share_low"] < 0.8 < auc["share_high"]
     assert auc["share_high"] - auc["share_low"] < 0.2
     assert variance_parts(runs[runs["split"] == 0]).empty
+    table, split, seed = runs["dataset"].str[1:].astype(int), runs["split"], runs["seed"]
+    few = (table % 2 == 0) | ((split == 0) & (seed == 0))  # of half of the tables one run
+    part = variance_parts(runs[few]).set_index(["arm", "score"]).loc["default", "auc"]
+    assert part["sd_splits"] == pytest.approx(0.01, rel=0.25)
+    assert part["sd_seeds"] == pytest.approx(0.02, rel=0.1)
+    alone = variance_parts(runs[table == 0]).set_index(["arm", "score"]).loc["default", "auc"]
+    assert alone[["share_low", "share_high"]].isna().all()
 
 
 # ---- curves --------------------------------------------------------------------------------------
