@@ -80,10 +80,12 @@ def select(store: Store, where: Collection[str] = ()) -> Store:
         name, equals, listed = text.partition("=")
         if not equals:
             raise CausalMixError(f"--where takes NAME=VALUES, as n_train=60, not {text!r}.")
-        values = listed.split(",")
-        own = runs[check_name(name, list(runs), "setting")].map(_shown)
-        check_names(values, sorted(set(own)), f"{name} in the store")
-        runs = runs[runs[name].isna() | own.isin(values)]
+        own = runs[check_name(name, list(runs), "setting")].dropna().map(_shown)
+        known = sorted(set(own))
+        values = [listed] if listed in known else listed.split(",")  # a device's name has commas
+        values = [value if value in known else _as_shown(value) for value in values]
+        check_names(values, known, f"{name} in the store")
+        runs = runs[runs[name].isna() | runs.index.isin(own.index[own.isin(values)])]
     if runs.empty:
         raise CausalMixError("The store has no finished runs of fine-tuning with such settings.")
     found = Store()
@@ -94,6 +96,14 @@ def select(store: Store, where: Collection[str] = ()) -> Store:
 
 def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _as_shown(text: str) -> str:
+    """Return a number as `_shown` shows it, 1.0e-5 as 1e-05, and other text as it is."""
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text
 
 
 def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:

@@ -188,6 +188,19 @@ def test_runs_that_differ_in_more_than_their_seed_are_refused_until_some_are_cho
         select(Store())
 
 
+def test_values_may_have_commas_and_numbers_be_written_otherwise():
+    store = Store()
+    for device, rate in (("cpu, Intel(R) Xeon(R)", 1e-5), ("cuda:0, H200", 1e-4)):
+        store.add(made_row("default", "t0", 0, 0.8, rate=rate) | {"device": device})
+    store.add(made_row("zero_shot", "t0", 0, 0.8))  # which has no rate
+    own = select(store, ["device=cpu, Intel(R) Xeon(R)"]).runs()
+    assert own["rate"].tolist() == [1e-5]
+    for text in ("1e-05", "1.0e-5", "0.00001"):
+        assert set(select(store, [f"rate={text}"]).runs()["rate"].dropna()) == {1e-5}
+    with pytest.raises(UnknownNameError, match=r"rate in the store '1'. Valid: 0.0001, 1e-05\."):
+        select(store, ["rate=1"])
+
+
 def test_a_contrast_is_judged_by_its_interval():
     table = pd.DataFrame(
         {
