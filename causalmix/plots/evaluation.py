@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from causalmix.benchmarks.comparison import bins_of
 from causalmix.benchmarks.zero_shot import LABELS, METHODS, TFM
+from causalmix.errors import CausalMixError
 from causalmix.plots.style import REAL_COLOUR, colours_of, legend_below
 
 _COLOURS = dict(zip(METHODS, colours_of(len(METHODS)), strict=True))
@@ -105,7 +106,14 @@ def plot_pretraining(log: pd.DataFrame, ax: Axes | None = None) -> Axes:
     -------
     Axes
         Training loss and loss on held-out synthetic tasks; a dot marks the step that was kept.
+
+    Raises
+    ------
+    CausalMixError
+        If the log has no loss on held-out tasks.
     """
+    if log.empty or log["held_out_loss"].isna().all():
+        raise CausalMixError("There is no loss to draw: the run was not evaluated, or diverged.")
     ax = ax or plt.subplots(figsize=(7, 3.6), layout="constrained")[1]
     ax.plot(log["step"], log["train_loss"], color="0.65", label="Training tasks")
     ax.plot(log["step"], log["held_out_loss"], color=REAL_COLOUR, lw=2, label="Held-out tasks")

@@ -71,7 +71,7 @@ def plot_histories(
     UnknownNameError
         If there is no such metric.
     CausalMixError
-        If there is no history, because no arm was fine-tuned.
+        If there is no history, because no arm was fine-tuned, or none of that metric.
     """
     check_name(metric, METRIC_LABELS, "metric")
     if histories.empty:
@@ -82,6 +82,11 @@ def plot_histories(
     dashes = dict(zip(seeds, cycle(_DASHES), strict=False))
     for ax, part in zip(axes, ("val", "test"), strict=True):
         values = f"{part}_{metric}"
+        if histories[values].isna().all():
+            raise CausalMixError(
+                f"The histories have no {METRIC_LABELS[metric]} of {part} rows to draw: of rows of "
+                "a single class there is no ROC-AUC. Draw the log-loss."
+            )
         wide = histories.pivot_table(values, index="step", columns=["arm", "seed"]).ffill()
         tidy = (wide - wide.iloc[0]).reset_index().melt(id_vars=[("step", "")])
         tidy.columns = ["step", "arm", "seed", "change"]

@@ -253,7 +253,7 @@ def _draw_pair(ax: Axes, real: pd.DataFrame, frame: pd.DataFrame, colour: object
 
 
 def _limits(column: pd.Series) -> tuple[float, float]:
-    low, high = column.min(), column.max()
+    low, high = (0.0, 1.0) if column.isna().all() else (column.min(), column.max())
     margin = 0.06 * (high - low) or 1.0
     return low - margin, high + margin
 

@@ -10,6 +10,7 @@ import pytest
 from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.plots.analysis import plot_gain_intervals
+from causalmix.plots.evaluation import plot_pretraining
 from causalmix.plots.quality import plot_quality
 from causalmix.plots.results import plot_gaps, plot_histories, plot_improvements
 from causalmix.plots.rows import plot_associations, plot_marginals, plot_pairs
@@ -131,6 +132,8 @@ def test_one_pair_of_many_generators_stands_in_lines_of_two(paired):
 def test_pairs_bear_levels_without_rows_and_need_two_columns(paired):
     few = paired[(paired["u"] == "True") & (paired["k"] != "2")]
     plot_pairs(paired, {"few": few, "gaps": paired.mask(paired["v"] > 0)}).canvas.draw()
+    void = paired[["x", "y", "v"]].assign(v=np.nan)
+    plot_pairs(void, {"made": void}).canvas.draw()
     with pytest.raises(DataError, match="two of them"):
         plot_pairs(paired[["x"]], {})
 
@@ -195,6 +198,13 @@ def test_gains_stand_on_their_lines_with_their_intervals():
 def test_no_history_is_an_error():
     with pytest.raises(CausalMixError, match="none that fine-tunes"):
         plot_histories(pd.DataFrame())
+    one = {"seed": 0, "arm": "default", "step": [0, 4], "val_auc": np.nan, "test_auc": 0.8}
+    with pytest.raises(CausalMixError, match="no ROC-AUC of val rows to draw"):
+        plot_histories(pd.DataFrame(one), "auc")
+    for losses in ([], [np.nan, np.nan]):
+        log = pd.DataFrame({"step": range(len(losses)), "held_out_loss": losses})
+        with pytest.raises(CausalMixError, match="There is no loss to draw"):
+            plot_pretraining(log)
 
 
 def test_improvements_mark_the_median():
