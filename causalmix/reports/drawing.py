@@ -312,7 +312,8 @@ def generate_table(
         causal generator's graphs. Of ``{"a": "b=c"}``, where there is no column ``a``, it may be
         ``a=b`` that is set. Dates that are not set stay in their order with one that is.
     graph, knowledge
-        As :func:`causalmix.reports.given.read_structure` takes them.
+        As :func:`causalmix.reports.given.read_structure` takes them. Knowledge of effects of the
+        target makes it a node like the others (`causalmix.reports.given.freeing_target`).
     options : mapping, optional
         Further arguments of the generator.
     seed : int, default=0

@@ -245,7 +245,8 @@ def fit_table(
     generator, generator_options, config, tfm
         Of :class:`causalmix.finetuning.estimator.CausalMixClassifier`.
     graph, knowledge
-        As :func:`causalmix.reports.given.read_structure` takes them.
+        As :func:`causalmix.reports.given.read_structure` takes them. Knowledge of effects of the
+        target makes it a node like the others (`causalmix.reports.given.freeing_target`).
     n_folds : int, default=5
         Held out at most.
     time_limit : float, optional
