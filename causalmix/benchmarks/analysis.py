@@ -138,7 +138,7 @@ def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_rows(runs: pd.DataFrame) -> None:
-    """Raise unless all arms on a split of a table were run on the same rows.
+    """Raise unless all arms on a split of a table were run on the same rows, with the same model.
 
     Parameters
     ----------
@@ -147,16 +147,17 @@ def check_rows(runs: pd.DataFrame) -> None:
     Raises
     ------
     CausalMixError
-        If two differ in the table's content or in numbers of rows; names both.
+        If two differ in the table's content, in numbers of rows or in weights; names both. Arms
+        without a foundation model have no weights.
     """
-    which = [name for name in ("data", "n_train", "n_val", "n_test") if name in runs]
-    for name in which:
+    alike = ("data", "n_train", "n_val", "n_test", "weights")
+    for name in (name for name in alike if name in runs):
         values = runs.dropna(subset=[name]).groupby(SPLIT)[name].unique()
         if len(mixed := values[values.map(len) > 1]):
             (dataset, split), found = next(iter(mixed.items()))
             shown = ", ".join(sorted(map(_shown, found)))
             raise CausalMixError(
-                f"Arms on {dataset}, split {split}, had other rows: {name} is {shown}. Choose "
+                f"Arms on {dataset}, split {split}, were not run alike: {name} is {shown}. Choose "
                 f"some, as --where {name}={_shown(found[0])}."
             )
 

@@ -102,7 +102,8 @@ def test_a_table_without_a_score_counts_in_nothing(runs):
 
 
 def test_arms_on_other_rows_are_not_compared(runs):
-    for name, values in (("n_train", (60, 20)), ("data", ("a hash", "another"))):
+    others = (("n_train", (60, 20)), ("data", ("a hash", "another")), ("weights", ("w0", "w1")))
+    for name, values in others:
         mixed = runs.assign(**{name: np.where(runs["arm"] == "causal", *values[::-1])})
         for compared in (paired_differences, gains_over, rank_arms, harm_by_arm):
             with pytest.raises(CausalMixError, match=f"Arms on t0, split 0, .*{name} is .*--where"):
