@@ -42,7 +42,7 @@ def compare_methods(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
         ranks), means over datasets of ``auc``, ``log_loss`` (nats) and ``accuracy``, median of
         ``seconds``, and for methods other than `reference` the mean paired difference
         `reference` minus method ``auc_difference`` with its 95 % interval ``auc_low`` to
-        ``auc_high`` (percentile bootstrap over datasets), the same for ``log_loss``, and
+        ``auc_high`` (`bootstrap_interval` over datasets), the same for ``log_loss``, and
         ``wins``, ``ties`` and ``losses`` of `reference` by ROC-AUC.
     """
     tables = {}
@@ -125,19 +125,22 @@ def bootstrap_interval(
     clusters: Sequence[Hashable] | None = None,
     references: Mapping[Hashable, float] | None = None,
 ) -> tuple[float, float]:
-    """95 % interval of a mean, or of another statistic: percentile bootstrap.
+    """95 % interval of a mean, or of another statistic: percentile bootstrap, t for few values.
+
+    That of a few values is too narrow, so Student's t interval (over clusters, each counting
+    once, if there are any) widens it where it is the wider one.
 
     Parameters
     ----------
     differences : ndarray of float, shape (n,)
         One value a dataset.
     statistic : callable, default=numpy.mean
-        Takes an array and `axis`, as NumPy's reductions do.
+        Takes an array and `axis`, as NumPy's reductions do. Without clusters, t widens that of a
+        mean alone.
     clusters : sequence of hashable, optional
         What each value belongs to, as the graph that its table was drawn from. The interval is of
         the mean over clusters of the statistic within them. Clusters are redrawn, then the values
-        in them. That of few clusters is too narrow, so the t interval over clusters (Student's,
-        each counting once) widens it where it is the wider one.
+        in them.
     references : mapping of hashable to float, optional
         What is taken off the statistic of each cluster, as a published one.
 
@@ -153,7 +156,8 @@ def bootstrap_interval(
         low, high = t_interval(np.array([statistic(own, axis=0) - less for own, less in parts]))
     else:
         drawn = rng.integers(len(differences), size=(N_BOOTSTRAP, len(differences)))
-        found, low, high = statistic(differences[drawn], axis=1), np.inf, -np.inf
+        found = statistic(differences[drawn], axis=1)
+        low, high = t_interval(differences) if statistic is np.mean else (np.nan, np.nan)
     tail = (1 - 0.95) / 2
     ends = np.quantile(found, [tail, 1 - tail])
     return float(np.fmin(low, ends[0])), float(np.fmax(high, ends[1]))

@@ -143,10 +143,10 @@ def summarise_rules(judged: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         A row per ``n_train``, ``mixing``, ``steps``, ``rule`` and ``level``: ``datasets``, the
         mean gains over zero-shot ``auc_gain`` and ``log_loss_gain``, each with its 95 % interval
-        (percentile bootstrap over datasets), ``improvement`` (median over datasets), ``worst``
-        (least mean gain of ROC-AUC on a dataset), ``harmed`` (datasets that lose more than
-        `HARM`), ``untouched`` (share of runs that keep step 0), and ``of_oracle``, the log-loss
-        gain as a share of the oracle's.
+        (`causalmix.benchmarks.comparison.bootstrap_interval` over datasets), ``improvement``
+        (median over datasets), ``worst`` (least mean gain of ROC-AUC on a dataset), ``harmed``
+        (datasets that lose more than `HARM`), ``untouched`` (share of runs that keep step 0), and
+        ``of_oracle``, the log-loss gain as a share of the oracle's.
     """
     per_dataset = gains_by_dataset(judged)
     records = []

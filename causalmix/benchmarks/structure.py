@@ -162,7 +162,8 @@ def structure_contrasts(runs: pd.DataFrame) -> pd.DataFrame:
         A row per pair of `CONTRASTS` (``better``, ``than``) and kind of test ``rows`` (``same`` or
         ``shifted``): ``graphs``, ``splits``, mean gains over graphs ``auc_gain`` and
         ``log_loss_gain`` (nats; positive where the first arm is better) with 95 % intervals
-        ``auc_low`` to ``log_loss_high`` (bootstrap over graphs, the splits of one together).
+        ``auc_low`` to ``log_loss_high`` (`causalmix.benchmarks.comparison.bootstrap_interval`
+        over graphs, the splits of one together).
     """
     split, records = ["dataset", "n_train", "split"], []
     for (better, than), prefix in product(CONTRASTS, ("", "shifted_")):

@@ -222,9 +222,8 @@ def summarise_utility(rows: pd.DataFrame, reference: str = "causal") -> pd.DataF
         A row per n_train, ``score`` (one of `SCORES`; ``mean`` of the learners for each source;
         ``membership_auc``, if the rows have it, of which less is better) and generator:
         ``datasets``, ``auc`` (mean), ``mean_rank`` (among generators, the largest first), and the
-        mean
-        paired ``difference`` of the reference minus the generator with its 95 % interval ``low`` to
-        ``high`` (percentile bootstrap over datasets).
+        mean paired ``difference`` of the reference minus the generator with its 95 % interval
+        ``low`` to ``high`` (`causalmix.benchmarks.comparison.bootstrap_interval` over datasets).
     """
     means = {f"mean_{source}": [f"{each}_{source}" for each in LEARNERS] for source in SOURCES}
     averaged = rows.assign(**{name: rows[scores].mean(axis=1) for name, scores in means.items()})

@@ -24,7 +24,7 @@ from causalmix.benchmarks.candidates import (
     harm,
 )
 from causalmix.benchmarks.claims import BEFORE, DEFAULT
-from causalmix.benchmarks.comparison import GAINS, mean_and_interval, t_interval, verdicts
+from causalmix.benchmarks.comparison import GAINS, mean_and_interval, verdicts
 from causalmix.benchmarks.results import read_result
 from causalmix.benchmarks.sensitivity import decisive_tables, harm_falls
 from causalmix.benchmarks.store import Store
@@ -101,7 +101,7 @@ def _points(row: Any) -> str:
 
 def _gain(ours: pd.DataFrame) -> str:
     by_table = ours.groupby("dataset")[GAINS].mean()
-    auc, loss = (_with_intervals(by_table[name].to_numpy()) for name in by_table)
+    auc, loss = (_with_interval(by_table[name].to_numpy()) for name in by_table)
     shares = [share_of_three(by_table[name]) for name in by_table]
     return (
         f"ROC-AUC rose by {auc} and log-loss fell by {loss} nats on average. Three tables make up "
@@ -191,7 +191,6 @@ def _never_looked_at(runs: pd.DataFrame, looked_at: Collection[str]) -> str:
     return f"Earlier steps of this work had looked at {n} of these. On the others it is {told}."
 
 
-def _with_intervals(values: np.ndarray) -> str:
+def _with_interval(values: np.ndarray) -> str:
     shown = "{mean:.4f} [{low:.4f}, {high:.4f}]".format(**mean_and_interval(values, "mean"))
-    shown += " (by t [{:.4f}, {:.4f}])".format(*t_interval(values))
     return shown.replace("-", "−")

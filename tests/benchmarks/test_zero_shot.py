@@ -233,15 +233,24 @@ def test_clusters_count_once_whatever_their_size():
     assert list(less.values()) == pytest.approx([-0.5, -0.5, -0.5])
 
 
-def test_an_interval_over_six_clusters_holds_the_truth_as_often_as_it_says(monkeypatch):
-    """The bootstrap alone holds it in 85 of 100."""
+@pytest.mark.parametrize("size", [1, 10])
+def test_an_interval_over_six_holds_the_truth_as_often_as_it_says(size, monkeypatch):
+    """The bootstrap alone holds it in 85 of 100, of tables as of clusters of them."""
     monkeypatch.setattr("causalmix.benchmarks.comparison.N_BOOTSTRAP", 300)
-    rng, clusters, held = np.random.default_rng(0), np.repeat(np.arange(6), 10), 0
+    rng, clusters, held = np.random.default_rng(0), np.repeat(np.arange(6), size), 0
     for _ in range(400):
-        values = rng.normal(size=6)[clusters] + 0.5 * rng.normal(size=60)
+        values = rng.normal(size=6)[clusters] + 0.5 * rng.normal(size=len(clusters))
         low, high = bootstrap_interval(values, clusters=clusters)
         held += low < 0 < high
     assert 0.92 < held / 400 < 0.99
+
+
+def test_an_interval_over_ten_tables_is_at_least_student_s():
+    values = np.random.default_rng(0).normal(size=10)
+    reach = stats.t.ppf(0.975, 9) * values.std(ddof=1) / np.sqrt(10)
+    found = bootstrap_interval(values)
+    assert found == pytest.approx((values.mean() - reach, values.mean() + reach))
+    assert bootstrap_interval(values, statistic=np.median)[0] >= values.min()  # has no t interval
 
 
 # Files
