@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle, product
 from textwrap import fill
 
@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 
 from causalmix.benchmarks.labels import ARM_LABELS
 from causalmix.data.columns import counted
-from causalmix.plots.results import ARM_COLOURS, METRIC_LABELS
-from causalmix.plots.style import REAL_COLOUR, colours_of, distinct, label, legend_below
+from causalmix.plots.results import METRIC_LABELS, colour_arms, name_arms
+from causalmix.plots.style import REAL_COLOUR, colours_of, label, legend_below
 
 _LINES = ("-", "--", ":", "-.")
 _TIMES = {"step": "Optimiser step", "seconds": "Seconds, search and generator included"}
@@ -48,17 +48,17 @@ def plot_differences(
     rows = differences[(differences["reference"] == reference) & (differences["score"] == score)]
     rows = rows.sort_values("difference").reset_index(drop=True)
     ax = ax or _new_axes(len(rows))
-    colours = _colours(rows["arm"])
+    colours = colour_arms(rows["arm"])
     for place, row in rows.iterrows():
         colour = colours[row["arm"]]
         face = colour if row["p_holm"] < 0.05 else "white"
         ax.plot([row["low"], row["high"]], [place, place], color=colour, lw=2)
         ax.plot(row["difference"], place, "o", color=colour, markerfacecolor=face)
-    shown = _names(rows["arm"])
+    shown = name_arms(rows["arm"])
     names = [f"{shown[row.arm]} ({counted(row.tables, 'table')})" for row in rows.itertuples()]
     ax.set_yticks(rows.index, names)
     ax.axvline(0, color=REAL_COLOUR, lw=1, ls=":")
-    ax.set(xlabel=f"{METRIC_LABELS[score]} better than {_name(reference)} by")
+    ax.set(xlabel=f"{METRIC_LABELS[score]} better than {name_arms([reference])[reference]} by")
     ax.xaxis.set_major_locator(MaxNLocator(4))
     return ax
 
@@ -81,7 +81,7 @@ def plot_critical_differences(means: pd.DataFrame, ax: Axes | None = None) -> Ax
     """
     import scikit_posthocs
 
-    shown, colours = _names(means), _colours(means)
+    shown, colours = name_arms(means), colour_arms(means)
     colours = {shown[arm]: colours[arm] for arm in means}
     means = means.round(6).rename(columns=shown)
     ax = ax or _new_axes(len(means.columns) / 2)
@@ -118,7 +118,7 @@ def plot_table_gains(gains: pd.DataFrame, ax: Axes | None = None) -> Axes:
     means = gains.pivot_table("auc_gain", "dataset", "arm")
     means = means.loc[means.mean(axis=1).sort_values().index]
     ax = ax or _new_axes(len(means) + 2)
-    colours, shown, places = _colours(means), _names(means), range(len(means))
+    colours, shown, places = colour_arms(means), name_arms(means), range(len(means))
     for arm, mark in zip(means, cycle("osD^v")):  # arms are told apart in print too
         ax.plot(means[arm], places, mark, color=colours[arm], alpha=0.8, label=shown[arm])
     ax.set_yticks(range(len(means)), [label(table) for table in means.index])
@@ -148,7 +148,7 @@ def plot_survival(curves: pd.DataFrame, unit: str = "step", ax: Axes | None = No
     ax = ax or _new_axes(12)
     curves, colours = curves[curves["unit"] == unit], sns.color_palette("colorblind", 6)
     # The arms' own colours are too alike where lines cross.
-    looks, shown = cycle(product(_LINES, colours)), _names(curves["arm"].unique())
+    looks, shown = cycle(product(_LINES, colours)), name_arms(curves["arm"].unique())
     for (arm, own), (line, colour) in zip(curves.groupby("arm"), looks, strict=False):
         look = {"color": colour, "ls": line, "label": shown[arm]}
         ax.step(own["time"], own["share"], where="post", **look)
@@ -235,18 +235,3 @@ def plot_gain_intervals(
 
 def _new_axes(n_lines: float) -> Axes:
     return plt.subplots(figsize=(6.6, 1.2 + 0.3 * n_lines), layout="constrained")[1]
-
-
-def _name(arm: str) -> str:
-    return ARM_LABELS.get(arm) or label(arm)  # a plan names arms as it likes
-
-
-def _names(arms: Iterable[str]) -> dict[str, str]:
-    """Return how arms are shown, no two alike."""
-    return distinct({arm: _name(arm) for arm in arms})
-
-
-def _colours(arms: Iterable[str]) -> dict[str, tuple[float, ...]]:
-    """Give every arm a colour: its own, or another one where a plan has named it."""
-    named = [arm for arm in arms if arm not in ARM_COLOURS]
-    return ARM_COLOURS | dict(zip(named, sns.husl_palette(len(named), s=0.5), strict=True))

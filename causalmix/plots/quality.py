@@ -9,8 +9,11 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
+from causalmix.benchmarks.comparison import verdicts
 from causalmix.benchmarks.csuite import GRAPHS, MEASURE_LABELS, WAYS
 from causalmix.plots.style import REAL_COLOUR, label, legend_below, make_panels
 
@@ -167,6 +170,46 @@ def plot_ways(differences: pd.DataFrame, label_of_zero: str) -> Figure:
         ax.set_yticks([*places.values()], [WAYS[way] for way in places])
     return figure
 
+
+def plot_ways_by_size(comparison: pd.DataFrame) -> Figure:
+    """Draw where ways to generate are nearer to the truth on CSuite than the published ones.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        As :func:`causalmix.benchmarks.csuite.compare_csuite` returns it.
+
+    Returns
+    -------
+    Figure
+        A panel a measure, a line a way, a column a number of training rows: on how many datasets
+        our median is below the published one. A cell is coloured where the 95 % interval of the
+        mean difference does not hold zero.
+    """
+    ways = pd.MultiIndex.from_frame(comparison[["graph", "method"]])
+    shade = pd.Series(verdicts(comparison), comparison.index).map(_SHADES)
+    rows = comparison.assign(way=ways.map(WAYS), shade=shade).dropna(subset="way")
+    names = [name for name in WAYS.values() if name in set(rows["way"])]
+    measures = [name for name in MEASURE_LABELS if name in set(rows["measure"])]
+    size = (6.8, 1.1 + 0.24 * len(names))
+    figure, axes = make_panels(len(measures), 2, size, sharey=True, layout="constrained")
+    colours = ["C0", "0.93", "C1"]
+    for ax, measure in zip(axes, measures, strict=True):
+        part = rows[rows["measure"] == measure].set_index(["way", "n_train"])
+        shades, wins = (part[name].unstack().reindex(names) for name in ("shade", "wins"))
+        look = {"cmap": ListedColormap(colours), "vmin": 0, "vmax": 2, "linewidths": 0.5}
+        sns.heatmap(shades, annot=wins, fmt=".0f", ax=ax, cbar=False, **look)
+        for text, value in zip(ax.texts, shades.stack(), strict=True):
+            text.set_color("white" if value == 0 else REAL_COLOUR)
+        ax.set(title=MEASURE_LABELS[measure], xlabel="Training rows", ylabel="")
+    said = ("surely nearer than published", "not told apart", "surely farther")
+    patches = [Patch(color=colour, label=text) for colour, text in zip(colours, said, strict=True)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+_SHADES = {"worse": 0, "undecided": 1, "better": 2}
+"""Of verdicts on a difference of which less is better."""
 
 _LINEAR_WITHIN = 0.02  # ROC-AUC
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import cycle
 
 import matplotlib.pyplot as plt
@@ -43,6 +43,17 @@ def _arm_colours() -> dict[str, tuple[float, ...]]:
 
 
 ARM_COLOURS = _arm_colours()
+
+
+def name_arms(arms: Iterable[str]) -> dict[str, str]:
+    """Return how arms are shown, those of a plan as it names them; no two are alike."""
+    return distinct({arm: ARM_LABELS.get(arm) or label(arm) for arm in arms})
+
+
+def colour_arms(arms: Iterable[str]) -> dict[str, tuple[float, ...]]:
+    """Give every arm a colour: its own, or another one where a plan has named it."""
+    named = [arm for arm in arms if arm not in ARM_COLOURS]
+    return ARM_COLOURS | dict(zip(named, sns.husl_palette(len(named), s=0.5), strict=True))
 
 
 def plot_histories(
@@ -91,7 +102,8 @@ def plot_histories(
         tidy = (wide - wide.iloc[0]).reset_index().melt(id_vars=[("step", "")])
         tidy.columns = ["step", "arm", "seed", "change"]
         look = {"x": "step", "y": "change", "ax": ax, "errorbar": None}
-        look |= {"hue": "arm", "hue_order": _arms_of(tidy), "palette": ARM_COLOURS}
+        arms = _arms_of(tidy)
+        look |= {"hue": "arm", "hue_order": arms, "palette": colour_arms(arms)}
         sns.lineplot(tidy, lw=2.5, legend=part == "test", **look)
         run = {"units": "seed", "style": "seed", "dashes": dashes, "estimator": None}
         sns.lineplot(tidy, lw=0.9, legend=False, **run, **look)
@@ -104,7 +116,7 @@ def plot_histories(
         ax.yaxis.set_major_locator(MaxNLocator(5))
     axes[0].set_ylabel(f"Change of {METRIC_LABELS[metric]}")
     axes[1].get_legend().remove()
-    legend_below(axes[1], 3, labels=ARM_LABELS)
+    legend_below(axes[1], 3, labels=name_arms(arms))
     if len(seeds) > 1:
         styles = [
             plt.Line2D(
@@ -133,11 +145,10 @@ def plot_improvements(per_dataset: pd.DataFrame, ax: Axes | None = None) -> Axes
     """
     ax = ax or plt.subplots(figsize=(6.6, 3.8), layout="constrained")[1]
     order = _arms_of(per_dataset)
-    shown = per_dataset[per_dataset["arm"].isin(order)]
-    place, names = pd.factorize(shown["dataset"])
-    line = shown["arm"].map(order.index) + np.linspace(-0.2, 0.2, len(names))[place]
+    place, names = pd.factorize(per_dataset["dataset"])
+    line = per_dataset["arm"].map(order.index) + np.linspace(-0.2, 0.2, len(names))[place]
     named = distinct({name: label(name) for name in names})
-    named = shown.assign(dataset=shown["dataset"].map(named), line=line)
+    named = per_dataset.assign(dataset=per_dataset["dataset"].map(named), line=line)
     look = {"hue": "dataset", "style": "dataset", "s": 60, "alpha": 0.85}
     sns.scatterplot(named, x="improvement", y="line", ax=ax, **look)
     medians = per_dataset.groupby("arm")["improvement"].median()
@@ -184,12 +195,13 @@ def plot_gaps(gaps: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def _arms_of(table: pd.DataFrame) -> list[str]:
-    return [arm for arm in ARMS if arm in set(table["arm"])]
+    """Arms of a table: the package's in their order, then those that a plan has named."""
+    return list(dict.fromkeys([*(arm for arm in ARMS if arm in set(table["arm"])), *table["arm"]]))
 
 
 def _name_arms(ax: Axes, arms: Sequence[str]) -> None:
     """Write the arms' labels on the vertical axis, and move the legend below the axes."""
-    ax.set_yticks(range(len(arms)), [ARM_LABELS[arm] for arm in arms])
+    ax.set_yticks(range(len(arms)), [*name_arms(arms).values()])
     ax.set_ylabel("")
     legend_below(ax, 4)
     ax.get_legend().remove()

@@ -217,6 +217,22 @@ def test_improvements_mark_the_median():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["CausalMix"]
 
 
+def test_figures_of_runs_draw_the_arms_of_a_plan_too():
+    """Behind those of the package, as the plan calls them."""
+    arms, shown = ["my arm", "default"], ["Default fine-tuning", "my arm"]
+    rows = pd.DataFrame({"arm": arms, "dataset": "a", "seed": 0, "improvement": [0.1, 0.4]})
+    ax = plot_improvements(rows)
+    assert [text.get_text() for text in ax.get_yticklabels()] == shown
+    bars = [line.get_xdata()[0] for line in ax.lines if line.get_linewidth() == 2.5]
+    assert bars == pytest.approx([0.4, 0.1])
+    ax = plot_gaps(rows.assign(gap_auc=[0.5, 0.2], gap_log_loss=[0.1, 0.3]))
+    assert [text.get_text() for text in ax.get_yticklabels()] == shown
+    curves = pd.concat(rows.assign(step=k, val_auc=k / 9, test_auc=k / 9) for k in range(3))
+    axes = plot_histories(curves, "auc")
+    assert [text.get_text() for text in axes[1].figure.legends[0].get_texts()] == shown
+    assert len({line.get_color() for line in axes[0].lines if line.get_linewidth() == 2.5}) == 2
+
+
 def test_gaps_leave_out_undefined_runs():
     gaps = pd.DataFrame(
         {"dataset": "a", "seed": [0, 1], "arm": "default", "gap_auc": [0.5, np.nan]}
