@@ -108,6 +108,10 @@ class Columns:
                 encoders[name] = partial(_standardise, median=np.median(column), scale=scale)
         return cls(values, encoders)
 
+    def is_categorical(self, name: str) -> bool:
+        """Whether a column holds codes of categories, its first value known or not."""
+        return self.values[name].dtype == object
+
 
 def make_mechanism(
     node: str,
@@ -126,10 +130,9 @@ def make_mechanism(
     if pace is not None:
         return pace.fit(node, parents, columns, mechanism, noise, temperature)
     regressors, classifiers = _LEARNERS[mechanism]
-    child = columns.values[node]
+    child, categorical = columns.values[node], columns.is_categorical(node)
     observed = ~pd.isna(child)
     child = child[observed]
-    categorical = isinstance(child[0], str)
     if not parents:
         return empirical(child) if categorical or noise == "empirical" else smooth(child)
     predictors = side_by_side(columns.values, parents)[observed]
@@ -202,14 +205,16 @@ class Pace:
         start = time.perf_counter()
         deadline, left, self.left = self.deadline, max(self.left, 1), self.left - 1
         expected = float(np.mean(self._seconds)) if self._seconds else 0.0
-        if mechanism == "stacked" and parents and isinstance(columns.values[node][0], str):
-            predictors = side_by_side(columns.values, parents)
+        if mechanism == "stacked" and parents and columns.is_categorical(node):
+            observed = ~pd.isna(columns.values[node])
+            predictors = side_by_side(columns.values, parents)[observed]
             encoded = [columns.encoders[name](predictors[:, k]) for k, name in enumerate(parents)]
-            expected, left = (
-                stacking_seconds(np.hstack(encoded), columns.values[node].astype(str)),
+            child = columns.values[node][observed].astype(str)
+            expected, left, deadline = (
+                stacking_seconds(np.hstack(encoded), child),
                 1,
+                self.stacked_deadline,
             )
-            deadline = self.stacked_deadline
         if start + expected * left <= deadline:
             made = make_mechanism(node, parents, columns, mechanism, noise, temperature=temperature)
             if mechanism != "stacked" and parents:

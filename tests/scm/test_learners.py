@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +22,7 @@ from causalmix.scm.learners import (
     choose_classifier,
     choose_regressor,
 )
+from causalmix.scm.mechanisms import Columns, Pace
 from causalmix.tfm.model import load_tfm
 
 
@@ -172,3 +175,17 @@ def test_the_foundation_model_sees_the_levels_of_a_parent_as_one_category():
     np.testing.assert_allclose(twice, np.tile(expected, (2, 1)), atol=1e-5)
     alone = np.concatenate([learner.predict_proba(row[None]) for row in predictors[:5]])
     np.testing.assert_allclose(alone, expected[:5], atol=1e-5)
+
+
+@pytest.mark.parametrize("first_is_known", [True, False])
+def test_a_stack_has_its_own_time_whether_or_not_the_first_label_is_known(first_is_known):
+    x = np.arange(60.0)
+    label = np.where(x > 30, 1.0, 0.0)
+    label[0] = 0.0 if first_is_known else -1.0
+    coded = pd.DataFrame({"x": x, "label": label})
+    columns = Columns.learn(coded, ["label"], missing_level=False)
+    now = time.perf_counter()
+    for ends, simple in (((now + 900, now), 1), ((now, now + 900), 0)):
+        pace = Pace(*ends)
+        pace.fit("label", ["x"], columns, "stacked", "empirical")
+        assert pace.simple == simple
