@@ -15,7 +15,6 @@ intervention on the fitted model.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import product
@@ -171,7 +170,7 @@ def benchmark_csuite(
     check_names(mechanisms, MECHANISMS, "mechanism")
     check_names(methods, METHODS, "method")
     datasets, published = load_csuite_folder(folder), load_published(folder)
-    hashes = {name: _content_hash(dataset) for name, dataset in datasets.items()}
+    hashes = {name: dataset.content_hash[:16] for name, dataset in datasets.items()}
     for name, dataset in datasets.items():
         if (n := len(dataset.train)) < max(n_train):
             raise DataError(f"{name} has {n} training rows, fewer than {max(n_train)}.")
@@ -425,12 +424,3 @@ def _published_scores(published: pd.DataFrame) -> Mapping[tuple[str, int, str, s
         for row in scores.to_dict("records")
         for measure, column in MEASURES.items()
     }
-
-
-def _content_hash(dataset: CSuiteDataset) -> str:
-    digest = hashlib.sha256()
-    for frame in (dataset.train, dataset.test, dataset.arms):
-        if frame is None:
-            continue
-        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
+from causalmix.data.dataset import hash_columns
 from causalmix.data.files import read_table
 from causalmix.discovery.graph_comparison import check_dag
 from causalmix.errors import DataError
@@ -64,6 +66,33 @@ class CSuiteDataset:
     reference_value: float | str
     ate: float
     arms: pd.DataFrame | None = None
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 (hex) over all rows and the truth about them; `name` is not in it."""
+        frames = [self.train, self.test, *(() if self.arms is None else (self.arms,))]
+        effect = (self.treatment, self.outcome, self.treatment_value, self.reference_value)
+        return hash_with_graph(frames, self.dag, *effect, self.ate)
+
+
+def hash_with_graph(frames: Sequence[pd.DataFrame], dag: nx.DiGraph, *truth: float | str) -> str:
+    """SHA-256 (hex) over tables, the graph that they come from, and what else is known of them.
+
+    Parameters
+    ----------
+    frames : sequence of pandas.DataFrame
+        Columns of numbers or categories.
+    dag : networkx.DiGraph
+        Of names of columns.
+    *truth : float or str
+
+    Returns
+    -------
+    str
+    """
+    rows = [hash_columns(frame[name] for name in frame) for frame in frames]
+    content = json.dumps([rows, sorted(dag.edges), truth], default=float)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def load_csuite(folder: str | Path) -> CSuiteDataset:

@@ -5,7 +5,6 @@ All methods get the same rows.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.benchmarks.comparison import mean_and_interval
-from causalmix.benchmarks.csuite_data import load_csuite_folder
+from causalmix.benchmarks.csuite_data import hash_with_graph, load_csuite_folder
 from causalmix.benchmarks.engine import KINDS, Outcome, Run, code_hash
 from causalmix.benchmarks.plain_discovery import PLAIN, PlainSearcher, integer_codes
 from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_rows, write_beside
@@ -71,8 +70,8 @@ class DiscoveryBenchmark:
     rows : DataFrame
         A row per table and method: ``source`` (csuite or random), ``dataset``, ``n_nodes``,
         ``n_rows``, ``seed``, ``method``, the scores, ``seconds`` (processor time), ``outcome``
-        (ok, timeout, or an error), ``data`` (hash of the table) and ``code`` (hash of the code
-        behind discovery and its scores, and settings).
+        (ok, timeout, or an error), ``data`` (hash of the table and its graph) and ``code`` (hash of
+        the code behind discovery and its scores, and settings).
     summary : DataFrame
         As `summarise` returns it.
     manifest : dict
@@ -100,9 +99,8 @@ class _Table:
 
     def runs(self, options: Mapping[str, Mapping[str, object]]) -> list[Run]:
         """Return the run of every method, given its settings."""
-        hashed = pd.util.hash_pandas_object(self.frame, index=False).to_numpy().tobytes()
         key = (self.source, self.dataset, len(self.dag), len(self.frame), self.seed)
-        data = hashlib.sha256(hashed).hexdigest()[:16]
+        data = hash_with_graph([self.frame], self.dag)[:16]
         return [
             keyed_run("discovery", _KEY, (*key, method), self.name, data=data, **options[method])
             for method in METHODS

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -176,13 +176,7 @@ class TabularDataset:
 
         It does not depend on `name`, `provenance` or row labels, nor on the platform.
         """
-        digest = hashlib.sha256()
-        for column in [*(self.X[c] for c in self.X), self.y]:
-            levels = levels_of(column)
-            values = _canonical(column) if levels is None else column.cat.codes.to_numpy("<i4")
-            head = json.dumps([column.name, str(column.dtype), levels, len(values)])
-            digest.update(head.encode() + values.tobytes())
-        return digest.hexdigest()
+        return hash_columns([*(self.X[c] for c in self.X), self.y])
 
     def take(self, rows: Sequence[int] | np.ndarray) -> TabularDataset:
         """Return the rows at the given positions, in that order, labelled from 0.
@@ -539,6 +533,28 @@ def _is_clean(dtype: object) -> bool:
     if isinstance(dtype, pd.CategoricalDtype):
         return all(isinstance(level, str) for level in dtype.categories)
     return dtype in (np.int64, np.float64)
+
+
+def hash_columns(columns: Iterable[pd.Series]) -> str:
+    """SHA-256 (hex) over names, types, categories and values of columns, in their order.
+
+    Parameters
+    ----------
+    columns : iterable of pandas.Series
+        Numbers or categories.
+
+    Returns
+    -------
+    str
+        It does not depend on row labels, nor on the platform.
+    """
+    digest = hashlib.sha256()
+    for column in columns:
+        levels = levels_of(column)
+        values = _canonical(column) if levels is None else column.cat.codes.to_numpy("<i4")
+        head = json.dumps([column.name, str(column.dtype), levels, len(values)])
+        digest.update(head.encode() + values.tobytes())
+    return digest.hexdigest()
 
 
 def _canonical(column: pd.Series) -> np.ndarray:

@@ -57,6 +57,28 @@ def test_a_folder_is_read(folder):
     assert list(load_csuite_folder(folder.parent)) == ["tiny"]
 
 
+def test_a_hash_is_of_the_truth_too(folder):
+    """Runs that are resumed by it are those of the same graph, effect and meaning of rows."""
+    effect = TRUTH["interventions"][0]
+    changes = [
+        {},
+        {"adjacency": [[0, 1, 0], [0, 0, 0], [0, 1, 0]]},
+        {"interventions": [effect | {"ate": [0.7]}]},
+        {"interventions": [effect | {"treatment_value": [0], "reference_value": [1]}]},
+        {"interventions": [effect | {"treatment": ["a"]}]},
+        {"variables": [{"name": n} for n in "cba"]},
+    ]
+    found = []
+    for change in changes:
+        (folder / "truth.json").write_text(json.dumps(TRUTH | change))
+        found.append(load_csuite(folder).content_hash)
+    train = pd.read_parquet(folder / "train.parquet")
+    train["c"] = train["c"].cat.rename_categories({"low": "high", "high": "low"})
+    train.to_parquet(folder / "train.parquet")
+    found.append(load_csuite(folder).content_hash)
+    assert len(set(found)) == len(found)
+
+
 @pytest.mark.parametrize("name", ["train.parquet", "test.parquet", "truth.json"])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()

@@ -135,6 +135,22 @@ def test_each_way_to_go_column_by_column_has_its_graph(csuite, tmp_path, monkeyp
     assert ax.lines[0].get_xdata().size == len(known)
 
 
+def test_a_corrected_effect_is_measured_anew(csuite, tmp_path):
+    """Started again, not resumed with scores against what had been taken for the truth."""
+    options = {"n_train": [60], "repetitions": 1, "mechanisms": ["linear"], "graphs": ["true"]}
+    out, path = tmp_path / "out.csv", csuite / "line" / "truth.json"
+    right = path.read_text()
+    path.write_text(right.replace("4.0", "99.0"))
+    errors = []
+    for _ in range(2):
+        benchmark_csuite(csuite, out, **options)
+        rows = pd.read_csv(out).set_index("method")
+        errors.append(rows.loc["linear", "ate_error"])
+        path.write_text(right)
+    assert errors[0] > 90
+    assert errors[1] < 1
+
+
 def test_csuite_mistakes_are_named(csuite, tmp_path):
     out = tmp_path / "out.csv"
     with pytest.raises(DataError, match="line has 200 training rows, fewer than 500"):

@@ -70,7 +70,7 @@ def test_figure_and_table_show_the_means_over_all_datasets():
         assert pc == pytest.approx([0.35, 0.45])
         assert shown == [0.7, 0.7]
     table = tabulate_probabilities(summary)
-    assert table.loc[("Brier score, pairs", LABELS["pc"]), "200 rows"].startswith("0.450 [0.4")
+    assert table.loc[("Brier score, pairs", LABELS["pc"]), "200 rows"].startswith("0.450 [-0.185")
     assert list(table.index.levels[1]) == [LABELS[name] for name in METHODS]
 
 
