@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -26,6 +28,7 @@ from sklearn.model_selection import (
     cross_val_predict,
     cross_val_score,
 )
+from sklearn.preprocessing import StandardScaler
 
 from causalmix.scm.density import kept_weights, stacking_weights
 from causalmix.scm.gaussian_process import AdditiveGaussianProcess
@@ -104,7 +107,10 @@ REGRESSORS: dict[str, Callable[[int, Groups], BaseEstimator]] = {
     "plain": lambda n_rows, groups: PlainRidge(alphas=_RIDGE_PENALTIES),
     "gp": gaussian_process,
     "boosting": lambda n_rows, groups: HistGradientBoostingRegressor(**_boosting),
-    "forest": lambda n_rows, groups: RandomForestRegressor(**_forest),
+    # In units of its spread: scikit-learn's trees take a variance below 2e-16 for none.
+    "forest": lambda n_rows, groups: TransformedTargetRegressor(
+        RandomForestRegressor(**_forest), transformer=StandardScaler()
+    ),
 }
 
 
@@ -179,7 +185,7 @@ def choose_regressor(
 
 
 def _likelihood(fitted: FittedRegressor, y: np.ndarray) -> float:
-    deviation = np.sqrt(np.mean(((y - fitted.mean) / fitted.scale) ** 2)) + 1e-12
+    deviation = np.sqrt(np.mean(((y - fitted.mean) / fitted.scale) ** 2)) + 1e-12 * np.std(y)
     return float(-np.mean(np.log(fitted.scale * deviation)))
 
 
@@ -329,7 +335,8 @@ class FoundationModelClassifier(NodeClassifier):
     """The embedded foundation model, zero-shot, as a learner: no weight is fitted.
 
     Rows beyond its limit are left out at random; a node with more classes or parents than it knows
-    gets logistic regression instead.
+    gets logistic regression instead, and where no parent has two values among the rows, as in a
+    part without a rare level, each class has its share of them.
     The levels of a category are a category to the model. Equal rows are predicted once.
     """
 
@@ -339,19 +346,21 @@ class FoundationModelClassifier(NodeClassifier):
         self.classes_, codes = np.unique(y, return_inverse=True)
         table, limits = self._table(X), model.limits
         too_many = len(self.classes_) > limits.max_classes or table.shape[1] > limits.max_features
-        self._takes_categories = not too_many
-        if too_many:
-            self._model = CalibratedLogistic().fit(X, codes)
-            return self
+        self._model = CalibratedLogistic() if too_many else None
         kept = np.arange(len(y))
         if len(y) > limits.max_rows:
             kept = np.random.default_rng(0).choice(len(y), limits.max_rows, replace=False)
+        if (table.iloc[kept].nunique() < 2).all():
+            self._model = DummyClassifier(strategy="prior")
+        if self._model:
+            self._model.fit(X, codes)
+            return self
         self._encoder = model.encoder(table.iloc[kept], codes[kept], n_estimators=_MEMBERS)
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities of the classes, shape (n, classes)."""
-        if not self._takes_categories:
+        if self._model:
             return self._model.predict_proba(X)
         rows, row_of = np.unique(X, axis=0, return_inverse=True)
         query = self._encoder.transform(self._table(rows))

@@ -407,7 +407,7 @@ class BinnedModel(NoiseModel):
             residuals, distribution = self.regressor.errors, smooth(self.regressor.errors)
             self._edges = np.arange(_MOST_BINS + 1) / _MOST_BINS
             outermost = distribution.quantiles(self._edges.clip(*_OUTERMOST))
-            self._widths = np.diff(outermost).clip(min=1e-9)
+            self._widths = np.diff(outermost).clip(min=1e-9 * (np.ptp(outermost) or 1.0))
         else:
             residuals, distribution = y, empirical(y)
             if len(starts) > _MOST_BINS:

@@ -189,3 +189,9 @@ def test_a_stack_has_its_own_time_whether_or_not_the_first_label_is_known(first_
         pace = Pace(*ends)
         pace.fit("label", ["x"], columns, "stacked", "empirical")
         assert pace.simple == simple
+
+
+def test_without_a_parent_of_two_values_each_class_has_its_share_of_rows():
+    y = np.array(["a"] * 6 + ["b"] * 3 + ["c"])
+    learner = FoundationModelClassifier().fit(np.ones((10, 2)), y)
+    np.testing.assert_allclose(learner.predict_proba(np.zeros((2, 2))), [[0.6, 0.3, 0.1]] * 2)

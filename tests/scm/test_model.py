@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import networkx as nx
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
+from causalmix.scm.mechanisms import BinnedModel, _Classifier, _Regressor
 from causalmix.scm.model import StructuralCausalModel
 
 CHAIN = nx.DiGraph([("a", "b"), ("b", "y")])
@@ -396,3 +398,45 @@ def test_empirical_noise_draws_what_was_observed_and_stacked_noise_does_not():
     smooth = StructuralCausalModel(dag, noise="stacked").fit(data).sample(300, 0)
     assert observed.x.isin(data.x).all()
     assert smooth.x.isin(data.x).mean() < 0.1  # at the ends of the range
+
+
+@pytest.mark.parametrize("mechanism", ["linear", "gp", "boosting", "forest", "auto"])
+def test_what_is_learned_does_not_depend_on_the_unit(mechanism):
+    data, dag = line(150)[["x", "y"]], nx.DiGraph([("x", "y")])
+    drawn = [
+        StructuralCausalModel(dag, mechanism=mechanism).fit(data * unit).sample(200, 0) / unit
+        for unit in (1.0, 1e-12)
+    ]
+    np.testing.assert_allclose(*drawn, rtol=1e-3, atol=1e-3)
+
+
+def test_the_temperature_of_bins_does_not_depend_on_the_unit():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 1))
+    y = 2 * X[:, 0] + rng.normal(size=300)
+    noise, drawn = rng.uniform(size=(300, 1)), []
+    for unit in (1.0, 1e-12):
+        parts = [[partial(np.reshape, shape=(-1, 1))]] * 2
+        regressor, classifier = (
+            _Regressor(["boosting"], parts[0]),
+            _Classifier(["linear"], parts[1]),
+        )
+        model = BinnedModel(regressor, classifier, temperature=0.2)
+        model.fit(X, y * unit)
+        drawn.append(model.evaluate(X, noise) / unit)
+    np.testing.assert_allclose(*drawn, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("mechanism", ["tfm", "tfm_bins"])
+@pytest.mark.parametrize("child", ["b", "g"])
+def test_a_flag_that_one_row_has_may_be_the_only_parent(mechanism, child):
+    """Among the other rows it has one value, from which the foundation model can tell nothing."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"f": np.arange(60) == 7, "b": rng.normal(size=60)})
+    table["g"] = np.where(rng.random(60) < 0.25, "few", "many")
+    model = StructuralCausalModel(nx.DiGraph([("f", child)]), mechanism=mechanism)
+    drawn = model.fit(table[["f", child]]).sample(400, 0)[child]
+    if child == "b":
+        assert drawn.mean() == pytest.approx(table["b"].mean(), abs=0.3)
+    else:
+        assert (drawn == "few").mean() == pytest.approx((table["g"] == "few").mean(), abs=0.1)
