@@ -175,6 +175,12 @@ class GameConfig:
         check_range(self.temperature, "(0, inf)", "temperature")
         check_range(self.tolerance, "[0, inf)", "tolerance")
         check_names(self.learners, BASELINES, "learner")
+        if self.prior.max_classes < 3:  # that region's tasks would be those of another one
+            raise CausalMixError(
+                'A game measures the region "more" of the knob "classes", whose tasks have three '
+                f"classes or more; max_classes of the prior is {self.prior.max_classes}. Give 3 "
+                "or more."
+            )
 
     def training(self, start_from: Path) -> PretrainConfig:
         """Return the settings of the training, of the checkpoint's own network."""

@@ -261,7 +261,8 @@ def sample_batch(
 
 
 def _draw_shape(config: PriorConfig, difficulty: float, rng: np.random.Generator) -> _Shape:
-    most = round(4 + difficulty * (config.max_features - 4))
+    easy = min(4, config.max_features)
+    most = round(easy + difficulty * (config.max_features - easy))
     least = min(config.min_features, most)
     n_features = round(np.exp(rng.uniform(np.log(least), np.log(most))))
     low, high = config.rows

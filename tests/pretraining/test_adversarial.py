@@ -430,6 +430,7 @@ def test_another_game_and_a_damaged_one_are_named(tmp_path, checkpoint, tiny_kno
         ("depth: 3", "depth"),
         ("learners: [forest]", "forest"),
         ("prior: {knob: 1}", "knob"),
+        ("prior: {max_classes: 2}", 'region "more" .* max_classes of the prior is 2'),
         ("- 1", "no configuration of a game"),
     ],
 )

@@ -96,6 +96,14 @@ def test_the_curriculum_begins_binary_and_narrow_and_widens():
     assert gaps
 
 
+@pytest.mark.parametrize("difficulty", [0.0, 0.5])
+def test_easy_tasks_have_no_more_columns_than_all(difficulty):
+    for most in (1, 2):
+        config = PriorConfig(min_features=1, max_features=most)
+        drawn = batches(config, 20, difficulty)
+        assert max(batch.x.shape[2] for batch in drawn) == most
+
+
 def test_half_of_the_tasks_are_binary_and_balance_varies():
     codes = [y for batch in batches(PriorConfig(), 60) for y in batch.y[: batch.n_context].T]
     binary = [y for y in codes if y.max() == 1]
