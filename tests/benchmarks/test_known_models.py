@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from causalmix.benchmarks import known_models, structure
 from causalmix.benchmarks.engine import Outcome
-from causalmix.benchmarks.known_models import known_tables, sink_graph
+from causalmix.benchmarks.known_models import _RandomModel, known_tables, sink_graph
 from causalmix.benchmarks.store import Store
 from causalmix.benchmarks.structure import KIND, structure_contrasts
 from causalmix.cli import main
@@ -35,18 +35,35 @@ def tables():
 
 def test_setting_a_node_changes_what_follows_from_it_and_nothing_else():
     for seed in range(3):
-        dag, target = known_models._random_model(seed)
-        cause = next(dag.predecessors(target))
-        free = known_models._random_rows(seed, 300, 5, {})
-        held = known_models._random_rows(seed, 300, 5, {cause: 1.0})  # with the same noise
+        model = _RandomModel.draw(seed)
+        cause = next(model.dag.predecessors(model.target))
+        free = model.rows(300, 5)
+        held = model.rows(300, 5, {cause: 1.0})  # with the same noise
         changed = {name for name in free if not free[name].equals(held[name])}
-        assert {cause, target} <= changed <= {cause, *nx.descendants(dag, cause)}
+        assert {cause, model.target} <= changed <= {cause, *nx.descendants(model.dag, cause)}
         assert held[cause].nunique() == 1
 
 
+def test_every_edge_of_a_random_model_carries_an_effect():
+    """An edge with a curve that is the same for both values of a sign would carry none."""
+    for seed in range(8):
+        model = _RandomModel.draw(seed)
+        for cause, effect in model.dag.edges:
+            values = (-1.0, 1.0) if cause in model.signs else (-1.0, 0.1)
+            one, other = (model.rows(300, 5, {cause: value})[effect] for value in values)
+            assert not one.equals(other), (seed, cause, effect)
+
+
+def test_the_two_values_of_the_set_cause_differ_in_what_follows():
+    """Else a shift would be none: one of |x| is the same at -1 and 1."""
+    for table in known_tables(n_random=5).values():
+        low, high = (table.shifted.y[half] == "high" for half in (slice(1000), slice(1000, None)))
+        assert abs(low.mean() - high.mean()) > 0.08
+
+
 def test_random_rows_have_no_dependence_that_their_graph_denies():
-    dag, _ = known_models._random_model(0)
-    rows = known_models._random_rows(0, 4000, 0, {})
+    model = _RandomModel.draw(0)
+    dag, rows = model.dag, model.rows(4000, 0)
     codes = rows.apply(lambda column: column.cat.codes if column.dtype == "category" else column)
     correlation = codes.corr().abs()
     for a, b in combinations(dag, 2):
@@ -261,6 +278,8 @@ def test_gains_are_paired_and_every_graph_counts_once():
     same, shifted = found.loc["same"], found.loc["shifted"]
     assert same["auc_gain"] == pytest.approx(0.1)  # 0.2 in a, 0 in b
     assert same["log_loss_gain"] == pytest.approx(0.05)  # 0.2 in a, -0.1 in b
-    assert (same["log_loss_low"], same["log_loss_high"]) == pytest.approx((-0.1, 0.2))
+    reach = 12.706 * 0.15  # Student's over two graphs
+    ends = (same["log_loss_low"], same["log_loss_high"])
+    assert ends == pytest.approx((0.05 - reach, 0.05 + reach), abs=1e-4)
     assert shifted["log_loss_gain"] == pytest.approx(0.1)
     assert shifted["auc_gain"] == pytest.approx(0.1)
