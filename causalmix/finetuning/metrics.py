@@ -42,12 +42,30 @@ def roc_auc(y: np.ndarray, proba: np.ndarray) -> float:
     present = np.unique(y)
     if len(present) < 2:
         return float("nan")
-    if len(present) < proba.shape[1]:  # else as they are: rescaling would break ties by rounding
-        proba = np.clip(proba[:, present], 1e-12, None)
-        proba = proba / proba.sum(axis=1, keepdims=True)
+    proba = among_present(present, proba)
     if len(present) == 2:
         proba = proba[:, 1]
     return float(roc_auc_score(y, proba, multi_class="ovo", average="macro"))
+
+
+def among_present(present: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """Probabilities if a row is of one of some classes.
+
+    Parameters
+    ----------
+    present : ndarray of int, shape (n_present,)
+        Those classes.
+    proba : ndarray of float, shape (n_rows, n_classes)
+
+    Returns
+    -------
+    ndarray of float, shape (n_rows, n_present)
+        As they were where all classes are present: rescaling would break ties by rounding.
+    """
+    if len(present) == proba.shape[1]:
+        return proba
+    kept = np.clip(proba[:, present], 1e-12, None)
+    return kept / kept.sum(axis=1, keepdims=True)
 
 
 def log_loss(y: np.ndarray, proba: np.ndarray) -> float:

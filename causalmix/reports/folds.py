@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedKFold
 from causalmix.data.dataset import TabularDataset
 from causalmix.errors import DataError, FinetuningWarning
 from causalmix.finetuning.estimator import CausalMixClassifier
-from causalmix.finetuning.metrics import SCORES, row_losses, score
+from causalmix.finetuning.metrics import SCORES, among_present, row_losses, score
 from causalmix.quality.baselines import BASELINES, fit_predict_proba
 
 TUNED, BEFORE, GUESS = "fine-tuned", "zero-shot", "guessing"
@@ -171,9 +171,10 @@ def _auc_of_counts(y: np.ndarray, proba: np.ndarray, counts: np.ndarray) -> np.n
 
     Each class is in each resample. NaN where there is a single one.
     """
-    found = []
-    for a, b in permutations(np.unique(y), 2):
-        of_a, of_b = y == a, y == b
+    present, codes = np.unique(y, return_inverse=True)
+    proba, found = among_present(present, proba), []
+    for a, b in permutations(range(len(present)), 2):
+        of_a, of_b = codes == a, codes == b
         lead = proba[of_a, a][:, None] - proba[of_b, a]
         wins = (lead > 0) + 0.5 * (lead == 0)
         pairs = counts[:, of_a].sum(axis=1) * counts[:, of_b].sum(axis=1)

@@ -395,6 +395,9 @@ def test_the_interval_of_an_auc_is_of_the_rows_as_often_as_they_are_drawn():
         counts = rng.multinomial(50, np.full(50, 1 / 50), 5)
         expected = [roc_auc(np.repeat(y, c), np.repeat(proba, c, axis=0)) for c in counts]
         np.testing.assert_allclose(_auc_of_counts(y, proba, counts), expected)
+        proba = rng.dirichlet(np.ones(k + 1), 50)  # of a class that no row has
+        expected = [roc_auc(np.repeat(y, c), np.repeat(proba, c, axis=0)) for c in counts]
+        np.testing.assert_allclose(_auc_of_counts(y, proba, counts), expected)
 
 
 @pytest.mark.parametrize("rarer", [[1] * 5, [2, 0, 2, 2, 2]])
