@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import math
 import re
+import threading
 import time
 import uuid
 import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -101,6 +103,7 @@ class Store:
         self.folder = None if folder is None else Path(folder)
         self._waiting: list[dict[str, Any]] = []
         self._since = time.monotonic()
+        self._lock, self._timer = threading.RLock(), None
         if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
             raise CausalMixError(f"{self.folder} is a file; a store is a folder.")
         self._rows: dict[str, dict[str, Any]] = {}
@@ -148,10 +151,15 @@ class Store:
             the earlier stays, of two that failed the later.
         """
         row = {name: row[name] for name in COLUMNS}
-        self._keep(row)
-        self._waiting.append(row)
-        if time.monotonic() - self._since >= FLUSH_SECONDS:
-            self.flush()
+        with self._lock:
+            self._keep(row)
+            self._waiting.append(row)
+            if time.monotonic() - self._since >= FLUSH_SECONDS:
+                self.flush()
+            elif self._timer is None:  # the next row may be hours away
+                self._timer = threading.Timer(FLUSH_SECONDS, self._flush_in_time)
+                self._timer.daemon = True
+                self._timer.start()
 
     def flush(self) -> None:
         """Write the rows that wait; where many small files have come together, make one of them.
@@ -161,13 +169,21 @@ class Store:
         CausalMixError
             If the disk is full or read-only: the rows wait on, and the next call tries again.
         """
-        if self._waiting and self.folder is not None:
-            make_folder(self.folder)
-            self._write(self._waiting)
-            self._waiting = []
-            if len(parts := self._parts()) > _MOST_PARTS:
-                self._merge_parts(parts)
-        self._since = time.monotonic()
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._waiting and self.folder is not None:
+                make_folder(self.folder)
+                self._write(self._waiting)
+                self._waiting = []
+                if len(parts := self._parts()) > _MOST_PARTS:
+                    self._merge_parts(parts)
+            self._since = time.monotonic()
+
+    def _flush_in_time(self) -> None:
+        with suppress(CausalMixError):  # the next flush says it, if the disk is still full
+            self.flush()
 
     def compact(self) -> None:
         """Put all rows into as few files as possible."""

@@ -442,3 +442,15 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(engine, "_ANSWERS_WITHIN", "1s")
     with pytest.raises(CausalMixError, match="No Dask scheduler answers at tcp"):
         compute(numbers(1), Store(), {}, scheduler="tcp://127.0.0.1:9")
+
+
+def test_a_finished_run_does_not_wait_for_the_next_one_to_end(tmp_path, monkeypatch):
+    """Which may be hours away: a kill costs the rows of the last seconds at most."""
+    monkeypatch.setattr("causalmix.benchmarks.store.FLUSH_SECONDS", 0.2)
+    store = Store(tmp_path / "store")
+    for run in numbers(3):
+        store.add(row_of(run))
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and len(Store(tmp_path / "store")) < 3:
+        time.sleep(0.05)
+    assert len(Store(tmp_path / "store")) == 3
