@@ -64,6 +64,7 @@ _SPLIT = ("data", "n_train", "n_val", "n_test", "split", "search")
 _ROOMS = (
     "data",
     "tfm",
+    "checkpoints",  # generators draw from the embedded model, whatever model is fine-tuned
     "prior",
     "discovery",
     "scm",
@@ -79,7 +80,7 @@ _DISCOVERY = (
     *("data", "benchmarks/discovery", "benchmarks/plain_discovery"),
     *(f"discovery/{name}" for name in _SEARCH),
 )
-_GENERATION = ("data", "tfm", "discovery", "scm", "generation")
+_GENERATION = ("data", "tfm", "checkpoints", "discovery", "scm", "generation")
 _SCORING = ("finetuning/metrics", "benchmarks/checkpoints", "benchmarks/zero_shot")
 
 KINDS: dict[str, Kind] = {
@@ -400,7 +401,7 @@ def _key(run: Run, kind: Kind) -> str:
 
 @lru_cache
 def code_hash(parts: tuple[str, ...]) -> str:
-    """Hash code, but for comments, docstrings and layout.
+    """Hash code, but for comments, docstrings and layout, and embedded weights.
 
     Parameters
     ----------
@@ -414,8 +415,10 @@ def code_hash(parts: tuple[str, ...]) -> str:
     """
     root, digest = Path(__file__).parents[1], hashlib.sha256()
     for part in parts:
-        files = sorted((root / part).glob("*.py")) or [root / f"{part}.py"]
-        for path in files:
+        room = root / part
+        for path in sorted(room.glob("*.safetensors")):
+            digest.update(path.read_bytes())
+        for path in sorted(room.glob("*.py")) if room.is_dir() else [root / f"{part}.py"]:
             tree = ast.parse(path.read_text(encoding="utf-8"))
             for node in ast.walk(tree):
                 body = getattr(node, "body", None)

@@ -105,7 +105,7 @@ def test_the_key_changes_with_all_that_decides_and_nothing_else(monkeypatch):
     assert run.key != before
 
 
-def test_comments_and_docstrings_are_no_code(tmp_path, monkeypatch):
+def test_comments_and_docstrings_are_no_code_and_embedded_weights_are(tmp_path, monkeypatch):
     room = tmp_path / "causalmix" / "room"
     room.mkdir(parents=True)
     monkeypatch.setattr(engine, "__file__", str(room.parent / "benchmarks" / "engine.py"))
@@ -118,6 +118,8 @@ def test_comments_and_docstrings_are_no_code(tmp_path, monkeypatch):
     first = hashed("def f(x):\n    return x + 1\n")
     assert hashed('"""Text."""\n\n\ndef f(x):\n    """More."""\n    return x + 1  # why\n') == first
     assert hashed("def f(x):\n    return x + 2\n") != first
+    (room / "model.safetensors").write_bytes(b"weights")  # that generators draw from
+    assert hashed("def f(x):\n    return x + 1\n") != first
     code_hash.cache_clear()
 
 
