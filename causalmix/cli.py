@@ -556,11 +556,15 @@ def benchmark_structure(csuite: Path | None, out: Path, **options: object) -> No
 def benchmark(plan: str, out: Path, data: Path | None, dry_run: bool, **options: object) -> None:
     """Compare ways of fine-tuning on many splits: PLAN is a YAML file or a preset.
 
-    Finished runs go to the folder as they come. Ctrl-C stops; the same command goes on.
+    Finished runs go to the folder as they come. Ctrl-C stops; the same command goes on. The exit
+    code is 1 if runs failed, or the time was up.
     """
     from causalmix.benchmarks.plan import benchmark
 
-    click.echo(benchmark(plan, out, data, dry_run=dry_run, **options), nl=False)
+    summary, done = benchmark(plan, out, data, dry_run=dry_run, **options)
+    click.echo(summary, nl=False)
+    if done and (done.failed or done.missing):
+        raise SystemExit(1)
 
 
 @main.command()

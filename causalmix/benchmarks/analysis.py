@@ -53,6 +53,25 @@ SPLITS_OF_A_TABLE = 5
 PAIR = ["arm", "reference", "score"]
 
 
+def finetuning_runs(store: Store) -> pd.DataFrame:
+    """Return the finished runs of a benchmark of fine-tuning, as `Store.runs` does.
+
+    Raises
+    ------
+    CausalMixError
+        If there is none.
+    """
+    runs = store.runs(KIND)
+    if runs.empty:
+        others = sorted(store.kinds() - {KIND})
+        only = f", only of {', '.join(others)}" if others else ""
+        raise CausalMixError(
+            f"{store.folder or 'The store'} has no finished runs of fine-tuning{only}. Name the "
+            "folder that 'causalmix benchmark' wrote."
+        )
+    return runs
+
+
 def select(store: Store, where: Collection[str] = ()) -> Store:
     """Take the finished runs that have certain settings.
 
@@ -75,7 +94,7 @@ def select(store: Store, where: Collection[str] = ()) -> Store:
     CausalMixError
         If no run is left, or a condition is not of this form.
     """
-    runs = store.runs(KIND)
+    runs = finetuning_runs(store)
     for text in where:
         name, equals, listed = text.partition("=")
         if not equals:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from causalmix.atomic import make_folder, replace_file
-from causalmix.benchmarks.analysis import common_cube
+from causalmix.benchmarks.analysis import common_cube, finetuning_runs
 from causalmix.benchmarks.arms import KIND
 from causalmix.benchmarks.claims import (
     BEFORE,
@@ -123,11 +123,9 @@ def rerun_sample(
     CausalMixError
         If a table is missing, or has another content than the one of the runs.
     """
-    known = store.runs(KIND)
+    known = finetuning_runs(store)
     check_whole(sample, 1, "sample")
     check_seed(seed)
-    if known.empty:
-        raise CausalMixError("The store has no finished runs of fine-tuning.")
     chosen = np.random.default_rng(seed).choice(sorted(known.index), min(sample, len(known)), False)
     known = known.loc[chosen]
     tables, runs = find_tables(set(known["dataset"]), folder), {}

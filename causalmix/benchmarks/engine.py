@@ -521,7 +521,7 @@ def _on_dask(
             cluster = scheduler
         try:
             client = Client(cluster, set_as_default=False, timeout=_ANSWERS_WITHIN)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, ValueError) as error:  # of an address without a port, say
             raise CausalMixError(
                 f"No Dask scheduler answers at {scheduler}: {error}. Start one with 'dask "
                 "scheduler' and workers with 'dask worker ADDRESS', or leave --scheduler out."

@@ -379,7 +379,7 @@ def benchmark(
     retry: bool = False,
     device: str = "auto",
     dry_run: bool = False,
-) -> str:
+) -> tuple[str, Progress | None]:
     """Make the runs of a plan that a store lacks.
 
     Parameters
@@ -401,8 +401,10 @@ def benchmark(
 
     Returns
     -------
-    str
+    summary : str
         What there was to do, what became of it, and scores by arm.
+    done : Progress or None
+        Of a dry run None.
 
     Raises
     ------
@@ -429,7 +431,7 @@ def benchmark(
         f"The {len(missing)} others take about {_in_words(seconds)}{with_them}.",
     ]
     if dry_run:
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines) + "\n", None
     print("\n".join(lines), file=sys.stderr)
     if plan.version is not None:
         _keep(_path_of(source), Path(out) / f"{plan.name}-{plan.version}.yml")
@@ -445,7 +447,7 @@ def benchmark(
         progress=True,
     )
     store.compact()
-    return _summary(planned, store, done)
+    return _summary(planned, store, done), done
 
 
 def _keep(source: Path, kept: Path) -> None:

@@ -146,8 +146,8 @@ def compute_all(
     if done.failed:
         failed = next(run for run in runs if store[run.key]["status"] == "failed")
         raise CausalMixError(
-            f"{failed.label} failed: {store.why(failed.key)}. {kept}, {done.failed} failed. Make "
-            "those again with --retry, or ask for fewer methods or tables."
+            f"{failed.label} failed: {store.why(failed.key).rstrip('.')}. {kept}, {done.failed} "
+            "failed. Make those again with --retry, or ask for fewer methods or tables."
         )
 
 

@@ -244,6 +244,10 @@ class Store:
         index = pd.Index([row["key"] for row in rows], name="key", dtype=object)
         return pd.json_normalize(flat).set_index(index)
 
+    def kinds(self) -> set[str]:
+        """Return the kinds of the runs that ended well."""
+        return {row["kind"] for row in self._rows.values() if row["status"] == "ok"}
+
     def curves(self, keys: Iterable[str]) -> pd.DataFrame:
         """Return the curves of some runs, one below the other.
 
@@ -350,7 +354,10 @@ def _read_part(path: Path) -> list[dict[str, Any]]:
     """Read one file; a damaged one is named and passed over."""
     try:
         table = pq.read_table(path, page_checksum_verification=True)
-        found = (table.schema.metadata or {})[_MARK].decode()
+        found = (table.schema.metadata or {}).get(_MARK, b"").decode()
+        if not found:
+            warnings.warn(f"{path} is no file of a store, and is passed over.", stacklevel=4)
+            return []
         rows = table.select(list(COLUMNS) if found == FORMAT else []).to_pylist()
     except FileNotFoundError:  # another program has just put it together with others
         return []

@@ -25,7 +25,7 @@ from causalmix.benchmarks.rows import check_counts, csv_path, keyed_run, make_ro
 from causalmix.data.dataset import TabularDataset
 from causalmix.data.folder import read_tables
 from causalmix.data.splitting import holdout_split
-from causalmix.errors import CausalMixError, DataError, check_name, check_names
+from causalmix.errors import CausalMixError, DataError, check_name, check_names, check_range
 from causalmix.finetuning.metrics import RELIABILITY, SCORES, reliability, score
 from causalmix.finetuning.run import predict_proba
 from causalmix.manifest import make_manifest
@@ -324,6 +324,8 @@ def _variant(model: FoundationModel, name: str) -> FoundationModel:
 
 def _settings(variant: str, model: FoundationModel) -> dict[str, object]:
     members, temperature, preparations = read_variant(variant)
+    if temperature is not None:
+        check_range(temperature, "(0, inf)", f"temperature of {variant!r}")
     found = {"N_ESTIMATORS": members, "SOFTMAX_TEMPERATURE": temperature}
     if preparations is not None:
         if not isinstance(model, TabPFNModel):

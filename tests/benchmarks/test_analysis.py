@@ -185,8 +185,12 @@ def test_runs_that_differ_in_more_than_their_seed_are_refused_until_some_are_cho
         select(store, ["dataset=t9"])
     with pytest.raises(CausalMixError, match="takes NAME=VALUES, as n_train=60, not 'dataset'"):
         select(store, ["dataset"])
-    with pytest.raises(CausalMixError, match="no finished runs"):
+    with pytest.raises(CausalMixError, match=r"The store has no finished runs of fine-tuning\. N"):
         select(Store())
+    other = Store()
+    other.add(made_row("default", "t0", 0, 0.8) | {"kind": "zero_shot"})
+    with pytest.raises(CausalMixError, match="of fine-tuning, only of zero_shot"):
+        select(other)
 
 
 def test_values_may_have_commas_and_numbers_be_written_otherwise():

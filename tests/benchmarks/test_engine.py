@@ -404,6 +404,9 @@ def test_a_damaged_file_is_named_and_the_rest_read(tmp_path):
     with pytest.warns(UserWarning, match=r"part-broken\.parquet is damaged"):
         assert len(Store(tmp_path)) == 1
     assert broken.exists()
+    pd.DataFrame({"a": [1]}).to_parquet(broken)
+    with pytest.warns(UserWarning, match=r"part-broken\.parquet is no file of a store"):
+        assert len(Store(tmp_path)) == 1
 
 
 def test_no_byte_can_be_changed_unseen(tmp_path):
@@ -440,10 +443,11 @@ def test_no_run_begins_that_would_end_too_late(tmp_path):
     assert done.missing == 20 - done.done
 
 
-def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "localhost", "nonsense://host:1"])
+def test_a_scheduler_that_does_not_answer_is_named(address, monkeypatch):
     monkeypatch.setattr(engine, "_ANSWERS_WITHIN", "1s")
-    with pytest.raises(CausalMixError, match="No Dask scheduler answers at tcp"):
-        compute(numbers(1), Store(), {}, scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(CausalMixError, match=f"No Dask scheduler answers at {address}"):
+        compute(numbers(1), Store(), {}, scheduler=address)
 
 
 def test_a_finished_run_does_not_wait_for_the_next_one_to_end(tmp_path, monkeypatch):

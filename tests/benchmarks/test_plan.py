@@ -197,11 +197,12 @@ def test_a_benchmark_is_planned_run_and_summed_up(tmp_path, monkeypatch):
     assert "4 runs: 1 tables, 2 arms. 0 are there already." in said.output
     assert "The 4 others take about 1 min with" in said.output
     assert not out.exists()
-    summary = benchmark(path, out, workers=0)
+    summary, done = benchmark(path, out, workers=0)
+    assert done is not None
     assert "4 runs are done, 0 failed, 0 are missing." in summary
     assert "logistic_regression" in summary
     monkeypatch.setattr(module, "compute", lambda *a, **k: Progress(3, 1, 0))
-    assert "4 are there already" in benchmark(path, out, workers=0, dry_run=True)
+    assert "4 are there already" in benchmark(path, out, workers=0, dry_run=True)[0]
 
 
 def test_failed_runs_are_announced_where_they_are_made_again(tmp_path):
@@ -212,8 +213,13 @@ def test_failed_runs_are_announced_where_they_are_made_again(tmp_path):
         row |= {"settings": json.dumps(run.settings), "error": "E: so", "finished": 0.0}
         store.add(row | {"seconds": 1.0})
     store.flush()
-    assert "2 are there already" in benchmark(path, out, dry_run=True)
-    again = benchmark(path, out, dry_run=True, retry=True, scheduler="tcp://far:1")
+    assert "2 are there already" in benchmark(path, out, dry_run=True)[0]
+    command = ["benchmark", str(path), "--out", str(out), "--workers", "0"]
+    said = CliRunner().invoke(main, command)
+    assert "0 runs are done, 2 failed, 0 are missing." in said.output
+    assert said.exit_code == 1
+    assert CliRunner().invoke(main, [*command, "--dry-run"]).exit_code == 0
+    again, _ = benchmark(path, out, dry_run=True, retry=True, scheduler="tcp://far:1")
     assert "0 are there already.\nThe 2 others take about 1 min of one core." in again
 
 
@@ -261,7 +267,7 @@ def test_a_frozen_plan_stays_with_its_runs_and_is_not_replaced_by_another(tmp_pa
     with pytest.raises(CausalMixError, match=r"plan-1\.yml is another plan.*Raise the version"):
         benchmark(path, out, workers=0)
     made(tmp_path, arms=arms, splits=2, version=2)
-    assert "2 are there already" in benchmark(path, out, workers=0, dry_run=True)
+    assert "2 are there already" in benchmark(path, out, workers=0, dry_run=True)[0]
     assert len(Store(out)) == 2
 
 
@@ -316,7 +322,7 @@ def test_the_frozen_benchmark_runs_on_official_weights_as_the_book_says(tmp_path
     keys |= {"tfm": weights, "data": {}, "arms": dict.fromkeys(arms), "contrasts": []}
     keys |= {"config": {**plan.config, **quick}, "sizes": [[30, 12]], "n_test": 20, "splits": 1}
     (tmp_path / "official.yml").write_text(yaml.safe_dump(keys | {"tables": ["iris"]}))
-    summary = benchmark(tmp_path / "official.yml", tmp_path / "store", workers=0, device="cpu")
+    summary, _ = benchmark(tmp_path / "official.yml", tmp_path / "store", workers=0, device="cpu")
     assert "3 runs are done, 0 failed, 0 are missing." in summary
     assert set(Store(tmp_path / "store").runs()["weights"]) == {load_tfm(weights).run_hash}
 
