@@ -362,7 +362,7 @@ def test_other_inference_settings_are_methods_of_their_own(folder, tmp_path):
         assert (by_method["tfm"] - by_method[other]).abs().min() > 1e-3
     assert rows.groupby("method")["model"].nunique().eq(1).all()
     assert rows["model"].nunique() == 3
-    with pytest.raises(CausalMixError, match="temperature of 'tfm@0.0'"):  # before all else
+    with pytest.raises(CausalMixError, match=r"temperature of 'tfm@0\.0'"):  # before all else
         small(folder, tmp_path / "wrong.csv", methods=["tfm@0.0"])
     for wrong in ("tfm:0", "tfm:x", "tfm@", "tfm8", "tfm/"):
         with pytest.raises(UnknownNameError, match=re.escape(wrong)):
