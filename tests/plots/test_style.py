@@ -11,7 +11,7 @@ from causalmix.discovery.edge_probabilities import EdgeProbabilities
 from causalmix.errors import CausalMixError, DataError, UnknownNameError
 from causalmix.plots.analysis import plot_gain_intervals
 from causalmix.plots.evaluation import plot_pretraining
-from causalmix.plots.quality import plot_quality
+from causalmix.plots.quality import plot_quality, plot_ways_by_size
 from causalmix.plots.results import plot_gaps, plot_histories, plot_improvements
 from causalmix.plots.rows import plot_associations, plot_marginals, plot_pairs
 from causalmix.plots.style import label, plot_edge_probabilities, plot_graph
@@ -193,6 +193,29 @@ def test_gains_stand_on_their_lines_with_their_intervals():
     assert [segment[:, 0].tolist() for segment in spans.get_segments()] == [[1, 3], [2, 4]]
     assert "nats" in loss.get_xlabel()
     assert len(auc.figure.legends[0].get_texts()) == 2
+
+
+def test_ways_by_size_count_datasets_and_are_coloured_by_what_is_sure():
+    """Of a distance less is better: what lies below zero is nearer."""
+    rows = pd.DataFrame(
+        [
+            ("gp", 20, 6, -0.2, -0.1),
+            ("gp", 100, 4, -0.2, 0.1),
+            ("dag", 20, 0, 0.1, 0.2),
+            ("dag", 100, 3, -0.1, 0.2),
+        ],
+        columns=["method", "n_train", "wins", "low", "high"],
+    ).assign(graph="true", measure="cmd", datasets=6)
+    figure = plot_ways_by_size(pd.concat([rows, rows.assign(measure="kmtvd", wins=1)]))
+    cmd, kmtvd = figure.axes
+    assert [text.get_text() for text in cmd.get_yticklabels()] == [
+        *("process, true graph", "true parents")
+    ]
+    assert [text.get_text() for text in cmd.texts] == ["6", "4", "0", "3"]
+    assert [text.get_text() for text in kmtvd.texts] == ["1"] * 4
+    nearer, undecided, farther = figure.legends[0].get_patches()
+    shown = [patch.get_facecolor() for patch in (nearer, undecided, farther, undecided)]
+    np.testing.assert_allclose(cmd.collections[0].get_facecolors(), shown)
 
 
 def test_no_history_is_an_error():
