@@ -118,7 +118,8 @@ def distance_to_closest_record(
     """Gower's distance of rows to the nearest of the records (DCR).
 
     Numbers are scaled to the records' range. A missing category is a category of its own; a
-    missing number counts as the median, and as different from a number that is there.
+    missing number counts as the median, and by a further 1 as different from one that is there.
+    The sum is divided by the number of columns, with gaps or without.
 
     Parameters
     ----------
@@ -149,4 +150,5 @@ def distance_to_closest_record(
         if alone:
             distances[np.arange(len(distances)), start + np.arange(len(distances))] = np.inf
         nearest[part] = distances.min(axis=1)
-    return nearest
+    # By the tables' own columns: of gaps others come, and not with all tables that are compared.
+    return nearest * coded.shape[1] / max(records.shape[1], 1)

@@ -34,7 +34,7 @@ def naive_distance(row: pd.Series, record: pd.Series, records: pd.DataFrame) -> 
         parts.append(abs(values[0] - values[1]) / (known.max() - known.min()))
     parts.append(float(pd.isna(row["size"]) != pd.isna(record["size"])))
     same = row["kind"] == record["kind"] or (pd.isna(row["kind"]) and pd.isna(record["kind"]))
-    return sum([*parts, float(not same)]) / 4
+    return sum([*parts, float(not same)]) / 3  # columns
 
 
 def test_the_closest_record_is_the_one_a_loop_finds(records, monkeypatch):
@@ -111,6 +111,19 @@ def test_an_attack_finds_who_was_copied_and_nobody_behind_rows_of_the_same_distr
     auc, found = membership_attack(real, others, half)
     assert auc == pytest.approx(0.75, abs=0.04)
     assert found == pytest.approx(0.5 + 0.5 * 0.05, abs=0.05)
+
+
+@pytest.mark.parametrize("gap_in", [0, 1])
+def test_one_gap_gives_nobody_away(gap_in):
+    """Distances to tables with a gap and without have the same unit."""
+    rng = np.random.default_rng(0)
+    tables = [pd.DataFrame(rng.normal(size=(200, 3)), columns=list("abc")) for _ in range(3)]
+    without = membership_attack(*tables).auc
+    near = [near_copy_share(*tables[:2])]
+    tables[gap_in].loc[0, "a"] = np.nan
+    assert membership_attack(*tables).auc == pytest.approx(without, abs=0.01)
+    near.append(near_copy_share(*tables[:2]))
+    assert near[1] == pytest.approx(near[0], abs=0.01)
 
 
 def test_an_attack_on_rows_that_are_all_alike_is_chance():
