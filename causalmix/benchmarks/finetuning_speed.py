@@ -52,8 +52,8 @@ def measure_steps(
     """Compare the CPU time of an optimiser step that is followed by a validation.
 
     A step of either is two tasks of all training rows, a fifth of them queries, and moves all
-    weights; the validation has two members. The library runs with activation checkpointing, as it does by default. Time before
-    the first step is taken off as the time of a run of one step.
+    weights; the validation has two members. The library runs with activation checkpointing, as it
+    does by default. Time before the first step is taken off as the time of a run of one step.
 
     Parameters
     ----------

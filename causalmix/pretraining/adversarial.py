@@ -40,6 +40,7 @@ from causalmix.data.own_settings import own_settings
 from causalmix.errors import (
     CausalMixError,
     CheckpointError,
+    check_filled,
     check_name,
     check_names,
     check_range,
@@ -174,6 +175,7 @@ class GameConfig:
         check_range(self.ordinary, "[0, 1]", "ordinary")
         check_range(self.temperature, "(0, inf)", "temperature")
         check_range(self.tolerance, "[0, inf)", "tolerance")
+        check_filled(self.learners, "learners")
         check_names(self.learners, BASELINES, "learner")
         if self.prior.max_classes < 3:  # that region's tasks would be those of another one
             raise CausalMixError(

@@ -122,6 +122,9 @@ def compare_games(
     config, folder, start_from = config or GameConfig(), Path(folder), Path(start_from)
     check_names(rules, RULES, "rule")
     check_whole(seeds, 1, "seeds")
+    check_whole(probes, max(map(len, KNOBS.values())), "probes")
+    if data is not None:  # before hours of games
+        read_tables(data)
     make_folder(folder)
     played = [PLAIN, *(rule for rule in rules if rule != PLAIN)]
     games, rounds = [], []

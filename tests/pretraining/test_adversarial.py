@@ -429,6 +429,7 @@ def test_another_game_and_a_damaged_one_are_named(tmp_path, checkpoint, tiny_kno
         ("ordinary: 2", "ordinary"),
         ("depth: 3", "depth"),
         ("learners: [forest]", "forest"),
+        ("learners: []", "learners"),
         ("prior: {knob: 1}", "knob"),
         ("prior: {max_classes: 2}", 'region "more" .* max_classes of the prior is 2'),
         ("- 1", "no configuration of a game"),
@@ -497,3 +498,11 @@ def test_the_detectable_difference_is_that_of_the_noncentral_t():
     spread = pd.Series(np.random.default_rng(0).normal(0, error, n)).std()
     drawn = rng.normal(detectable, spread, (4000, n))
     assert np.mean(ttest_1samp(drawn, 0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.03)
+
+
+def test_mistakes_of_a_comparison_are_said_before_the_games(tmp_path):
+    with pytest.raises(CausalMixError, match="probes"):
+        compare_games(tmp_path / "games", SMALL, probes=3)  # of four kinds of mechanisms
+    with pytest.raises(CausalMixError, match="nowhere"):
+        compare_games(tmp_path / "games", SMALL, data=tmp_path / "nowhere")
+    assert not (tmp_path / "games").exists()
