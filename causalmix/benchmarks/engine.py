@@ -11,8 +11,10 @@ import ast
 import hashlib
 import importlib
 import json
+import logging
 import os
 import signal
+import sys
 import sysconfig
 import threading
 import time
@@ -257,7 +259,7 @@ def compute(
         bar = tqdm(
             total=len(wanted), initial=len(wanted) - len(missing), unit="run", disable=not progress
         )
-        with _stopping_cleanly(store), bar:
+        with _stopping_cleanly(store, progress), bar:
             rows = (
                 _here(missing, tables, clock)
                 if not workers and scheduler is None
@@ -278,7 +280,7 @@ def is_missing(store: Store, key: str, retry: bool = False) -> bool:
 
 
 @contextmanager
-def _stopping_cleanly(store: Store) -> Iterator[None]:
+def _stopping_cleanly(store: Store, progress: bool) -> Iterator[None]:
     """Write what is finished, however the ``with`` statement ends; SIGTERM ends it as Ctrl-C."""
 
     def stop(*_: object) -> None:
@@ -288,6 +290,10 @@ def _stopping_cleanly(store: Store) -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, stop) if main else None
     try:
         yield
+    except KeyboardInterrupt:
+        if progress and store.folder is not None:
+            print(f"Stopped. What is done is kept in {store.folder}.", file=sys.stderr)
+        raise
     finally:
         if main:
             signal.signal(signal.SIGTERM, before)
@@ -527,6 +533,8 @@ def _on_dask(
                 "scheduler' and workers with 'dask worker ADDRESS', or leave --scheduler out."
             ) from None
         try:
+            if scheduler is None:
+                client.register_plugin(_undisturbed())
             yield from _Session(client, tables, clock).compute(runs, as_completed)
         except Exception as error:
             if client.status == "running" and not isinstance(error, CancelledError):
@@ -536,9 +544,25 @@ def _on_dask(
                 "kept; start the benchmark again."
             ) from None
         finally:
+            logger = logging.getLogger("distributed")
+            level = logger.level
+            logger.setLevel(logging.CRITICAL)  # workers in the middle of a run are ended
             client.close()
             if scheduler is None:
                 cluster.close()
+            logger.setLevel(level)
+
+
+def _undisturbed() -> Any:
+    """Return a plugin of workers that leaves Ctrl-C, which all processes get, to this one."""
+    from distributed import WorkerPlugin
+
+    class Undisturbed(WorkerPlugin):
+        def setup(self, worker: object) -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            logging.getLogger("distributed").setLevel(logging.ERROR)
+
+    return Undisturbed()
 
 
 def _as_it_is(value: Any) -> Any:

@@ -203,7 +203,7 @@ class Telling(Store):
 if __name__ == "__main__":
     engine.KINDS["quick"] = Kind("benchmarks.made_runs:perform", ("errors",))
     runs = [Run("quick", {"number": i}, places={"seconds": 0.2}) for i in range(12)]
-    compute(runs, Telling(sys.argv[1]), {}, workers=int(sys.argv[2]))
+    compute(runs, Telling(sys.argv[1]), {}, workers=int(sys.argv[2]), progress=True)
 """
 
 
@@ -216,7 +216,9 @@ def start(folder: Path, workers: int) -> subprocess.Popen:
         command,
         env=os.environ | {"PYTHONPATH": path},
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # a group of its own, as a terminal's command has
         # A shell's background jobs ignore it, and so would their children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
@@ -238,6 +240,18 @@ def test_a_benchmark_that_is_stopped_goes_on_to_the_same_store(tmp_path, workers
     assert (how != signal.SIGKILL) <= len(again) < 12
     assert compute(numbers(12), again, {}, workers=workers).done == 12
     assert rows_of(Store(folder)) == rows_of(whole)
+
+
+def test_ctrl_c_reaches_all_processes_and_one_line_says_what_is_kept(tmp_path):
+    first = start(tmp_path / "stopped", workers=1)
+    assert first.stdout.readline() == "made\n"
+    os.killpg(first.pid, signal.SIGINT)
+    said = first.communicate(timeout=60)[1]
+    assert first.returncode != 0
+    assert said.count("Traceback") == 1  # of the script itself
+    assert "distributed" not in said.partition("Traceback")[0]
+    assert f"Stopped. What is done is kept in {tmp_path / 'stopped'}." in said
+    assert len(Store(tmp_path / "stopped")) >= 1
 
 
 CLUSTER = """
