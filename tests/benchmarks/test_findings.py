@@ -222,6 +222,24 @@ def test_what_chapter_two_says_of_the_generators_holds():
     assert ((near["low"] < 0) & (near["high"] > 0)).mean() > 0.75
 
 
+def test_what_chapter_two_says_of_ways_by_the_number_of_rows_holds():
+    summed = load_result("generation/csuite_ways_comparison")
+    rows = summed.set_index(["measure", "n_train", "graph", "method"]).sort_index()
+    assert sorted(summed["n_train"].unique()) == [20, 50, 100, 200, 500]
+    for measure in ("kmtvd", "nnaa_distance"):
+        assert (rows.loc[(measure, 20), "low"] > 0).sum() >= 7  # of nine
+    ordered = [("true", "dag"), ("true", "vanilla_topological"), ("none", "vanilla_original")]
+    for n in (100, 200, 500):
+        assert (rows.loc[("kmtvd", n)].loc[ordered, "high"] < 0).all()
+    assert (rows.loc["ate_error", "high"] > 0).all()
+
+    wins = rows["wins"].unstack("measure")
+    assert (wins[["cmd", "kmtvd", "nnaa_distance"]].min(axis=1) < 5).all()
+    near = wins[(wins[["kmtvd", "nnaa_distance"]] >= 5).all(axis=1)]
+    assert (near[["cmd", "ate_error", "arms_error"]] < 5).all(axis=None)
+    assert len(near) > 5
+
+
 @pytest.mark.parametrize("name", ["discovery/benchmark_speed", "generation/speed"])
 def test_columns_cost_more_than_rows(name):
     """Seconds by the number of rows grow more slowly than by that of columns."""
