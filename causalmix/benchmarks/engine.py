@@ -291,6 +291,7 @@ def _stopping_cleanly(store: Store, progress: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        store.flush()
         if progress and store.folder is not None:
             print(f"Stopped. What is done is kept in {store.folder}.", file=sys.stderr)
         raise
@@ -547,10 +548,12 @@ def _on_dask(
             logger = logging.getLogger("distributed")
             level = logger.level
             logger.setLevel(logging.CRITICAL)  # workers in the middle of a run are ended
-            client.close()
-            if scheduler is None:
-                cluster.close()
-            logger.setLevel(level)
+            try:
+                client.close()
+                if scheduler is None:
+                    cluster.close()
+            finally:
+                logger.setLevel(level)
 
 
 def _undisturbed() -> Any:

@@ -54,7 +54,7 @@ def known_tables(csuite: str | Path | None = None, n_random: int = 5) -> dict[st
     The target is a numeric node, cut at its median into ``low`` and ``high``: the outcome of
     CSuite's intervention, the recovery of the hospital's patients, and of a random model the node
     with most parents. Set are the treatments of the first two, and the first of those parents of
-    which the two values have different effects.
+    which the two values have different effects, if there is one.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def known_tables(csuite: str | Path | None = None, n_random: int = 5) -> dict[st
     tables["hospital"] = _cut("hospital", rows, set_to, hospital_dag(), OUTCOME)
     for seed in range(n_random):
         model, name = _RandomModel.draw(seed), f"random_{seed}"
-        cause = next(each.parent for each in model.effects[model.target] if not each.is_even)
+        cause = min(model.effects[model.target], key=lambda each: each.is_even).parent
         set_to = [model.rows(1000, 1 + k, {cause: 2.0 * k - 1}) for k in (0, 1)]
         tables[name] = _cut(name, model.rows(2000, 0), set_to, model.dag, model.target)
     for name, data in ({} if csuite is None else load_csuite_folder(csuite)).items():

@@ -156,7 +156,7 @@ class Store:
             self._waiting.append(row)
             if time.monotonic() - self._since >= FLUSH_SECONDS:
                 self.flush()
-            elif self._timer is None:  # the next row may be hours away
+            elif self._timer is None and self.folder is not None:  # the next row may be hours away
                 self._timer = threading.Timer(FLUSH_SECONDS, self._flush_in_time)
                 self._timer.daemon = True
                 self._timer.start()

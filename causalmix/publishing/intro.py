@@ -104,7 +104,8 @@ def _gain(ours: pd.DataFrame) -> str:
     auc, loss = (_with_interval(by_table[name].to_numpy()) for name in by_table)
     shares = [share_of_three(by_table[name]) for name in by_table]
     return (
-        f"ROC-AUC rose by {auc} and log-loss fell by {loss} nats on average. Three tables make up "
+        f"ROC-AUC rose by {auc} and log-loss fell by {loss} nats on average (95% "
+        "intervals, on each side the wider end of bootstrap and t). Three tables make up "
         f"{shares[0]:.0%} of the first and {shares[1]:.0%} of the second; on the others hardly "
         "anything changed."
     )

@@ -352,7 +352,7 @@ class FoundationModelClassifier(NodeClassifier):
             kept = np.random.default_rng(0).choice(len(y), limits.max_rows, replace=False)
         if (table.iloc[kept].nunique() < 2).all():
             self._model = DummyClassifier(strategy="prior")
-        if self._model:
+        if self._model is not None:
             self._model.fit(X, codes)
             return self
         self._encoder = model.encoder(table.iloc[kept], codes[kept], n_estimators=_MEMBERS)
@@ -360,7 +360,7 @@ class FoundationModelClassifier(NodeClassifier):
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities of the classes, shape (n, classes)."""
-        if self._model:
+        if self._model is not None:
             return self._model.predict_proba(X)
         rows, row_of = np.unique(X, axis=0, return_inverse=True)
         query = self._encoder.transform(self._table(rows))

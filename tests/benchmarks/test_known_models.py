@@ -54,6 +54,13 @@ def test_every_edge_of_a_random_model_carries_an_effect():
             assert not one.equals(other), (seed, cause, effect)
 
 
+def test_effects_make_up_as_much_of_a_target_as_is_said():
+    for seed in range(5):
+        model = _RandomModel.draw(seed)
+        spread = model.rows(20_000, 0)[model.target].var()
+        assert 0.45 < 1 - 0.3 / spread < 0.68  # a noise of variance 0.3
+
+
 def test_the_two_values_of_the_set_cause_differ_in_what_follows():
     """Else a shift would be none: one of |x| is the same at -1 and 1."""
     for table in known_tables(n_random=5).values():

@@ -198,7 +198,7 @@ def test_a_benchmark_is_planned_run_and_summed_up(tmp_path, monkeypatch):
     assert "The 4 others take about 1 min with" in said.output
     assert not out.exists()
     summary, done = benchmark(path, out, workers=0)
-    assert done is not None
+    assert done == Progress(4, 0, 0)
     assert "4 runs are done, 0 failed, 0 are missing." in summary
     assert "logistic_regression" in summary
     monkeypatch.setattr(module, "compute", lambda *a, **k: Progress(3, 1, 0))

@@ -62,7 +62,8 @@ def test_the_first_page_counts_the_runs(tmp_path, results):
     ]
     assert gain == (
         "ROC-AUC rose by 0.0100 [0.0100, 0.0100] and log-loss fell by "
-        "0.0200 [0.0200, 0.0200] nats on average. Three tables make up "
+        "0.0200 [0.0200, 0.0200] nats on average (95% intervals, on each side the wider end of "
+        "bootstrap and t). Three tables make up "
         "30% of the first and 30% of the second; on the others hardly anything changed."
     )
     assert "a fall of 30 points (95% interval by t over 10 tables: −4.6 to +64.6), and may" in pain
