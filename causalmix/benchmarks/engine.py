@@ -512,6 +512,7 @@ def _on_dask(
 ) -> Iterator[tuple[Run, dict[str, Any]]]:
     import dask
     from distributed import Client, LocalCluster, as_completed
+    from distributed.comm import get_address_host_port
 
     quiet = {
         "distributed.scheduler.allowed-failures": 2,
@@ -527,6 +528,8 @@ def _on_dask(
         else:
             cluster = scheduler
         try:
+            if scheduler is not None:  # a client of one that cannot be read would be left half-made
+                get_address_host_port(scheduler, strict=True)
             client = Client(cluster, set_as_default=False, timeout=_ANSWERS_WITHIN)
         except (OSError, TimeoutError, ValueError) as error:  # of an address without a port, say
             raise CausalMixError(
